@@ -1,0 +1,56 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets itself up in .venv.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first Python from 3.11 to 3.13 on the path that answers; `make PYTHON=...` overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo demo-large test lint types contracts check bench lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Set up .venv from the pinned requirements
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python from 3.11 to 3.13 was found; install one, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@echo "Installing the pinned requirements into $(VENV) (about a minute the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## Damage a real grid, diagnose it, heal it, and undo a recovery that must fail
+	@$(BIN)/medic8 demo
+
+demo-large: install ## The same with a 256 MiB grid
+	@$(BIN)/medic8 demo --large
+
+test: install ## Run the tests (README's test command)
+	@$(BIN)/python -m pytest
+
+lint: install ## Style, format and spelling
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
+
+types: install ## Types
+	@$(BIN)/mypy
+
+contracts: install ## Layers
+	@$(BIN)/lint-imports
+
+check: test lint types contracts ## All that the gate runs
+
+bench: install ## Run the benchmarks; each prints a table and JSON
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lock: ## Pin the requirements anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --group test --group lint --group build \
+		--generate-hashes --no-emit-index-url --no-annotate --system-certs --custom-compile-command "make lock" --output-file requirements.lock
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,58 @@
+"""
+Every error a caller may catch, and what it promises about the target.
+
+Medic8Error
+├── ConfigurationError  the configuration or the call is wrong; nothing was read or changed
+├── RefusedError        a limit, policy or precondition said no; nothing was changed
+├── UnreachableError    the target did not answer; nothing was changed
+├── TransientError      unknown whether changed; the same call may be repeated
+├── FencedError         another run owns the target now; this one must stop
+├── VerifyError         changed, and still unhealthy or worse: undo
+└── UndoError           undo stopped; lists what is left for a person
+"""
+
+from __future__ import annotations
+
+
+class Medic8Error(Exception):
+    """Base of all errors of this project; ``str()`` is fit for a person."""
+
+
+class ConfigurationError(Medic8Error):
+    """The configuration or the call is wrong; nothing was read or changed."""
+
+
+class RefusedError(Medic8Error):
+    """A limit, policy or precondition said no; nothing was changed."""
+
+
+class UnreachableError(Medic8Error):
+    """The target did not answer or did not let us in; nothing was changed."""
+
+
+class TransientError(Medic8Error):
+    """Unknown whether changed; the same call may be repeated."""
+
+
+class FencedError(Medic8Error):
+    """Another run owns the target now; this one must stop."""
+
+
+class VerifyError(Medic8Error):
+    """Changed, and still unhealthy or worse: undo."""
+
+
+class UndoError(Medic8Error):
+    """
+    Undo stopped before its end.
+
+    Attributes:
+        left: What is left for a person, one line each, the nearest first.
+    """
+
+    def __init__(self, message: str, left: tuple[str, ...] = ()) -> None:
+        super().__init__(message, left)
+        self.left = left
+
+    def __str__(self) -> str:
+        return "\n".join((str(self.args[0]), *self.left))
