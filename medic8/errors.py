@@ -4,6 +4,7 @@ Every error a caller may catch, and what it promises about the target.
 Medic8Error
 ├── ConfigurationError  the configuration or the call is wrong; nothing was read or changed
 ├── RefusedError        a limit, policy or precondition said no; nothing was changed
+│   └── ChangedError    what was saved is no longer there; nothing was changed
 ├── UnreachableError    the target did not answer; nothing was changed
 ├── TransientError      unknown whether changed; the same call may be repeated
 ├── FencedError         another run owns the target now; this one must stop
@@ -24,6 +25,10 @@ class ConfigurationError(Medic8Error):
 
 class RefusedError(Medic8Error):
     """A limit, policy or precondition said no; nothing was changed."""
+
+
+class ChangedError(RefusedError):
+    """What was saved is no longer there, somebody else changed it; nothing was changed."""
 
 
 class UnreachableError(Medic8Error):

@@ -1,0 +1,1 @@
+"""What flows through the house: frozen models with the words of the design."""

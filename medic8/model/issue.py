@@ -1,0 +1,98 @@
+"""What is wrong with a target."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from medic8.model.frozen import Frozen
+
+
+class IssueType(StrEnum):
+    """The six common issues of the troubleshooting guide."""
+
+    GRID_CORRUPTION = "grid_corruption"
+    MEMORY_LEAK = "memory_leak"
+    SYNCHRONIZATION = "synchronization"
+    SLOW_OPERATIONS = "slow_operations"
+    RESOURCE_EXHAUSTION = "resource_exhaustion"
+    NETWORK = "network"
+
+
+class Severity(StrEnum):
+    """How urgent it is for the person on call."""
+
+    INFO = "info"  #: worth knowing, nothing is wrong
+    WARNING = "warning"  #: will hurt if it stays
+    ERROR = "error"  #: hurts now; some operations fail
+    CRITICAL = "critical"  #: data is lost or about to be, or nothing works
+
+
+class Evidence(Frozen):
+    """
+    One fact that speaks for an issue.
+
+    Attributes:
+        what: Which value was looked at.
+        seen: The value seen, with its unit.
+        limit: What it was held against; empty where there is no number.
+    """
+
+    what: str
+    seen: str
+    limit: str = ""
+
+
+class Issue(Frozen):
+    """
+    What is wrong, with the evidence a person would ask for.
+
+    Attributes:
+        issue_type: One of the six.
+        severity: How urgent it is.
+        target: The target's name.
+        title: One sentence fit for a pager.
+        symptoms: What one notices, as the guide lists them.
+        cause: Why, as far as it is known; empty = unknown.
+        about: The object inside the target (``blocks 3, 17 of grid lab``, ``setting hz``).
+        evidence: The facts.
+        detected_at: When the diagnosis that found it was taken.
+    """
+
+    issue_type: IssueType
+    severity: Severity
+    target: str
+    title: str
+    symptoms: tuple[str, ...] = ()
+    cause: str = ""
+    about: str
+    evidence: tuple[Evidence, ...] = ()
+    detected_at: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for the same issue of the same object of the same target, whenever it is found."""
+        identity = "\0".join((self.target, self.issue_type, self.about))
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+class Finding(Frozen):
+    """
+    Something a diagnostic noticed; the detector makes issues of findings.
+
+    Attributes:
+        code: A stable name such as ``grid.damaged`` or ``memory.evicts``.
+        severity: How urgent it is taken alone.
+        text: One sentence for a person.
+        about: The object inside the target.
+        evidence: The facts.
+    """
+
+    code: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")
+    severity: Severity
+    text: str
+    about: str = ""
+    evidence: tuple[Evidence, ...] = ()

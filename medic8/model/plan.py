@@ -1,0 +1,96 @@
+"""What will be done: units of steps, as data, so that another process can undo them."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+
+from pydantic import Field, JsonValue
+
+from medic8.model.frozen import Frozen
+
+
+class StepClass(StrEnum):
+    """What can be promised about taking a step back."""
+
+    RESTORABLE = "restorable"  #: what it touches is saved and can be put back
+    HARMLESS = "harmless"  #: nothing declared to put back
+    ONE_WAY = "one_way"  #: cannot be taken back
+
+
+class Risk(StrEnum):
+    """How much can go wrong if the plan is carried out."""
+
+    LOW = "low"  #: every unit proves itself, or touches settings that take effect at once
+    MEDIUM = "medium"  #: restorable, but clients may notice
+    HIGH = "high"  #: has a one-way step
+
+
+class Step(Frozen):
+    """
+    One change.
+
+    Attributes:
+        title: An imperative fit for a run's name: ``rebuild block 17 of grid lab from parity``.
+        action: The name of the action of the target's kind that does it.
+        arguments: What the action needs, as plain data; each action parses it into its own model.
+        touches: What it changes, for people: ``block 17``, ``setting hz``.
+        step_class: What can be promised about taking it back.
+        time_limit_s: Longest it may take.
+    """
+
+    title: str
+    action: str
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    touches: str
+    step_class: StepClass = StepClass.RESTORABLE
+    time_limit_s: float = Field(default=30.0, gt=0)
+
+
+class Unit(Frozen):
+    """
+    Steps that stand or fall together, with one verification.
+
+    Attributes:
+        title: What it brings back: ``parity group 17``.
+        steps: In the order to apply.
+        proves_itself: Its verification proves the result (checksum, parity, equality with a
+            proven copy), so that it stands although a later unit fails.
+    """
+
+    title: str
+    steps: tuple[Step, ...] = Field(min_length=1)
+    proves_itself: bool = False
+
+
+class Plan(Frozen):
+    """
+    What one strategy would do about one issue.
+
+    Attributes:
+        target: The target's name.
+        strategy: The strategy's name, as the allow-list spells it.
+        issue_fingerprint: The issue it is about.
+        summary: One sentence for a person who has to say yes or no.
+        risk: How much can go wrong.
+        units: In the order to apply; none if nothing can be done.
+        left_open: What it cannot heal, one sentence each.
+    """
+
+    target: str
+    strategy: str
+    issue_fingerprint: str
+    summary: str
+    risk: Risk = Risk.LOW
+    units: tuple[Unit, ...] = ()
+    left_open: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the plan's content: what was agreed to is what is carried out."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def step_count(self) -> int:
+        """How many steps all units have together."""
+        return sum(len(unit.steps) for unit in self.units)

@@ -1,0 +1,163 @@
+"""One execution of a plan under a journal: what was saved, begun, done and undone."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+from medic8.model.frozen import Frozen
+from medic8.model.plan import Plan
+from medic8.model.target import Resource
+
+#: The digest of a thing that is not there.
+ABSENT = "absent"
+
+
+def digest_of(content: bytes | None) -> str:
+    """SHA-256 over a logical value in canonical form; `ABSENT` for None."""
+    return ABSENT if content is None else hashlib.sha256(content).hexdigest()
+
+
+class Fence(Frozen):
+    """
+    What an owner shows to be let in; compared for equality.
+
+    A number alone is not enough: a server that crashes may come back with an
+    older one, and a second journal counts on its own.
+
+    Attributes:
+        number: One above the highest known in the journal.
+        nonce: Random, 32 hexadecimal digits.
+    """
+
+    number: int
+    nonce: str
+
+    @property
+    def token(self) -> str:
+        """The pair as it is stored in the target."""
+        return f"{self.number}:{self.nonce}"
+
+
+class Claim(Frozen):
+    """
+    What a target holds while a recovery works on it.
+
+    Attributes:
+        journal: Identity of the journal's database, so that a second journal is told apart.
+        recovery: The recovery's id.
+        fence: The pair that every change is guarded by.
+    """
+
+    journal: str
+    recovery: str
+    fence: Fence
+
+    @property
+    def content(self) -> bytes:
+        """The claim as it is stored in the target, compared byte by byte."""
+        return f"{self.journal} {self.recovery} {self.fence.token}".encode()
+
+
+class Owner(Frozen):
+    """
+    The process that carries a recovery out.
+
+    Attributes:
+        machine: Machine id.
+        boot: Boot id.
+        pid_namespace: Inode of the pid namespace.
+        pid: Process id.
+        started_at: When the process was started, in clock ticks since boot.
+        flow_run: The Prefect flow run it works for; empty = none.
+    """
+
+    machine: str
+    boot: str
+    pid_namespace: str
+    pid: int
+    started_at: int
+    flow_run: str = ""
+
+
+class StepState(StrEnum):
+    """How far a step came, as the journal knows."""
+
+    PLANNED = "planned"
+    BEGUN = "begun"  #: may have been applied
+    DONE = "done"
+    COMMITTED = "committed"  #: its unit proved itself and stands
+    UNDONE = "undone"
+    CONFLICT = "conflict"  #: somebody else changed it since; theirs was left
+
+
+class StepRecord(Frozen):
+    """
+    One step as the journal knows it.
+
+    Attributes:
+        number: Its place in the plan, from 0, over all units.
+        unit: Its unit's place in the plan, from 0.
+        title: The step's title.
+        state: How far it came.
+        saved_digest: Digest of what was there before.
+        written_digest: Digest of what was to be written; empty while only planned.
+        begun_at: When it was begun.
+        done_at: When it was done.
+        undone_at: When it was undone or found in conflict.
+        note: What a person should know about it.
+    """
+
+    number: int
+    unit: int
+    title: str
+    state: StepState = StepState.PLANNED
+    saved_digest: str = ""
+    written_digest: str = ""
+    begun_at: datetime | None = None
+    done_at: datetime | None = None
+    undone_at: datetime | None = None
+    note: str = ""
+
+
+class RecoveryState(StrEnum):
+    """Where a recovery stands."""
+
+    OPEN = "open"
+    HEALTHY = "healthy"  #: ended and verified
+    RESTORED = "restored"  #: ended; everything declared is as it was, or kept by a proof
+    NEEDS_PERSON = "needs_person"  #: ended as far as a program can; the rest is listed
+
+
+class Recovery(Frozen):
+    """
+    One execution of a plan.
+
+    Attributes:
+        id: Unique over all journals.
+        plan: What is carried out.
+        resources: What the journal granted, all or none.
+        claim: What the target holds meanwhile.
+        owner: The process that carries it out.
+        state: Where it stands.
+        saved_state: Folder that holds what was saved; empty before it is.
+        saved_digest: Digest over the saved state's index.
+        opened_at: When it was granted.
+        closed_at: When it ended.
+        left: What is left for a person, one line each.
+        steps: Every step of the plan.
+    """
+
+    id: str
+    plan: Plan
+    resources: tuple[Resource, ...]
+    claim: Claim
+    owner: Owner
+    state: RecoveryState = RecoveryState.OPEN
+    saved_state: str = ""
+    saved_digest: str = ""
+    opened_at: datetime
+    closed_at: datetime | None = None
+    left: tuple[str, ...] = ()
+    steps: tuple[StepRecord, ...] = ()

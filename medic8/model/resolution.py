@@ -1,0 +1,137 @@
+"""The tracked result of treating one issue."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from medic8.model.frozen import Frozen
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan
+from medic8.model.recovery import StepRecord
+from medic8.model.report import DiagnosticReport
+
+
+class Outcome(StrEnum):
+    """How a resolution ended."""
+
+    RESOLVED = "resolved"
+    PARTLY_RESOLVED = "partly_resolved"
+    ALREADY_HEALTHY = "already_healthy"
+    RESTORED = "restored"
+    NEEDS_PERSON = "needs_person"
+    REFUSED = "refused"
+    PLANNED = "planned"
+    UNSUPPORTED = "unsupported"
+
+
+class Verdict(StrEnum):
+    """What the numbers before and after say."""
+
+    BETTER = "better"
+    UNCHANGED = "unchanged"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot_tell"
+
+
+class Change(Frozen):
+    """
+    One value before and after.
+
+    Attributes:
+        what: Which value.
+        before: With its unit.
+        after: With its unit.
+    """
+
+    what: str
+    before: str
+    after: str
+
+
+class Resolution(Frozen):
+    """
+    The tracked result of treating one issue.
+
+    Attributes:
+        target: The target's name.
+        kind: Its kind.
+        issue: What was wrong.
+        plan: What was to be done; None if no strategy fits or none is allowed.
+        outcome: How it ended.
+        verdict: What the numbers say.
+        reason: Why it ended so, one or more sentences for a person.
+        changes: The numbers before and after.
+        recovery: The recovery's id; empty if nothing was opened.
+        steps: Every step as the journal knows it at the end.
+        left: What is left for a person, one line each.
+        started_at: When it was begun.
+        ended_at: When it ended.
+    """
+
+    target: str
+    kind: str
+    issue: Issue
+    plan: Plan | None = None
+    outcome: Outcome
+    verdict: Verdict = Verdict.CANNOT_TELL
+    reason: str
+    changes: tuple[Change, ...] = ()
+    recovery: str = ""
+    steps: tuple[StepRecord, ...] = ()
+    left: tuple[str, ...] = ()
+    started_at: datetime
+    ended_at: datetime
+
+
+class Treatment(Frozen):
+    """
+    What one run of ``heal`` did to a target.
+
+    Attributes:
+        target: The target's name.
+        kind: Its kind.
+        before: The diagnosis it began with.
+        resolutions: One for each issue and strategy that was tried, in that order.
+        after: The diagnosis at the end; None if nothing was changed.
+    """
+
+    target: str
+    kind: str
+    before: DiagnosticReport
+    resolutions: tuple[Resolution, ...] = ()
+    after: DiagnosticReport | None = None
+
+    @property
+    def is_healed(self) -> bool:
+        """Whether nothing is wrong at the end."""
+        return (self.after or self.before).is_healthy
+
+
+class HistoryEntry(Frozen):
+    """
+    One resolution in the history of flow runs.
+
+    Attributes:
+        run: The flow run's id.
+        name: The flow run's name.
+        target: The target's name.
+        kind: Its kind.
+        issue: The type of issue.
+        strategy: The strategy tried; empty if none.
+        outcome: How it ended; empty if the run died before it could say.
+        state: The state that Prefect shows.
+        started_at: When it was begun; None if never.
+        duration_s: How long it took, in seconds.
+    """
+
+    run: str
+    name: str
+    target: str
+    kind: str
+    issue: str
+    strategy: str
+    outcome: str
+    state: str
+    started_at: datetime | None
+    duration_s: float

@@ -1,0 +1,93 @@
+"""One thing under care, and the identity behind it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from medic8.model.frozen import Frozen
+from medic8.model.issue import IssueType
+
+
+class Mode(StrEnum):
+    """What Medic8 may do to a target."""
+
+    OBSERVE = "observe"  #: diagnose and plan only
+    ACT = "act"  #: apply the strategies on the target's allow-list
+
+
+class SettingRule(Frozen):
+    """
+    The range that one setting of a server must stay in.
+
+    Attributes:
+        name: The setting's name as in ``CONFIG GET``.
+        minimum: Smallest good value, in the setting's own unit; None = no lower limit.
+        maximum: Largest good value; None = no upper limit.
+        one_of: The good values of a setting that is no number, the preferred first.
+        issue: The type of issue that a value outside is a sign of.
+    """
+
+    name: str = Field(min_length=1)
+    minimum: int | None = None
+    maximum: int | None = None
+    one_of: tuple[str, ...] = ()
+    issue: IssueType = IssueType.SLOW_OPERATIONS
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        has_range = self.minimum is not None or self.maximum is not None
+        if has_range == bool(self.one_of):
+            raise ValueError(f"setting {self.name!r} needs either minimum and/or maximum, or one_of")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"setting {self.name!r}: minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
+
+class Target(Frozen):
+    """
+    One thing under care.
+
+    Attributes:
+        name: How people call it.
+        kind: Which kind of target it is; the kinds known are listed by ``medic8 targets --kinds``.
+        url: Address with credentials; never printed.
+        grid: The grid's name on the server (kind ``grid``).
+        mode: What Medic8 may do; without configuration it only diagnoses and plans.
+        allow: Names of the strategies that may be applied when *mode* is ``act``.
+        labels: Free words to group targets by.
+        setting: Ranges that the server's settings must stay in (kind ``valkey``).
+        timeout_s: Longest wait for one reply of the target.
+        scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
+    """
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    kind: str
+    url: SecretStr
+    grid: str | None = None
+    mode: Mode = Mode.OBSERVE
+    allow: tuple[str, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+    setting: tuple[SettingRule, ...] = ()
+    timeout_s: float = Field(default=5.0, gt=0, le=300)
+    scrub_mib_per_s: float | None = Field(default=None, gt=0)
+
+    @property
+    def address(self) -> str:
+        """The address with its credentials, for opening a connection and for nothing else."""
+        return self.url.get_secret_value()
+
+
+class Resource(Frozen):
+    """
+    The identity behind a target, so that two names for one thing are seen to be one.
+
+    Attributes:
+        identity: ``kind:unique`` such as ``grid:<uuid>`` or ``valkey:<replication id>``.
+        carries: What the resource is to the target, for people (``the grid``, ``its server``).
+    """
+
+    identity: str
+    carries: str

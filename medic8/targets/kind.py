@@ -1,0 +1,153 @@
+"""What a kind of target brings along: how to look at it, judge it, plan for it and change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from medic8.analysis.detector import IssueRule
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan, Step, Unit
+from medic8.model.recovery import Claim
+from medic8.model.report import DiagnosticReport, DiagnosticResult
+from medic8.model.resolution import Change
+from medic8.model.target import Resource, Target
+
+
+class Progress(Protocol):
+    """Told how far a long look has come."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """*done* of *total* parts have been looked at."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """
+    What a kind may use beside the target itself.
+
+    Attributes:
+        backups: Folder that holds the backups of all targets.
+        now: When the diagnosis or plan is made.
+        progress: Told how far a long look has come.
+    """
+
+    backups: Path
+    now: datetime
+    progress: Progress = no_progress
+
+
+class Session(Protocol):
+    """
+    One dedicated connection to a target, for changing it.
+
+    It never reconnects and never retries: a lost connection is an error, since
+    the server that answers next may not be the one that was looked at.
+    """
+
+    def resources(self) -> tuple[Resource, ...]:
+        """The identities that the target stands for, with those that carry it, the nearest first."""
+
+    def stands_on(self) -> str:
+        """What must stay as it is while a recovery runs: run id, role and replication id in one line."""
+
+    def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
+        """
+        Mark the target as ours for *lasts_s* seconds of its own clock.
+
+        Raises:
+            RefusedError: another recovery holds it; the message names it.
+        """
+
+    def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
+        """
+        Hold the claim for *lasts_s* more seconds.
+
+        Raises:
+            FencedError: the claim is gone or another's.
+        """
+
+    def release_claim(self, claim: Claim) -> None:
+        """Give the claim back if it is still ours."""
+
+    def capture(self, step: Step) -> bytes | None:
+        """The logical value, in canonical form, of all that *step* touches; None if it is not there."""
+
+    def prepare(self, step: Step) -> bytes | None:
+        """
+        The value that *step* is to write, in the same form, from proven sources only.
+
+        Raises:
+            RefusedError: no source proves a value.
+        """
+
+    def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
+        """
+        Put *new* where *expected* is, in one atomic act guarded by *claim*.
+
+        Raises:
+            ChangedError: something else than *expected* is there; nothing was changed.
+            FencedError: the claim is gone or another's; nothing was changed.
+        """
+
+    def verify(self, unit: Unit) -> None:
+        """
+        Look whether *unit* brought back what it is for.
+
+        Raises:
+            VerifyError: it did not; the message names the value seen and the limit.
+        """
+
+
+class Diagnostic(Protocol):
+    """A read-only, bounded look at a target."""
+
+    def __call__(self, target: Target, around: Surroundings) -> DiagnosticResult:
+        """
+        Look.
+
+        Raises:
+            UnreachableError: the target did not answer or did not let us in.
+            TransientError: it stopped answering half way.
+        """
+
+
+class Strategy(Protocol):
+    """A pure function from an issue and what is known to a plan."""
+
+    def __call__(self, issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+        """The plan; without units if it can do nothing about *issue*."""
+
+
+@dataclass(frozen=True)
+class TargetKind:
+    """
+    Everything the house knows about one kind of target.
+
+    Attributes:
+        name: As the configuration spells it.
+        summary: One line for people.
+        diagnostics: By name, in the order to run; the first tells whether the target answers.
+        rules: Which findings are signs of which issue.
+        strategies: By the name that an allow-list spells, the cheapest and safest first.
+        open_session: Opens the connection for changing a target.
+        compare: The numbers of two reports that belong into a before/after table.
+        requires: What is wrong with a target's configuration for this kind, one sentence each.
+    """
+
+    name: str
+    summary: str
+    diagnostics: Mapping[str, Diagnostic]
+    rules: tuple[IssueRule, ...]
+    strategies: Mapping[str, Strategy]
+    open_session: Callable[[Target, Surroundings], AbstractContextManager[Session]]
+    compare: Callable[[DiagnosticReport, DiagnosticReport], tuple[Change, ...]]
+    requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())

@@ -1,0 +1,155 @@
+"""Open connections to a Valkey or Redis server, and translate its client's errors into ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import valkey
+import valkey.backoff
+import valkey.connection
+import valkey.exceptions
+import valkey.retry
+
+from medic8.errors import ConfigurationError, RefusedError, TransientError, UnreachableError
+
+SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
+
+#: Reads of whole 64 KiB values are half as fast with the client's default of 64 KiB.
+_SOCKET_READ_BYTES = 1 << 20
+
+
+class _OneConnectionMixin:
+    """
+    A connection that is opened once and never again.
+
+    The client reconnects silently after a server restart and goes on writing,
+    into a server that may have lost what was just verified. Whoever changes a
+    target must learn of the loss instead.
+    """
+
+    _was_connected = False
+
+    def connect(self) -> None:
+        if self._was_connected and self._sock is None:  # type: ignore[attr-defined]
+            raise valkey.exceptions.ConnectionError("the one connection to the server was lost")
+        super().connect()  # type: ignore[misc]
+        self._was_connected = True
+
+
+class _OneTcpConnection(_OneConnectionMixin, valkey.connection.Connection):
+    pass
+
+
+class _OneTlsConnection(_OneConnectionMixin, valkey.connection.SSLConnection):
+    pass
+
+
+class _OneUnixConnection(_OneConnectionMixin, valkey.connection.UnixDomainSocketConnection):
+    pass
+
+
+def connect(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> valkey.Valkey:
+    """
+    A client on one connection that never reconnects and never retries.
+
+    Args:
+        url: ``valkey://[user]:[password]@host:port/db``, ``valkeys://`` for TLS,
+            ``unix://[user@]/path?db=0``; ``redis`` is read as ``valkey``.
+        timeout_s: Longest wait for the connection and for each reply.
+        name: Shown in the server's ``CLIENT LIST``.
+    Raises:
+        ConfigurationError: the URL has another scheme or does not parse.
+        UnreachableError: the server did not answer or did not let us in.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise ConfigurationError(
+            f"server address {redact(url)!r}: scheme {parts.scheme!r} is not one of {', '.join(SCHEMES)}"
+        )
+    secure = parts.scheme in {"valkeys", "rediss"}
+    one = _OneUnixConnection if parts.scheme == "unix" else _OneTlsConnection if secure else _OneTcpConnection
+    scheme = "unix" if parts.scheme == "unix" else "valkeys" if secure else "valkey"
+    try:
+        # urlsplit keeps "unix:///path" only with an explicit empty authority.
+        options = valkey.connection.parse_url(_with_scheme(url, scheme))
+    except ValueError as exc:
+        raise ConfigurationError(f"server address {redact(url)!r}: {exc}") from exc
+    options.pop("connection_class", None)
+    pool = valkey.ConnectionPool(
+        connection_class=one,
+        max_connections=1,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_read_size=_SOCKET_READ_BYTES,
+        retry=valkey.retry.Retry(valkey.backoff.NoBackoff(), 0),
+        client_name=name,
+        **options,
+    )
+    client = valkey.Valkey(connection_pool=pool, single_connection_client=False)
+    with closing_on_error(client), reaching(url, connecting=True):
+        client.ping()
+    return client
+
+
+@contextlib.contextmanager
+def connection(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> Iterator[valkey.Valkey]:
+    """Like `connect`, closed at the end, with the client's errors translated by `reaching`."""
+    client = connect(url, timeout_s=timeout_s, name=name)
+    try:
+        with reaching(url):
+            yield client
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def closing_on_error(client: valkey.Valkey) -> Iterator[None]:
+    """Close *client* if the body raises."""
+    try:
+        yield
+    except BaseException:
+        client.close()
+        raise
+
+
+@contextlib.contextmanager
+def reaching(url: str, *, connecting: bool = False) -> Iterator[None]:
+    """
+    Translate the client library's errors into ours.
+
+    Raises:
+        UnreachableError: nothing was sent: no connection, no log-in, no permission.
+        TransientError: the connection broke or timed out after something was sent.
+        RefusedError: the server answered with an error; it changed nothing.
+    """
+    where = redact(url)
+    try:
+        yield
+    except (
+        valkey.exceptions.AuthenticationError,
+        valkey.exceptions.AuthorizationError,
+        valkey.exceptions.NoPermissionError,
+    ) as exc:
+        raise UnreachableError(f"{where} does not let us in: {exc}") from exc
+    except (valkey.exceptions.ConnectionError, valkey.exceptions.TimeoutError, OSError) as exc:
+        if connecting:
+            raise UnreachableError(f"{where} does not answer: {exc}") from exc
+        raise TransientError(f"{where} stopped answering: {exc}") from exc
+    except valkey.exceptions.ResponseError as exc:
+        raise RefusedError(f"{where} answered: {exc}") from exc
+
+
+def redact(url: str) -> str:
+    """*url* without its password, fit for a message."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = parts.username or ""
+    shown = f"{user}@{host}" if user else host
+    path = parts.path if parts.scheme != "unix" else f"//{parts.path}" if not parts.netloc else parts.path
+    return urlunsplit((parts.scheme, shown, path, "", ""))
+
+
+def _with_scheme(url: str, scheme: str) -> str:
+    return scheme + url[url.index(":") :]
