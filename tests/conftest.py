@@ -1,0 +1,77 @@
+"""Real servers that tests ask for by name; each is started once per session, on first use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+import valkey
+
+from medic8.errors import ConfigurationError
+from medic8.local.scratch import ScratchValkey, scratch_valkey
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[Callable[[], object]], None]:
+    """
+    Get a function that runs a look-up of a real service and skips the test where it is missing.
+
+    In CI a missing service is a failure: there it means that nothing was tested.
+    """
+
+    def look_up(find: Callable[[], object]) -> None:
+        try:
+            find()
+        except ConfigurationError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+
+    return look_up
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchValkey]:
+    """
+    Get a throw-away Valkey server that all tests share: `url`, `socket_url`, `pid`, `data`, `kill()`, `start()`.
+
+    A test that wants it empty asks for `valkey_url`; one that breaks it for good starts its own `scratch_valkey`.
+    """
+    try:
+        with scratch_valkey(
+            tmp_path_factory.mktemp("valkey"), config={"enable-debug-command": "local"}
+        ) as server:
+            yield server
+    except ConfigurationError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def _settings_at_the_start(valkey_server: ScratchValkey) -> dict[str, str]:
+    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
+        return dict(client.config_get("*"))
+
+
+@pytest.fixture
+def valkey_url(valkey_server: ScratchValkey, _settings_at_the_start: dict[str, str]) -> str:
+    """Get the address of the shared server, without keys, functions and users, and with its first settings."""
+    if not valkey_server.server.identity.is_alive():
+        valkey_server.start()
+    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
+        client.replicaof("NO", "ONE")
+        client.flushall(asynchronous=False)
+        client.function_flush()
+        client.script_flush()
+        for user in client.acl_users():
+            if user != "default":
+                client.acl_deluser(user)
+        for name, value in client.config_get("*").items():
+            if _settings_at_the_start[name] != value:
+                client.config_set(name, _settings_at_the_start[name])
+        client.config_resetstat()
+        client.slowlog_reset()
+        client.latency_reset()
+    return valkey_server.url
