@@ -75,7 +75,7 @@ class Issue(Frozen):
     @property
     def fingerprint(self) -> str:
         """Equal for the same issue of the same object of the same target, whenever it is found."""
-        identity = "\0".join((self.target, self.issue_type, self.about))
+        identity = f"{self.target}\x00{self.issue_type}\x00{self.about}"
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 

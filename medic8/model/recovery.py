@@ -140,6 +140,7 @@ class Recovery(Frozen):
         resources: What the journal granted, all or none.
         claim: What the target holds meanwhile.
         owner: The process that carries it out.
+        stands_on: What must stay as it is meanwhile: run id, role and replication id.
         state: Where it stands.
         saved_state: Folder that holds what was saved; empty before it is.
         saved_digest: Digest over the saved state's index.
@@ -154,6 +155,7 @@ class Recovery(Frozen):
     resources: tuple[Resource, ...]
     claim: Claim
     owner: Owner
+    stands_on: str
     state: RecoveryState = RecoveryState.OPEN
     saved_state: str = ""
     saved_digest: str = ""

@@ -1,0 +1,1 @@
+"""Who may act, when and how often, as pure functions."""

@@ -1,0 +1,1 @@
+"""Kind ``valkey``: a Valkey or Redis server."""

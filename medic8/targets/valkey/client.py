@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import valkey
@@ -102,6 +103,16 @@ def connection(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> Ite
             yield client
     finally:
         client.close()
+
+
+def info(client: valkey.Valkey, section: str) -> Mapping[str, Any]:
+    """One section of ``INFO``, numbers as numbers."""
+    return cast("Mapping[str, Any]", client.info(section))
+
+
+def setting(client: valkey.Valkey, name: str) -> str | None:
+    """The present value of one setting; None if the server has none of that name."""
+    return cast("Mapping[str, str]", client.config_get(name)).get(name)
 
 
 @contextlib.contextmanager

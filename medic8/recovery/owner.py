@@ -1,0 +1,67 @@
+"""Tell who carries a recovery out, and whether that process still lives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from medic8.model.recovery import Owner
+
+_PROC = Path("/proc")
+
+
+def this_process(flow_run: str = "") -> Owner:
+    """The running process, named so that no other process on any machine has the same name."""
+    pid = os.getpid()
+    return Owner(
+        machine=_machine_id(),
+        boot=_boot_id(),
+        pid_namespace=_pid_namespace(),
+        pid=pid,
+        started_at=_start_ticks(pid) or 0,
+        flow_run=flow_run,
+    )
+
+
+def is_known_dead(owner: Owner) -> bool:
+    """
+    Whether *owner* is certainly gone.
+
+    Certain only from the same machine and pid namespace: another boot, no such
+    pid, a pid with another start time, or a zombie. From elsewhere, and for a
+    stopped process, the answer is no: it may go on any moment.
+    """
+    if owner.machine != _machine_id():
+        return False
+    if owner.boot != _boot_id():
+        return True
+    if owner.pid_namespace != _pid_namespace():
+        return False
+    return _start_ticks(owner.pid) != owner.started_at
+
+
+def _machine_id() -> str:
+    for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):
+        if path.is_file() and (text := path.read_text().strip()):
+            return text
+    return os.uname().nodename
+
+
+def _boot_id() -> str:
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _pid_namespace() -> str:
+    return str((_PROC / "self/ns/pid").readlink())
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Clock ticks since boot at which *pid* was started; None if there is none or it is a zombie."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command's name, in brackets, may hold anything; what follows the last bracket is fixed (proc(5)).
+    after_name = text[text.rindex(")") + 2 :].split()
+    state, start_ticks = after_name[0], int(after_name[19])
+    return None if state in {"Z", "X"} else start_ticks

@@ -1,0 +1,102 @@
+"""The journal's tables, and how its database is opened so that a commit is durable."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from medic8.errors import ConfigurationError
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+about = sa.Table(
+    "journal_about",
+    metadata,
+    sa.Column("what", sa.String(32), primary_key=True),
+    sa.Column("value", sa.String(64), nullable=False),
+)
+
+recoveries = sa.Table(
+    "recoveries",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("target", sa.String(63), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("record", sa.Text, nullable=False),  # the recovery as JSON, without its steps
+)
+
+#: One row for each resource that is held: the primary key is what grants to one only.
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("resource", sa.String(200), primary_key=True),
+    sa.Column("recovery", sa.String(36), sa.ForeignKey("recoveries.id"), nullable=False),
+)
+
+#: The highest fence number ever given out for each resource.
+fences = sa.Table(
+    "fences",
+    metadata,
+    sa.Column("resource", sa.String(200), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("recovery", sa.String(36), sa.ForeignKey("recoveries.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("unit", sa.Integer, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("saved_digest", sa.String(64), nullable=False),
+    sa.Column("written_digest", sa.String(64), nullable=False),
+    sa.Column("begun_at", sa.DateTime(timezone=True)),
+    sa.Column("done_at", sa.DateTime(timezone=True)),
+    sa.Column("undone_at", sa.DateTime(timezone=True)),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
+
+@functools.cache
+def engine_for(url: str) -> sa.Engine:
+    """
+    An engine for the journal at *url*, one for each process.
+
+    Raises:
+        ConfigurationError: the URL does not parse, or its folder or driver is missing.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as exc:
+        raise ConfigurationError("the journal's URL does not parse as an SQLAlchemy URL") from exc
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        engine = sa.create_engine(parsed)
+    except (sa.exc.ArgumentError, ModuleNotFoundError) as exc:
+        raise ConfigurationError(f"the journal at {shown} cannot be opened: {exc}") from exc
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _make_commits_durable)
+        event.listen(engine, "begin", _begin_immediately)
+    return engine
+
+
+def _make_commits_durable(connection: sqlite3.Connection, _record: Any) -> None:
+    # SQLAlchemy begins; the driver's own idea of when to do so would read before it locks.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_immediately(connection: sa.Connection) -> None:
+    # Taking the write lock at once makes "look, then write" one act.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,158 @@
+"""
+Put back what a recovery changed, by a three-way rule.
+
+Needs the journal and the saved state alone, from any process; may be called
+again after it died half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from medic8.errors import ChangedError, UndoError, VerifyError
+from medic8.model.plan import Step, StepClass
+from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
+from medic8.recovery import contract, saved_state
+from medic8.recovery.journal import Journal
+from medic8.targets.kind import Session
+
+#: States in which a step may have changed the target and nothing has proven it good.
+_MAY_HAVE_CHANGED = (StepState.BEGUN, StepState.DONE)
+
+
+class _Undone(NamedTuple):
+    """How undoing one step ended; *needs_person* if no program can know or finish it."""
+
+    state: StepState
+    note: str
+    needs_person: bool = False
+
+
+def undo(
+    journal: Journal, session: Session, recovery: Recovery, *, clock: Callable[[], datetime]
+) -> Recovery:
+    """
+    Put back, in reverse order, every step that was begun and whose unit has not proven itself.
+
+    If the target holds the *saved* value there is nothing to do; if it holds
+    the *written* one, the saved one is put back; if it holds anything else,
+    somebody changed it since: theirs stays and is listed. A unit that proves
+    itself after all (its steps are done, only the proof was not reached) stands.
+
+    Returns:
+        The recovery closed, as ``restored``, or as ``needs_person`` with what is left.
+    Raises:
+        FencedError: the target is another's now; nothing was undone by this call.
+        TransientError: the target or the journal stopped answering; call again.
+        UndoError: the saved state cannot be read or was altered; nothing was undone.
+    """
+    recovery = journal.read(recovery.id)
+    if recovery.state is not RecoveryState.OPEN:
+        return recovery
+    session.take_claim(recovery.claim, lasts_s=contract.CLAIM_LASTS_S)
+    recovery = _keep_what_proves_itself(journal, session, recovery)
+    waiting = [record for record in reversed(recovery.steps) if record.state in _MAY_HAVE_CHANGED]
+    items = _saved_items(recovery) if waiting else {}
+    needs_person = False
+    for record in waiting:
+        undone = _undo_step(session, recovery, record, items[record.number])
+        journal.undone(recovery.id, record.number, state=undone.state, note=undone.note, at=clock())
+        needs_person = needs_person or undone.needs_person
+    # Read again: conflicts that an earlier, interrupted undo found belong into the list as well.
+    left = tuple(
+        record.note for record in journal.read(recovery.id).steps if record.state is StepState.CONFLICT
+    )
+    state = RecoveryState.NEEDS_PERSON if needs_person else RecoveryState.RESTORED
+    return contract.close(journal, session, recovery, state, left=left, at=clock())
+
+
+def end_interrupted(
+    journal: Journal, session: Session, recovery: Recovery, owner: Owner, *, clock: Callable[[], datetime]
+) -> Recovery:
+    """
+    End a recovery whose owner is dead: undo what it had begun, or hand it to a person.
+
+    The fence is bumped first, so that an owner taken for dead can no longer write.
+
+    Raises:
+        TransientError: the target or the journal does not answer; the recovery stays open.
+    """
+    recovery = journal.taken_over(recovery.id, owner)
+    try:
+        return undo(journal, session, recovery, clock=clock)
+    except UndoError as exc:
+        return hand_over(journal, recovery, str(exc.args[0]), left=exc.left, at=clock())
+
+
+def hand_over(
+    journal: Journal, recovery: Recovery, reason: str, *, at: datetime, left: tuple[str, ...] = ()
+) -> Recovery:
+    """
+    End a recovery that no program can end, and say to a person what is known.
+
+    Lists every step that may have changed the target, and the folder that
+    holds what was there before.
+    """
+    recovery = journal.read(recovery.id)
+    in_doubt = tuple(
+        f"step {record.number} ({record.title}) was {record.state}: "
+        f"before {record.saved_digest[:12]}, to be written {record.written_digest[:12]}"
+        for record in reversed(recovery.steps)
+        if record.state in _MAY_HAVE_CHANGED
+    )
+    where = (f"what was there before is kept in {recovery.saved_state}",) if recovery.saved_state else ()
+    left = (reason, *left, *in_doubt, *where)
+    return journal.close(recovery.id, RecoveryState.NEEDS_PERSON, left=left, at=at)
+
+
+def _keep_what_proves_itself(journal: Journal, session: Session, recovery: Recovery) -> Recovery:
+    for number, unit in enumerate(recovery.plan.units):
+        states = {record.state for record in recovery.steps if record.unit == number}
+        if not unit.proves_itself or states != {StepState.DONE}:
+            continue
+        try:
+            contract.verify_unit(journal, session, recovery, number)
+        except VerifyError:
+            continue
+    return journal.read(recovery.id)
+
+
+def _saved_items(recovery: Recovery) -> dict[int, saved_state.SavedItem]:
+    if not recovery.saved_state:
+        raise UndoError(
+            f"recovery {recovery.id} began a step before its state was saved",
+            (f"look at every object of the plan {recovery.plan.strategy} for {recovery.plan.target}",),
+        )
+    items = saved_state.load(Path(recovery.saved_state), index_digest=recovery.saved_digest)
+    return {item.number: item for item in items}
+
+
+def _undo_step(
+    session: Session, recovery: Recovery, record: StepRecord, item: saved_state.SavedItem
+) -> _Undone:
+    step = contract.step_at(recovery.plan, record.number)
+    present = session.capture(step)
+    digest = digest_of(present)
+    if digest == record.saved_digest:
+        return _Undone(StepState.UNDONE, "held what was saved")
+    if step.step_class is StepClass.ONE_WAY:
+        note = f"{step.touches}: a one-way step was begun; look whether it took effect"
+        return _Undone(StepState.CONFLICT, note, needs_person=True)
+    if digest != record.written_digest:
+        return _Undone(StepState.CONFLICT, _conflict(step, record, digest))
+    saved = saved_state.value_of(Path(recovery.saved_state), item)
+    try:
+        session.swap(step, expected=present, new=saved, claim=recovery.claim)
+    except ChangedError:
+        return _Undone(StepState.CONFLICT, _conflict(step, record, digest_of(session.capture(step))))
+    return _Undone(StepState.UNDONE, "put back")
+
+
+def _conflict(step: Step, record: StepRecord, found: str) -> str:
+    return (
+        f"{step.touches}: changed by somebody else since and left alone; "
+        f"saved {record.saved_digest[:12]}, written {record.written_digest[:12]}, found {found[:12]}"
+    )

@@ -1,0 +1,145 @@
+"""Change a server's settings, one atomic guarded act each."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import valkey
+import valkey.exceptions
+
+from medic8.errors import ChangedError, FencedError, RefusedError, VerifyError
+from medic8.model.frozen import Frozen
+from medic8.model.plan import Step, Unit
+from medic8.model.recovery import Claim
+from medic8.model.target import Resource, Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey import claim as claims
+from medic8.targets.valkey.client import connect, connection, reaching, setting
+from medic8.targets.valkey.identity import ground, server_resource
+
+SET_SETTING = "set_setting"
+
+#: A setting must stay as it was set for this long: a controller that owns it sets it back within seconds.
+_HOLDS_S = 2.0
+_LOOKS = 5
+
+
+class SetSetting(Frozen):
+    """
+    Arguments of the action ``set_setting``.
+
+    Attributes:
+        name: The setting's name.
+        value: The value to set, as ``CONFIG GET`` shows it.
+    """
+
+    name: str
+    value: str
+
+
+class ServerSession:
+    """One dedicated connection to a server, for changing its settings."""
+
+    def __init__(self, target: Target, client: valkey.Valkey) -> None:
+        self._target = target
+        self._client = client
+
+    def resources(self) -> tuple[Resource, ...]:
+        """The server."""
+        return (server_resource(self._client),)
+
+    def stands_on(self) -> str:
+        """Run id, role and replication id."""
+        return ground(self._client)
+
+    def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
+        """See `medic8.targets.valkey.claim.take`."""
+        claims.take(self._client, claim, lasts_s=lasts_s)
+
+    def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
+        """See `medic8.targets.valkey.claim.renew`."""
+        claims.renew(self._client, claim, lasts_s=lasts_s)
+
+    def release_claim(self, claim: Claim) -> None:
+        """See `medic8.targets.valkey.claim.release`."""
+        claims.release(self._client, claim)
+
+    def capture(self, step: Step) -> bytes | None:
+        """The setting's present value; None if the server has no such setting."""
+        return _read(self._client, _arguments(step).name)
+
+    def prepare(self, step: Step) -> bytes | None:
+        """The value that the plan names."""
+        return _arguments(step).value.encode()
+
+    def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
+        """
+        Set the setting if it still has the value *expected*.
+
+        Settings cannot be watched, so between the comparison and the change
+        lies one round trip in which somebody else could set it; the claim,
+        which can be watched, is exact.
+        """
+        name = _arguments(step).name
+        if new is None:
+            raise RefusedError(f"setting {name!r} cannot be taken away from a server")
+        with self._client.pipeline() as pipe:
+            claims.guard(pipe, claim)
+            found = _read(pipe, name)
+            if found != expected:
+                raise ChangedError(
+                    f"setting {name!r} was changed by somebody else: expected {_shown(expected)}, "
+                    f"found {_shown(found)}"
+                )
+            pipe.multi()
+            pipe.config_set(name, new.decode())
+            try:
+                pipe.execute()
+            except valkey.exceptions.WatchError as exc:
+                raise FencedError("the claim on the server changed at the same moment") from exc
+
+    def verify(self, unit: Unit) -> None:
+        """Look, several times over two seconds, whether every setting stays; and whether clients get in."""
+        wanted = [_arguments(step) for step in unit.steps]
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_HOLDS_S / (_LOOKS - 1))
+            for ask in wanted:
+                found = _read(self._client, ask.name)
+                if found != ask.value.encode():
+                    raise VerifyError(
+                        f"setting {ask.name!r} did not stay: set to {ask.value!r}, found "
+                        f"{_shown(found)} after {_HOLDS_S * look / (_LOOKS - 1):.1f} s; "
+                        "something else sets it back"
+                    )
+        with connection(self._target.address, timeout_s=self._target.timeout_s) as another:
+            another.ping()
+
+
+@contextlib.contextmanager
+def open_session(target: Target, around: Surroundings) -> Iterator[ServerSession]:
+    """Open the one connection for changing *target*."""
+    del around  # settings need nothing beside the server
+    client = connect(target.address, timeout_s=target.timeout_s, name="medic8-recovery")
+    try:
+        with reaching(target.address):
+            yield ServerSession(target, client)
+    finally:
+        client.close()
+
+
+def _arguments(step: Step) -> SetSetting:
+    if step.action != SET_SETTING:
+        raise RefusedError(f"kind valkey has no action {step.action!r}; it has {SET_SETTING!r}")
+    return SetSetting.model_validate(step.arguments)
+
+
+def _read(client: valkey.Valkey, name: str) -> bytes | None:
+    value = setting(client, name)
+    return None if value is None else value.encode()
+
+
+def _shown(value: bytes | None) -> str:
+    return "nothing" if value is None else repr(value.decode(errors="replace"))

@@ -1,0 +1,20 @@
+"""Who a server is, and on what a recovery stands while it works there."""
+
+from __future__ import annotations
+
+import valkey
+
+from medic8.model.target import Resource
+from medic8.targets.valkey.client import info
+
+
+def server_resource(client: valkey.Valkey) -> Resource:
+    """The server by its replication id, which is one whatever name it is reached by."""
+    replication = info(client, "replication")
+    return Resource(identity=f"valkey:{replication['master_replid']}", carries="the server")
+
+
+def ground(client: valkey.Valkey) -> str:
+    """Run id, role and replication id in one line: a restart, fail-over or change of role changes it."""
+    server, replication = info(client, "server"), info(client, "replication")
+    return f"run_id={server['run_id']} role={replication['role']} replication={replication['master_replid']}"

@@ -1,0 +1,100 @@
+"""The kind ``valkey`` as the rest of the house sees it."""
+
+from __future__ import annotations
+
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.detector import IssueRule
+from medic8.model.issue import IssueType
+from medic8.model.report import DiagnosticReport
+from medic8.model.resolution import Change
+from medic8.model.target import Target
+from medic8.targets.kind import TargetKind
+from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.diagnostics import DIAGNOSTICS
+from medic8.targets.valkey.policy import SETTABLE
+from medic8.targets.valkey.strategies import STRATEGIES
+
+#: The guide's symptoms, by the type of issue.
+_SYMPTOMS = {
+    IssueType.GRID_CORRUPTION: ("Inconsistent data", "Failed operations", "Error messages"),
+    IssueType.MEMORY_LEAK: ("Increasing memory usage", "Degraded performance", "System slowdown"),
+    IssueType.SYNCHRONIZATION: ("Inconsistent state", "Race conditions", "Deadlocks"),
+    IssueType.SLOW_OPERATIONS: ("High latency", "Poor response times", "Operation timeouts"),
+    IssueType.RESOURCE_EXHAUSTION: ("High CPU usage", "Memory pressure", "I/O bottlenecks"),
+    IssueType.NETWORK: ("Connection failures", "High latency", "Timeout errors"),
+}
+
+_SETTING_RULES = tuple(
+    IssueRule(
+        codes=frozenset({f"setting.{issue_type}"}),
+        issue_type=issue_type,
+        title="Settings of {target} are outside their allowed range",
+        symptoms=_SYMPTOMS[issue_type],
+        cause="The server was configured differently from what the site asks for.",
+    )
+    for issue_type in IssueType
+)
+
+RULES = (
+    IssueRule(
+        codes=frozenset({UNREACHABLE}),
+        issue_type=IssueType.NETWORK,
+        title="{target} cannot be reached",
+        symptoms=("Connection failures", "Timeout errors"),
+    ),
+    IssueRule(
+        codes=frozenset({"memory.near_limit", "persistence.failed"}),
+        issue_type=IssueType.RESOURCE_EXHAUSTION,
+        title="{target} is running out of room: {about}",
+        symptoms=("Memory pressure", "I/O bottlenecks"),
+    ),
+    IssueRule(
+        codes=frozenset({"replication.link_down", "replication.lag"}),
+        issue_type=IssueType.SYNCHRONIZATION,
+        title="Replication of {target} is broken or lags",
+        symptoms=("Inconsistent state",),
+    ),
+    *_SETTING_RULES,
+)
+
+
+def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
+    """Every reading of the settings, and memory, before and after."""
+    changes = []
+    for name in ("settings", "memory"):
+        earlier, later = before.results.get(name), after.results.get(name)
+        if earlier is None or later is None:
+            continue
+        for reading in earlier.readings:
+            other = later.reading(reading.name)
+            if other is not None and (name == "settings" or reading.name == "memory.used"):
+                unit = f" {reading.unit}" if reading.unit else ""
+                changes.append(
+                    Change(what=reading.name, before=f"{reading.value}{unit}", after=f"{other.value}{unit}")
+                )
+    return tuple(changes)
+
+
+def requires(target: Target) -> tuple[str, ...]:
+    """What is wrong with the configuration of a server."""
+    wrong = [
+        f"setting {rule.name!r} is none that may be set right by itself; these are: "
+        + ", ".join(sorted(SETTABLE))
+        for rule in target.setting
+        if rule.name not in SETTABLE
+    ]
+    if target.grid is not None:
+        wrong.append("field 'grid' belongs to kind 'grid'")
+    return tuple(wrong)
+
+
+KIND = TargetKind(
+    name="valkey",
+    summary="a Valkey or Redis server: reachability, memory, persistence, replication, settings",
+    diagnostics=DIAGNOSTICS,
+    rules=RULES,
+    strategies=STRATEGIES,
+    open_session=open_session,
+    compare=compare,
+    requires=requires,
+)
