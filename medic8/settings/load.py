@@ -1,0 +1,60 @@
+"""Read the configuration; it is right as a whole or refused as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from medic8.errors import ConfigurationError
+from medic8.settings.credentials import holds_password, readable_by_others
+from medic8.settings.document import Document, read_document
+from medic8.settings.places import default_home, find_configuration
+from medic8.settings.problems import nearest, shown
+from medic8.settings.settings import Settings
+from medic8.settings.state import read_state
+from medic8.settings.targets import read_targets
+
+_TABLES = ("target", "backups", "journal", "recovery")
+
+
+def load_settings(
+    path: Path | None = None, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None
+) -> Settings:
+    """
+    What the site has configured; without a configuration no targets and the defaults.
+
+    Args:
+        path: The file; None = ``$MEDIC8_CONFIG``, else ``medic8.toml`` in *cwd*, else in the home.
+        environ: The environment.
+        cwd: The working folder; None = the process's.
+    Raises:
+        ConfigurationError: the file cannot be read, or something in it is wrong; the message
+            has one line for each problem, with file, line, field and what was expected.
+    """
+    cwd = Path.cwd() if cwd is None else cwd
+    home = default_home(environ)
+    source = find_configuration(path, environ, cwd)
+    if source is None:
+        return Settings(home=home, **read_state(Document(folder=home, environ=environ), home))
+    source = source.absolute()
+    named = str(source.relative_to(cwd)) if source.is_relative_to(cwd) else str(source)
+    document = read_document(source, named, environ)
+    for key in document.content:
+        if key not in _TABLES:
+            document.wrong((key,), f"{shown(key)}: not known{nearest(key, _TABLES)}")
+    targets = read_targets(document)
+    state = read_state(document, home)
+    if document.problems:
+        problems = sorted(document.problems)
+        raise ConfigurationError("\n".join(f"{named}:{each.line}: {each.text}" for each in problems))
+    if _spells_password(document) and readable_by_others(source):
+        document.warnings.append(
+            f'{named} holds a password and can be read by others; "chmod 600" keeps it to its owner'
+        )
+    return Settings(targets=targets, source=source, home=home, warnings=tuple(document.warnings), **state)
+
+
+def _spells_password(document: Document) -> bool:
+    tables = (*document.content.get("target", []), document.content.get("journal", {}))
+    return any(holds_password(table.get("url", "")) for table in tables)

@@ -1,0 +1,65 @@
+"""Everything a site has configured, checked and with its defaults filled in."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import Field
+
+from medic8.errors import ConfigurationError
+from medic8.model.frozen import Frozen
+from medic8.model.target import Target
+
+
+class Settings(Frozen):
+    """
+    What a site has configured.
+
+    Attributes:
+        targets: Everything under care, in the order of the file.
+        source: The file it was read from; None = there is no configuration.
+        home: Folder of Medic8's own state.
+        backups: Folder of the backups of all targets.
+        journal_url: The journal's database, with credentials; never printed.
+        saved_state: Folder of what recoveries save before they change anything.
+        max_saved_mib: Most MiB that one recovery may save.
+        warnings: What works and should still be changed, one sentence each.
+    """
+
+    targets: tuple[Target, ...] = ()
+    source: Path | None = None
+    home: Path
+    backups: Path
+    journal_url: str = Field(repr=False)
+    saved_state: Path
+    max_saved_mib: int = Field(default=1024, gt=0)
+    warnings: tuple[str, ...] = ()
+
+    def target(self, name: str) -> Target:
+        """
+        The target called *name*.
+
+        Raises:
+            ConfigurationError: there is none; the message names those that are.
+        """
+        for target in self.targets:
+            if target.name == name:
+                return target
+        known = [target.name for target in self.targets]
+        if not known:
+            raise ConfigurationError(f'target "{name}" is not known: {self.hint}')
+        near = get_close_matches(name, known, n=1)
+        question = f'; did you mean "{near[0]}"?' if near else ""
+        names = ", ".join(f'"{each}"' for each in known)
+        raise ConfigurationError(f'target "{name}" is not known; known are {names}{question}')
+
+    @property
+    def hint(self) -> str:
+        """What to do when there are no targets."""
+        if self.source is not None:
+            return f"{self.source} has no [[target]]; add one"
+        return (
+            'there is no configuration; write "medic8.toml" with a [[target]] here, name one with --config, '
+            'or start a local grid to try with "medic8 up"'
+        )

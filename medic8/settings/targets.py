@@ -1,0 +1,100 @@
+"""The targets of a configuration, each checked against its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medic8.errors import ConfigurationError
+from medic8.model.target import Mode, Target
+from medic8.settings.credentials import (
+    Credentials,
+    CredentialsError,
+    what_is_wrong_with,
+    with_credentials,
+)
+from medic8.settings.document import Document
+from medic8.settings.lines import KeyPath
+from medic8.settings.problems import listed, nearest, shown
+from medic8.targets.kind import TargetKind
+from medic8.targets.registry import kind_named, kind_names
+
+
+class TargetTable(Target, Credentials):
+    """A target as the configuration spells it: with what its address lacks."""
+
+
+def read_targets(document: Document) -> tuple[Target, ...]:
+    """The targets of *document*, those that are right; the problems of the others are noted there."""
+    entries = document.content.get("target", [])
+    if not isinstance(entries, list):
+        document.wrong(("target",), 'a target begins with "[[target]]", in two pairs of brackets')
+        return ()
+    found = [_read_target(document, index, values) for index, values in enumerate(entries)]
+    _refuse_twins(document, entries)
+    return tuple(target for target in found if target is not None)
+
+
+def _read_target(document: Document, index: int, values: object) -> Target | None:
+    path: KeyPath = ("target", index)
+    name = values.get("name") if isinstance(values, dict) else None
+    owner = f"target {shown(name)}" if isinstance(name, str) else f"target number {index + 1}"
+    table = document.parse(TargetTable, owner, path, values)
+    kind = _kind_of(document, owner, path, values)
+    if table is None:
+        return None
+    if wrong := what_is_wrong_with(table.address):
+        document.wrong_field(owner, path, ("url",), wrong)
+        return None
+    fields: dict[str, Any] = {name: getattr(table, name) for name in Target.model_fields}
+    try:
+        fields["url"], warnings = with_credentials(
+            table.address, table, environ=document.environ, folder=document.folder
+        )
+    except CredentialsError as exc:
+        document.wrong_field(owner, path, (exc.field,), str(exc))
+        return None
+    document.warnings += [f"{owner}: {warning}" for warning in warnings]
+    target = Target.model_validate(fields)
+    if kind is not None:
+        _check_with_kind(document, owner, path, target, kind)
+    if target.mode is Mode.ACT and not target.allow:
+        document.warnings.append(f'{owner}: "mode" is "act" and "allow" is empty, so nothing will be applied')
+    return target
+
+
+def _kind_of(document: Document, owner: str, path: KeyPath, values: object) -> TargetKind | None:
+    name = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(name, str):
+        return None  # noted already
+    if name not in kind_names():
+        text = f"got {shown(name)}, expected {listed(kind_names(), 'or')}"
+        document.wrong_field(owner, path, ("kind",), text)
+        return None
+    try:
+        return kind_named(name)
+    except ConfigurationError as exc:
+        document.wrong_field(owner, path, ("kind",), str(exc))
+        return None
+
+
+def _check_with_kind(document: Document, owner: str, path: KeyPath, target: Target, kind: TargetKind) -> None:
+    for index, name in enumerate(target.allow):
+        if name not in kind.strategies:
+            hint = nearest(name, kind.strategies)
+            text = f'got {shown(name)}, expected a strategy of kind "{kind.name}"{hint}'
+            document.wrong_field(owner, path, ("allow", index), text)
+    for sentence in kind.requires(target):
+        document.wrong(path, f"{owner}: {sentence}")
+
+
+def _refuse_twins(document: Document, entries: list[Any]) -> None:
+    first: dict[str, int] = {}
+    for index, values in enumerate(entries):
+        name = values.get("name") if isinstance(values, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            line = document.lines.get(("target", first[name], "name"), 1)
+            text = f"the target of line {line} has this name too"
+            document.wrong_field(f"target {shown(name)}", ("target", index), ("name",), text)
+        first.setdefault(name, index)
