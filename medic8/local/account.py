@@ -42,8 +42,8 @@ def server_account() -> Account | None:
         entry = pwd.getpwnam("nobody")
     except KeyError as exc:
         raise ConfigurationError(
-            "root cannot run the local servers itself (PostgreSQL refuses that) and this machine has no user 'nobody'; "
-            "start the local stack as an ordinary user"
+            "root cannot run the local servers itself (PostgreSQL refuses that) and this machine has no user "
+            "'nobody'; start the local stack as an ordinary user"
         ) from exc
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
@@ -52,8 +52,8 @@ def is_reachable(path: Path, account: Account | None, *, test: str = "-x") -> bo
     """
     Tell whether *account* passes ``test`` (1) on *path*, None standing for ourselves.
 
-    The kernel is asked by a process of that user, because mode bits alone say nothing about access lists, mount
-    options and network file systems.
+    The kernel is asked by a process of that user, because mode bits alone say nothing about access lists,
+    mount options and network file systems.
 
     Args:
         path: An absolute path; every folder above it is part of the question.
@@ -62,9 +62,8 @@ def is_reachable(path: Path, account: Account | None, *, test: str = "-x") -> bo
     Raises:
         ConfigurationError: We may not become that user (a container without the right to switch users).
     """
-    switch = {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
     try:
-        answer = subprocess.run(  # type: ignore[call-overload]  # the three switches in a mapping  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
             ["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, str(path)],
             check=False,
             cwd="/",
@@ -72,11 +71,13 @@ def is_reachable(path: Path, account: Account | None, *, test: str = "-x") -> bo
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=_PROBE_TIMEOUT_S,
-            **switch,
+            user=None if account is None else account.uid,
+            group=None if account is None else account.gid,
+            extra_groups=None if account is None else [],
         )
     except (PermissionError, subprocess.SubprocessError, ValueError) as exc:
         raise ConfigurationError(
             f"root may not switch to user {account.name if account else os.geteuid()!r} here ({exc}); "
             "start the local stack as an ordinary user"
         ) from exc
-    return bool(answer.returncode == 0)
+    return answer.returncode == 0

@@ -21,8 +21,9 @@ _LOOK_AGAIN_S = 0.02
 _KILL_PATIENCE_S = 10.0
 _TAIL_LINES = 15
 _TAIL_BYTES = 16_384
-# The child waits for one line before it becomes the server. The starter writes it only after the child's identity
-# is on disk, so a starter that dies at any point leaves either a server that is on record or no server.
+# The child waits for one line before it becomes the server. The starter writes it only after the child's
+# identity is on disk, so a starter that dies at any point leaves either a server that is on record or no
+# server.
 _GATE = 'read -r go && exec "$@" </dev/null'
 
 
@@ -32,8 +33,9 @@ class Identity(BaseModel):
 
     Attributes:
         pid: Its number.
-        start_ticks: When it started, in clock ticks since the machine booted. Not ``psutil``'s ``create_time``: that
-            is wall-clock time, and a step of the clock would make a living server look like a stranger.
+        start_ticks: When it started, in clock ticks since the machine booted. Not ``psutil``'s
+            ``create_time``: that is wall-clock time, and a step of the clock would make a living server look
+            like a stranger.
         boot_id: The boot of the machine in which pid and ticks mean something.
     """
 
@@ -47,7 +49,8 @@ class Identity(BaseModel):
         """
         Tell whether this very process still runs.
 
-        A zombie does not run. A zombie that is our child is buried on the way, so that its number becomes free.
+        A zombie does not run. A zombie that is our child is buried on the way, so that its number becomes
+        free.
         """
         if self.boot_id != boot_id() or _start_ticks(self.pid) != self.start_ticks:
             return False
@@ -88,7 +91,8 @@ def launch(
 
     Args:
         command: Program and arguments, the program by absolute path.
-        log: Output and errors are appended here; the file is ours, also where the server runs as another user.
+        log: Output and errors are appended here; the file is ours, also where the server runs as another
+            user.
         folder: Working folder; the server must be able to enter it.
         environment: The whole environment of the server.
         account: User to switch to; None to stay who we are.
@@ -114,8 +118,8 @@ def launch(
         except (OSError, subprocess.SubprocessError) as exc:
             raise ConfigurationError(f"cannot start {command[0]}: {exc}") from exc
     gate = child.stdin
-    # From here on the process is known by its identity alone; a Popen object would complain about a child that is
-    # meant to outlive us.
+    # From here on the process is known by its identity alone; a Popen object would complain about a child
+    # that is meant to outlive us.
     child.returncode = 0
     identity = identify(child.pid)
     try:
@@ -134,7 +138,13 @@ def launch(
 
 
 def wait_until(
-    is_ready: Callable[[], bool], identity: Identity, *, what: str, log: Path, timeout_s: float
+    is_ready: Callable[[], bool],
+    identity: Identity,
+    *,
+    what: str,
+    log: Path,
+    timeout_s: float,
+    look_again_s: float = _LOOK_AGAIN_S,
 ) -> None:
     """
     Wait until a server that was just launched says it is ready.
@@ -145,6 +155,7 @@ def wait_until(
         what: Its name for people.
         log: Where it writes.
         timeout_s: When to give up.
+        look_again_s: Pause between two questions.
     Raises:
         UnreachableError: It ended, or was not ready in time; with the end of its log.
     """
@@ -157,7 +168,7 @@ def wait_until(
             raise UnreachableError(f"{what} ended while it was starting; {last_lines(log)}")
         if time.monotonic() > deadline:
             raise UnreachableError(f"{what} was not ready within {timeout_s:g} s; {last_lines(log)}")
-        time.sleep(_LOOK_AGAIN_S)
+        time.sleep(look_again_s)
 
 
 def stop(identity: Identity, *, first: signal.Signals = signal.SIGTERM, patience_s: float) -> bool:
@@ -222,10 +233,10 @@ def _has_ended(pid: int) -> bool:
     fields = _stat(pid)
     if not fields or fields[0] not in "ZX":
         return not fields
-    # While other threads are still ending, the first one is a zombie that holds the server's port and cannot be
-    # buried yet.
+    # While other threads are still ending, the first one is a zombie that holds the server's port and cannot
+    # be buried yet.
     try:
-        return len(os.listdir(f"/proc/{pid}/task")) <= 1
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 

@@ -1,15 +1,15 @@
 """
 Where Medic8 keeps its state on this machine, and where the servers it starts keep theirs.
 
-The home belongs to whoever runs Medic8. The servers' data lies in ``<home>/servers``. That is simple for an ordinary
-user, who runs the servers himself. Started by root, the servers run as an unprivileged user, who must be able to walk
-down to his data. Nobody's folder is opened up for that: where the way is barred (a home under ``/root`` or in a 0700
-folder of a test run), the data lies in a folder of our own elsewhere, and ``<home>/servers`` is a symbolic link to it, so
-that it is found again and removed with the rest.
+The home belongs to whoever runs Medic8. The servers' data lies in ``<home>/servers``. That is simple for an
+ordinary user, who runs the servers himself. Started by root, the servers run as an unprivileged user, who
+must be able to walk down to his data. Nobody's folder is opened up for that: where the way is barred (a home
+under ``/root`` or in a 0700 folder of a test run), the data lies in a folder of our own elsewhere, and
+``<home>/servers`` is a symbolic link to it, so that it is found again and removed with the rest.
 
-In both places the folder itself belongs to root and may be passed through but not listed (0711); each server's data in
-it belongs to the unprivileged user alone (0700); copies of programs belong to root, so that a server cannot replace the
-program it is started from.
+In both places the folder itself belongs to root and may be passed through but not listed (0711); each
+server's data in it belongs to the unprivileged user alone (0700); copies of programs belong to root, so that
+a server cannot replace the program it is started from.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from medic8.errors import ConfigurationError
 from medic8.local.account import Account, is_reachable
 
-# A Unix socket's address holds 107 bytes on Linux; PostgreSQL's file name takes 20 of them with its lock's suffix.
-# Source: unix(7), sun_path.
+# A Unix socket's address holds 107 bytes on Linux; PostgreSQL's file name takes 20 of them with its lock's
+# suffix. Source: unix(7), sun_path.
 _LONGEST_SOCKET_FOLDER = 80
 _ELSEWHERE = (Path("/var/lib/medic8-servers"), Path("/var/tmp"))  # noqa: S108  # used by mkdtemp only
 _SHORT = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  # used by mkdtemp only
@@ -36,8 +36,8 @@ def medic8_home(environment: Mapping[str, str] | None = None) -> Path:
     Get the folder that holds Medic8's state, made if it does not exist.
 
     ``$MEDIC8_HOME``, else ``/var/lib/medic8`` for root, else ``$XDG_DATA_HOME/medic8``, else
-    ``~/.local/share/medic8``. A home made here is 0700 for an ordinary user and 0711 for root, whose servers run as
-    another user; a home that exists keeps its mode.
+    ``~/.local/share/medic8``. A home made here is 0700 for an ordinary user and 0711 for root, whose servers
+    run as another user; a home that exists keeps its mode.
 
     Args:
         environment: Variables to go by; None for those of this process.
@@ -65,15 +65,15 @@ def make_home(home: Path) -> Path:
     """
     home = home.absolute()
     mode = 0o711 if os.geteuid() == 0 else 0o700
-    missing = [folder for folder in (home, *home.parents) if not folder.exists()]
     try:
+        missing = [folder for folder in (home, *home.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
             folder.chmod(mode)  # the umask has no say in it
     except OSError as exc:
         raise ConfigurationError(f"cannot make Medic8's home {home}: {exc}") from exc
-    if not home.is_dir():
-        raise ConfigurationError(f"Medic8's home {home} is not a folder")
+    if not home.is_dir() or not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(f"Medic8's home {home} is not a folder that we may write to")
     return home
 
 
@@ -135,8 +135,9 @@ def socket_folder(wanted: Path, account: Account | None) -> Path:
     Get a private folder whose path is short enough for Unix sockets.
 
     Args:
-        wanted: Where it is if that path is short; else a symbolic link to the short one is kept there, by which it is
-            found again. A short one that the system cleared away (``/tmp`` after a restart) is made anew.
+        wanted: Where it is if that path is short; else a symbolic link to the short one is kept there, by
+            which it is found again. A short one that the system cleared away (``/tmp`` after a restart) is
+            made anew.
         account: Who owns it; None for ourselves.
     Returns:
         The folder itself, without symbolic links.
@@ -173,7 +174,7 @@ def is_private(folder: Path, account: Account | None) -> bool:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of ours with its contents, and where it is a symbolic link, what it leads to as well."""
+    """Remove a folder of ours with its contents, through a symbolic link as well."""
     if folder.is_symlink():
         shutil.rmtree(folder.resolve(), ignore_errors=True)
         folder.unlink()

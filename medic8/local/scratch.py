@@ -26,11 +26,12 @@ class ScratchValkey:
     """
     A Valkey server that lives as long as a ``with`` block, on a free port and a Unix socket.
 
-    It keeps nothing on disk unless *config* says so, and can be killed and started again on the same port and data.
+    It keeps nothing on disk unless *config* says so, and can be killed and started again on the same port and
+    data.
 
     Args:
-        folder: An existing folder for its files. As root, where the servers' user cannot reach it, they lie in a
-            folder elsewhere that goes when the server goes; the log is always here.
+        folder: An existing folder for its files. As root, where the servers' user cannot reach it, they lie
+            in a folder elsewhere that goes when the server goes; the log is always here.
         config: Directives beyond the guarded ones, each value as it would stand in ``valkey.conf``:
             ``{"maxmemory": "20mb", "save": '""', "replicaof": "127.0.0.1 6390"}``.
     """
@@ -143,7 +144,7 @@ class ScratchValkey:
             return self._server.data, self._server.socket.parent
         room = self._folder
         if self._account is not None and not is_reachable(room, self._account):
-            room = Path(tempfile.mkdtemp(prefix="medic8-scratch-", dir="/var/tmp"))  # noqa: S108
+            room = Path(tempfile.mkdtemp(prefix="medic8-scratch-", dir="/var/tmp"))
             self._rooms.append(room)
             room.chmod(0o711)
         data = own_folder(room / "valkey", self._account)

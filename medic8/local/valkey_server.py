@@ -92,8 +92,8 @@ def start_valkey(
     """
     Start a server on the data in *folder*, without waiting until it answers.
 
-    Its configuration file is written once and is the server's own from then on, so that what ``CONFIG REWRITE`` put
-    into it survives; addresses and folders come with the command line and win over it.
+    Its configuration file is written once and is the server's own from then on, so that what ``CONFIG
+    REWRITE`` put into it survives; addresses and folders come with the command line and win over it.
 
     Args:
         program: ``valkey-server``.
@@ -151,7 +151,11 @@ def wait_for_valkey(server: ValkeyServer, *, timeout_s: float = START_TIMEOUT_S)
 
 
 def version_if_answering(server: ValkeyServer) -> str | None:
-    """Get the version by which this very server answers on its port, None if it does not, or still reads its data."""
+    """
+    Get the version that this very server names on its port.
+
+    None if it does not answer, still reads its data, or if somebody else answers there.
+    """
     try:
         with socket.create_connection((HOST, server.port), timeout=_REPLY_TIMEOUT_S) as connection:
             connection.sendall(b"INFO server\r\nINFO persistence\r\nQUIT\r\n")

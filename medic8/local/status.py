@@ -1,0 +1,162 @@
+"""Tell what runs of the local stack, and where it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from medic8.local import postgres, prefect_server, valkey_server
+from medic8.local.children import boot_id
+from medic8.local.postgres import PostgresServer
+from medic8.local.prefect_server import PrefectServer
+from medic8.local.records import Server, StackRecord
+from medic8.local.valkey_server import ValkeyServer
+
+State = Literal["running", "stopped", "died", "external"]
+
+# Prefect first, since it writes to its database until it ends.
+STOP_ORDER = ("prefect", "postgres", "valkey")
+
+
+class ServerStatus(BaseModel):
+    """
+    One server of the stack.
+
+    Attributes:
+        name: ``prefect``, ``postgres`` or ``valkey``.
+        state: ``running``: its process lives. ``stopped``: never started, stopped on purpose, or ended with
+            the machine. ``died``: it ended by itself or was killed. ``external``: the user's own, not ours to
+            start or stop.
+        answers: Whether it answered just now; a server that runs without answering starts, hangs or is
+            overloaded. None where nobody asked since it does not run.
+        pid: Number of its process while it runs.
+        address: Where it is reached while it runs.
+        since: When it was started, while it runs.
+        log: Where it writes; None if it was never started.
+        version: Of its program; None if it was never started or is not ours.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    state: State
+    answers: bool | None = None
+    pid: int | None = None
+    address: str | None = None
+    since: datetime | None = None
+    log: Path | None = None
+    version: str | None = None
+
+
+class StackStatus(BaseModel):
+    """
+    The stack as a whole.
+
+    Attributes:
+        home: Whose stack it is.
+        prefect_api_url: What ``PREFECT_API_URL`` must be to use it; None while there is no server.
+        prefect_ui_url: The page to open; None while there is no server, or if it is not known where it is.
+        valkey_url: The lab's grid server, by TCP; None while it does not run.
+        valkey_socket_url: The same by Unix socket, which is faster.
+        servers: In the order in which they are stopped.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Path
+    prefect_api_url: str | None = None
+    prefect_ui_url: str | None = None
+    valkey_url: str | None = None
+    valkey_socket_url: str | None = None
+    servers: tuple[ServerStatus, ...] = ()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every server runs, or is the user's own, and answers."""
+        return bool(self.servers) and all(server.answers for server in self.servers)
+
+    def server(self, name: str) -> ServerStatus:
+        """Get the server called *name*."""
+        return next(server for server in self.servers if server.name == name)
+
+
+def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> StackStatus:
+    """Get the state of every server on *record*, asking each that runs whether it answers."""
+    external = external_prefect(environment, record)
+    servers = {name: _server_status(name, record) for name in STOP_ORDER}
+    api = ui = None
+    if external is not None:
+        servers["prefect"] = ServerStatus(
+            name="prefect", state="external", address=external, answers=answers_anything(external)
+        )
+        if servers["postgres"].state != "running":
+            # Its database is the external server's own affair.
+            servers["postgres"] = ServerStatus(
+                name="postgres", state="external", answers=servers["prefect"].answers
+            )
+        api = external
+        ui = external.removesuffix("/api") if external.endswith("/api") else None
+    elif record.prefect is not None and servers["prefect"].state == "running":
+        api, ui = record.prefect.api_url, record.prefect.ui_url
+    valkey = record.valkey if servers["valkey"].state == "running" else None
+    return StackStatus(
+        home=home,
+        prefect_api_url=api,
+        prefect_ui_url=ui,
+        valkey_url=valkey.url if valkey else None,
+        valkey_socket_url=valkey.socket_url if valkey else None,
+        servers=tuple(servers[name] for name in STOP_ORDER),
+    )
+
+
+def _server_status(name: str, record: StackRecord) -> ServerStatus:
+    server = record.server(name)
+    if server is None:
+        return ServerStatus(name=name, state="stopped")
+    note = record.notes[name]
+    if not server.identity.is_alive():
+        ended_with_machine = server.identity.boot_id != boot_id()
+        state: State = "stopped" if note.is_stopped or ended_with_machine else "died"
+        return ServerStatus(name=name, state=state, log=server.log, version=note.version)
+    return ServerStatus(
+        name=name,
+        state="running",
+        answers=_answers(server),
+        pid=server.identity.pid,
+        address=_address(server),
+        since=note.since,
+        log=server.log,
+        version=note.version,
+    )
+
+
+def _answers(server: Server) -> bool:
+    match server:
+        case PostgresServer():
+            return postgres.is_ready(server)
+        case PrefectServer():
+            return prefect_server.is_healthy(server)
+        case ValkeyServer():
+            return valkey_server.version_if_answering(server) is not None
+
+
+def _address(server: Server) -> str:
+    return server.api_url if isinstance(server, PrefectServer) else server.url
+
+
+def external_prefect(environment: Mapping[str, str], record: StackRecord) -> str | None:
+    """Get the address of the user's own Prefect server, None if there is none or the variable names ours."""
+    url = environment.get("PREFECT_API_URL", "").strip().rstrip("/")
+    ours = "" if record.prefect is None else record.prefect.api_url
+    return None if not url or url.replace("//localhost:", "//127.0.0.1:") == ours else url
+
+
+def answers_anything(url: str) -> bool:
+    """Tell whether there is a Prefect server at *url*, whatever it thinks of us."""
+    # Any answer will do: a server that wants a key says 401 here, and is there.
+    code = prefect_server.reply_status(f"{url}/health", through_proxy=True)
+    return code is not None and code < 500  # noqa: PLR2004  # 5xx: a proxy without a server behind it
