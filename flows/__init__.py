@@ -1,0 +1,1 @@
+"""One module for each procedure that an operator can name."""

@@ -65,5 +65,6 @@ def _issue(rule: IssueRule, about: str, found: list[Finding], target: str, at: d
         cause=rule.cause,
         about=about,
         evidence=tuple(fact for finding in found for fact in finding.evidence),
+        extent=sum(finding.extent for finding in found),
         detected_at=at,
     )

@@ -59,6 +59,7 @@ class Issue(Frozen):
         cause: Why, as far as it is known; empty = unknown.
         about: The object inside the target (``blocks 3, 17 of grid lab``, ``setting hz``).
         evidence: The facts.
+        extent: How many objects are concerned, so that half a cure is seen to be one.
         detected_at: When the diagnosis that found it was taken.
     """
 
@@ -70,6 +71,7 @@ class Issue(Frozen):
     cause: str = ""
     about: str
     evidence: tuple[Evidence, ...] = ()
+    extent: int = Field(default=1, ge=0)
     detected_at: datetime
 
     @property
@@ -89,6 +91,7 @@ class Finding(Frozen):
         text: One sentence for a person.
         about: The object inside the target.
         evidence: The facts.
+        extent: How many objects are concerned.
     """
 
     code: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")
@@ -96,3 +99,4 @@ class Finding(Frozen):
     text: str
     about: str = ""
     evidence: tuple[Evidence, ...] = ()
+    extent: int = Field(default=1, ge=0)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Plan
+from medic8.model.report import DiagnosticReport
 from medic8.model.target import Resource
 
 #: The digest of a thing that is not there.
@@ -163,3 +164,20 @@ class Recovery(Frozen):
     closed_at: datetime | None = None
     left: tuple[str, ...] = ()
     steps: tuple[StepRecord, ...] = ()
+
+
+class RecoveryResult(Frozen):
+    """
+    What carrying out a plan came to.
+
+    Attributes:
+        recovery: The recovery, ended.
+        reason: Why it did not end healthy; empty if it did.
+        after: The diagnosis that verified it; None if it did not come so far.
+        was_outdated: Somebody else had changed what was saved; a new plan may succeed.
+    """
+
+    recovery: Recovery
+    reason: str = ""
+    was_outdated: bool = False
+    after: DiagnosticReport | None = None

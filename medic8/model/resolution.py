@@ -65,6 +65,7 @@ class Resolution(Frozen):
         recovery: The recovery's id; empty if nothing was opened.
         steps: Every step as the journal knows it at the end.
         left: What is left for a person, one line each.
+        after: The diagnosis that verified it; None if nothing was changed.
         started_at: When it was begun.
         ended_at: When it ended.
     """
@@ -80,6 +81,7 @@ class Resolution(Frozen):
     recovery: str = ""
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
+    after: DiagnosticReport | None = None
     started_at: datetime
     ended_at: datetime
 

@@ -1,0 +1,92 @@
+"""Diagnose a target and treat every issue found, the heaviest first, the cheapest strategy first."""
+
+from __future__ import annotations
+
+from prefect import flow, tags
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.diagnose import diagnose
+from flows.resolve import resolve
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan
+from medic8.model.report import DiagnosticReport
+from medic8.model.resolution import Outcome, Resolution, Treatment
+from medic8.model.target import Target
+from medic8.settings import load_settings
+from medic8.targets.registry import kind_named
+from tasks.plan import plan_treatment
+from tasks.track import tags_of
+
+#: After these the next strategy may still help.
+_MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED)
+
+
+@flow(name="heal", flow_run_name="heal {target}", persist_result=True, result_serializer="json")
+def heal(target: str, dry_run: bool = False) -> State[Treatment]:
+    """
+    Diagnose a target, and treat what is wrong as far as its configuration allows.
+
+    Args:
+        target: The target's name in the configuration.
+        dry_run: Show the plans and change nothing.
+    """
+    subject = load_settings().target(target)
+    before = diagnose(target)
+    report, resolutions = before, list[Resolution]()
+    for issue in before.issues:
+        treated, report = _treat_issue(subject, issue, report, dry_run=dry_run)
+        resolutions += treated
+    treatment = Treatment(
+        target=target,
+        kind=subject.kind,
+        before=before,
+        resolutions=tuple(resolutions),
+        after=None if report is before else report,
+    )
+    if dry_run:
+        return Completed(name="Planned", data=treatment)
+    if treatment.is_healed:
+        return Completed(name="Healthy", data=treatment)
+    return Failed(name="Not healed", message=_why(treatment), data=treatment)
+
+
+def _treat_issue(
+    target: Target, issue: Issue, report: DiagnosticReport, *, dry_run: bool
+) -> tuple[list[Resolution], DiagnosticReport]:
+    """Try one strategy after another until the issue is gone; also the newest report."""
+    resolutions: list[Resolution] = []
+    present: Issue | None = issue
+    for _ in kind_named(target.kind).strategies or (None,):
+        if present is None:
+            break
+        tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
+        plan = plan_treatment(target, present, report, tried)
+        if resolutions and (plan is None or not plan.units):
+            break
+        resolution = _resolve(target, present, plan, report, dry_run=dry_run)
+        resolutions.append(resolution)
+        if resolution.after is not None:
+            report = resolution.after
+        elif resolution.recovery:
+            report = diagnose(target.name)
+        if resolution.outcome not in _MAY_GO_ON:
+            break
+        present = next((each for each in report.issues if each.fingerprint == issue.fingerprint), None)
+    return resolutions, report
+
+
+def _resolve(
+    target: Target, issue: Issue, plan: Plan | None, report: DiagnosticReport, *, dry_run: bool
+) -> Resolution:
+    with tags(*tags_of(target, issue)):
+        state = resolve(target.name, issue, plan, report, dry_run=dry_run, return_state=True)
+    result: object = state.result(raise_on_failure=False)
+    if isinstance(result, Resolution):
+        return result
+    raise result if isinstance(result, BaseException) else TypeError(f"unexpected result {result!r}")
+
+
+def _why(treatment: Treatment) -> str:
+    reasons = [each.reason for each in treatment.resolutions if each.outcome is not Outcome.RESOLVED]
+    return reasons[-1] if reasons else f"{len(treatment.before.issues)} issues were found"

@@ -1,0 +1,78 @@
+"""Carry out a plan under the recovery contract (guide: ``RecoveryActions.execute_recovery``)."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.diagnose import report_on
+from medic8.errors import ChangedError, FencedError
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan
+from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.recovery.contract import numbers_of
+from medic8.settings import Settings, load_settings
+from tasks.apply import apply_step
+from tasks.save import open_recovery, save_state
+from tasks.undo import close, undo
+from tasks.verify import verify_recovery, verify_unit
+
+
+@flow(
+    name="recover",
+    flow_run_name="recover {target} by {plan.strategy}",
+    persist_result=True,
+    result_serializer="json",
+)
+def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
+    """
+    Save state, run the steps, undo on failure, verify.
+
+    Args:
+        target: The target's name in the configuration.
+        plan: What to carry out.
+        issue: What is wrong; the plan has done its work when a new diagnosis shows it better.
+    """
+    site = load_settings()
+    subject = site.target(target)
+    recovery = open_recovery(subject, plan, site, flow_run.get_id() or "")
+    try:
+        after = _carry_out(subject, recovery, issue, site)
+    except FencedError:
+        # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
+        return _ended(undo(subject, recovery, site), "the target moved or was taken over")
+    except Exception as exc:  # noqa: BLE001 - whatever went wrong, what was begun is put back
+        ended = undo(subject, recovery, site)
+        return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError))
+    except BaseException:
+        # Cancelled or terminated: the same, and then the end that was asked for.
+        undo(subject, recovery, site)
+        raise
+    return _ended(close(subject, recovery, site), "", after)
+
+
+def _carry_out(target: Target, recovery: Recovery, issue: Issue, site: Settings) -> DiagnosticReport:
+    recovery = save_state(target, recovery, site)
+    for number, unit in enumerate(recovery.plan.units):
+        for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
+            apply_step.with_options(timeout_seconds=step.time_limit_s)(
+                target, step, recovery, step_number, site
+            )
+        verify_unit(target, unit, recovery, number, site)
+    after = report_on(target, site)
+    verify_recovery(issue, recovery.plan, after)
+    return after
+
+
+def _ended(
+    recovery: Recovery, reason: str, after: DiagnosticReport | None = None, *, was_outdated: bool = False
+) -> State[RecoveryResult]:
+    result = RecoveryResult(recovery=recovery, reason=reason, after=after, was_outdated=was_outdated)
+    if recovery.state is RecoveryState.HEALTHY:
+        return Completed(name="Healthy", data=result)
+    name = recovery.state.value.replace("_", " ").capitalize()
+    return Failed(name=name, message=reason, data=result)

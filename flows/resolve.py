@@ -1,0 +1,98 @@
+"""Treat one issue; each run is one resolution (guide: ``IssueResolver.resolve_issue``)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows.diagnose import report_on
+from flows.recover import recover
+from medic8.analysis import ending
+from medic8.analysis.ending import Ending
+from medic8.errors import RefusedError
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan
+from medic8.model.recovery import RecoveryResult
+from medic8.model.report import DiagnosticReport
+from medic8.model.resolution import Outcome, Resolution
+from medic8.model.target import Target
+from medic8.settings import Settings, load_settings
+from medic8.targets.registry import kind_named
+from tasks.admit import admit
+from tasks.plan import plan_treatment
+from tasks.track import RESOLVE, show_plan, track
+
+#: Outcomes after which somebody should look.
+_FAILED = (Outcome.RESTORED, Outcome.NEEDS_PERSON)
+
+
+@flow(
+    name=RESOLVE,
+    flow_run_name="resolve {issue.issue_type.value} of {target}",
+    persist_result=True,
+    result_serializer="json",
+)
+def resolve(
+    target: str, issue: Issue, plan: Plan | None, before: DiagnosticReport, dry_run: bool = False
+) -> State[Resolution]:
+    """
+    Carry out a plan for one issue if it is admitted, and track what came of it.
+
+    Args:
+        target: The target's name in the configuration.
+        issue: What is wrong.
+        plan: What to do; None or without steps if no strategy helps.
+        before: The diagnosis that found the issue.
+        dry_run: Walk the same road up to the decision, and change nothing.
+    """
+    site = load_settings()
+    subject = site.target(target)
+    began = datetime.now(UTC)
+    ended = _treat(subject, issue, plan, site, dry_run=dry_run)
+    compare = kind_named(subject.kind).compare
+    resolution = Resolution(
+        target=target,
+        kind=subject.kind,
+        issue=issue,
+        plan=plan,
+        changes=compare(before, ended.after) if ended.after else (),
+        started_at=began,
+        ended_at=datetime.now(UTC),
+        **dict(ended),
+    )
+    track(resolution, flow_run.get_id() or "")
+    name = resolution.outcome.value.replace("_", " ").capitalize()
+    state = Failed if resolution.outcome in _FAILED else Completed
+    return state(name=name, message=resolution.reason, data=resolution)
+
+
+def _treat(target: Target, issue: Issue, plan: Plan | None, site: Settings, *, dry_run: bool) -> Ending:
+    if plan is None or not plan.units:
+        return ending.unsupported(issue, plan)
+    show_plan(plan)
+    admission = admit(plan, target)
+    if dry_run:
+        return ending.planned(plan, admission.reason)
+    if not admission.is_granted:
+        return ending.refused(admission.reason)
+    result = _recover(target, plan, issue)
+    if isinstance(result, RecoveryResult) and result.was_outdated:
+        # Once only: a target that changes faster than it can be planned for is not ours to chase.
+        renewed = plan_treatment(target, issue, report_on(target, site))
+        if renewed is not None and renewed.strategy == plan.strategy and renewed.units:
+            result = _recover(target, renewed, issue)
+    if isinstance(result, RefusedError):
+        return ending.refused(str(result))
+    return ending.of_recovery(result, issue)
+
+
+def _recover(target: Target, plan: Plan, issue: Issue) -> RecoveryResult | RefusedError:
+    state = recover(target.name, plan, issue, return_state=True)
+    result: object = state.result(raise_on_failure=False)
+    if isinstance(result, RecoveryResult | RefusedError):
+        return result
+    raise result if isinstance(result, BaseException) else TypeError(f"unexpected result {result!r}")

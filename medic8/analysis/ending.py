@@ -1,0 +1,89 @@
+"""Say how the treatment of an issue ended, from what happened."""
+
+from __future__ import annotations
+
+from medic8.analysis.verdict import verdict_on
+from medic8.model.frozen import Frozen
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan
+from medic8.model.recovery import RecoveryResult, RecoveryState, StepRecord, StepState
+from medic8.model.report import DiagnosticReport
+from medic8.model.resolution import Outcome, Verdict
+
+
+class Ending(Frozen):
+    """
+    How the treatment of an issue ended; the fields are those of a `Resolution`.
+
+    Attributes:
+        outcome: In one word.
+        verdict: What the numbers say.
+        reason: Why, for a person.
+        recovery: The recovery's id; empty if none was opened.
+        steps: Every step as the journal knows it.
+        left: What is left for a person.
+        after: The diagnosis that verified it.
+    """
+
+    outcome: Outcome
+    verdict: Verdict = Verdict.CANNOT_TELL
+    reason: str
+    recovery: str = ""
+    steps: tuple[StepRecord, ...] = ()
+    left: tuple[str, ...] = ()
+    after: DiagnosticReport | None = None
+
+
+def unsupported(issue: Issue, plan: Plan | None) -> Ending:
+    """No strategy can do anything; what stays open is listed."""
+    if plan is None:
+        reason = f"no strategy is known for {issue.issue_type.value.replace('_', ' ')} ({issue.about})"
+        return Ending(outcome=Outcome.UNSUPPORTED, reason=reason)
+    return Ending(outcome=Outcome.UNSUPPORTED, reason=plan.summary, left=plan.left_open)
+
+
+def planned(plan: Plan, objection: str) -> Ending:
+    """A dry run: what would be done, or why it would be refused."""
+    reason = f"dry run: {plan.step_count} steps would be applied"
+    if objection:
+        reason = f"dry run: it would be refused: {objection}"
+    return Ending(outcome=Outcome.PLANNED, reason=reason, left=plan.left_open)
+
+
+def refused(reason: str) -> Ending:
+    """Nothing was touched, and why."""
+    return Ending(outcome=Outcome.REFUSED, reason=reason)
+
+
+def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
+    """What a recovery came to; units that proved themselves count although a later one was undone."""
+    recovery = result.recovery
+    kept = any(step.state is StepState.COMMITTED for step in recovery.steps)
+    ending = Ending(
+        outcome=_outcome(result, issue, kept=kept),
+        verdict=verdict_on(issue, result.after),
+        reason=result.reason or f"{recovery.plan.summary} Verified by a new diagnosis.",
+        recovery=recovery.id,
+        steps=recovery.steps,
+        left=(*recovery.left, *recovery.plan.left_open),
+        after=result.after,
+    )
+    if ending.outcome is Outcome.RESTORED:
+        return ending.model_copy(
+            update={
+                "reason": f"{ending.reason}. What was changed was put back.",
+                "verdict": Verdict.UNCHANGED,
+            }
+        )
+    return ending
+
+
+def _outcome(result: RecoveryResult, issue: Issue, *, kept: bool) -> Outcome:
+    state = result.recovery.state
+    if state is RecoveryState.NEEDS_PERSON:
+        return Outcome.NEEDS_PERSON
+    if state is RecoveryState.RESTORED:
+        return Outcome.PARTLY_RESOLVED if kept else Outcome.RESTORED
+    after = result.after
+    still = after is not None and any(other.fingerprint == issue.fingerprint for other in after.issues)
+    return Outcome.PARTLY_RESOLVED if still or result.recovery.plan.left_open else Outcome.RESOLVED

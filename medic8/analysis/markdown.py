@@ -1,0 +1,135 @@
+"""Tell reports, plans and resolutions in Markdown, for artifacts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from medic8.model.issue import Finding, Issue
+from medic8.model.plan import Plan
+from medic8.model.recovery import StepRecord
+from medic8.model.report import DiagnosticReport, DiagnosticResult
+from medic8.model.resolution import Resolution
+
+#: Rows of one table; an artifact is for reading, the whole is in the persisted result.
+_MOST_ROWS = 100
+
+
+def report(diagnosis: DiagnosticReport) -> str:
+    """A whole diagnosis: the state in one word, what is wrong, what was seen."""
+    parts = [
+        f"# {escape(diagnosis.target)}: {diagnosis.analysis.health.value}",
+        f"Kind `{diagnosis.kind}`, {diagnosis.taken_at:%Y-%m-%d %H:%M:%S %Z}, {diagnosis.duration_s:.2f} s.",
+    ]
+    parts += [_issue(issue) for issue in diagnosis.issues] or ["No issue was found."]
+    parts += _section("Findings", _findings(diagnosis.analysis.findings))
+    parts += _section("Not looked at", _list(diagnosis.analysis.unseen))
+    parts += _section("Readings", _readings(diagnosis.results.values()))
+    return "\n\n".join(parts)
+
+
+def plan(planned: Plan) -> str:
+    """A plan that a person can read and say yes or no to."""
+    rows = [
+        (str(number), unit.title, step.title, step.step_class.value)
+        for number, (unit, step) in enumerate((unit, step) for unit in planned.units for step in unit.steps)
+    ]
+    parts = [
+        f"# Plan {planned.strategy} for {escape(planned.target)}",
+        escape(planned.summary),
+        f"Risk **{planned.risk.value}**, {planned.step_count} steps in {len(planned.units)} units.",
+        table(("#", "Unit", "Step", "Class"), rows),
+    ]
+    parts += _section("Left open", _list(planned.left_open))
+    return "\n\n".join(parts)
+
+
+def resolution(resolved: Resolution) -> str:
+    """What was wrong, what was done, what came of it and what is left."""
+    parts = [
+        f"# {escape(resolved.target)}: {resolved.outcome.value.replace('_', ' ')}",
+        escape(resolved.reason),
+        _issue(resolved.issue),
+    ]
+    if resolved.plan is not None:
+        parts.append(f"Plan `{resolved.plan.strategy}`: {escape(resolved.plan.summary)}")
+    parts += _section("Before and after", _changes(resolved))
+    parts += _section("Steps", _steps(resolved.steps))
+    parts += _section("Left for a person", _list(resolved.left))
+    return "\n\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of at most a hundred rows; says how many it leaves out."""
+    if not rows:
+        return ""
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows[:_MOST_ROWS]]
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"\n… and {len(rows) - _MOST_ROWS} more.")
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    """*text* on one line, with nothing that Markdown or HTML would read and no control characters."""
+    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", plain)
+
+
+def _issue(issue: Issue) -> str:
+    rows = [(fact.what, fact.seen, fact.limit) for fact in issue.evidence]
+    lines = [
+        f"## {escape(issue.title)}",
+        f"{issue.severity.value}, {issue.issue_type.value.replace('_', ' ')}.",
+    ]
+    if issue.cause:
+        lines.append(f"Cause: {escape(issue.cause)}")
+    if issue.symptoms:
+        lines.append(f"Symptoms: {', '.join(issue.symptoms)}.")
+    return "\n\n".join((*lines, table(("Looked at", "Seen", "Limit"), rows)))
+
+
+def _section(title: str, body: str) -> list[str]:
+    return [f"## {title}", body] if body else []
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    return table(
+        ("Severity", "Finding", "About"), [(each.severity.value, each.text, each.about) for each in findings]
+    )
+
+
+def _readings(results: Iterable[DiagnosticResult]) -> str:
+    rows = [
+        (result.diagnostic, reading.name, f"{reading.value} {reading.unit}".strip())
+        for result in results
+        for reading in result.readings
+    ]
+    return table(("Diagnostic", "Reading", "Value"), rows)
+
+
+def _changes(resolved: Resolution) -> str:
+    return table(
+        ("Value", "Before", "After"), [(each.what, each.before, each.after) for each in resolved.changes]
+    )
+
+
+def _steps(steps: Sequence[StepRecord]) -> str:
+    return table(
+        ("#", "Step", "State", "Saved", "Written", "Note"),
+        [
+            (
+                str(each.number),
+                each.title,
+                each.state.value,
+                each.saved_digest[:12],
+                each.written_digest[:12],
+                each.note,
+            )
+            for each in steps
+        ],
+    )
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {escape(line)}" for line in lines)

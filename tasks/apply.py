@@ -1,0 +1,32 @@
+"""Apply one step."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import task
+
+from medic8.model.plan import Step
+from medic8.model.recovery import Recovery, StepRecord
+from medic8.model.target import Target
+from medic8.recovery import contract
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings
+from tasks.attempts import ATTEMPTS
+from tasks.sessions import session_on
+
+
+@task(task_run_name="{step.title}", **ATTEMPTS)
+def apply_step(target: Target, step: Step, recovery: Recovery, number: int, site: Settings) -> StepRecord:
+    """
+    Journal *step* as begun, then apply it; idempotent, see `contract.apply_step`.
+
+    Raises:
+        ChangedError: somebody else changed what was saved.
+        FencedError: the target is another's now, or moved.
+    """
+    del step  # names the run; the journal's own copy is what is applied
+    with session_on(target, site) as session:
+        return contract.apply_step(
+            Journal(site.journal_url), session, recovery, number, clock=lambda: datetime.now(UTC)
+        )

@@ -1,0 +1,61 @@
+"""Look at a target; one task for each diagnostic."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from prefect import task
+
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.errors import RefusedError, UnreachableError
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import Target
+from medic8.settings import Settings
+from medic8.targets.kind import Surroundings
+from medic8.targets.registry import kind_named
+from tasks.attempts import ATTEMPTS
+
+#: Longest a diagnostic may take; a scrub of a large grid is the longest there is.
+_LONGEST_S = 4 * 3600
+
+
+@task(task_run_name="look at {diagnostic} of {target.name}", timeout_seconds=_LONGEST_S, **ATTEMPTS)
+def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> DiagnosticResult:
+    """
+    Run one diagnostic; a target that does not answer is a finding, what it refuses to show is said.
+
+    Raises:
+        TransientError: it stopped answering half way; tried again.
+    """
+    now, began = datetime.now(UTC), time.perf_counter()
+    look = kind_named(target.kind).diagnostics[diagnostic]
+    try:
+        result = look(target, Surroundings(backups=site.backups, now=now))
+    except UnreachableError as exc:
+        result = DiagnosticResult(diagnostic=diagnostic, findings=(_unreachable(exc),), taken_at=now)
+    except RefusedError as exc:
+        result = DiagnosticResult(diagnostic=diagnostic, unseen=(f"{diagnostic}: {exc}",), taken_at=now)
+    return result.model_copy(update={"duration_s": round(time.perf_counter() - began, 4)})
+
+
+def failed_diagnostic(diagnostic: str, error: Exception) -> DiagnosticResult:
+    """The result of a diagnostic that failed for good: a finding, not the end of the report."""
+    finding = Finding(
+        code="diagnostic.failed",
+        severity=Severity.WARNING,
+        text=f"the diagnostic {diagnostic} failed: {error}",
+        evidence=(Evidence(what="error", seen=type(error).__name__),),
+    )
+    return DiagnosticResult(diagnostic=diagnostic, findings=(finding,), taken_at=datetime.now(UTC))
+
+
+def _unreachable(error: UnreachableError) -> Finding:
+    return Finding(
+        code=UNREACHABLE,
+        severity=Severity.CRITICAL,
+        text=str(error),
+        about="connection",
+        evidence=(Evidence(what="connection", seen=str(error)),),
+    )

@@ -1,0 +1,59 @@
+"""Open a recovery, and save what it is about to change."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import get_run_logger, task
+
+from medic8.model.plan import Plan
+from medic8.model.recovery import Recovery
+from medic8.model.target import Target
+from medic8.recovery import contract
+from medic8.recovery.interrupted import open_or_end_interrupted
+from medic8.recovery.journal import Journal
+from medic8.recovery.owner import this_process
+from medic8.settings import Settings
+from tasks.attempts import ATTEMPTS
+from tasks.sessions import session_on
+
+
+@task(task_run_name="open recovery of {target.name}", timeout_seconds=120, **ATTEMPTS)
+def open_recovery(target: Target, plan: Plan, site: Settings, flow_run: str) -> Recovery:
+    """
+    Be granted all that *plan* touches; a recovery that died there is ended first.
+
+    Raises:
+        RefusedError: another recovery holds it, or it is closed to automation.
+    """
+    journal = Journal(site.journal_url)
+    with session_on(target, site) as session:
+        recovery, ended = open_or_end_interrupted(
+            journal,
+            session,
+            plan,
+            this_process(flow_run),
+            session_of=lambda name: session_on(site.target(name), site),
+            clock=lambda: datetime.now(UTC),
+        )
+    for each in ended:
+        get_run_logger().warning("ended the interrupted recovery %s as %s", each.id, each.state.value)
+    return recovery
+
+
+@task(task_run_name="save state of {target.name}", timeout_seconds=600, **ATTEMPTS)
+def save_state(target: Target, recovery: Recovery, site: Settings) -> Recovery:
+    """
+    Save what every step is about to change; durable when this returns.
+
+    Raises:
+        RefusedError: it is more than the limit, or than the disk has room for.
+    """
+    with session_on(target, site) as session:
+        return contract.save_state(
+            Journal(site.journal_url),
+            session,
+            recovery,
+            folder=site.saved_state,
+            limit_bytes=site.max_saved_mib << 20,
+        )

@@ -1,0 +1,185 @@
+"""Track resolutions in the history of flow runs: tags to search by, artifacts to read, and back again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from prefect import get_client, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_UI_URL
+
+from medic8.analysis import markdown
+from medic8.errors import ConfigurationError
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan
+from medic8.model.report import DiagnosticReport
+from medic8.model.resolution import HistoryEntry, Resolution
+from medic8.model.target import Target
+from tasks.attempts import ATTEMPTS
+
+#: The flow of which each run is one resolution.
+RESOLVE = "resolve"
+
+#: The API gives at most this many runs at once.
+_PAGE = 200
+
+
+def tags_of(target: Target, issue: Issue | None = None) -> set[str]:
+    """What a run about *target*, or about an issue of it, is searched by from its beginning."""
+    tags = {f"target:{target.name}", f"kind:{target.kind}"}
+    return tags | {f"issue:{issue.issue_type.value}"} if issue else tags
+
+
+@task(task_run_name="track {resolution.outcome.value} of {resolution.target}", **ATTEMPTS)
+def track(resolution: Resolution, flow_run: str) -> None:
+    """Add the outcome to the run's tags, and show what was done as artifacts."""
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(flow_run))
+        tags = {*run.tags, f"outcome:{resolution.outcome.value}"}
+        if resolution.plan is not None:
+            tags.add(f"strategy:{resolution.plan.strategy}")
+        client.update_flow_run(UUID(flow_run), tags=sorted(tags))
+    create_markdown_artifact(
+        key=_key("resolution", resolution.target),
+        markdown=markdown.resolution(resolution),
+        description=resolution.reason.splitlines()[0],
+    )
+    if resolution.changes:
+        create_table_artifact(
+            key=_key("before-after", resolution.target),
+            table=[
+                {"value": each.what, "before": each.before, "after": each.after}
+                for each in resolution.changes
+            ],
+            description=f"{resolution.target} before and after",
+        )
+
+
+@task(task_run_name="show report on {report.target}", **ATTEMPTS)
+def show_report(report: DiagnosticReport) -> None:
+    """Show a diagnosis as an artifact."""
+    create_markdown_artifact(
+        key=_key("report", report.target),
+        markdown=markdown.report(report),
+        description=f"{report.target} is {report.analysis.health.value}",
+    )
+
+
+@task(task_run_name="show plan {plan.strategy} for {plan.target}", **ATTEMPTS)
+def show_plan(plan: Plan) -> None:
+    """Show a plan as an artifact."""
+    create_markdown_artifact(
+        key=_key("plan", plan.target), markdown=markdown.plan(plan), description=plan.summary
+    )
+
+
+def history(
+    target: str | None = None,
+    issue: str | None = None,
+    outcome: str | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+) -> list[HistoryEntry]:
+    """
+    Resolutions from the history of flow runs, the newest first.
+
+    Args:
+        target: Of this target only.
+        issue: Of this type of issue only.
+        outcome: With this outcome only.
+        since: Begun at or after this time only.
+        limit: At most so many.
+    """
+    wanted = [f"target:{target}"] * bool(target) + [f"issue:{issue}"] * bool(issue)
+    wanted += [f"outcome:{outcome}"] * bool(outcome)
+    chosen = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=wanted) if wanted else None,
+        start_time=FlowRunFilterStartTime(after_=since) if since else None,
+    )
+    found: list[FlowRun] = []
+    with get_client(sync_client=True) as client:
+        while len(found) < limit:
+            page = client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[RESOLVE])),
+                flow_run_filter=chosen,
+                sort=FlowRunSort.START_TIME_DESC,
+                limit=min(_PAGE, limit - len(found)),
+                offset=len(found),
+            )
+            found += page
+            if len(page) < _PAGE:
+                break
+    return [_entry(run) for run in found]
+
+
+def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
+    """
+    One resolution by its flow run's id, or the beginning of it.
+
+    Returns:
+        Its entry in the history, and what it returned; None if it died before it could.
+    Raises:
+        ConfigurationError: there is no such run, or more than one begins so.
+    """
+    found = _run_by_id(run)
+    if found.state is None or not found.state.is_final():
+        return _entry(found), None
+    returned = found.state.result(raise_on_failure=False)
+    if not isinstance(returned, dict | Resolution):
+        return _entry(found), None
+    return _entry(found), Resolution.model_validate(returned)
+
+
+def run_url(run: str) -> str:
+    """Where the UI shows a flow run."""
+    return f"{PREFECT_UI_URL.value()}/runs/flow-run/{run}"
+
+
+def _run_by_id(run: str) -> FlowRun:
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(UUID(run))
+    except ObjectNotFound as exc:
+        raise ConfigurationError(f"the history has no run {run!r}") from exc
+    except ValueError:
+        pass
+    begun_so = [entry for entry in history(limit=_PAGE) if entry.run.startswith(run.lower())]
+    if len(begun_so) != 1:
+        raise ConfigurationError(
+            f"the history has {len(begun_so)} runs that begin with {run!r}; medic8 history lists them"
+        )
+    return _run_by_id(begun_so[0].run)
+
+
+def _entry(run: FlowRun) -> HistoryEntry:
+    tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
+    return HistoryEntry(
+        run=str(run.id),
+        name=run.name,
+        target=tags.get("target", ""),
+        kind=tags.get("kind", ""),
+        issue=tags.get("issue", ""),
+        strategy=tags.get("strategy", ""),
+        outcome=tags.get("outcome", ""),
+        state=run.state_name or "",
+        started_at=run.start_time,
+        duration_s=run.total_run_time.total_seconds(),
+    )
+
+
+def _key(*words: Iterable[str] | str) -> str:
+    """An artifact's key: lower-case letters, digits and dashes only."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(str(word) for word in words).lower()).strip("-")

@@ -1,0 +1,44 @@
+"""Put back what a recovery changed, and end recoveries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import task
+
+from medic8.errors import RefusedError, UndoError
+from medic8.model.recovery import Recovery, RecoveryState
+from medic8.model.target import Target
+from medic8.recovery import contract
+from medic8.recovery import undo as undoing
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings
+from tasks.attempts import ATTEMPTS
+from tasks.sessions import session_on
+
+
+@task(task_run_name="undo recovery of {target.name}", timeout_seconds=1800, **ATTEMPTS)
+def undo(target: Target, recovery: Recovery, site: Settings) -> Recovery:
+    """
+    Put back every step whose unit has not proven itself; what cannot be put back is handed to a person.
+
+    Raises:
+        FencedError: another run owns the target now and ends the recovery.
+    """
+    journal = Journal(site.journal_url)
+    try:
+        with session_on(target, site) as session:
+            return undoing.undo(journal, session, recovery, clock=lambda: datetime.now(UTC))
+    except (UndoError, RefusedError) as exc:
+        left = exc.left if isinstance(exc, UndoError) else ()
+        reason = str(exc.args[0])
+        return undoing.hand_over(journal, recovery, reason, left=left, at=datetime.now(UTC))
+
+
+@task(task_run_name="close recovery of {target.name}", timeout_seconds=60, **ATTEMPTS)
+def close(target: Target, recovery: Recovery, site: Settings) -> Recovery:
+    """End a recovery that is verified."""
+    with session_on(target, site) as session:
+        return contract.close(
+            Journal(site.journal_url), session, recovery, RecoveryState.HEALTHY, at=datetime.now(UTC)
+        )

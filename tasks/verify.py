@@ -1,0 +1,41 @@
+"""Verify what was changed."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from medic8.analysis.verdict import require_better
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan, Unit
+from medic8.model.recovery import Recovery
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.recovery import contract
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings
+from tasks.attempts import ATTEMPTS, ONCE
+from tasks.sessions import session_on
+
+
+@task(task_run_name="verify {unit.title}", timeout_seconds=600, **ATTEMPTS)
+def verify_unit(target: Target, unit: Unit, recovery: Recovery, number: int, site: Settings) -> None:
+    """
+    Verify one unit; one that proves itself stands from now on.
+
+    Raises:
+        VerifyError: it did not bring back what it is for.
+    """
+    del unit  # names the run; the journal's own copy is what is verified
+    with session_on(target, site) as session:
+        contract.verify_unit(Journal(site.journal_url), session, recovery, number)
+
+
+@task(task_run_name="verify that {issue.target} got better", **ONCE)
+def verify_recovery(issue: Issue, plan: Plan, after: DiagnosticReport) -> None:
+    """
+    Hold the diagnosis taken *after* the treatment against what the plan promised.
+
+    Raises:
+        VerifyError: the issue did not get better.
+    """
+    require_better(issue, plan, after)
