@@ -1,0 +1,40 @@
+"""Read a parity group at one moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import valkey.exceptions
+
+from medic8.targets.grid.conversation import Conversation, raise_first
+from medic8.targets.grid.format import Manifest
+from medic8.targets.grid.image import GroupImage, Value, WrongType
+from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.layout import ROLES
+
+
+def group_keys(name: str, group: int) -> list[str]:
+    """The keys of a group: 16 data blocks, P, Q, and its record of checksums."""
+    return [*(role_key(name, group, role) for role in range(ROLES)), sums_key(name, group)]
+
+
+def read_group(talk: Conversation, manifest: Manifest, group: int) -> GroupImage:
+    """The values of *group* as they were at one moment, about 1.2 MB."""
+    keys = group_keys(manifest.name, group)
+    answers = talk.ask_at_once([*(("GET", key) for key in keys), *(("TYPE", key) for key in keys)]) or []
+    values = [as_value(answer, answers[len(keys) + at]) for at, answer in enumerate(answers[: len(keys)])]
+    return GroupImage(manifest.uuid, group, tuple(values[:ROLES]), values[ROLES])
+
+
+def as_value(answer: Any, type_name: bytes) -> Value:
+    """What GET answered: bytes, None, or, for a key of another type, that type's name."""
+    if is_wrong_type(answer):
+        raise_first([type_name])
+        return WrongType(type_name.decode())
+    raise_first([answer])
+    return None if answer is None else bytes(answer)
+
+
+def is_wrong_type(answer: object) -> bool:
+    """Whether the server refused to read a key as a string because it is none."""
+    return isinstance(answer, valkey.exceptions.ResponseError) and "WRONGTYPE" in str(answer)

@@ -1,0 +1,221 @@
+"""
+Change pages of a parity group together with P, Q and every checksum.
+
+Nothing is folded into parity that was not verified: the touched pages of the
+data, of P and of Q, their footers and the group's record are read at one
+moment, verified, and compared byte for byte by the same act that writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medic8.errors import TransientError
+from medic8.targets.grid import checksum
+from medic8.targets.grid.compare_and_write import (
+    Check,
+    CompareAndWrite,
+    HasBytes,
+    HoldsExactly,
+    IsAbsent,
+    Write,
+    WriteRange,
+    WriteValue,
+)
+from medic8.targets.grid.conversation import Command, Conversation, raise_first
+from medic8.targets.grid.format import GroupSums, Manifest, pack_block, pack_footer, pack_sums
+from medic8.targets.grid.image import number_of
+from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.layout import (
+    BLOCK_BYTES,
+    CELL_BYTES,
+    MEMBERS,
+    PAGE_BYTES,
+    PAGE_CELLS,
+    PAGES,
+    ROLES,
+    P,
+    Q,
+)
+from medic8.targets.grid.look import Look, Wanted
+from medic8.targets.grid.parity import Octets, p_of, power, q_of, times
+
+#: Data pages written by one compare-and-write.
+MOST_PAGES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """
+    New cells for one page.
+
+    Attributes:
+        cells: Places in the page, 0 to 127; of equal places the last wins.
+        content: n x 32 bytes.
+    """
+
+    cells: npt.NDArray[np.intp]
+    content: Octets
+
+    def applied_to(self, page: bytes) -> Octets:
+        """The page after the edit."""
+        rows = np.frombuffer(page, dtype=np.uint8).reshape(PAGE_CELLS, CELL_BYTES).copy()
+        rows[self.cells] = self.content
+        return rows.reshape(PAGE_BYTES)
+
+
+#: New cells by member and page.
+Edits = Mapping[tuple[int, int], Edit]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    How often a write is tried when others write into the same group.
+
+    Attributes:
+        attempts: Most tries.
+        pause: Called with the number of the try that failed, from 0; waits.
+    """
+
+    attempts: int
+    pause: Callable[[int], None]
+
+
+def wanted_for(edits: Edits) -> Wanted:
+    """The pages that *edits* touch: those of the data, and those of P and Q at the same offsets."""
+    wanted: dict[int, list[int]] = {}
+    for member, page in sorted(edits):
+        wanted.setdefault(member, []).append(page)
+    columns = sorted({page for _, page in edits})
+    return {**wanted, P: columns, Q: columns}
+
+
+def write_pages(
+    borrow: Callable[[Wanted], Look],
+    compare_and_write: CompareAndWrite,
+    manifest: Manifest,
+    edits: Edits,
+    patience: Patience,
+) -> None:
+    """
+    Write *edits* of one group at one moment.
+
+    Args:
+        borrow: Reads and verifies pages of the group.
+        compare_and_write: Writes if nothing has changed since.
+        manifest: Of the grid.
+        edits: New cells of at most `MOST_PAGES_AT_ONCE` pages of one group.
+        patience: How often to try.
+    Raises:
+        GridDamagedError: a page to be changed, or its parity, is damaged; nothing was changed.
+        TransientError: others kept changing the group; nothing was changed.
+    """
+    wanted = wanted_for(edits)
+    for attempt in range(patience.attempts):
+        seen = borrow(wanted)
+        checks, writes = changes(manifest, seen, edits)
+        if not writes or compare_and_write(checks, writes).is_written:
+            return
+        patience.pause(attempt)
+    raise TransientError(
+        f"grid {manifest.name!r}, group {seen.group}: "
+        f"others changed it during each of {patience.attempts} tries"
+    )
+
+
+def changes(manifest: Manifest, seen: Look, edits: Edits) -> tuple[list[Check], list[Write]]:
+    """What must still hold, and what is then to be written; nothing if every cell is as wanted already."""
+    pages = {place: edit.applied_to(seen.pages[place]) for place, edit in edits.items()}
+    deltas = {place: page ^ np.frombuffer(seen.pages[place], np.uint8) for place, page in pages.items()}
+    if not any(delta.any() for delta in deltas.values()):
+        return [], []
+    for (member, column), delta in deltas.items():
+        for role, share in ((P, delta), (Q, times(delta, power(member)))):
+            if (role, column) not in pages:
+                pages[role, column] = np.frombuffer(seen.pages[role, column], np.uint8).copy()
+            pages[role, column] ^= share
+    sums = seen.sums.copy()
+    writes: list[Write] = []
+    for (role, column), page in pages.items():
+        sums[role, column] = checksum.hash_page(page.tobytes()) ^ int(seen.keys[role, column])
+        changed = np.flatnonzero(page != np.frombuffer(seen.pages[role, column], np.uint8))
+        if changed.size:
+            first, last = int(changed[0]), int(changed[-1]) + 1
+            key = role_key(manifest.name, seen.group, role)
+            writes.append(WriteRange(key, column * PAGE_BYTES + first, page[first:last].tobytes()))
+    roles = sorted({role for role, _ in pages})
+    for role in roles:
+        footer = pack_footer(manifest.uuid, role, number_of(seen.group, role), sums[role])
+        writes.append(WriteRange(role_key(manifest.name, seen.group, role), BLOCK_BYTES, footer))
+    existing = tuple(exists or member in roles for member, exists in enumerate(seen.existing))
+    writes.append(
+        WriteValue(sums_key(manifest.name, seen.group), _pack(manifest, seen.group, existing, sums))
+    )
+    return _checks(manifest, seen, roles), writes
+
+
+def _checks(manifest: Manifest, seen: Look, roles: list[int]) -> list[Check]:
+    key_of_sums = sums_key(manifest.name, seen.group)
+    if seen.record_bytes is None:
+        every = [role_key(manifest.name, seen.group, role) for role in range(ROLES)]
+        return [IsAbsent(key) for key in (key_of_sums, *every)]
+    checks: list[Check] = [HoldsExactly(key_of_sums, seen.record_bytes)]
+    for role in roles:
+        key = role_key(manifest.name, seen.group, role)
+        if role not in seen.footers:
+            checks.append(IsAbsent(key))
+            continue
+        checks.append(HasBytes(key, BLOCK_BYTES, seen.footers[role]))
+        checks += [
+            HasBytes(key, page * PAGE_BYTES, content)
+            for (owner, page), content in seen.pages.items()
+            if owner == role
+        ]
+    return checks
+
+
+def _pack(manifest: Manifest, group: int, existing: tuple[bool, ...], sums: checksum.Sums) -> bytes:
+    there = np.array([*existing, True, True])[:, np.newaxis]
+    return pack_sums(manifest.uuid, group, GroupSums(existing, np.where(there, sums, np.uint64(0))))
+
+
+def write_whole_group(
+    talk: Conversation, manifest: Manifest, grid_key: int, group: int, blocks: Mapping[int, Octets]
+) -> None:
+    """
+    Replace everything in a group at one moment, without reading what is there.
+
+    Args:
+        talk: Where to write.
+        manifest: Of the grid.
+        grid_key: What `checksum.grid_key` returned for the grid's UUID.
+        group: Number of the group.
+        blocks: 64 KiB for each member that shall exist; the others will not.
+    """
+    commands: list[Command] = []
+    if blocks:
+        rows = np.zeros((ROLES, BLOCK_BYTES), dtype=np.uint8)
+        for member, content in blocks.items():
+            rows[member] = content
+        rows[P], rows[Q] = p_of(rows[:MEMBERS]), q_of(rows[:MEMBERS])
+        keys = checksum.place_keys(grid_key, group)
+        sums = np.zeros((ROLES, PAGES), dtype=np.uint64)
+        for role in (*sorted(blocks), P, Q):
+            pages = rows[role].reshape(PAGES, PAGE_BYTES)
+            sums[role] = checksum.hash_rows(pages) ^ keys[role]
+            value = pack_block(pages, manifest.uuid, role, number_of(group, role), sums[role])
+            commands.append(("SET", role_key(manifest.name, group, role), value))
+        existing = tuple(member in blocks for member in range(MEMBERS))
+        commands.append(("SET", sums_key(manifest.name, group), _pack(manifest, group, existing, sums)))
+    gone = [role for role in range(ROLES if not blocks else MEMBERS) if role not in blocks]
+    keys_gone = [role_key(manifest.name, group, role) for role in gone]
+    if not blocks:
+        keys_gone.append(sums_key(manifest.name, group))
+    if keys_gone:
+        commands.append(("DEL", *keys_gone))
+    raise_first(talk.ask_at_once(commands) or [])
