@@ -9,6 +9,8 @@ import pytest
 import valkey
 
 from medic8.errors import ConfigurationError
+from medic8.local import stack
+from medic8.local.home import make_home
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 
 
@@ -34,9 +36,10 @@ def require() -> Callable[[Callable[[], object]], None]:
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchValkey]:
     """
-    Get a throw-away Valkey server that all tests share: `url`, `socket_url`, `pid`, `data`, `kill()`, `start()`.
+    Get a throw-away Valkey server that all tests share.
 
-    A test that wants it empty asks for `valkey_url`; one that breaks it for good starts its own `scratch_valkey`.
+    It has `url`, `socket_url`, `pid`, `data`, `stop()`, `kill()` and `start()`. A test that wants it empty
+    asks for `valkey_url`; one that breaks it for good starts its own `scratch_valkey`.
     """
     try:
         with scratch_valkey(
@@ -57,7 +60,7 @@ def _settings_at_the_start(valkey_server: ScratchValkey) -> dict[str, str]:
 
 @pytest.fixture
 def valkey_url(valkey_server: ScratchValkey, _settings_at_the_start: dict[str, str]) -> str:
-    """Get the address of the shared server, without keys, functions and users, and with its first settings."""
+    """Get the address of the shared server: no keys, functions or users, and the settings it began with."""
     if not valkey_server.server.identity.is_alive():
         valkey_server.start()
     with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
@@ -75,3 +78,51 @@ def valkey_url(valkey_server: ScratchValkey, _settings_at_the_start: dict[str, s
         client.slowlog_reset()
         client.latency_reset()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """
+    Get the address of a real Prefect API on PostgreSQL, which this process uses until the session ends.
+
+    Our own stack and not Prefect's test harness: entering takes about as long, and its SQLite stalls for
+    seconds under flows that run side by side. A child process is given the address by
+    ``prefect.settings.get_current_settings().to_environment_variables()``.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_KEY,
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_HOME,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+
+    folder = tmp_path_factory.mktemp("prefect")
+    home = make_home(folder / "home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    try:
+        status = stack.up(home, progress=lambda _: None, environment=environment)
+        with temporary_settings(
+            {
+                PREFECT_API_URL: status.prefect_api_url,
+                PREFECT_HOME: folder / "client",
+                PREFECT_LOCAL_STORAGE_PATH: folder / "client" / "storage",
+                # The heartbeat's thread holds every sync flow for a second at its end.
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+            },
+            restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING},
+        ):
+            yield str(status.prefect_api_url)
+            # What this process still has to tell is told while there is somebody to hear it.
+            for worker in (APILogWorker, EventsWorker):
+                worker.drain_all(timeout=10, at_exit=False)
+    except ConfigurationError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    finally:
+        stack.remove(home, progress=lambda _: None)

@@ -38,5 +38,5 @@ def is_listening(pid: int, port: int) -> bool:
             connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
             for connection in psutil.Process(pid).net_connections("tcp4")
         )
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # the kernel denies the files of a process that ends
         return False

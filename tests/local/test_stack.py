@@ -1,0 +1,284 @@
+"""The whole stack with real servers: up, repaired after crashes, down, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import valkey
+
+from medic8.errors import ConfigurationError, UnreachableError
+from medic8.local import stack
+from medic8.local.home import medic8_home
+from medic8.local.records import only_one, read_record
+from medic8.local.stack import StackStatus
+
+# As a user has it who works with Prefect: none of this may reach our server.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
+    "PREFECT_PROFILE": "work",
+    "PREFECT_API_KEY": "pnu_0123456789",
+    "PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://nobody@192.0.2.1/none",
+    "PREFECT_SERVER_UI_API_URL": "https://example.invalid/api",
+    "PGPORT": "1",
+    "HTTP_PROXY": "http://192.0.2.1:9",
+    "http_proxy": "http://192.0.2.1:9",
+}
+
+
+def quiet(_: str) -> None:
+    """Take no notice of progress."""
+
+
+def kill(status: StackStatus, *names: str) -> None:
+    """End servers as a crash does, and wait until they are gone."""
+    for name in names:
+        pid = status.server(name).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(
+        stack.status(status.home, environment=ENVIRONMENT).server(name).state == "running" for name in names
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Get a home whose path is too long for sockets, and as root barred for the servers' user."""
+    folder = (
+        tmp_path_factory.mktemp("stack")
+        / "a folder with blänks and a very long name"
+        / ("deep" * 10)
+        / "home"
+    )
+    home = medic8_home({"MEDIC8_HOME": str(folder)})
+    yield home
+    stack.remove(home, progress=quiet)
+
+
+@pytest.fixture(scope="module")
+def started(home: Path) -> Path:
+    """Get the home in which two callers at once have started the stack."""
+    said: list[str] = []
+    statuses: list[StackStatus] = []
+    errors: list[Exception] = []
+
+    def start() -> None:
+        try:
+            statuses.append(stack.up(home, progress=said.append, environment=ENVIRONMENT))
+        except Exception as error:  # noqa: BLE001  # told to the test below
+            errors.append(error)
+
+    callers = [threading.Thread(target=start) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=150)
+    if errors and isinstance(errors[0], ConfigurationError) and not os.environ.get("CI"):
+        pytest.skip(str(errors[0]))
+    assert not errors
+    first, second = statuses
+    assert [server.pid for server in first.servers] == [server.pid for server in second.servers]
+    assert len([line for line in said if line.startswith("starting PostgreSQL")]) == 1
+    return home
+
+
+@pytest.fixture
+def running(started: Path) -> StackStatus:
+    """Get the stack, up again if an earlier test has taken it down."""
+    return stack.up(started, progress=quiet, environment=ENVIRONMENT)
+
+
+def test_everything_answers_when_up_returns(running: StackStatus) -> None:
+    """The printed addresses work at once: API, user interface with that API, and Valkey on both roads."""
+    assert running.is_up
+    assert {server.state for server in running.servers} == {"running"}
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=10) as client:
+        assert client.get(f"{running.prefect_api_url}/ready").json() == {"message": "OK"}
+        assert (
+            client.get(f"{running.prefect_ui_url}/ui-settings").json()["api_url"] == running.prefect_api_url
+        )
+        page = client.get(f"{running.prefect_ui_url}/", headers={"Accept": "text/html"})
+        assert page.status_code == 200
+        assert "<html" in page.text
+    for url in (running.valkey_url, running.valkey_socket_url):
+        with valkey.Valkey.from_url(url, decode_responses=True) as client:
+            assert client.info("server")["process_id"] == running.server("valkey").pid
+            policy = client.config_get("maxmemory-policy", "appendonly", "appendfsync", "bind")
+            assert policy == {
+                "maxmemory-policy": "noeviction",
+                "appendonly": "yes",
+                "appendfsync": "everysec",
+                "bind": "127.0.0.1",
+            }
+
+
+def test_only_loopback_is_listened_on(running: StackStatus) -> None:
+    """Nobody reaches the stack from another machine, and PostgreSQL has no port at all."""
+    for server in running.servers:
+        listening = [
+            connection.laddr.ip
+            for connection in psutil.Process(server.pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening == ([] if server.name == "postgres" else ["127.0.0.1"])
+
+
+def test_the_users_prefect_settings_do_not_reach_the_server(running: StackStatus) -> None:
+    """A profile, a key or a database of the user's would make it another server."""
+    environment = psutil.Process(running.server("prefect").pid).environ()
+    assert "PREFECT_PROFILE" not in environment
+    assert "PREFECT_API_KEY" not in environment
+    assert "PGPORT" not in environment
+    assert environment["PREFECT_HOME"] == str(running.home / "prefect")
+    assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+
+
+def test_up_changes_nothing_where_all_runs(running: StackStatus) -> None:
+    """A second up keeps every process and says nothing of starting."""
+    said: list[str] = []
+    again = stack.up(running.home, progress=said.append, environment=ENVIRONMENT)
+    assert [server.pid for server in again.servers] == [server.pid for server in running.servers]
+    assert said == []
+
+
+def test_the_address_of_our_own_server_is_not_external(running: StackStatus) -> None:
+    """PREFECT_API_URL is what we tell the user to set; it must not switch our server off."""
+    environment = ENVIRONMENT | {"PREFECT_API_URL": f"{running.prefect_api_url}/"}
+    assert stack.status(running.home, environment=environment).server("prefect").state == "running"
+
+
+def test_with_an_external_prefect_only_valkey_is_started(running: StackStatus, tmp_path: Path) -> None:
+    """Another home that is given the address of this server uses it, and its down leaves it alone."""
+    environment = ENVIRONMENT | {"PREFECT_API_URL": str(running.prefect_api_url), "no_proxy": "127.0.0.1"}
+    try:
+        status = stack.up(tmp_path / "home", progress=quiet, environment=environment)
+        assert [server.state for server in status.servers] == ["external", "external", "running"]
+        assert status.is_up
+        assert status.prefect_ui_url == running.prefect_ui_url
+        assert status.valkey_url != running.valkey_url
+        stack.down(tmp_path / "home", progress=quiet, environment=environment)
+    finally:
+        stack.remove(tmp_path / "home", progress=quiet)
+    assert stack.status(running.home, environment=ENVIRONMENT).is_up
+
+
+def test_a_killed_valkey_is_seen_and_comes_back_with_its_data(running: StackStatus) -> None:
+    """Every write that is a second old survives, on the same port, and nothing else is restarted."""
+    with valkey.Valkey.from_url(running.valkey_url, decode_responses=True) as client:
+        client.set("wave", "kept")
+        assert client.execute_command("WAITAOF", 1, 0, 5000)[0] == 1
+    kill(running, "valkey")
+    status = stack.status(running.home, environment=ENVIRONMENT)
+    assert status.server("valkey").state == "died"
+    assert status.server("valkey").pid is None
+    assert not status.is_up
+    repaired = stack.up(running.home, progress=quiet, environment=ENVIRONMENT)
+    assert repaired.is_up
+    assert repaired.valkey_url == running.valkey_url
+    assert repaired.server("prefect").pid == running.server("prefect").pid
+    with valkey.Valkey.from_url(repaired.valkey_socket_url, decode_responses=True) as client:
+        assert client.get("wave") == "kept"
+
+
+def test_a_killed_database_and_prefect_come_back_with_their_history(running: StackStatus) -> None:
+    """What Prefect knew before the crash it knows after it, at the same address."""
+    with httpx.Client(base_url=str(running.prefect_api_url), trust_env=False, timeout=30) as client:
+        assert client.post("/variables/", json={"name": "kept", "value": "yes"}).status_code == 201
+        kill(stack.status(running.home, environment=ENVIRONMENT), "postgres", "prefect")
+        repaired = stack.up(running.home, progress=quiet, environment=ENVIRONMENT)
+        assert repaired.is_up
+        assert repaired.prefect_api_url == running.prefect_api_url
+        assert client.get("/variables/name/kept").json()["value"] == "yes"
+
+
+def test_down_leaves_no_process_and_up_is_possible_again(running: StackStatus) -> None:
+    """Down stops Prefect before its database, twice does no harm, and every descendant is gone."""
+    status = stack.status(running.home, environment=ENVIRONMENT)
+    members = [
+        member
+        for server in status.servers
+        for process in [psutil.Process(server.pid)]
+        for member in (process, *process.children(recursive=True))
+    ]
+    assert len(members) > 3
+    said: list[str] = []
+    down = stack.down(running.home, progress=said.append, environment=ENVIRONMENT)
+    assert said == ["stopping prefect", "stopping postgres", "stopping valkey"]
+    assert {server.state for server in down.servers} == {"stopped"}
+    left = [member for member in members if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    assert left == []
+    assert (down.prefect_api_url, down.prefect_ui_url, down.valkey_url) == (None, None, None)
+    assert stack.down(running.home, progress=quiet, environment=ENVIRONMENT) == down
+
+
+def test_a_failed_start_leaves_no_process(started: Path, tmp_path: Path) -> None:
+    """A Prefect that cannot start takes down what was started for it, and the error tells why and where."""
+    stack.down(started, progress=quiet)
+    (tmp_path / "uvicorn.py").write_text("raise SystemExit('no such luck')")
+    environment = ENVIRONMENT | {"PYTHONPATH": str(tmp_path)}
+    with pytest.raises(
+        UnreachableError, match=r"(?s)ended while it was starting.*prefect\.log.*no such luck"
+    ):
+        stack.up(started, progress=quiet, environment=environment)
+    record = read_record(started)
+    assert not any(record.is_alive(name) for name in ("prefect", "postgres", "valkey"))
+    assert record.prefect is not None
+
+
+def test_an_external_prefect_that_is_away_is_an_error_before_anything_starts(started: Path) -> None:
+    """With PREFECT_API_URL set, no server of ours takes the place of one that does not answer."""
+    stack.down(started, progress=quiet)
+    environment = ENVIRONMENT | {
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "HTTP_PROXY": "",
+        "http_proxy": "",
+    }
+    with pytest.raises(
+        UnreachableError, match=r"PREFECT_API_URL, http://127\.0\.0\.1:9/api, does not answer"
+    ):
+        stack.up(started, progress=quiet, environment=environment)
+    status = stack.status(started, environment=environment)
+    assert [server.state for server in status.servers] == ["external", "external", "stopped"]
+    assert status.prefect_api_url == "http://127.0.0.1:9/api"
+    assert status.server("prefect").answers is False
+
+
+def test_remove_deletes_the_data_and_keeps_the_rest(started: Path) -> None:
+    """Journals and saved states in the home are not the local stack's to delete."""
+    (started / "journal.sqlite").write_text("precious")
+    sockets = [path.resolve() for path in (started / "servers").resolve().glob("*-socket")]
+    room = (started / "servers").resolve()
+    assert len(sockets) == 2
+    stack.remove(started, progress=quiet)
+    assert not any(path.exists() for path in (*sockets, room))
+    assert [path.name for path in started.iterdir() if path.name != "local.lock"] == ["journal.sqlite"]
+
+
+def test_waiting_for_another_command_is_told_and_has_a_bound(tmp_path: Path) -> None:
+    """Two that start at once would start everything twice."""
+    said: list[str] = []
+    with only_one(tmp_path, progress=said.append, timeout_s=1):
+        assert said == []
+        with (
+            pytest.raises(Exception, match="another command"),
+            only_one(tmp_path, progress=said.append, timeout_s=0.2),
+        ):
+            raise AssertionError("two hold the same home")
+    assert said == ["waiting for another command that starts or stops these servers"]
+
+
+def test_nothing_is_known_of_a_home_that_does_not_exist(tmp_path: Path) -> None:
+    """Looking makes nothing."""
+    status = stack.status(tmp_path / "none", environment=ENVIRONMENT)
+    assert {server.state for server in status.servers} == {"stopped"}
+    assert stack.down(tmp_path / "none", progress=quiet, environment=ENVIRONMENT) == status
+    assert not (tmp_path / "none").exists()
