@@ -41,6 +41,10 @@ class Journal:
         with self._translated():
             self.identity = self._set_up()
 
+    def dispose(self) -> None:
+        """Close every connection of this process to the journal; it may be used again."""
+        self._engine.dispose()
+
     def open(
         self,
         plan: Plan,
@@ -198,9 +202,8 @@ class Journal:
     def _set_up(self) -> str:
         tables.metadata.create_all(self._engine)
         with self._engine.begin() as connection:
-            known = dict(
-                connection.execute(sa.select(tables.about.c.what, tables.about.c.value)).tuples().all()
-            )
+            rows = connection.execute(sa.select(tables.about.c.what, tables.about.c.value))
+            known = {str(row.what): str(row.value) for row in rows}
             if not known:
                 known = {"schema": str(tables.SCHEMA_VERSION), "identity": str(uuid.uuid4())}
                 connection.execute(
@@ -210,7 +213,7 @@ class Journal:
             raise ConfigurationError(
                 f"the journal has schema {known['schema']}; this Medic8 reads schema {tables.SCHEMA_VERSION}"
             )
-        return str(known["identity"])
+        return known["identity"]
 
     @staticmethod
     def _holder(connection: sa.Connection, resource: Resource) -> str | None:

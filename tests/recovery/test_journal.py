@@ -1,0 +1,167 @@
+"""The journal grants all or none, forgets nothing, and refuses what it cannot read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError
+from medic8.model.recovery import RecoveryState, StepState
+from medic8.model.target import Resource
+from medic8.recovery import contract
+from medic8.recovery.interrupted import open_or_end_interrupted
+from medic8.recovery.journal import BusyError, Journal
+from medic8.recovery.owner import is_known_dead, this_process
+from tests.recovery.memory import AT, MemoryTarget, plan_of
+
+PLAN = plan_of((("a", "new"), ("b", "new")))
+
+
+def test_of_two_recoveries_on_one_resource_the_second_is_told_of_the_first(journal: Journal) -> None:
+    """Whoever comes second learns which recovery is in the way."""
+    server = Resource(identity="valkey:1", carries="its server")
+    grid = Resource(identity="grid:1", carries="the grid")
+    first = journal.open(PLAN, (server,), this_process(), stands_on="", at=AT)
+    with pytest.raises(BusyError, match=first.id) as caught:
+        journal.open(PLAN, (grid, server), this_process(), stands_on="", at=AT)
+    assert caught.value.holder.id == first.id
+    # All or none: the grid was free, and still is.
+    journal.open(PLAN, (grid,), this_process(), stands_on="", at=AT)
+
+
+def test_a_closed_recovery_gives_its_resources_back(journal: Journal) -> None:
+    """The next one gets them, with a higher fence."""
+    server = (Resource(identity="valkey:1", carries="its server"),)
+    first = journal.open(PLAN, server, this_process(), stands_on="", at=AT)
+    journal.close(first.id, RecoveryState.HEALTHY, at=AT)
+    second = journal.open(PLAN, server, this_process(), stands_on="", at=AT)
+    assert second.claim.fence.number > first.claim.fence.number
+    assert second.claim.fence.nonce != first.claim.fence.nonce
+
+
+def test_what_was_written_is_read_by_another_process(journal: Journal, tmp_path: Path) -> None:
+    """A new journal on the same database has the same identity and every entry."""
+    server = (Resource(identity="valkey:1", carries="its server"),)
+    recovery = journal.open(PLAN, server, this_process(), stands_on="run 1", at=AT)
+    journal.begun(recovery.id, 1, written_digest="d", at=AT)
+    again = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    assert again.identity == journal.identity
+    assert again.read(recovery.id).steps[1].state is StepState.BEGUN
+    assert again.read(recovery.id).steps[1].begun_at == AT
+    assert again.holding() == (again.read(recovery.id),)
+
+
+def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, tmp_path: Path) -> None:
+    """It is named with both versions, and nothing in it is touched."""
+    del journal
+    with sqlite3.connect(tmp_path / "journal.sqlite") as database:
+        database.execute("UPDATE journal_about SET value = '99' WHERE what = 'schema'")
+    database.close()
+    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 1"):
+        Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+
+
+def test_state_over_the_limit_is_refused_and_nothing_is_left_behind(journal: Journal, tmp_path: Path) -> None:
+    """The limit is held while writing, before the first change."""
+    target = MemoryTarget({"a": b"x" * 2000, "b": b""})
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, PLAN, this_process(), at=AT)
+        with pytest.raises(RefusedError, match="max_saved_mib"):
+            contract.save_state(journal, session, recovery, folder=tmp_path / "saved", limit_bytes=1000)
+    assert list((tmp_path / "saved").iterdir()) == []
+
+
+def test_saved_state_is_for_its_owner_only(journal: Journal, tmp_path: Path) -> None:
+    """It is production data."""
+    target = MemoryTarget({"a": b"secret", "b": None})
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, PLAN, this_process(), at=AT)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
+    folder = Path(recovery.saved_state)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_a_value_changed_since_it_was_saved_is_not_overwritten(journal: Journal, tmp_path: Path) -> None:
+    """Compare-and-swap is against what was saved, not against what is there now."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, PLAN, this_process(), at=AT)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
+        target.values["a"] = b"theirs"
+        with pytest.raises(ChangedError, match="changed by somebody else"):
+            contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    assert target.values["a"] == b"theirs"
+    assert journal.read(recovery.id).steps[0].state is StepState.PLANNED
+
+
+def test_a_change_whose_reply_was_lost_is_not_made_twice(journal: Journal, tmp_path: Path) -> None:
+    """The task is tried again; the journal and the digest tell that the change is there."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, PLAN, this_process(), at=AT)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
+        journal.begun(recovery.id, 0, written_digest=journal.read(recovery.id).steps[0].written_digest, at=AT)
+        writes = target.writes
+        record = contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    assert record.state is StepState.DONE
+    assert target.writes == writes
+
+
+def test_a_target_that_moved_is_not_written(journal: Journal, tmp_path: Path) -> None:
+    """After a restart or fail-over the answer comes from another server than the one that was claimed."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, PLAN, this_process(), at=AT)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
+        target.ground = "run 2"
+        with pytest.raises(FencedError, match="moved"):
+            contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    assert target.values["a"] == b"old"
+
+
+def test_a_zombie_is_dead_and_a_living_process_is_not() -> None:
+    """A process that ended and was not waited for yet still has its pid."""
+    assert not is_known_dead(this_process())
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    me = this_process()
+    started = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    owner = me.model_copy(update={"pid": child.pid, "started_at": started})
+    assert not is_known_dead(owner)
+    assert is_known_dead(owner.model_copy(update={"started_at": started - 1}))
+    assert is_known_dead(owner.model_copy(update={"boot": "another"}))
+    assert not is_known_dead(owner.model_copy(update={"machine": "another"}))
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert is_known_dead(owner)
+    child.communicate()
+
+
+def test_the_next_run_ends_a_recovery_whose_owner_is_dead(journal: Journal, tmp_path: Path) -> None:
+    """What the dead one had begun is undone before anything new is begun."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    dead = this_process().model_copy(update={"started_at": 1})
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, PLAN, dead, at=AT)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        opened, ended = open_or_end_interrupted(
+            journal,
+            session,
+            PLAN,
+            this_process(),
+            session_of=lambda name: target.session(),  # noqa: ARG005
+            clock=lambda: AT,
+        )
+    assert [each.id for each in ended] == [recovery.id]
+    assert ended[0].state is RecoveryState.RESTORED
+    assert target.values == {"a": b"old", "b": b"old"}
+    assert opened.state is RecoveryState.OPEN

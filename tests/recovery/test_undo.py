@@ -1,0 +1,202 @@
+"""Undo needs only the journal and the saved state, wherever the run died."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medic8.errors import UndoError, VerifyError
+from medic8.model.plan import Plan, StepClass
+from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
+from medic8.recovery import contract, undo
+from medic8.recovery.journal import Journal
+from medic8.recovery.owner import this_process
+from tests.recovery.memory import AT, Died, MemoryTarget, plan_of
+
+VALUES = st.none() | st.sampled_from(["old", "new", "x" * 100])
+NAMES = ("a", "b", "c", "d", "e")
+
+
+def begin(journal: Journal, target: MemoryTarget, plan: Plan, folder: Path) -> Recovery:
+    with target.session() as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=AT)
+        return contract.save_state(journal, session, recovery, folder=folder, limit_bytes=1 << 20)
+
+
+def carry_out(journal: Journal, target: MemoryTarget, recovery: Recovery) -> None:
+    with target.session() as session:
+        for number in range(len(recovery.plan.units)):
+            for step in contract.numbers_of(recovery.plan, number):
+                contract.apply_step(journal, session, recovery, step, clock=lambda: AT)
+            contract.verify_unit(journal, session, recovery, number)
+
+
+def undo_all(journal: Journal, target: MemoryTarget, recovery: Recovery) -> Recovery:
+    with target.session() as session:
+        return undo.undo(journal, session, recovery, clock=lambda: AT)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=st.lists(VALUES, min_size=5, max_size=5),
+    written=st.lists(VALUES, min_size=1, max_size=5),
+    dies_at=st.integers(0, 5),
+    landed=st.booleans(),
+    again_at=st.none() | st.integers(0, 4),
+)
+def test_undo_restores_the_start_from_every_crash_point(
+    before: list[str | None], written: list[str | None], dies_at: int, landed: bool, again_at: int | None
+) -> None:
+    """Whether the last write landed or not, and whether undo itself died once, the start comes back."""
+    start = {
+        name: None if value is None else value.encode() for name, value in zip(NAMES, before, strict=True)
+    }
+    target = MemoryTarget(start)
+    plan = plan_of(tuple(zip(NAMES, written, strict=False)))
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/journal.sqlite"
+        journal = Journal(url)
+        recovery = begin(journal, target, plan, Path(folder) / "saved")
+        target.dies_at, target.landed = dies_at, landed
+        with contextlib.suppress(Died):
+            carry_out(journal, target, recovery)
+        if again_at is not None:
+            target.dies_at, target.landed = target.writes + again_at, not landed
+            with contextlib.suppress(Died):
+                undo_all(Journal(url), target, recovery)
+        target.dies_at = None
+        ended = undo_all(Journal(url), target, recovery)
+        journal.dispose()
+    assert target.values == start
+    assert ended.state is RecoveryState.RESTORED
+    assert ended.left == ()
+    assert target.claim is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(theirs=st.sets(st.sampled_from(NAMES)), died=st.booleans())
+def test_what_somebody_else_changed_since_stays_and_is_listed(theirs: set[str], died: bool) -> None:
+    """A foreign value is never overwritten by undo, and never left out of the record."""
+    start = dict.fromkeys(NAMES, b"old")
+    target = MemoryTarget(start)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(f"sqlite:///{folder}/journal.sqlite")
+        plan = plan_of(tuple((name, "new") for name in NAMES))
+        recovery = begin(journal, target, plan, Path(folder) / "saved")
+        target.dies_at = 4 if died else None
+        target.landed = True
+        with contextlib.suppress(Died):
+            carry_out(journal, target, recovery)
+        target.dies_at = None
+        target.values.update(dict.fromkeys(theirs, b"theirs"))
+        ended = undo_all(journal, target, recovery)
+        journal.dispose()
+    assert target.values == start | dict.fromkeys(theirs, b"theirs")
+    assert len(ended.left) == len(theirs)
+    assert all(any(line.startswith(f"{name}:") for line in ended.left) for name in theirs)
+
+
+def test_a_unit_that_proved_itself_is_not_undone(journal: Journal, tmp_path: Path) -> None:
+    """The first unit was verified before the second failed; only the second is put back."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    recovery = begin(
+        journal, target, plan_of((("a", "new"),), (("b", "new"),), proves_itself=True), tmp_path / "saved"
+    )
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        contract.verify_unit(journal, session, recovery, 0)
+        contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
+        target.is_sound = False
+        with pytest.raises(VerifyError):
+            contract.verify_unit(journal, session, recovery, 1)
+    ended = undo_all(journal, target, recovery)
+    assert target.values == {"a": b"new", "b": b"old"}
+    assert [step.state for step in ended.steps] == [StepState.COMMITTED, StepState.UNDONE]
+
+
+def test_a_proving_unit_that_died_before_its_proof_is_kept_if_it_proves_itself_now(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Its steps were done and only the verification was not reached: undo asks for the proof first."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),), proves_itself=True), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    undo_all(journal, target, recovery)
+    assert target.values == {"a": b"new"}
+
+
+def test_a_one_way_step_that_was_begun_needs_a_person_and_closes_the_resource(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """It is neither repeated nor undone, and nothing repairs there until somebody has looked."""
+    target = MemoryTarget({"a": b"old"})
+    plan = plan_of((("a", "new"),))
+    step = plan.units[0].steps[0].model_copy(update={"step_class": StepClass.ONE_WAY})
+    plan = plan.model_copy(update={"units": (plan.units[0].model_copy(update={"steps": (step,)}),)})
+    recovery = begin(journal, target, plan, tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        ended = undo.undo(journal, session, recovery, clock=lambda: AT)
+        assert ended.state is RecoveryState.NEEDS_PERSON
+        assert target.values == {"a": b"new"}
+        with pytest.raises(Exception, match=f"medic8 acknowledge {recovery.id}"):
+            contract.open_recovery(journal, session, plan, this_process(), at=AT)
+        journal.acknowledge(recovery.id)
+        assert (
+            contract.open_recovery(journal, session, plan, this_process(), at=AT).state is RecoveryState.OPEN
+        )
+
+
+@pytest.mark.parametrize("file", ["index.json", "values.bin"])
+@pytest.mark.parametrize("harm", ["altered", "gone"])
+def test_altered_saved_state_is_never_put_back(
+    journal: Journal, tmp_path: Path, file: str, harm: str
+) -> None:
+    """What does not have the digest that was journalled is not what was saved."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        path = Path(recovery.saved_state) / file
+        if harm == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes().replace(b"o", b"0"))
+        with pytest.raises(UndoError):
+            undo.undo(journal, session, recovery, clock=lambda: AT)
+    assert target.values == {"a": b"new"}
+
+
+def test_what_is_handed_over_says_where_to_look(journal: Journal, tmp_path: Path) -> None:
+    """A person gets the reason, the step in doubt with its digests, and the folder of the saved state."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    ended = undo.hand_over(journal, recovery, "the disk is gone", at=AT)
+    assert ended.state is RecoveryState.NEEDS_PERSON
+    assert ended.left[0] == "the disk is gone"
+    assert "write a" in ended.left[1]
+    assert recovery.saved_state in ended.left[2]
+
+
+def test_a_dead_owners_fence_is_bumped_before_its_recovery_is_undone(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """An owner that was only taken for dead is shut out: its claim is no longer the one that counts."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"), ("b", "new"))), tmp_path / "saved")
+    nobody = Owner(machine="m", boot="b", pid_namespace="p", pid=1, started_at=0)
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        undo.end_interrupted(journal, session, recovery, nobody, clock=lambda: AT)
+        with pytest.raises(Exception, match="claim"):
+            contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
+    assert target.values == {"a": b"old", "b": b"old"}
+    assert journal.read(recovery.id).claim.fence.number == recovery.claim.fence.number + 1
