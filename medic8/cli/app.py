@@ -1,0 +1,69 @@
+"""The commands by name, and the options that stand before them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medic8.cli import diagnose, heal, history, stack, targets
+from medic8.cli.call import call_of
+from medic8.cli.exits import EPILOG
+
+
+def build_app() -> typer.Typer:
+    """Everything that ``medic8`` understands."""
+    app = typer.Typer(
+        name="medic8",
+        help="Diagnose and heal memory grids and the servers under them.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_globally)
+    for command in (
+        diagnose.diagnose,
+        heal.plan,
+        heal.heal,
+        history.history,
+        history.show,
+        targets.targets,
+        stack.up,
+        stack.down,
+        stack.status,
+    ):
+        app.command(epilog=EPILOG)(command)
+    return app
+
+
+def _show_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        from importlib.metadata import version
+
+        typer.echo(f"medic8 {version('medic8')}")
+        raise typer.Exit
+
+
+def _globally(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The configuration; else $MEDIC8_CONFIG, ./medic8.toml, $MEDIC8_HOME/medic8.toml.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from, and all logs.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    del version  # its callback has left already
+    call = call_of(ctx)
+    call.config = config
+    call.is_debug = debug

@@ -1,0 +1,38 @@
+"""``medic8 plan`` and ``medic8 heal``: say what would be done about a target's issues, and do it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from medic8.cli.call import Call, Json, call_of
+from medic8.cli.diagnose import TargetName
+from medic8.cli.exits import exit_after
+
+
+def plan(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
+    """Say what heal would do, and what it may not; nothing is changed."""
+    return _treat(call_of(ctx, wants_json=json), target, is_dry_run=True)
+
+
+def heal(
+    ctx: typer.Context,
+    target: TargetName,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan, like medic8 plan.")] = False,
+    json: Json = False,
+) -> int:
+    """Do what the target's allow-list permits, verify it, and undo what does not help."""
+    return _treat(call_of(ctx, wants_json=json), target, is_dry_run=dry_run)
+
+
+def _treat(call: Call, target: str, *, is_dry_run: bool) -> int:
+    name = call.settings.target(target).name
+    door = call.door
+    with call.screen.working(f"{'planning for' if is_dry_run else 'healing'} {name}"):
+        treatment = door.heal(name, dry_run=is_dry_run)
+
+    from medic8.cli.render_treatment import render_treatment
+
+    call.screen.show(treatment, lambda: render_treatment(treatment))
+    return exit_after(treatment.after or treatment.before)

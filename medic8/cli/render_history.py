@@ -1,0 +1,92 @@
+"""The history, and one resolution of it with every step, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from rich.console import RenderableType
+
+from medic8.cli.render import bullets, facts, line, section, table, text, word
+from medic8.cli.render_plan import render_plan
+from medic8.cli.render_report import render_issue
+from medic8.cli.render_treatment import render_changes
+from medic8.cli.wording import moment, short, span
+from medic8.model.recovery import StepRecord
+from medic8.model.resolution import HistoryEntry, Resolution
+
+#: As much of a run's id as ``medic8 show`` needs to find it.
+_SHORT_RUN = 8
+
+
+def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
+    """One line for each resolution."""
+    if not entries:
+        yield text("no resolution matches")
+        return
+    listed = table("run", "started", "took", "target", "issue", "strategy", "outcome", "state")
+    for entry in entries:
+        listed.add_row(
+            text(entry.run[:_SHORT_RUN]),
+            moment(entry.started_at),
+            span(entry.duration_s),
+            text(entry.target),
+            word(entry.issue),
+            text(entry.strategy or "-"),
+            word(entry.outcome) if entry.outcome else text("-"),
+            text(entry.state),
+        )
+    yield listed
+
+
+def render_resolution_of(
+    entry: HistoryEntry, resolution: Resolution | None, url: str
+) -> Iterator[RenderableType]:
+    """Everything that is known about one resolution."""
+    yield line(text(entry.name, "bold"), word(entry.outcome) if entry.outcome else text(entry.state))
+    yield facts(
+        (
+            ("run", entry.run),
+            ("state", entry.state),
+            ("started", moment(entry.started_at)),
+            ("took", span(entry.duration_s)),
+            ("page", url),
+        )
+    )
+    if resolution is None:
+        yield section(
+            "Outcome", text("the run ended before it could say; the next run on the target ends it")
+        )
+        return
+    yield section("Issue", render_issue(resolution.issue))
+    if resolution.plan is not None:
+        yield section("Plan", render_plan(resolution.plan))
+    yield section("Outcome", facts((("outcome", word(resolution.outcome)), ("why", resolution.reason))))
+    if resolution.steps:
+        yield section("Steps", _steps(resolution.steps))
+    if resolution.changes:
+        yield section("Before and after", render_changes(resolution.changes))
+    if resolution.left:
+        yield section("Left for you", bullets(resolution.left))
+
+
+def _steps(steps: Sequence[StepRecord]) -> RenderableType:
+    listed = table("#", "step", "state", "begun", "done", "undone", "saved", "written", "note")
+    for step in steps:
+        listed.add_row(
+            str(step.number + 1),
+            text(step.title),
+            word(step.state),
+            _clock(step.begun_at),
+            _clock(step.done_at),
+            _clock(step.undone_at),
+            text(short(step.saved_digest)),
+            text(short(step.written_digest)),
+            text(step.note),
+        )
+    return listed
+
+
+def _clock(when: datetime | None) -> str:
+    """The local time of day; the day itself stands above the steps."""
+    return "-" if when is None else when.astimezone().strftime("%H:%M:%S.%f %Z")

@@ -1,0 +1,37 @@
+"""The local stack for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+
+from medic8.cli.render import facts, table, text, word
+from medic8.cli.wording import moment
+from medic8.local.status import StackStatus
+
+_ANSWERS = {True: "answers", False: "does not answer", None: "-"}
+
+
+def render_stack(status: StackStatus) -> Iterator[RenderableType]:
+    """One line for each server, then where to go."""
+    listed = table("server", "state", "", "version", "pid", "since", "address")
+    for server in status.servers:
+        listed.add_row(
+            text(server.name, "bold"),
+            word(server.state),
+            _ANSWERS[server.answers],
+            text(server.version or "-"),
+            str(server.pid or "-"),
+            moment(server.since),
+            text(server.address or "-"),
+        )
+    yield listed
+    yield ""
+    yield facts(
+        (
+            ("home", str(status.home)),
+            ("Prefect", status.prefect_ui_url or ""),
+            ("grid", status.valkey_url or ""),
+        )
+    )

@@ -1,0 +1,38 @@
+"""Targets and kinds of target for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+
+from medic8.cli.render import table, text
+from medic8.settings import Settings
+from medic8.targets.kind import TargetKind
+
+
+def render_targets(settings: Settings) -> Iterator[RenderableType]:
+    """One line for each target."""
+    if not settings.targets:
+        return
+    listed = table("target", "kind", "mode", "may apply", "labels")
+    for target in settings.targets:
+        labels = ", ".join(f"{name}={value}" for name, value in target.labels.items())
+        listed.add_row(
+            text(target.name, "bold"),
+            text(target.kind),
+            text(target.mode),
+            text(", ".join(target.allow) if target.mode == "act" and target.allow else "nothing"),
+            text(labels),
+        )
+    yield listed
+
+
+def render_kinds(kinds: Sequence[TargetKind]) -> Iterator[RenderableType]:
+    """One line for each strategy of each kind."""
+    listed = table("kind", "what", "strategies")
+    for kind in kinds:
+        listed.add_row(
+            text(kind.name, "bold"), text(kind.summary), text(", ".join(kind.strategies) or "none")
+        )
+    yield listed

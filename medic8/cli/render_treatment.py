@@ -1,0 +1,58 @@
+"""What a run of plan or heal did, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+
+from medic8.cli.render import bullets, facts, line, section, table, text, word
+from medic8.cli.render_plan import render_plan
+from medic8.cli.render_report import render_headline, render_issue
+from medic8.cli.wording import short
+from medic8.model.resolution import Change, Outcome, Resolution, Treatment
+
+
+def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
+    """The health before and after, and for each issue what was planned, done and left."""
+    yield render_headline(treatment.before)
+    for number, resolution in enumerate(treatment.resolutions, 1):
+        yield section(f"Issue {number} of {len(treatment.resolutions)}", *_resolution(resolution))
+    if treatment.after is not None:
+        yield ""
+        yield line(
+            text(treatment.target, "bold"),
+            word(treatment.before.analysis.health),
+            "→",
+            word(treatment.after.analysis.health),
+        )
+
+
+def render_changes(changes: tuple[Change, ...]) -> RenderableType:
+    """The numbers before and after."""
+    numbers = table("what", "before", "after")
+    for change in changes:
+        numbers.add_row(text(change.what), text(change.before), text(change.after))
+    return numbers
+
+
+def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
+    yield render_issue(resolution.issue)
+    if resolution.plan is not None:
+        yield section("Plan", render_plan(resolution.plan))
+    title = "Nothing was applied" if resolution.outcome is Outcome.PLANNED else "Outcome"
+    yield section(
+        title,
+        facts(
+            (
+                ("outcome", word(resolution.outcome)),
+                ("why", resolution.reason),
+                ("verdict", word(resolution.verdict) if resolution.recovery else ""),
+                ("recovery", short(resolution.recovery) if resolution.recovery else ""),
+            )
+        ),
+    )
+    if resolution.changes:
+        yield section("Before and after", render_changes(resolution.changes))
+    if resolution.left:
+        yield section("Left for you", bullets(resolution.left))

@@ -1,0 +1,49 @@
+"""Write times, spans and foreign text so that a person can read them and a terminal obeys none of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_MINUTE_S = 60.0
+_HOUR_S = 3600.0
+_SHORT_DIGEST = 12
+
+
+def visible(text: str) -> str:
+    r"""
+    *text* in one line, with everything a terminal would act on spelled out.
+
+    Key names and error messages of servers come from whoever wrote them: escape
+    sequences, new lines and characters that turn the writing direction become
+    ``\x1b``, ``\n``, ``\u202e``.
+    """
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
+        for each in text
+    )
+
+
+def moment(when: datetime | None) -> str:
+    """*when* in local time with its zone; a dash if it never came."""
+    return "-" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def span(seconds: float) -> str:
+    """A duration, in the unit that leaves few digits."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s"
+    return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
+
+
+def counted(number: int, one: str) -> str:
+    """``1 issue``, ``2 issues``."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
+def short(digest: str) -> str:
+    """The first digits of a digest; enough to compare two by eye."""
+    return digest[:_SHORT_DIGEST] or "-"

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medic8.errors import ConfigurationError, RefusedError, TransientError, UndoError, UnreachableError
+from medic8.model.report import Health
+from medic8.model.resolution import Outcome, Treatment
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Answers, Medic8, Samples
+
+# --- exit codes ---
+
+
+@pytest.mark.parametrize(
+    ("health", "code"),
+    [(Health.HEALTHY, 0), (Health.DEGRADED, 1), (Health.FAILING, 1), (Health.UNREACHABLE, 3)],
+)
+def test_diagnose_exits_by_the_health(
+    medic8: Medic8, answers: Answers, samples: type[Samples], health: Health, code: int
+) -> None:
+    """A script can tell the four cases apart without reading."""
+    issues = () if health is Health.HEALTHY else (samples.an_issue(),)
+    answers.report = samples.a_report(health, *issues)
+    assert medic8("diagnose", "pot").code == code
+    assert medic8("diagnose", "pot", "--json").code == code
+    assert answers.asked == [("diagnose", "pot")] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_dry_run"),
+    [(("plan", "pot"), True), (("heal", "pot", "--dry-run"), True), (("heal", "pot"), False)],
+)
+def test_plan_and_dry_run_never_ask_to_act(
+    medic8: Medic8, answers: Answers, samples: type[Samples], arguments: tuple[str, ...], is_dry_run: bool
+) -> None:
+    """Both spell the same question."""
+    answers.treatment = Treatment(target="pot", kind="teapot", before=samples.a_report())
+    assert medic8(*arguments).code == 0
+    assert answers.asked == [("heal", "pot", is_dry_run)]
+
+
+@pytest.mark.parametrize(
+    ("after", "code"), [(Health.HEALTHY, 0), (Health.FAILING, 1), (Health.UNREACHABLE, 3), (None, 1)]
+)
+def test_heal_exits_by_the_health_at_the_end(
+    medic8: Medic8, answers: Answers, samples: type[Samples], after: Health | None, code: int
+) -> None:
+    """A resolved issue is not enough while another is left."""
+    before = samples.a_report(Health.FAILING, samples.an_issue())
+    answers.treatment = Treatment(
+        target="pot",
+        kind="teapot",
+        before=before,
+        resolutions=(samples.a_resolution(),),
+        after=None if after is None else samples.a_report(after),
+    )
+    assert medic8("heal", "pot").code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnreachableError("tea://kitchen does not answer"), 3),
+        (RefusedError("not on the allow-list"), 1),
+        (TransientError("stopped answering"), 1),
+        (UndoError("undo stopped", ("descale by hand",)), 1),
+        (ConfigurationError("not so"), 2),
+    ],
+)
+def test_an_error_is_one_message_and_an_exit_code(
+    medic8: Medic8, answers: Answers, error: Exception, code: int
+) -> None:
+    """No traceback, and nothing on standard output."""
+    answers.report = error
+    ended = medic8("diagnose", "pot")
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err == "a library prints while it works\n" + "".join(
+        f"{line}\n" for line in f"medic8: {error}".splitlines()
+    )
+
+
+def test_with_json_an_error_is_one_document(medic8: Medic8, answers: Answers) -> None:
+    """Whoever parses standard output never meets an empty one."""
+    answers.report = UnreachableError("tea://kitchen does not answer")
+    ended = medic8("diagnose", "pot", "--json")
+    assert ended.document == {
+        "error": {"name": "UnreachableError", "message": "tea://kitchen does not answer", "exit_code": 3}
+    }
+
+
+def test_a_traceback_is_shown_on_demand_only(medic8: Medic8, answers: Answers) -> None:
+    """Also for a mistake of ours, which is named as one."""
+    answers.report = ZeroDivisionError("by zero")
+    ended = medic8("diagnose", "pot")
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert "medic8: ZeroDivisionError: by zero; this should not happen" in ended.err
+    assert "Traceback" in medic8("--debug", "diagnose", "pot").err
+
+
+def test_ctrl_c_ends_with_130_and_a_short_message(medic8: Medic8, answers: Answers) -> None:
+    """It says what becomes of a recovery that was under way."""
+    answers.report = KeyboardInterrupt()
+    ended = medic8("diagnose", "pot")
+    assert ended.code == 130
+    assert "medic8: interrupted; what was begun on a target is ended by the next run there" in ended.err
+    assert "Traceback" not in ended.err
+    assert medic8("diagnose", "pot", "--json").document["error"]["exit_code"] == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "a command is missing"),
+        (("diagnose",), "Missing argument 'TARGET'. (see \"medic8 diagnose --help\")"),
+        (("diagnos", "pot"), "No such command 'diagnos'."),
+        (("diagnose", "pot", "--jsn"), "No such option: --jsn"),
+        (("diagnose", "pat"), 'target "pat" is not known; known are "pot"; did you mean "pot"?'),
+        (("heal", "pat"), 'target "pat" is not known'),
+        (("--config", "none.toml", "targets"), "none.toml: there is no such file (--config names it)"),
+        (("history", "--issue", "leak"), '--issue: got "leak", expected one of grid_corruption, memory_leak'),
+        (("history", "--outcome", "good"), '--outcome: got "good", expected one of resolved, '),
+        (("history", "--since", "soon"), '--since: got "soon", expected 30m, 12h, 7d or 2w, or a time'),
+        (("show", "run-9"), 'run "run-9" is not known'),
+    ],
+)
+def test_a_wrong_call_exits_with_2_and_says_what_was_expected(
+    medic8: Medic8, answers: Answers, arguments: tuple[str, ...], message: str
+) -> None:
+    """With --json the same message is the document."""
+    ended = medic8(*arguments)
+    assert ended.code == 2
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+    if arguments:
+        error = medic8(*arguments, "--json").document["error"]
+        assert (error["exit_code"], message in error["message"]) == (2, True)
+    assert not answers.asked
+
+
+def test_a_wrong_configuration_ends_every_command_before_prefect_is_asked(
+    medic8: Medic8, answers: Answers, tmp_path: Path
+) -> None:
+    """Validated at the start, and told with file and line."""
+    (tmp_path / "medic8.toml").write_text("[recovry]\n")
+    for arguments in (("diagnose", "pot"), ("heal", "pot"), ("history",), ("show", "run-1"), ("targets",)):
+        ended = medic8(*arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == 'medic8: medic8.toml:1: "recovry": not known; did you mean "recovery"?\n'
+    assert not answers.asked
+
+
+# --- JSON ---
+
+
+def test_json_is_one_document_and_nothing_else(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """Whatever libraries print on standard output meanwhile."""
+    issue = samples.an_issue()
+    answers.report = samples.a_report(Health.FAILING, issue)
+    answers.treatment = Treatment(
+        target="pot", kind="teapot", before=answers.report, resolutions=(samples.a_resolution(),)
+    )
+    answers.entries = [samples.an_entry()]
+    answers.resolution = samples.a_resolution()
+    assert medic8("diagnose", "pot", "--json").document == json.loads(answers.report.model_dump_json())
+    assert medic8("heal", "pot", "--json").document == json.loads(answers.treatment.model_dump_json())
+    assert medic8("plan", "pot", "--json").document == json.loads(answers.treatment.model_dump_json())
+    assert medic8("history", "--json").document == {
+        "history": [json.loads(answers.entries[0].model_dump_json())]
+    }
+    shown = medic8("show", "run-1", "--json").document
+    assert shown["entry"]["run"] == "run-1"
+    assert shown["resolution"]["outcome"] == "resolved"
+    assert shown["url"] == "http://prefect/runs/run-1"
+
+
+def test_no_output_shows_the_password_of_a_target(medic8: Medic8) -> None:
+    """The address stays out of the list of targets altogether."""
+    for ended in (medic8("targets"), medic8("targets", "--json"), medic8("--debug", "diagnose", "pat")):
+        assert "hunter2" not in ended.out + ended.err
+    (pot,) = medic8("targets", "--json").document["targets"]
+    assert (pot["name"], pot["mode"], pot["allow"], "url" in pot) == ("pot", "act", ["descale"], False)
+
+
+def test_targets_without_a_configuration_says_what_to_do(medic8: Medic8, tmp_path: Path) -> None:
+    """An empty list alone would leave one where one was."""
+    (tmp_path / "medic8.toml").unlink()
+    ended = medic8("targets", "--json")
+    assert (ended.code, ended.document) == (0, {"source": None, "targets": []})
+    assert 'start a local grid to try with "medic8 up"' in ended.err
+
+
+def test_a_warning_about_the_configuration_goes_to_standard_error(medic8: Medic8, tmp_path: Path) -> None:
+    """It must not end up in a pipe."""
+    (tmp_path / "medic8.toml").chmod(0o644)
+    ended = medic8("targets", "--json")
+    assert ended.document["targets"]
+    assert ended.err.startswith("warning: medic8.toml holds a password and can be read by others")
+
+
+# --- history ---
+
+
+def test_history_passes_its_filters_on(medic8: Medic8, answers: Answers) -> None:
+    """A span is counted back from now; a date is local."""
+    medic8(
+        "history",
+        "--target",
+        "pot",
+        "--issue",
+        "network",
+        "--outcome",
+        "resolved",
+        "--since",
+        "2h",
+        "--limit",
+        "5",
+    )
+    medic8("history", "--since", "2026-01-31")
+    (_, target, issue, outcome, since, limit), (*_, from_date, _) = answers.asked
+    assert (target, issue, outcome, limit) == ("pot", "network", "resolved", 5)
+    assert timedelta(hours=2) <= datetime.now(UTC) - since < timedelta(hours=2, minutes=5)
+    assert from_date == datetime(2026, 1, 31).astimezone()
+
+
+# --- for people ---
+
+
+def test_a_report_shows_health_issue_evidence_and_what_was_not_seen(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """Everything somebody on call asks for."""
+    answers.report = samples.a_report(Health.FAILING, samples.an_issue())
+    out = medic8("diagnose", "pot").out
+    for expected in (
+        "pot (teapot)  failing  1 issue",
+        "error  The spout of pot is blocked",
+        "limescale",
+        "Connection failures",
+        "flow      0 ml/s  20 ml/s",
+        "The bottom could not be seen.",
+        "medic8 plan pot",
+    ):
+        assert expected in out
+    assert "\x1b" not in out
+
+
+def test_a_plan_shows_steps_classes_risk_what_stays_open_and_why_nothing_is_applied(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """Everything somebody who has to say yes or no asks for."""
+    resolution = samples.a_resolution(Outcome.PLANNED).model_copy(update={"reason": "mode is observe"})
+    answers.treatment = Treatment(
+        target="pot",
+        kind="teapot",
+        before=samples.a_report(Health.FAILING, samples.an_issue()),
+        resolutions=(resolution,),
+    )
+    out = medic8("plan", "pot").out
+    for expected in (
+        "Descale the spout with vinegar.",
+        "medium",
+        "1 unit, 1 step",
+        "the spout  proves itself",
+        "descale the spout  ",
+        "restorable",
+        "The lid rattles.",
+        "Nothing was applied",
+        "mode is observe",
+    ):
+        assert expected in out
+
+
+def test_a_treatment_shows_the_numbers_before_and_after(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """And what is left for a person."""
+    answers.treatment = Treatment(
+        target="pot",
+        kind="teapot",
+        before=samples.a_report(Health.FAILING, samples.an_issue()),
+        resolutions=(samples.a_resolution(),),
+        after=samples.a_report(),
+    )
+    out = medic8("heal", "pot").out
+    for expected in ("resolved", "flow  0 ml/s  25 ml/s", "Buy vinegar.", "pot  failing  →  healthy"):
+        assert expected in out
+
+
+def test_a_shown_run_has_the_times_and_digests_of_its_steps(
+    medic8: Medic8, answers: Answers, samples: type[Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shortened digests, and local times with their zone."""
+    monkeypatch.setenv("TZ", "UTC")
+    answers.entries, answers.resolution = [samples.an_entry()], samples.a_resolution()
+    out = medic8("show", "run-1").out
+    for expected in ("committed", "12:00:00", "aaaaaaaaaaaa", "bbbbbbbbbbbb", "http://prefect/runs/run-1"):
+        assert expected in out
+    assert "a" * 13 not in out
+
+
+def test_a_run_that_died_is_shown_as_one(medic8: Medic8, answers: Answers, samples: type[Samples]) -> None:
+    """There is no resolution to show."""
+    answers.entries = [samples.an_entry(outcome="", state="Crashed")]
+    assert "the run ended before it could say" in medic8("show", "run-1").out
+    assert "Crashed" in medic8("history").out
+
+
+def test_text_from_a_target_is_shown_and_never_obeyed(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """Neither by Rich nor by the terminal."""
+    nasty = samples.an_issue(title="[red]key[/red] \x1b]0;owned\x07 :boom: \u202egnp.exe\nnext")
+    answers.report = samples.a_report(Health.FAILING, nasty)
+    out = medic8("diagnose", "pot").out
+    assert r"[red]key[/red] \x1b]0;owned\x07 :boom: \u202egnp.exe\nnext" in out
+    answers.report = UnreachableError("server said \x1b[2J[bold]")
+    assert r"server said \x1b[2J[bold]" in medic8("diagnose", "pot").err
