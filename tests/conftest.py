@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import valkey
@@ -89,6 +90,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     seconds under flows that run side by side. A child process is given the address by
     ``prefect.settings.get_current_settings().to_environment_variables()``.
     """
+    from prefect.context import _temporary_global_settings_context, get_settings_context
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import (
@@ -106,16 +108,21 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     try:
         status = stack.up(home, progress=lambda _: None, environment=environment)
-        with temporary_settings(
-            {
-                PREFECT_API_URL: status.prefect_api_url,
-                PREFECT_HOME: folder / "client",
-                PREFECT_LOCAL_STORAGE_PATH: folder / "client" / "storage",
-                # The heartbeat's thread holds every sync flow for a second at its end.
-                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-            },
-            restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING},
-        ):
+        with ExitStack() as settings:
+            settings.enter_context(
+                temporary_settings(
+                    {
+                        PREFECT_API_URL: status.prefect_api_url,
+                        PREFECT_HOME: folder / "client",
+                        PREFECT_LOCAL_STORAGE_PATH: folder / "client" / "storage",
+                        # The heartbeat's thread holds every sync flow for a second at its end.
+                        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                    },
+                    restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING},
+                )
+            )
+            # As Prefect's harness does: flows in other threads see these settings as well.
+            settings.enter_context(_temporary_global_settings_context(get_settings_context()))
             yield str(status.prefect_api_url)
             # What this process still has to tell is told while there is somebody to hear it.
             for worker in (APILogWorker, EventsWorker):

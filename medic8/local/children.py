@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict
 
 from medic8.errors import ConfigurationError, UnreachableError

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict
 
 from medic8.errors import ConfigurationError, UnreachableError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 
 def test_a_flow_runs_against_it_and_is_on_record(prefect_api: str) -> None:
     """The fixture's server takes the runs of this process, with their logs and results."""
@@ -24,3 +26,11 @@ def test_a_flow_runs_against_it_and_is_on_record(prefect_api: str) -> None:
         run = client.read_flow_run(state.state_details.flow_run_id)
     assert run.state is not None
     assert run.state.is_completed()
+
+
+def test_flows_in_other_threads_use_it_too(prefect_api: str) -> None:
+    """A thread begins without the settings of the one that started it."""
+    from prefect.settings import PREFECT_API_URL
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(PREFECT_API_URL.value).result(timeout=10) == prefect_api
