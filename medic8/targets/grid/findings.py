@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -145,9 +145,30 @@ def _of_role(judgement: Judgement, role: int) -> Finding | None:
     ranges = [*_page_ranges(page for page in wrong if page not in lost)]
     if is_footer and footer is not None:
         ranges.append(ByteRange(offset=BLOCK_BYTES, length=FOOTER_BYTES))
+    return Finding(role, damage, expected_bytes(judgement, role, ranges) if ranges else None, tuple(ranges))
+
+
+def expected_bytes(judgement: Judgement, role: int, ranges: Sequence[ByteRange]) -> bytes | None:
+    """
+    What must stand at *ranges* of a value, joined; of the whole value if there are none.
+
+    Returns:
+        None if a part of it is unknown, or the value must not be there.
+    """
+    if role == SUMS_ROLE:
+        return judgement.record()
+    if not ranges:
+        return judgement.value(role)
+    if not judgement.exists[role]:
+        return None
+    footer = _footer(judgement, role)
     whole = judgement.pages[role].tobytes() + (footer or b"")
-    expected = b"".join(whole[part.offset : part.offset + part.length] for part in ranges)
-    return Finding(role, damage, expected if ranges else None, tuple(ranges))
+    for part in ranges:
+        end = part.offset + part.length
+        pages = slice(part.offset // PAGE_BYTES, -(-min(end, BLOCK_BYTES) // PAGE_BYTES))
+        if end > len(whole) or not judgement.is_known[role, pages].all():
+            return None
+    return b"".join(whole[part.offset : part.offset + part.length] for part in ranges)
 
 
 def _nature(judgement: Judgement, role: int, wrong: tuple[int, ...]) -> DamageNature:

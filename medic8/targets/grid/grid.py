@@ -177,7 +177,7 @@ class Grid:
         """Write *content*, of shape (depth, height, width), with its first cell at (*x*, *y*, *z*)."""
         if content.ndim != len("xyz"):
             raise ConfigurationError(
-                f"cells of {content.ndim} dimensions: a region has 3 (depth, height, width)"
+                f"cells of {content.ndim} dimensions: a region has 3: depth, height, width"
             )
         depth, height, width = content.shape
         box = self._box(range(x, x + width), range(y, y + height), range(z, z + depth))

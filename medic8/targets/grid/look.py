@@ -130,9 +130,7 @@ def _verify(
     for page, content in contents.items():
         found = checksum.hash_page(content) ^ int(keys[page])
         if len(content) != PAGE_BYTES or not found == int(by_footer[page]) == int(by_record[page]):
-            raise _damaged(
-                manifest, group, role, f"page {page} (0 to {PAGES - 1}) does not match its checksums"
-            )
+            raise _damaged(manifest, group, role, f"page {page} does not match its checksums")
 
 
 def _damaged(manifest: Manifest, group: int, role: int, problem: str) -> GridDamagedError:

@@ -1,0 +1,295 @@
+"""
+Bring back what is damaged, one value at a time, by bytes that prove themselves.
+
+A damaged page, footer, value or record cannot change under a repair: writers
+refuse what does not match both copies of its checksum. And what a damaged page
+must have been does not change when other blocks are written, because data and
+parity move together. So a repair compares only the damaged bytes themselves
+(and a fence), and needs no quiet time. Two exceptions make the comparison
+fail and the repair start anew: a whole group replaced at once, and a footer or
+record that is sound and merely old, which goes on changing with other pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import valkey
+
+from medic8.errors import RefusedError, TransientError
+from medic8.model.grid import BlockRole, DamageNature, GroupDamage, RebuildItem
+from medic8.targets.grid import checksum
+from medic8.targets.grid.compare_and_write import (
+    Check,
+    CompareAndWrite,
+    Delete,
+    HasBytes,
+    HasSha1,
+    HasType,
+    IsAbsent,
+    Outcome,
+    Write,
+    WriteRange,
+    WriteValue,
+)
+from medic8.targets.grid.conversation import Command, conversation, raise_first
+from medic8.targets.grid.errors import GridDamagedError
+from medic8.targets.grid.findings import (
+    SUMS_ROLE,
+    Finding,
+    expected_bytes,
+    findings,
+    group_damage,
+    rebuild_item,
+)
+from medic8.targets.grid.format import Manifest, pack_manifest
+from medic8.targets.grid.image import WrongType
+from medic8.targets.grid.judgement import Candidates, Judgement, judge
+from medic8.targets.grid.keys import manifest_keys
+from medic8.targets.grid.layout import P, Q, member_of
+from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.grid.reading import as_value, read_group
+
+#: How `present` writes down a value of another type: this, then the server's name of the type.
+WRONG_TYPE = b"\0a value of type "
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """
+    A group read at one moment and judged.
+
+    Attributes:
+        judgement: What every page must have been.
+        found: What is wrong, value by value.
+        damage: The same for a report; None if nothing is wrong.
+        items: What can be written back or deleted; empty if nothing is wrong or nothing can be proven.
+    """
+
+    judgement: Judgement
+    found: tuple[Finding, ...]
+    damage: GroupDamage | None
+    items: tuple[RebuildItem, ...]
+
+
+def inspect_group(
+    client: valkey.Valkey,
+    manifest: Manifest,
+    group: int,
+    candidates: Candidates | None = None,
+    *,
+    deep: bool = False,
+) -> Inspection:
+    """
+    Read and judge one group.
+
+    Args:
+        client: Where it is read.
+        manifest: Of the grid.
+        group: Number of the group.
+        candidates: Pages from a backup or replica, by role (0 to 15, 16 for P, 17 for Q) and page; one is
+            used only if it matches a checksum.
+        deep: Also compare P and Q with the data where every checksum agrees.
+    """
+    with conversation(client) as talk:
+        image = read_group(talk, manifest, group)
+    judgement = judge(
+        image, checksum.grid_key(manifest.uuid), manifest.layout.members(group), candidates, deep=deep
+    )
+    found = findings(judgement)
+    items = tuple(rebuild_item(manifest.name, judgement, one) for one in found if one.can_be_rebuilt_in_part)
+    return Inspection(judgement, found, group_damage(group, found), items)
+
+
+def inspect_manifest(client: valkey.Valkey, name: str) -> tuple[RebuildItem, ...]:
+    """The copy of the manifest that must be written from the other one, if any."""
+    state = read_manifest(client, name)
+    return tuple(
+        RebuildItem(
+            grid=name,
+            grid_uuid=str(state.manifest.uuid),
+            group=None,
+            role=BlockRole.MANIFEST,
+            number=number,
+            key=key,
+            nature=DamageNature.WRONG_TYPE
+            if isinstance(value, WrongType)
+            else DamageNature.MISSING
+            if value is None
+            else DamageNature.DAMAGED,
+            ranges=(),
+            must_be_absent=False,
+            is_restorable=not isinstance(value, WrongType),
+            size_bytes=len(pack_manifest(state.manifest)),
+        )
+        for number, (key, value, problem) in enumerate(
+            zip(manifest_keys(name), state.values, state.problems, strict=True)
+        )
+        if problem is not None
+    )
+
+
+def present(client: valkey.Valkey, item: RebuildItem) -> bytes | None:
+    """
+    What is there now, in a canonical form: the bytes that `swap` will compare.
+
+    Returns:
+        The item's ranges joined (shorter if the value is), or the whole value; None if there is no key;
+        `WRONG_TYPE` and the type's name if the key holds something other than a string.
+    """
+    looks: list[Command] = [
+        ("GETRANGE", item.key, part.offset, part.offset + part.length - 1) for part in item.ranges
+    ]
+    if not looks:
+        looks.append(("GET", item.key))
+    with conversation(client) as talk:
+        type_name, *answers = talk.ask_at_once([("TYPE", item.key), *looks]) or []
+    raise_first([type_name])
+    if type_name == b"none":
+        return None
+    if isinstance(as_value(answers[0], type_name), WrongType):
+        return WRONG_TYPE + bytes(type_name)
+    raise_first(answers)
+    return b"".join(answers)
+
+
+def proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidates | None = None) -> bytes | None:
+    """
+    What must be there, proven anew from what the rest of the group holds now.
+
+    Returns:
+        The bytes in the form of `present`; None if the key must not be there.
+    Raises:
+        RefusedError: the grid was created anew, or a stray has become a part of it.
+        GridDamagedError: nothing proves the bytes any more.
+    """
+    manifest = read_manifest(client, item.grid).manifest
+    if manifest.uuid != uuid.UUID(item.grid_uuid):
+        raise RefusedError(f"grid {item.grid!r}: it is {manifest.uuid} now and was {item.grid_uuid}")
+    if item.group is None:
+        return pack_manifest(manifest)
+    judgement = inspect_group(client, manifest, item.group, candidates, deep=True).judgement
+    role = _role_of(item)
+    if item.must_be_absent:
+        if judgement.exists[role]:
+            raise RefusedError(f"grid {item.grid!r}, block {item.number}: it has been written meanwhile")
+        return None
+    wanted = expected_bytes(judgement, role, item.ranges)
+    if wanted is None:
+        where = f"{item.role.value} {item.number}"
+        raise GridDamagedError(f"grid {item.grid!r}, {where}: nothing proves what it was", item.group, where)
+    return wanted
+
+
+def swap(
+    client: valkey.Valkey,
+    item: RebuildItem,
+    expected: bytes | None,
+    new: bytes | None,
+    fence: Sequence[Check] = (),
+) -> Outcome:
+    """
+    Write *new* if the item still holds *expected*, at one moment.
+
+    Both are in the form of `present`. Writing back what was there before is the
+    same call with the two exchanged.
+
+    Args:
+        client: Where to write.
+        item: What to write.
+        expected: What must be there.
+        new: What shall be there; None deletes the key.
+        fence: Checks that are made first and answered apart.
+    Raises:
+        RefusedError: *new* stands for a value of another type, which cannot be put back from here; or the
+            item is ranges of a value, and the value has changed its length, its type or is gone.
+    """
+    if new is not None and new.startswith(WRONG_TYPE):
+        raise RefusedError(
+            f"{_called(item)} held a value of another type, which cannot be put back from here"
+        )
+    if item.ranges:
+        checks, writes = _by_ranges(item, expected, new)
+    else:
+        checks = [_as_it_was(item, expected)]
+        writes = [Delete(item.key) if new is None else WriteValue(item.key, new)]
+    return CompareAndWrite(client)(checks, writes, fence=fence)
+
+
+def rebuild_group(
+    client: valkey.Valkey, manifest: Manifest, group: int, candidates: Candidates | None = None
+) -> tuple[RebuildItem, ...]:
+    """
+    Write back at once everything of a group that can be proven; no journal, no undo.
+
+    For tests and for use by hand; recoveries do the same step by step.
+
+    Returns:
+        What was written, in order.
+    Raises:
+        TransientError: the group kept changing.
+    """
+    written: list[RebuildItem] = []
+    for _ in range(_TRIES):
+        items = inspect_group(client, manifest, group, candidates, deep=True).items
+        if not items:
+            return tuple(written)
+        for item in items:
+            now, wanted = present(client, item), proven(client, item, candidates)
+            if now != wanted and swap(client, item, now, wanted).is_written:
+                written.append(item)
+    if not inspect_group(client, manifest, group, candidates, deep=True).items:
+        return tuple(written)
+    raise TransientError(f"grid {manifest.name!r}, group {group}: it kept changing during {_TRIES} tries")
+
+
+def _role_of(item: RebuildItem) -> int:
+    match item.role:
+        case BlockRole.P:
+            return P
+        case BlockRole.Q:
+            return Q
+        case BlockRole.DATA:
+            return member_of(item.number)
+        case _:
+            return SUMS_ROLE
+
+
+def _called(item: RebuildItem) -> str:
+    return f"grid {item.grid!r}, {item.role.value} {item.number}"
+
+
+def _by_ranges(
+    item: RebuildItem, expected: bytes | None, new: bytes | None
+) -> tuple[list[Check], list[Write]]:
+    checks: list[Check] = []
+    writes: list[Write] = []
+    for part, old, fresh in zip(item.ranges, _split(item, expected), _split(item, new), strict=True):
+        checks.append(HasBytes(item.key, part.offset, old))
+        writes.append(WriteRange(item.key, part.offset, fresh))
+    return checks, writes
+
+
+def _split(item: RebuildItem, joined: bytes | None) -> list[bytes]:
+    length = sum(part.length for part in item.ranges)
+    if joined is None or len(joined) != length:
+        seen = "no value" if joined is None else f"{len(joined)} bytes"
+        raise RefusedError(f"{_called(item)}: {seen} where {length} bytes of a value are to be exchanged")
+    parts, at = [], 0
+    for part in item.ranges:
+        parts.append(joined[at : at + part.length])
+        at += part.length
+    return parts
+
+
+def _as_it_was(item: RebuildItem, expected: bytes | None) -> Check:
+    if expected is None:
+        return IsAbsent(item.key)
+    if expected.startswith(WRONG_TYPE):
+        return HasType(item.key, expected[len(WRONG_TYPE) :].decode())
+    return HasSha1(item.key, hashlib.sha1(expected, usedforsecurity=False).hexdigest())

@@ -1,0 +1,277 @@
+"""Look at every block of a grid, fast and without false alarms, while others write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import valkey
+
+from medic8.model.grid import GridPerformance, GroupDamage, ScrubReport
+from medic8.targets.grid import checksum
+from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
+from medic8.targets.grid.findings import findings, group_damage
+from medic8.targets.grid.format import FormatError, GroupSums, Manifest, unpack_sums
+from medic8.targets.grid.image import GroupImage, is_clean
+from medic8.targets.grid.judgement import judge
+from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, ROLES
+from medic8.targets.grid.reading import is_wrong_type, read_group
+
+#: Groups whose records of checksums are read together: 150 KiB.
+_WINDOW = 64
+
+#: Damaged groups described in a report; all are counted.
+MOST_DAMAGE_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubOptions:
+    """
+    How a scrub goes about it.
+
+    Attributes:
+        is_deep: Also compare P and Q with the data.
+        groups: Which groups, in this order; None is all, ascending.
+        limit_bytes_per_s: Most bytes read per second; None is no limit.
+        on_progress: Called after each group with data blocks looked at, and data blocks to look at,
+            those never written included. It must not use the scrub's client.
+        should_stop: Asked before each group; True ends the scrub early.
+        most_damage_kept: Damaged groups described in the report, at most; all are counted.
+        clock: Seconds that only go forward.
+        sleep: Waits so many seconds.
+    """
+
+    is_deep: bool = False
+    groups: Sequence[int] | None = None
+    limit_bytes_per_s: float | None = None
+    on_progress: Callable[[int, int], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+    most_damage_kept: int = MOST_DAMAGE_KEPT
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(slots=True)
+class ScrubResult:
+    """
+    What a scrub saw, and how the server answered.
+
+    Attributes:
+        report: What was seen.
+        performance: How the server answered meanwhile.
+        blocks_existing: Data blocks that exist, of the groups looked at.
+    """
+
+    report: ScrubReport
+    performance: GridPerformance
+    blocks_existing: int
+
+
+def scrub(client: valkey.Valkey, manifest: Manifest, options: ScrubOptions | None = None) -> ScrubResult:
+    """
+    Check every value of the grid against both copies of its checksums.
+
+    The values of a group are first read one after the other while others may
+    write, so a mismatch is only a suspicion; a suspected group is read again at
+    one moment and judged anew. Memory is bounded by three groups (4 MB).
+
+    Args:
+        client: Used for nothing else meanwhile.
+        manifest: Of the grid.
+        options: How to go about it; None is everything, as fast as it goes.
+    """
+    scrubber = _Scrub(manifest, options or ScrubOptions())
+    with conversation(client) as talk:
+        scrubber.run(talk)
+    return scrubber.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A group whose values are on their way: which roles, and what its record says."""
+
+    group: int
+    record_bytes: bytes | None
+    roles: list[int]
+    commands: list[Command]
+
+
+@dataclass(slots=True)
+class _Scrub:
+    manifest: Manifest
+    options: ScrubOptions
+    started_s: float = 0.0
+    duration_s: float = 0.0
+    groups_checked: int = 0
+    members_done: int = 0
+    members_total: int = 0
+    blocks_checked: int = 0
+    blocks_existing: int = 0
+    bytes_read: int = 0
+    suspicions: int = 0
+    damaged_groups: int = 0
+    lost_cells: int = 0
+    is_complete: bool = False
+    damage: list[GroupDamage] = field(default_factory=list)
+    read_times_s: list[float] = field(default_factory=list)
+
+    def run(self, talk: Conversation) -> None:
+        layout = self.manifest.layout
+        options = self.options
+        groups: Sequence[int] = range(layout.groups) if options.groups is None else options.groups
+        for group in groups:
+            layout.check_group(group)
+        self.members_total = (
+            layout.blocks if options.groups is None else sum(layout.members(group) for group in groups)
+        )
+        grid_key = checksum.grid_key(self.manifest.uuid)
+        self.started_s = options.clock()
+        remaining = iter(groups)
+        is_stopped = False
+        while not is_stopped and (window := list(islice(remaining, _WINDOW))):
+            suspects: list[int] = []
+            asked = list(self._read_records(talk, window, suspects))
+            is_stopped = self._read_values(talk, asked, suspects, grid_key)
+            for group in suspects:
+                self._look_again(talk, group, grid_key)
+        self.is_complete = not is_stopped
+        self.duration_s = options.clock() - self.started_s
+
+    def _read_records(self, talk: Conversation, window: list[int], suspects: list[int]) -> Iterator[_Asked]:
+        """Read the records of a window; say what to read next of each group that has a usable one."""
+        name = self.manifest.name
+        answers = talk.ask([("GET", sums_key(name, group)) for group in window])
+        is_probed = False
+        for group, answer in zip(window, answers, strict=True):
+            record = self._unpack(answer, group)
+            if record is None:
+                every = [role_key(name, group, role) for role in range(ROLES)]
+                yield _Asked(group, None, [], [("EXISTS", *every)])
+                continue
+            if isinstance(record, FormatError):
+                suspects.append(group)
+                yield _Asked(group, None, [], [])
+                continue
+            if not is_probed:
+                self._probe(talk, group)
+                is_probed = True
+            roles = [role for role in range(ROLES) if record.exists(role)]
+            commands: list[Command] = [("GET", role_key(name, group, role)) for role in roles]
+            absent = [role_key(name, group, role) for role in range(MEMBERS) if not record.exists(role)]
+            if absent:
+                commands.append(("EXISTS", *absent))
+            self.blocks_existing += sum(record.existing)
+            self.bytes_read += len(answer)
+            yield _Asked(group, answer, roles, commands)
+
+    def _unpack(self, answer: Any, group: int) -> GroupSums | FormatError | None:
+        if is_wrong_type(answer):
+            return FormatError(str(answer))
+        raise_first([answer])
+        if answer is None:
+            return None
+        try:
+            return unpack_sums(answer, self.manifest.uuid, group)
+        except FormatError as exc:
+            return exc
+
+    def _probe(self, talk: Conversation, group: int) -> None:
+        """Time the reading of one page, with nothing else on its way."""
+        key = role_key(self.manifest.name, group, MEMBERS)
+        before = self.options.clock()
+        talk.ask([("GETRANGE", key, 0, PAGE_BYTES - 1)])
+        self.read_times_s.append(self.options.clock() - before)
+
+    def _read_values(
+        self, talk: Conversation, asked: list[_Asked], suspects: list[int], grid_key: int
+    ) -> bool:
+        """Judge the groups of a window, always asking for one more before judging one; True if stopped."""
+        ahead = 0
+        for at, current in enumerate(asked):
+            if self.options.should_stop is not None and self.options.should_stop():
+                for late in asked[at:ahead]:
+                    talk.receive(len(late.commands))
+                return True
+            while ahead < min(at + 2, len(asked)):
+                if asked[ahead].commands:
+                    talk.send(asked[ahead].commands)
+                ahead += 1
+            answers = talk.receive(len(current.commands))
+            if self._is_suspect(current, answers, grid_key):
+                suspects.append(current.group)
+            self._count(current, answers)
+            self._keep_to_limit()
+        return False
+
+    def _is_suspect(self, asked: _Asked, answers: list[Any], grid_key: int) -> bool:
+        values = answers[: len(asked.roles)]
+        for answer in answers:
+            if is_wrong_type(answer):
+                return True
+        raise_first(answers)
+        if any(answers[len(values) :]):
+            return True
+        image: list[bytes | None] = [None] * ROLES
+        for role, value in zip(asked.roles, values, strict=True):
+            image[role] = value
+        group = GroupImage(self.manifest.uuid, asked.group, tuple(image), asked.record_bytes)
+        return not is_clean(group, grid_key, deep=self.options.is_deep)
+
+    def _count(self, asked: _Asked, answers: list[Any]) -> None:
+        values = [value for value in answers if isinstance(value, bytes)]
+        self.groups_checked += 1
+        self.blocks_checked += len(values)
+        self.bytes_read += sum(map(len, values))
+        self.members_done += self.manifest.layout.members(asked.group)
+        if self.options.on_progress is not None:
+            self.options.on_progress(self.members_done, self.members_total)
+
+    def _keep_to_limit(self) -> None:
+        limit = self.options.limit_bytes_per_s
+        if limit is not None:
+            early_s = self.bytes_read / limit - (self.options.clock() - self.started_s)
+            if early_s > 0:
+                self.options.sleep(early_s)
+
+    def _look_again(self, talk: Conversation, group: int, grid_key: int) -> None:
+        self.suspicions += 1
+        image = read_group(talk, self.manifest, group)
+        self.bytes_read += sum(len(value) for value in image.values if isinstance(value, bytes))
+        self._keep_to_limit()
+        members = self.manifest.layout.members(group)
+        judgement = judge(image, grid_key, members, deep=self.options.is_deep)
+        damage = group_damage(group, findings(judgement))
+        if damage is None:
+            return
+        self.damaged_groups += 1
+        self.lost_cells += sum(cells.count for cells in damage.lost_cells)
+        if len(self.damage) < self.options.most_damage_kept:
+            self.damage.append(damage)
+
+    def result(self) -> ScrubResult:
+        report = ScrubReport(
+            groups_checked=self.groups_checked,
+            groups_total=self.manifest.layout.groups,
+            blocks_checked=self.blocks_checked,
+            bytes_read=self.bytes_read,
+            duration_s=self.duration_s,
+            suspicions=self.suspicions,
+            damaged_groups=self.damaged_groups,
+            damage=tuple(sorted(self.damage, key=lambda damage: damage.group)),
+            lost_cells=self.lost_cells,
+            is_deep=self.options.is_deep,
+            is_complete=self.is_complete,
+        )
+        times = sorted(self.read_times_s)
+        performance = GridPerformance(
+            read_median_s=times[len(times) // 2] if times else None,
+            read_p99_s=times[len(times) * 99 // 100] if times else None,
+            read_worst_s=times[-1] if times else None,
+            reads_timed=len(times),
+            throughput_bytes_per_s=self.bytes_read / self.duration_s if self.duration_s > 0 else None,
+        )
+        return ScrubResult(report, performance, self.blocks_existing)
