@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import diagnose
@@ -16,6 +17,7 @@ from medic8.model.target import Target
 from medic8.settings import load_settings
 from medic8.targets.registry import kind_named
 from tasks.plan import plan_treatment
+from tasks.save import end_interrupted
 from tasks.track import tags_of
 
 #: After these the next strategy may still help.
@@ -31,7 +33,10 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
     """
-    subject = load_settings().target(target)
+    site = load_settings()
+    subject = site.target(target)
+    if not dry_run:
+        end_interrupted(subject, site, flow_run.get_id() or "")
     before = diagnose(target)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:

@@ -13,7 +13,7 @@ from flows.diagnose import report_on
 from flows.recover import recover
 from medic8.analysis import ending
 from medic8.analysis.ending import Ending
-from medic8.errors import RefusedError
+from medic8.errors import ChangedError, RefusedError
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import RecoveryResult
@@ -80,7 +80,7 @@ def _treat(target: Target, issue: Issue, plan: Plan | None, site: Settings, *, d
     if not admission.is_granted:
         return ending.refused(admission.reason)
     result = _recover(target, plan, issue)
-    if isinstance(result, RecoveryResult) and result.was_outdated:
+    if isinstance(result, ChangedError) or (isinstance(result, RecoveryResult) and result.was_outdated):
         # Once only: a target that changes faster than it can be planned for is not ours to chase.
         renewed = plan_treatment(target, issue, report_on(target, site))
         if renewed is not None and renewed.strategy == plan.strategy and renewed.units:

@@ -9,8 +9,7 @@ from prefect import get_run_logger, task
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery
 from medic8.model.target import Target
-from medic8.recovery import contract
-from medic8.recovery.interrupted import open_or_end_interrupted
+from medic8.recovery import contract, interrupted
 from medic8.recovery.journal import Journal
 from medic8.recovery.owner import this_process
 from medic8.settings import Settings
@@ -18,27 +17,40 @@ from tasks.attempts import ATTEMPTS
 from tasks.sessions import session_on
 
 
-@task(task_run_name="open recovery of {target.name}", timeout_seconds=120, **ATTEMPTS)
+@task(task_run_name="end interrupted recoveries of {target.name}", timeout_seconds=1800, **ATTEMPTS)
+def end_interrupted(target: Target, site: Settings, flow_run: str) -> tuple[Recovery, ...]:
+    """End what earlier runs on *target* left half done when they died."""
+    journal = Journal(site.journal_url)
+    ended = interrupted.end_each(
+        journal,
+        interrupted.interrupted_on(journal, target.name),
+        this_process(flow_run),
+        session_of=lambda name: session_on(site.target(name), site),
+        clock=lambda: datetime.now(UTC),
+    )
+    for each in ended:
+        get_run_logger().warning("ended the interrupted recovery %s: %s", each.id, each.state.value)
+    return ended
+
+
+@task(task_run_name="open recovery of {target.name}", timeout_seconds=1800, **ATTEMPTS)
 def open_recovery(target: Target, plan: Plan, site: Settings, flow_run: str) -> Recovery:
     """
-    Be granted all that *plan* touches; a recovery that died there is ended first.
+    Be granted all that *plan* touches.
 
     Raises:
-        RefusedError: another recovery holds it, or it is closed to automation.
+        ChangedError: a recovery that had died there was ended first, so that *plan* is outdated.
+        RefusedError: a living recovery holds it, or it is closed to automation.
     """
-    journal = Journal(site.journal_url)
     with session_on(target, site) as session:
-        recovery, ended = open_or_end_interrupted(
-            journal,
+        return interrupted.open_recovery(
+            Journal(site.journal_url),
             session,
             plan,
             this_process(flow_run),
             session_of=lambda name: session_on(site.target(name), site),
             clock=lambda: datetime.now(UTC),
         )
-    for each in ended:
-        get_run_logger().warning("ended the interrupted recovery %s as %s", each.id, each.state.value)
-    return recovery
 
 
 @task(task_run_name="save state of {target.name}", timeout_seconds=600, **ATTEMPTS)

@@ -1,11 +1,12 @@
-"""Find recoveries whose owner is dead, and end them before a new one begins."""
+"""Find recoveries whose owner is dead, and end them before anything new is begun."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
 
+from medic8.errors import ChangedError
 from medic8.model.plan import Plan
 from medic8.model.recovery import Owner, Recovery, RecoveryState
 from medic8.recovery import contract, undo
@@ -13,8 +14,17 @@ from medic8.recovery.journal import BusyError, Journal
 from medic8.recovery.owner import is_known_dead
 from medic8.targets.kind import Session
 
-#: More interrupted recoveries than this on the resources of one plan mean that something else is wrong.
-_MOST = 8
+#: Opens a connection to a target by its name.
+SessionOf = Callable[[str], AbstractContextManager[Session]]
+
+
+def interrupted_on(journal: Journal, target: str) -> tuple[Recovery, ...]:
+    """Recoveries of *target* that are open although their owner is certainly dead."""
+    return tuple(
+        recovery
+        for recovery in journal.holding()
+        if recovery.plan.target == target and is_interrupted(recovery)
+    )
 
 
 def is_interrupted(recovery: Recovery) -> bool:
@@ -22,39 +32,56 @@ def is_interrupted(recovery: Recovery) -> bool:
     return recovery.state is RecoveryState.OPEN and is_known_dead(recovery.owner)
 
 
-def open_or_end_interrupted(
+def end_each(
+    journal: Journal,
+    recoveries: Iterable[Recovery],
+    owner: Owner,
+    *,
+    session_of: SessionOf,
+    clock: Callable[[], datetime],
+) -> tuple[Recovery, ...]:
+    """
+    Undo what each of *recoveries* had begun, or hand it to a person.
+
+    Args:
+        journal: Knows them.
+        recoveries: Interrupted ones.
+        owner: This process.
+        session_of: Opens the connection; a recovery may have worked under another name of a server.
+        clock: Tells the time.
+    Returns:
+        The recoveries as they ended.
+    """
+    ended = []
+    for recovery in recoveries:
+        with session_of(recovery.plan.target) as session:
+            ended.append(undo.end_interrupted(journal, session, recovery, owner, clock=clock))
+    return tuple(ended)
+
+
+def open_recovery(
     journal: Journal,
     session: Session,
     plan: Plan,
     owner: Owner,
     *,
-    session_of: Callable[[str], AbstractContextManager[Session]],
+    session_of: SessionOf,
     clock: Callable[[], datetime],
-) -> tuple[Recovery, tuple[Recovery, ...]]:
+) -> Recovery:
     """
-    Open a recovery; where a dead one holds a resource, end that first.
+    Open a recovery; where a dead one holds a resource, end that one.
 
-    Args:
-        journal: Grants the resources.
-        session: A connection to the target of *plan*.
-        plan: What will be carried out.
-        owner: This process.
-        session_of: Opens a connection to another target by its name; a dead recovery may have worked
-            on the same server under another name.
-        clock: Tells the time.
-    Returns:
-        The open recovery, and those that were ended for it.
     Raises:
+        ChangedError: a dead recovery was ended, so that *plan* was made for what is no longer there.
         BusyError: a living recovery holds a resource, or one that needs a person.
     """
-    ended: list[Recovery] = []
-    for _ in range(_MOST):
-        try:
-            return contract.open_recovery(journal, session, plan, owner, at=clock()), tuple(ended)
-        except BusyError as busy:
-            if not is_interrupted(busy.holder):
-                raise
-            holder = busy.holder
-        with session_of(holder.plan.target) as its_session:
-            ended.append(undo.end_interrupted(journal, its_session, holder, owner, clock=clock))
-    return contract.open_recovery(journal, session, plan, owner, at=clock()), tuple(ended)
+    try:
+        return contract.open_recovery(journal, session, plan, owner, at=clock())
+    except BusyError as busy:
+        if not is_interrupted(busy.holder):
+            raise
+        (ended,) = end_each(journal, [busy.holder], owner, session_of=session_of, clock=clock)
+        raise ChangedError(
+            f"recovery {ended.id}, which had died on {busy.resource.carries}, was ended first "
+            f"({ended.state.value.replace('_', ' ')}); the plan was made before that"
+        ) from busy

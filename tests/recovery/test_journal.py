@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError
-from medic8.model.recovery import RecoveryState, StepState
+from medic8.model.recovery import Recovery, RecoveryState, StepState
 from medic8.model.target import Resource
-from medic8.recovery import contract
-from medic8.recovery.interrupted import open_or_end_interrupted
+from medic8.recovery import contract, interrupted
 from medic8.recovery.journal import BusyError, Journal
 from medic8.recovery.owner import is_known_dead, this_process
 from tests.recovery.memory import AT, MemoryTarget, plan_of
@@ -146,22 +145,30 @@ def test_a_zombie_is_dead_and_a_living_process_is_not() -> None:
 
 
 def test_the_next_run_ends_a_recovery_whose_owner_is_dead(journal: Journal, tmp_path: Path) -> None:
-    """What the dead one had begun is undone before anything new is begun."""
+    """What the dead one had begun is undone, and what was planned before that has to be planned anew."""
     target = MemoryTarget({"a": b"old", "b": b"old"})
     dead = this_process().model_copy(update={"started_at": 1})
+
+    def open_another() -> Recovery:
+        with target.session() as session:
+            return interrupted.open_recovery(
+                journal,
+                session,
+                PLAN,
+                this_process(),
+                session_of=lambda name: target.session(),  # noqa: ARG005
+                clock=lambda: AT,
+            )
+
     with target.session() as session:
         recovery = contract.open_recovery(journal, session, PLAN, dead, at=AT)
         recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
         contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-        opened, ended = open_or_end_interrupted(
-            journal,
-            session,
-            PLAN,
-            this_process(),
-            session_of=lambda name: target.session(),  # noqa: ARG005
-            clock=lambda: AT,
-        )
-    assert [each.id for each in ended] == [recovery.id]
-    assert ended[0].state is RecoveryState.RESTORED
+    assert [each.id for each in interrupted.interrupted_on(journal, "memory-1")] == [recovery.id]
+    with pytest.raises(ChangedError, match=f"{recovery.id}.*restored"):
+        open_another()
     assert target.values == {"a": b"old", "b": b"old"}
-    assert opened.state is RecoveryState.OPEN
+    assert interrupted.interrupted_on(journal, "memory-1") == ()
+    assert open_another().state is RecoveryState.OPEN
+    with pytest.raises(BusyError):
+        open_another()

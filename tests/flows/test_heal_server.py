@@ -1,0 +1,218 @@
+"""The whole road on a real server and a real Prefect API: heal, refuse, undo, and find it in the history."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.run import run
+from medic8.errors import ConfigurationError
+from medic8.model.recovery import StepState
+from medic8.model.report import Health
+from medic8.model.resolution import Outcome, Resolution, Treatment, Verdict
+from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.client import connection, setting
+from tasks.track import history, resolution_of
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+CONFIGURATION = """
+[[target]]
+name = "server"
+kind = "valkey"
+url = "{url}"
+mode = "{mode}"
+allow = [{allow}]
+
+[[target.setting]]
+name = "slowlog-max-len"
+minimum = 1000
+
+[[target.setting]]
+name = "tcp-keepalive"
+minimum = 60
+maximum = 120
+"""
+
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Get a function that configures the shared server, and set two of its settings out of range."""
+
+    def write(*, mode: str = "act", allow: str = '"set_settings"', url: str = valkey_url) -> None:
+        (tmp_path / "medic8.toml").write_text(CONFIGURATION.format(url=url, mode=mode, allow=allow))
+
+    monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
+    set_settings(valkey_url, "10", "300")
+    return write
+
+
+def set_settings(url: str, *values: str) -> None:
+    with connection(url) as client:
+        for name, value in zip(("slowlog-max-len", "tcp-keepalive"), values, strict=True):
+            client.config_set(name, value)
+
+
+def settings_of(url: str) -> tuple[str | None, ...]:
+    with connection(url) as client:
+        return tuple(setting(client, name) for name in ("slowlog-max-len", "tcp-keepalive"))
+
+
+def only_resolution(treatment: Treatment) -> Resolution:
+    assert len(treatment.resolutions) == 1
+    return treatment.resolutions[0]
+
+
+def test_settings_are_set_right_and_the_history_shows_it(configure: Configure, valkey_url: str) -> None:
+    """Diagnosed, planned, applied, verified; found again by its tags, with its steps."""
+    configure()
+    treatment = run("heal", target="server")
+    resolution = only_resolution(treatment)
+    assert (resolution.outcome, resolution.verdict) == (Outcome.RESOLVED, Verdict.BETTER)
+    assert treatment.is_healed
+    assert settings_of(valkey_url) == ("1000", "120")
+    assert {(each.what, each.before, each.after) for each in resolution.changes} >= {
+        ("setting.slowlog-max-len", "10", "1000")
+    }
+    entry = history(target="server", issue="slow_operations", outcome="resolved", limit=1)[0]
+    assert (entry.strategy, entry.state) == ("set_settings", "Resolved")
+    assert resolution_of(entry.run) == (entry, resolution)
+    assert resolution_of(entry.run[:13])[1] == resolution
+    with connection(valkey_url) as client:
+        assert client.get(CLAIM_KEY) is None
+
+
+def test_a_healthy_server_is_left_alone(configure: Configure, valkey_url: str) -> None:
+    """Nothing to do is nothing done."""
+    configure()
+    set_settings(valkey_url, "1000", "100")
+    treatment = run("heal", target="server")
+    assert (treatment.resolutions, treatment.is_healed) == ((), True)
+
+
+@contextlib.contextmanager
+def controller(url: str) -> Iterator[None]:
+    """A process that owns ``slowlog-max-len`` and sets it back, as a configuration manager does."""
+    script = f"""
+import time, valkey
+client = valkey.Valkey.from_url({url!r})
+print(flush=True)
+while True:
+    client.config_set("slowlog-max-len", "10")
+    time.sleep(0.02)
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_a_recovery_whose_verification_fails_is_undone(configure: Configure, valkey_url: str) -> None:
+    """One setting is owned by somebody else; the other one, already set, is put back."""
+    configure()
+    with controller(valkey_url):
+        treatment = run("heal", target="server")
+    resolution = only_resolution(treatment)
+    assert resolution.outcome is Outcome.RESTORED
+    assert "something else sets it back" in resolution.reason
+    assert [step.state for step in resolution.steps] == [StepState.UNDONE, StepState.UNDONE]
+    assert settings_of(valkey_url) == ("10", "300")
+    assert not treatment.is_healed
+
+
+@pytest.mark.parametrize(
+    ("mode", "allow", "reason"), [("observe", '"set_settings"', "observe"), ("act", "", "allow-list")]
+)
+def test_what_the_configuration_does_not_allow_is_refused_and_tracked(
+    configure: Configure, valkey_url: str, mode: str, allow: str, reason: str
+) -> None:
+    """The refusal is a resolution with its reason; the target is as it was."""
+    configure(mode=mode, allow=allow)
+    resolution = only_resolution(run("heal", target="server"))
+    assert resolution.outcome is Outcome.REFUSED
+    assert reason in resolution.reason
+    assert settings_of(valkey_url) == ("10", "300")
+    assert history(target="server", outcome="refused", limit=1)[0].strategy == "set_settings"
+
+
+def test_a_dry_run_walks_the_same_road_and_changes_nothing(configure: Configure, valkey_url: str) -> None:
+    """It ends with the plan that would be carried out."""
+    configure()
+    resolution = only_resolution(run("heal", target="server", dry_run=True))
+    assert resolution.outcome is Outcome.PLANNED
+    assert resolution.plan is not None
+    assert resolution.plan.step_count == 2
+    assert settings_of(valkey_url) == ("10", "300")
+
+
+def test_an_unreachable_server_is_a_finding(configure: Configure) -> None:
+    """The report is whole, says that nobody answers, and nothing is planned."""
+    configure(url="valkey://127.0.0.1:1/0")
+    report = run("diagnose", target="server")
+    assert report.analysis.health is Health.UNREACHABLE
+    assert list(report.results) == ["reachability"]
+    resolution = only_resolution(run("heal", target="server"))
+    assert resolution.outcome is Outcome.UNSUPPORTED
+
+
+def test_an_unknown_target_names_the_known_ones(configure: Configure) -> None:
+    """Nothing is read or changed for a name that is a slip of the pen."""
+    configure()
+    with pytest.raises(ConfigurationError, match=r'"servr".*"server"'):
+        run("diagnose", target="servr")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from medic8.model.plan import Plan, Step, Unit
+from medic8.recovery import contract
+from medic8.recovery.journal import Journal
+from medic8.recovery.owner import this_process
+from medic8.settings import load_settings
+from medic8.targets.kind import Surroundings
+from medic8.targets.registry import kind_named
+
+site = load_settings()
+target = site.target("server")
+now = datetime.now(UTC)
+steps = tuple(
+    Step(title=f"set {name}", action="set_setting", arguments={"name": name, "value": value}, touches=name)
+    for name, value in (("slowlog-max-len", "2000"), ("tcp-keepalive", "90"))
+)
+plan = Plan(target="server", strategy="set_settings", issue_fingerprint="f", summary="Set.",
+            units=(Unit(title="settings", steps=steps),))
+journal = Journal(site.journal_url)
+with kind_named("valkey").open_session(target, Surroundings(backups=site.backups, now=now)) as session:
+    recovery = contract.open_recovery(journal, session, plan, this_process(), at=now)
+    recovery = contract.save_state(journal, session, recovery, folder=site.saved_state, limit_bytes=1000)
+    contract.apply_step(journal, session, recovery, 0, clock=lambda: now)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_heal_ends_what_a_killed_one_left_half_done(configure: Configure, valkey_url: str) -> None:
+    """SIGKILL between two steps: the next run on the server undoes the first, then does its own work."""
+    configure()
+    killed = subprocess.run([sys.executable, "-c", INTERRUPTED], check=False)
+    assert killed.returncode == -9
+    assert settings_of(valkey_url) == ("2000", "300")
+    treatment = run("heal", target="server")
+    assert treatment.is_healed
+    assert ("setting.slowlog-max-len", "10", "1000") in {
+        (each.what, each.before, each.after) for each in treatment.resolutions[0].changes
+    }
+    assert settings_of(valkey_url) == ("1000", "120")
