@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict
@@ -62,8 +63,11 @@ class Identity(BaseModel):
 
 
 def boot_id() -> str:
-    """Get the kernel's name for the present boot of this machine."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
+    """Get the kernel's name for the present boot of this machine; a fixed word where the kernel has none."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return "unknown"
 
 
 def identify(pid: int) -> Identity | None:
@@ -122,18 +126,21 @@ def launch(
     # that is meant to outlive us.
     child.returncode = 0
     identity = identify(child.pid)
+    ended = ConfigurationError(f"{command[0]} ended before it began; see {log}")
+    if gate is None or identity is None:
+        raise ended
     try:
-        if gate is None or identity is None:
-            raise ConfigurationError(f"{command[0]} ended before it began; see {log}")
         record(identity)
         gate.write(b"go\n")
         gate.flush()
     except BrokenPipeError as exc:
-        raise ConfigurationError(f"{command[0]} ended before it began; see {log}") from exc
+        raise ended from exc
+    except BaseException:
+        _close(gate)
+        _gone((identity,), _KILL_PATIENCE_S)
+        raise
     finally:
-        if gate is not None:
-            with suppress(BrokenPipeError):
-                gate.close()
+        _close(gate)
     return identity
 
 
@@ -239,6 +246,11 @@ def _has_ended(pid: int) -> bool:
         return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def _close(gate: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):
+        gate.close()
 
 
 def _descendants(identity: Identity) -> tuple[Identity, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 import subprocess
@@ -124,8 +125,11 @@ def stop_postgres(server: PostgresServer, *, patience_s: float = STOP_PATIENCE_S
 
 def _make_database(programs: Path, folder: Path, *, log: Path, account: Account | None) -> None:
     # Under another name first, so that an initdb that was killed leaves nothing that looks like a database.
-    work = folder / "data.new"
-    shutil.rmtree(work, ignore_errors=True)
+    # Each under a name of its own: an initdb whose starter was killed goes on for a second, and cleans up
+    # behind itself.
+    for left in folder.glob("new-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    work = folder / f"new-{secrets.token_hex(4)}"
     command = [
         str(programs / "initdb"),
         "-D",

@@ -21,7 +21,7 @@ START_TIMEOUT_S = (
     180.0  # 6 s on an idle machine, 12 s with a new database; slow disks and busy CI take their time
 )
 _GRACE_S = 5  # an open page of the user interface holds a connection for ever
-_REPLY_TIMEOUT_S = 5.0
+_REPLY_TIMEOUT_S = 3.0
 # Of the user's settings for Prefect only these are meant for a server of ours; any other (a profile, an API
 # address or key, another database) would make it something else than what we say it is.
 _KEPT = frozenset({"PREFECT_SERVER_API_AUTH_STRING", "PREFECT_SERVER_LOGGING_LEVEL", "PREFECT_LOGGING_LEVEL"})
@@ -111,7 +111,7 @@ def server_environment(
     folder: Path, *, port: int, database: str, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Get the caller's environment without what would change our server, and with what makes it ours."""
-    foreign = ("PREFECT", "PG", "PYTEST_", "COV_")
+    foreign = ("PREFECT", "PG", "PYTHONWARNINGS")
     kept = {
         name: value for name, value in environment.items() if name in _KEPT or not name.startswith(foreign)
     }

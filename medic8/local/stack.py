@@ -95,7 +95,7 @@ def down(
 
 def status(home: Path, *, environment: Mapping[str, str] | None = None) -> StackStatus:
     """
-    Look at the servers; nothing is changed, and nothing waited for.
+    Look at the servers; nothing is changed, and one that hangs is given three seconds to answer.
 
     Args:
         home: As for `up`; it need not exist.

@@ -104,9 +104,10 @@ def test_an_initdb_that_was_killed_leaves_nothing_to_stumble_over(tmp_path: Path
     place = Place(tmp_path / "home")
     try:
         folder = own_folder(place.room / "postgres", place.account)
-        (folder / "data.new").mkdir()
-        (folder / "data.new" / "PG_VERSION").write_text("18")
+        (folder / "new-1").mkdir()
+        (folder / "new-1" / "PG_VERSION").write_text("18")
         assert place.start().identity.is_alive()
+        assert [path.name for path in folder.iterdir()] == ["data"]
     finally:
         place.close()
 
