@@ -132,19 +132,3 @@ def solve(rows: Octets, lost: Sequence[int]) -> Octets:
     divisor = inverse(ratio ^ 1)
     found = times(p_left, product(ratio, divisor)) ^ times(q_left, product(power(-first), divisor))
     return np.stack((found, p_left ^ found))
-
-
-def locate(p_left: Octets, q_left: Octets) -> int | None:
-    """
-    The one member whose absence explains both syndromes, or None.
-
-    Source: H. P. Anvin, section 4: the ratio of the syndromes is 2^member in every byte.
-    """
-    present = np.flatnonzero(p_left)
-    if present.size == 0:
-        return None
-    ratio = product(int(q_left[present[0]]), inverse(int(p_left[present[0]])))
-    member = _LOG[ratio] if ratio else MEMBERS
-    if member >= MEMBERS or not np.array_equal(times(p_left, power(member)), q_left):
-        return None
-    return member

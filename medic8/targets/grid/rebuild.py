@@ -210,9 +210,7 @@ def swap(
             item is ranges of a value, and the value has changed its length, its type or is gone.
     """
     if new is not None and new.startswith(WRONG_TYPE):
-        raise RefusedError(
-            f"{_called(item)} held a value of another type, which cannot be put back from here"
-        )
+        raise RefusedError(f"{_called(item)} held a value of another type; it cannot be put back from here")
     if item.ranges:
         checks, writes = _by_ranges(item, expected, new)
     else:

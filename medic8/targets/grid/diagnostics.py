@@ -1,0 +1,186 @@
+"""Look at a grid as a target: the scrub, and where the right bytes of what is damaged can be had."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import valkey
+
+from medic8.model.grid import (
+    BlockDamage,
+    BlockRole,
+    DamageNature,
+    GridReport,
+    GroupRepair,
+    RebuildItem,
+    Source,
+)
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.target import Target
+from medic8.targets.grid.backup_source import Backups
+from medic8.targets.grid.diagnose import diagnose_grid
+from medic8.targets.grid.errors import NotAGridError
+from medic8.targets.grid.judgement import Candidates
+from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.grid.rebuild import Inspection, inspect_group, inspect_manifest
+from medic8.targets.grid.scrub import ScrubOptions
+from medic8.targets.kind import Diagnostic, Surroundings
+from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.diagnostics import look_at_reachability
+
+#: Blocks that are named in a sentence; the rest is counted.
+_MOST_NAMED = 8
+
+
+def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
+    """Health, consistency and performance of the grid, and what can be written back."""
+    name = grid_name(target)
+    limit = target.scrub_mib_per_s
+    options = ScrubOptions(
+        on_progress=around.progress, limit_bytes_per_s=None if limit is None else limit * 2**20
+    )
+    with connection(target.address, timeout_s=target.timeout_s) as client:
+        try:
+            report = diagnose_grid(client, name, options)
+        except NotAGridError as exc:
+            return DiagnosticResult(
+                diagnostic="grid", findings=(_no_grid(name, exc),), taken_at=around.now
+            )
+        report = _with_repairs(client, report, around)
+    return DiagnosticResult(
+        diagnostic="grid",
+        readings=_readings(report),
+        findings=judge_grid(report),
+        unseen=report.consistency.unusable_backups,
+        grid=report,
+        taken_at=around.now,
+    )
+
+
+def grid_name(target: Target) -> str:
+    """The grid's name on the server; the target's own if the configuration names none."""
+    return target.grid or target.name
+
+
+def judge_grid(report: GridReport) -> tuple[Finding, ...]:
+    """What is wrong with a grid, from its report alone."""
+    return tuple(_damage(report)) + tuple(_risks(report))
+
+
+def blocks_in_words(damaged: list[BlockDamage]) -> str:
+    """Which blocks are concerned: ``blocks 3, 17 and 21 more``."""
+    numbers = sorted({each.block for each in damaged if each.block is not None})
+    named = ", ".join(str(number) for number in numbers[:_MOST_NAMED])
+    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
+    words = [f"{'block' if len(numbers) == 1 else 'blocks'} {named}{more}"] if numbers else []
+    others = Counter(each.role for each in damaged if each.block is None)
+    called = {BlockRole.P: "P", BlockRole.Q: "Q", BlockRole.SUMS: "record of checksums"}
+    words += [f"{count} {called.get(role, role.value)}" for role, count in sorted(others.items())]
+    return ", ".join(words)
+
+
+def _damage(report: GridReport) -> Iterator[Finding]:
+    scrub = report.consistency.scrub
+    about = f"grid {report.health.name}"
+    damaged = [block for group in scrub.damage for block in group.blocks]
+    if scrub.damaged_groups:
+        natures = Counter(block.nature for block in damaged)
+        more = scrub.damaged_groups - len(scrub.damage)
+        evidence = [
+            Evidence(what="damaged groups", seen=str(scrub.damaged_groups), limit="0"),
+            *(
+                Evidence(what=f"{nature.value} values", seen=str(count), limit="0")
+                for nature, count in sorted(natures.items())
+            ),
+            Evidence(what="where", seen=blocks_in_words(damaged)),
+        ]
+        if scrub.lost_cells:
+            evidence.append(
+                Evidence(what="cells that the grid alone cannot bring back", seen=str(scrub.lost_cells), limit="0")
+            )
+        yield Finding(
+            code="grid.damaged",
+            severity=Severity.CRITICAL if scrub.lost_cells else Severity.ERROR,
+            text=f"{blocks_in_words(damaged)} of {about} {'is' if len(damaged) == 1 else 'are'} not what was "
+            f"written, in {scrub.damaged_groups} of {scrub.groups_total} parity groups"
+            + (f", {more} of which are not described here" if more else ""),
+            about=about,
+            evidence=tuple(evidence),
+            extent=len(damaged) + more,
+        )
+    if report.health.manifest_copies_good < 2:  # noqa: PLR2004 - there are two
+        yield Finding(
+            code="grid.manifest_copy",
+            severity=Severity.WARNING,
+            text=f"one of the two copies of the manifest of {about} is damaged or missing",
+            about=about,
+            evidence=(Evidence(what="good copies of the manifest", seen="1", limit="2"),),
+        )
+
+
+def _risks(report: GridReport) -> Iterator[Finding]:
+    for risk in report.health.risks:
+        yield Finding(
+            code="grid.at_risk",
+            severity=Severity.WARNING,
+            text=risk,
+            about=f"keys of grid {report.health.name}",
+            evidence=(Evidence(what="the server may drop keys of the grid", seen=risk),),
+        )
+
+
+def _no_grid(name: str, error: NotAGridError) -> Finding:
+    return Finding(
+        code="grid.not_found",
+        severity=Severity.CRITICAL,
+        text=str(error),
+        about=f"grid {name}",
+        evidence=(Evidence(what="manifest", seen=str(error)),),
+    )
+
+
+def _readings(report: GridReport) -> tuple[Reading, ...]:
+    health, scrub, performance = report.health, report.consistency.scrub, report.performance
+    counts = {
+        "grid.blocks": health.blocks_existing,
+        "grid.damaged_groups": scrub.damaged_groups,
+        "grid.damaged_values": sum(len(group.blocks) for group in scrub.damage),
+        "grid.lost_cells": scrub.lost_cells,
+        "grid.read_again": scrub.suspicions,
+    }
+    readings = [Reading(name=name, value=value, unit="count") for name, value in counts.items()]
+    if performance.read_median_s is not None:
+        readings.append(
+            Reading(name="grid.read_median", value=round(performance.read_median_s, 6), unit="seconds")
+        )
+    if performance.throughput_bytes_per_s is not None:
+        mib_per_s = round(performance.throughput_bytes_per_s / 2**20, 1)
+        readings.append(Reading(name="grid.throughput", value=mib_per_s, unit="MiB/s"))
+    return tuple(readings)
+
+
+def _with_repairs(client: valkey.Valkey, report: GridReport, around: Surroundings) -> GridReport:
+    """
+    The report, with what can be written back.
+
+    Damaged groups are few, so each is read once more; one that was repaired or
+    replaced meanwhile has nothing to write back and is left out.
+    """
+    name = report.health.name
+    manifest = read_manifest(client, name).manifest
+    backups = Backups(around.backups, name, report.health.uuid)
+    repairs: list[GroupRepair] = []
+    if items := inspect_manifest(client, name):
+        repairs.append(_repair(None, items))
+    for damage in report.consistency.scrub.damage:
+        alone = inspect_group(client, manifest, damage.group)
+        if alone.damage is not None:
+            repairs.append(_repair(damage.group, alone.items, alone))
+        if alone.judgement_lost_pages:
+            for backup, candidates in backups.candidates(damage.group, alone.lost):
+                helped = _helped(client, manifest, damage.group, candidates, alone)
+                if helped is not None:
+                    repairs.append(helped)
+    return report
