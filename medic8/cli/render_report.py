@@ -7,19 +7,17 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 
 from medic8.cli.render import bullets, facts, indented, line, section, table, text, word
+from medic8.cli.render_grid import grid_facts
 from medic8.cli.wording import counted, moment, span
-from medic8.model.grid import GridReport
 from medic8.model.issue import Evidence, Issue
 from medic8.model.report import DiagnosticReport
-
-_MIB = 1 << 20
 
 
 def render_report(report: DiagnosticReport) -> Iterator[RenderableType]:
     """The health in one word, what is wrong with its evidence, and what could not be seen."""
     yield render_headline(report)
     if report.grid is not None:
-        yield indented(_grid(report.grid))
+        yield indented(grid_facts(report.grid))
     for number, issue in enumerate(report.issues, 1):
         yield section(f"Issue {number} of {len(report.issues)}", render_issue(issue))
     told = {(fact.what, fact.seen) for issue in report.issues for fact in issue.evidence}
@@ -67,20 +65,3 @@ def _evidence(evidence: tuple[Evidence, ...]) -> RenderableType:
     for fact in evidence:
         facts_seen.add_row(text(fact.what), text(fact.seen), text(fact.limit))
     return facts_seen
-
-
-def _grid(grid: GridReport) -> RenderableType:
-    health, scrub = grid.health, grid.consistency.scrub
-    how = "deep scrub" if scrub.is_deep else "scrub"
-    speed = grid.performance.throughput_bytes_per_s
-    looked = f"{how} of {scrub.groups_checked:,} of {counted(scrub.groups_total, 'parity group')}"
-    read = f"{scrub.bytes_read / _MIB:,.1f} MiB in {span(scrub.duration_s)}"
-    return facts(
-        (
-            ("grid", f"{health.name}, {health.width} x {health.height} x {health.depth} cells"),
-            ("blocks", f"{health.blocks_existing:,} of {health.blocks_total:,} exist"),
-            ("looked at", f"{looked}, {read}" + (f" ({speed / _MIB:,.0f} MiB/s)" if speed else "")),
-            ("damaged", counted(scrub.damaged_groups, "group") if scrub.damaged_groups else ""),
-            ("lost", counted(scrub.lost_cells, "cell") if scrub.lost_cells else ""),
-        )
-    )

@@ -83,7 +83,7 @@ def read_document(file: Path, named: str, environ: Mapping[str, str]) -> Documen
     except OSError as exc:
         raise ConfigurationError(f"{named}: cannot be read: {exc.strerror}") from None
     try:
-        text = raw.decode().replace("\r\n", "\n")
+        text = raw.decode()
         content = tomllib.loads(text)
     except UnicodeDecodeError as exc:
         line = raw.count(b"\n", 0, exc.start) + 1

@@ -32,12 +32,11 @@ def load_settings(
         ConfigurationError: the file cannot be read, or something in it is wrong; the message
             has one line for each problem, with file, line, field and what was expected.
     """
-    cwd = Path.cwd() if cwd is None else cwd
+    cwd = (Path.cwd() if cwd is None else cwd).absolute()
     home = default_home(environ)
     source = find_configuration(path, environ, cwd)
     if source is None:
         return Settings(home=home, **read_state(Document(folder=home, environ=environ), home))
-    source = source.absolute()
     named = str(source.relative_to(cwd)) if source.is_relative_to(cwd) else str(source)
     document = read_document(source, named, environ)
     for key in document.content:
