@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import valkey
-
-from medic8.model.grid import (
-    BlockDamage,
-    BlockRole,
-    DamageNature,
-    GridReport,
-    GroupRepair,
-    RebuildItem,
-    Source,
-)
+from medic8.model.grid import BlockDamage, BlockRole, GridReport
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
-from medic8.targets.grid.backup_source import Backups
 from medic8.targets.grid.diagnose import diagnose_grid
 from medic8.targets.grid.errors import NotAGridError
-from medic8.targets.grid.judgement import Candidates
-from medic8.targets.grid.manifest import read_manifest
-from medic8.targets.grid.rebuild import Inspection, inspect_group, inspect_manifest
+from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions
 from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.client import connection
@@ -45,10 +32,8 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
         try:
             report = diagnose_grid(client, name, options)
         except NotAGridError as exc:
-            return DiagnosticResult(
-                diagnostic="grid", findings=(_no_grid(name, exc),), taken_at=around.now
-            )
-        report = _with_repairs(client, report, around)
+            return DiagnosticResult(diagnostic="grid", findings=(_no_grid(name, exc),), taken_at=around.now)
+        report = with_repairs(client, report, around.backups)
     return DiagnosticResult(
         diagnostic="grid",
         readings=_readings(report),
@@ -98,7 +83,9 @@ def _damage(report: GridReport) -> Iterator[Finding]:
         ]
         if scrub.lost_cells:
             evidence.append(
-                Evidence(what="cells that the grid alone cannot bring back", seen=str(scrub.lost_cells), limit="0")
+                Evidence(
+                    what="cells that the grid alone cannot bring back", seen=str(scrub.lost_cells), limit="0"
+                )
             )
         yield Finding(
             code="grid.damaged",
@@ -161,26 +148,4 @@ def _readings(report: GridReport) -> tuple[Reading, ...]:
     return tuple(readings)
 
 
-def _with_repairs(client: valkey.Valkey, report: GridReport, around: Surroundings) -> GridReport:
-    """
-    The report, with what can be written back.
-
-    Damaged groups are few, so each is read once more; one that was repaired or
-    replaced meanwhile has nothing to write back and is left out.
-    """
-    name = report.health.name
-    manifest = read_manifest(client, name).manifest
-    backups = Backups(around.backups, name, report.health.uuid)
-    repairs: list[GroupRepair] = []
-    if items := inspect_manifest(client, name):
-        repairs.append(_repair(None, items))
-    for damage in report.consistency.scrub.damage:
-        alone = inspect_group(client, manifest, damage.group)
-        if alone.damage is not None:
-            repairs.append(_repair(damage.group, alone.items, alone))
-        if alone.judgement_lost_pages:
-            for backup, candidates in backups.candidates(damage.group, alone.lost):
-                helped = _helped(client, manifest, damage.group, candidates, alone)
-                if helped is not None:
-                    repairs.append(helped)
-    return report
+DIAGNOSTICS: Mapping[str, Diagnostic] = {"reachability": look_at_reachability, "grid": look_at_grid}

@@ -121,6 +121,9 @@ def write_pages(
         checks, writes = changes(manifest, seen, edits)
         if not writes or compare_and_write(checks, writes).is_written:
             return
+        if seen.record_bytes is None:
+            # Another's first write, or blocks without their record: a look at all of them tells.
+            borrow(dict.fromkeys(range(ROLES), ()))
         patience.pause(attempt)
     raise TransientError(
         f"grid {manifest.name!r}, group {seen.group}: "

@@ -1,0 +1,76 @@
+"""The kind ``grid`` as the rest of the house sees it."""
+
+from __future__ import annotations
+
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.detector import IssueRule
+from medic8.errors import ConfigurationError
+from medic8.model.issue import IssueType
+from medic8.model.report import DiagnosticReport
+from medic8.model.resolution import Change
+from medic8.model.target import Target
+from medic8.targets.grid.actions import open_session
+from medic8.targets.grid.diagnostics import DIAGNOSTICS
+from medic8.targets.grid.keys import check_name
+from medic8.targets.grid.strategies import STRATEGIES
+from medic8.targets.kind import TargetKind
+
+RULES = (
+    IssueRule(
+        codes=frozenset({UNREACHABLE}),
+        issue_type=IssueType.NETWORK,
+        title="The server of {target} cannot be reached",
+        symptoms=("Connection failures", "Timeout errors"),
+    ),
+    IssueRule(
+        codes=frozenset({"grid.damaged", "grid.manifest_copy", "grid.not_found"}),
+        issue_type=IssueType.GRID_CORRUPTION,
+        title="{about} is corrupted",
+        symptoms=("Inconsistent data", "Failed operations", "Error messages"),
+        cause="Values were changed or deleted on the server by something else than the grid's library.",
+    ),
+    IssueRule(
+        codes=frozenset({"grid.at_risk"}),
+        issue_type=IssueType.GRID_CORRUPTION,
+        title="The server may drop {about}",
+        symptoms=("Inconsistent data",),
+        cause="The server is configured to evict or expire keys that a grid needs for good.",
+    ),
+)
+
+_COMPARED = ("grid.damaged_values", "grid.damaged_groups", "grid.lost_cells", "grid.read_median")
+
+
+def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
+    """Damage, loss and speed before and after."""
+    earlier, later = before.results.get("grid"), after.results.get("grid")
+    if earlier is None or later is None:
+        return ()
+    pairs = ((earlier.reading(name), later.reading(name)) for name in _COMPARED)
+    return tuple(
+        Change(what=old.name, before=f"{old.value} {old.unit}", after=f"{new.value} {new.unit}")
+        for old, new in pairs
+        if old is not None and new is not None
+    )
+
+
+def requires(target: Target) -> tuple[str, ...]:
+    """What is wrong with the configuration of a grid."""
+    wrong = [f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting]
+    try:
+        check_name(target.grid or target.name)
+    except ConfigurationError as exc:
+        wrong.append(str(exc))
+    return tuple(wrong)
+
+
+KIND = TargetKind(
+    name="grid",
+    summary="a Mem|8 memory grid: health, consistency of every block, performance",
+    diagnostics=DIAGNOSTICS,
+    rules=RULES,
+    strategies=STRATEGIES,
+    open_session=open_session,
+    compare=compare,
+    requires=requires,
+)
