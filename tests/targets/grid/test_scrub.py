@@ -34,6 +34,14 @@ def grid(client: valkey.Valkey) -> Grid:
     return made
 
 
+@pytest.fixture
+def small(client: valkey.Valkey) -> Grid:
+    """Get a grid of which only groups 5 and 6 were written, with two blocks each."""
+    made = Grid.create(client, "lab", 40)
+    made.fill(lambda number: STOCK[number % 8] if number < 128 else None, groups=[5, 6])
+    return made
+
+
 def dump(client: valkey.Valkey) -> dict[bytes, bytes | None]:
     """Every string of the server."""
     keys = sorted(client.scan_iter())
@@ -59,25 +67,25 @@ HARMS = {
 @pytest.mark.parametrize("role", [0, 1, 16, 17])
 @pytest.mark.parametrize("nature", HARMS)
 def test_every_kind_of_damage_is_found_named_and_undone(
-    client: valkey.Valkey, grid: Grid, nature: str, role: int
+    client: valkey.Valkey, small: Grid, nature: str, role: int
 ) -> None:
     """The scrub names block and nature, and the rebuild leaves every byte as it was."""
     other = Grid.create(client, "other", 40)
     other.fill(lambda number: STOCK[(number + 1) % 8] if number < 128 else None, groups=[5])
     before = dump(client)
     HARMS[nature](client, nth(grid, 5, role))
-    found = scrub(client, grid.manifest).report
+    found = scrub(client, small.manifest).report
     assert (found.damaged_groups, found.suspicions, found.is_complete) == (1, 1, True)
     (damage,) = found.damage[0].blocks
     assert (damage.group, damage.nature.value, damage.can_be_rebuilt) == (5, nature, True)
     assert damage.block == (5 + 64 * role if role < 16 else None)
     if nature == "damaged":
         assert damage.pages == (4,)
-    (item,) = inspect_group(client, grid.manifest, 5).items
+    (item,) = inspect_group(client, small.manifest, 5).items
     assert item.is_restorable == (nature != "wrong_type")
-    rebuild_group(client, grid.manifest, 5)
+    rebuild_group(client, small.manifest, 5)
     assert dump(client) == before
-    assert scrub(client, grid.manifest, ScrubOptions(is_deep=True)).report.is_clean
+    assert scrub(client, small.manifest, ScrubOptions(is_deep=True)).report.is_clean
 
 
 def test_a_stray_block_is_found_in_groups_that_exist_and_in_those_that_do_not(
@@ -184,15 +192,15 @@ def test_the_memory_of_a_scrub_does_not_grow_with_the_grid(client: valkey.Valkey
     assert peak < 10 << 20
 
 
-def test_lost_blocks_are_located_to_their_cells(client: valkey.Valkey, grid: Grid) -> None:
+def test_lost_blocks_are_located_to_their_cells(client: valkey.Valkey, small: Grid) -> None:
     """Two blocks and P gone: all cells of both blocks, and nothing else."""
     for role in (0, 1, 16):
         client.delete(role_key("lab", 5, role))
-    report = scrub(client, grid.manifest).report
+    report = scrub(client, small.manifest).report
     assert report.lost_cells == 2 * 2048
     ranges = report.damage[0].lost_cells
     assert [(cells.first, cells.count) for cells in ranges] == [(5 * 2048, 2048), (69 * 2048, 2048)]
-    assert inspect_group(client, grid.manifest, 5).items == ()
+    assert inspect_group(client, small.manifest, 5).items == ()
 
 
 def test_a_diagnosis_speaks_of_health_consistency_and_performance(client: valkey.Valkey, grid: Grid) -> None:
@@ -217,7 +225,7 @@ def test_a_server_that_may_drop_keys_is_a_risk(client: valkey.Valkey, grid: Grid
     ]
 
 
-def test_a_damaged_copy_of_the_manifest_is_written_from_the_other(client: valkey.Valkey, grid: Grid) -> None:
+def test_a_damaged_copy_of_the_manifest_is_written_from_the_other(client: valkey.Valkey, small: Grid) -> None:
     """Either copy, and every kind of damage to it."""
     assert inspect_manifest(client, "lab") == ()
     before = dump(client)
@@ -229,17 +237,17 @@ def test_a_damaged_copy_of_the_manifest_is_written_from_the_other(client: valkey
             assert diagnose_grid(client, "lab", ScrubOptions(groups=[0])).health.manifest_copies_good == 1
             assert swap(client, item, present(client, item), proven(client, item)).is_written
             assert dump(client) == before
-    assert grid.layout.depth == 40
+    assert small.layout.depth == 40
 
 
 @pytest.mark.parametrize("nature", [n for n in HARMS if n not in {"wrong_type", "foreign"}])
-def test_a_rebuild_can_be_taken_back_and_done_again(client: valkey.Valkey, grid: Grid, nature: str) -> None:
+def test_a_rebuild_can_be_taken_back_and_done_again(client: valkey.Valkey, small: Grid, nature: str) -> None:
     """Exchanging the two values of a swap puts back exactly what was there; a moved fence stops both."""
-    assert grid.layout.depth == 40
+    assert small.layout.depth == 40
     HARMS[nature](client, role_key("lab", 5, 1))
     hurt = dump(client)
     client.set("claim", b"1")
-    (item,) = inspect_group(client, grid.manifest, 5).items
+    (item,) = inspect_group(client, small.manifest, 5).items
     old, new = present(client, item), proven(client, item)
     assert item.size_bytes == len(new)
     assert swap(client, item, old, new, [HoldsExactly("claim", b"2")]).answer == "fenced"
@@ -254,35 +262,35 @@ def test_a_rebuild_can_be_taken_back_and_done_again(client: valkey.Valkey, grid:
 
 
 def test_what_a_damaged_page_must_have_been_does_not_change_under_other_writes(
-    client: valkey.Valkey, grid: Grid
+    client: valkey.Valkey, small: Grid
 ) -> None:
     """A repair read before a legitimate write to another member is still right after it."""
     key = role_key("lab", 5, 1)
     client.setrange(key, 4 * 4096 + 5, b"????")
-    (item,) = inspect_group(client, grid.manifest, 5).items
+    (item,) = inspect_group(client, small.manifest, 5).items
     old, new = present(client, item), proven(client, item)
-    grid.write_cells([5 * 2048 + 4 * 128 + 3, 5 * 2048], STOCK[3][:2])  # same offset, other member
-    grid.write_cells([69 * 2048 + 7 * 128], STOCK[3][2:3])  # another page of the damaged block
+    small.write_cells([5 * 2048 + 4 * 128 + 3, 5 * 2048], STOCK[3][:2])  # same offset, other member
+    small.write_cells([69 * 2048 + 7 * 128], STOCK[3][2:3])  # another page of the damaged block
     assert (present(client, item), proven(client, item)) == (old, new)
     assert swap(client, item, old, new).is_written
-    assert scrub(client, grid.manifest, ScrubOptions(is_deep=True)).report.is_clean
+    assert scrub(client, small.manifest, ScrubOptions(is_deep=True)).report.is_clean
 
 
-def test_a_repair_that_was_overtaken_by_a_fill_changes_nothing(client: valkey.Valkey, grid: Grid) -> None:
+def test_a_repair_that_was_overtaken_by_a_fill_changes_nothing(client: valkey.Valkey, small: Grid) -> None:
     """A whole group replaced at once is the one way a damaged page can change."""
     client.setrange(role_key("lab", 5, 1), 4 * 4096 + 5, b"????")
-    (item,) = inspect_group(client, grid.manifest, 5).items
+    (item,) = inspect_group(client, small.manifest, 5).items
     old, new = present(client, item), proven(client, item)
-    grid.fill(lambda number: STOCK[(number + 3) % 8], groups=[5])
+    small.fill(lambda number: STOCK[(number + 3) % 8], groups=[5])
     after = dump(client)
     assert swap(client, item, old, new).answer == "changed"
     assert dump(client) == after
 
 
-def test_a_grid_created_anew_is_not_repaired_by_an_old_plan(client: valkey.Valkey, grid: Grid) -> None:
+def test_a_grid_created_anew_is_not_repaired_by_an_old_plan(client: valkey.Valkey, small: Grid) -> None:
     """The plan names the grid's UUID."""
     client.delete(role_key("lab", 5, 1))
-    (item,) = inspect_group(client, grid.manifest, 5).items
+    (item,) = inspect_group(client, small.manifest, 5).items
     client.flushall()
     Grid.create(client, "lab", 40)
     with pytest.raises(Exception, match="and was"):
