@@ -238,15 +238,50 @@ class GridHealth(_Frozen):
     risks: tuple[str, ...]
 
 
+class Source(StrEnum):
+    """Where the right bytes come from."""
+
+    PARITY = "parity"
+    """The rest of the group, or the other copy of a checksum or manifest."""
+    BACKUP = "backup"
+    """A backup, where the rest of the group does not suffice."""
+
+
+class GroupRepair(_Frozen):
+    """
+    What can be written back into one parity group.
+
+    Attributes:
+        group: Number of the group; None for the manifest.
+        source: Where the right bytes come from.
+        backup: The backup's id; empty for parity.
+        items: What can be written, data by member, then P, Q, the record of checksums.
+        lost_pages: Pages that this source cannot prove either.
+        by_hand: Values that a person has to move away first, one sentence each.
+    """
+
+    group: int | None
+    source: Source
+    backup: str = ""
+    items: tuple[RebuildItem, ...]
+    lost_pages: int = 0
+    by_hand: tuple[str, ...] = ()
+
+
 class GridConsistency(_Frozen):
     """
     Whether every byte is what was written.
 
     Attributes:
         scrub: What the scrub saw.
+        repairs: What can be written back; a group that needs a backup has one entry for what parity
+            alone can do, and one for what it can do with the backup.
+        unusable_backups: Backups that could not be used, and why, one sentence each.
     """
 
     scrub: ScrubReport
+    repairs: tuple[GroupRepair, ...] = ()
+    unusable_backups: tuple[str, ...] = ()
 
     @property
     def is_consistent(self) -> bool:

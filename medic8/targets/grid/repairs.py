@@ -15,7 +15,7 @@ from medic8.model.grid import (
     RebuildItem,
     Source,
 )
-from medic8.targets.grid.backup import list_backups, page_candidates
+from medic8.targets.grid.backup_reading import list_backups, page_candidates, read_backup
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.manifest import read_manifest
@@ -68,15 +68,14 @@ def candidates_for(
     Pages of one backup for what nothing in *group* can prove at present; none if all is proven.
 
     Raises:
-        RefusedError: the backup is gone, damaged, or of another grid.
+        ConfigurationError: the backup is gone.
+        RefusedError: it is damaged or of another grid.
     """
     damage = inspect_group(client, manifest, group).damage
     if damage is None or not (wanted := _lost(damage)):
         return {}
-    for backup in list_backups(backups, manifest.name).backups:
-        if backup.id == backup_id:
-            return page_candidates(backups, backup, manifest, group, wanted)
-    raise RefusedError(f"backup {backup_id} of grid {manifest.name} is not there any more")
+    backup = read_backup(backups, manifest.name, backup_id)
+    return page_candidates(backups, backup, manifest, group, wanted)
 
 
 def _from_backups(
@@ -87,7 +86,7 @@ def _from_backups(
     problems = [f"backup {problem.path.name}: {problem.reason}" for problem in found.problems]
     best: GroupRepair | None = None
     least = lost_pages(damage)
-    for backup in found.backups:
+    for backup in found.of_grid(str(manifest.uuid)):
         try:
             candidates = page_candidates(backups, backup, manifest, damage.group, _lost(damage))
         except RefusedError as exc:

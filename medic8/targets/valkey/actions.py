@@ -16,8 +16,9 @@ from medic8.model.recovery import Claim
 from medic8.model.target import Resource, Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey import claim as claims
-from medic8.targets.valkey.client import connect, connection, reaching, setting
-from medic8.targets.valkey.identity import ground, server_resource
+from medic8.targets.valkey.claimed import ClaimedServer
+from medic8.targets.valkey.client import RECOVERY, connection, setting
+from medic8.targets.valkey.identity import server_resource
 
 SET_SETTING = "set_setting"
 
@@ -39,32 +40,16 @@ class SetSetting(Frozen):
     value: str
 
 
-class ServerSession:
+class ServerSession(ClaimedServer):
     """One dedicated connection to a server, for changing its settings."""
 
     def __init__(self, target: Target, client: valkey.Valkey) -> None:
+        super().__init__(client)
         self._target = target
-        self._client = client
 
     def resources(self) -> tuple[Resource, ...]:
         """The server."""
         return (server_resource(self._client),)
-
-    def stands_on(self) -> str:
-        """Run id, role and replication id."""
-        return ground(self._client)
-
-    def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
-        """See `medic8.targets.valkey.claim.take`."""
-        claims.take(self._client, claim, lasts_s=lasts_s)
-
-    def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
-        """See `medic8.targets.valkey.claim.renew`."""
-        claims.renew(self._client, claim, lasts_s=lasts_s)
-
-    def release_claim(self, claim: Claim) -> None:
-        """See `medic8.targets.valkey.claim.release`."""
-        claims.release(self._client, claim)
 
     def capture(self, step: Step) -> bytes | None:
         """The setting's present value; None if the server has no such setting."""
@@ -122,12 +107,8 @@ class ServerSession:
 def open_session(target: Target, around: Surroundings) -> Iterator[ServerSession]:
     """Open the one connection for changing *target*."""
     del around  # settings need nothing beside the server
-    client = connect(target.address, timeout_s=target.timeout_s, name="medic8-recovery")
-    try:
-        with reaching(target.address):
-            yield ServerSession(target, client)
-    finally:
-        client.close()
+    with connection(target.address, timeout_s=target.timeout_s, name=RECOVERY) as client:
+        yield ServerSession(target, client)
 
 
 def _arguments(step: Step) -> SetSetting:

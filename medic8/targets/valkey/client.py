@@ -17,6 +17,9 @@ from medic8.errors import ConfigurationError, RefusedError, TransientError, Unre
 
 SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
 
+#: Name that connections which change a server show in its ``CLIENT LIST``.
+RECOVERY = "medic8-recovery"
+
 #: Reads of whole 64 KiB values are half as fast with the client's default of 64 KiB.
 _SOCKET_READ_BYTES = 1 << 20
 

@@ -1,0 +1,369 @@
+"""A repair that dies at any write leaves every block proven good, or exactly as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import valkey
+
+from medic8.analysis.analyzer import analyze
+from medic8.analysis.detector import detect_issues
+from medic8.errors import ChangedError, FencedError, VerifyError
+from medic8.model.plan import Plan, Step
+from medic8.model.recovery import Claim, Recovery, RecoveryState
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.recovery import contract, interrupted, undo
+from medic8.recovery.journal import Journal
+from medic8.recovery.owner import this_process
+from medic8.targets.grid.actions import GridSession, open_session
+from medic8.targets.grid.backup import create_backup
+from medic8.targets.grid.format import CELL
+from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
+from medic8.targets.grid.kind import KIND
+from medic8.targets.grid.layout import BLOCK_CELLS, block_at
+from medic8.targets.grid.strategies import plan_from_backup, plan_from_parity
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.claim import CLAIM_KEY
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NAME = "lab"
+GROUPS = (0, 1, 2, 3)
+
+Values = dict[str, bytes | None]
+
+
+class Died(BaseException):
+    """The process is gone; nothing catches this but the test."""
+
+
+class MortalSession(GridSession):
+    """A real session that dies at a write, before it or after it landed."""
+
+    writes = 0
+    dies_at: int | None = None
+    landed = False
+
+    def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
+        dies = type(self).writes == type(self).dies_at
+        type(self).writes += 1
+        if not dies or type(self).landed:
+            super().swap(step, expected=expected, new=new, claim=claim)
+        if dies:
+            raise Died
+
+
+@pytest.fixture
+def target(valkey_url: str) -> Target:
+    """Get the grid of the shared server as a target."""
+    return Target(name=NAME, kind="grid", url=valkey_url, grid=NAME)
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Surroundings:
+    """Get a folder without backups."""
+    return Surroundings(backups=tmp_path / "backups", now=NOW)
+
+
+@pytest.fixture
+def grid(client: valkey.Valkey) -> Grid:
+    """Get a grid with four whole groups."""
+    grid = Grid.create(client, NAME, 32)
+    rng = np.random.default_rng(1)
+    grid.fill(lambda _: rng.integers(0, 256, 65_536, dtype=np.uint8).view(CELL), groups=GROUPS)
+    return grid
+
+
+def values_of(client: valkey.Valkey) -> Values:
+    keys = [role_key(NAME, group, role) for group in GROUPS for role in range(18)]
+    keys += [sums_key(NAME, group) for group in GROUPS] + list(manifest_keys(NAME))
+    return dict(zip(keys, client.mget(keys), strict=True))
+
+
+def put(client: valkey.Valkey, values: Values) -> None:
+    for key, value in values.items():
+        if value is None:
+            client.delete(key)
+        else:
+            client.set(key, value)
+
+
+def harm(client: valkey.Valkey) -> None:
+    """At most two values of a group: pages, footers, whole values, the record, a copy of the manifest."""
+    client.setrange(role_key(NAME, 0, 3), 5000, b"damage")
+    client.delete(role_key(NAME, 0, 16))
+    client.delete(role_key(NAME, 1, 7))
+    client.setrange(role_key(NAME, 1, 8), 65_536 + 40, b"\xff")
+    client.set(role_key(NAME, 2, 0), b"short")
+    client.setrange(sums_key(NAME, 3), 100, b"\xff\xfe")
+    client.delete(manifest_keys(NAME)[1])
+
+
+def diagnose(target: Target, around: Surroundings) -> DiagnosticReport:
+    results = {name: look(target, around) for name, look in KIND.diagnostics.items()}
+    analysis = analyze(results.values())
+    issues = detect_issues(analysis, KIND.rules, target=target.name, at=NOW)
+    return DiagnosticReport(
+        target=target.name, kind="grid", results=results, analysis=analysis, issues=issues, taken_at=NOW
+    )
+
+
+def plan_for(target: Target, around: Surroundings) -> Plan:
+    report = diagnose(target, around)
+    return plan_from_parity(report.issues[0], report, target)
+
+
+@contextlib.contextmanager
+def session_on(target: Target, around: Surroundings, *, mortal: bool = False) -> Iterator[GridSession]:
+    with open_session(target, around) as session:
+        if mortal:
+            session.__class__ = MortalSession
+        yield session
+
+
+def carry_out(journal: Journal, target: Target, around: Surroundings, plan: Plan, folder: Path) -> Recovery:
+    """As the flow does it, without Prefect; a dead owner, so that the next one may end it."""
+    owner = this_process().model_copy(update={"started_at": 1})
+    with session_on(target, around, mortal=True) as session:
+        recovery = contract.open_recovery(journal, session, plan, owner, at=NOW)
+        recovery = contract.save_state(journal, session, recovery, folder=folder, limit_bytes=64 << 20)
+        for number in range(len(plan.units)):
+            for step in contract.numbers_of(plan, number):
+                contract.apply_step(journal, session, recovery, step, clock=lambda: NOW)
+            contract.verify_unit(journal, session, recovery, number)
+        return contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW)
+
+
+def test_every_kind_of_damage_within_parity_is_healed_bit_for_bit(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """Pages, footers, missing and truncated values, the record and the manifest, in one plan."""
+    assert grid.layout.groups == 64
+    good = values_of(client)
+    harm(client)
+    MortalSession.dies_at = None
+    plan = plan_for(target, around)
+    assert plan.left_open == ()
+    recovery = carry_out(
+        Journal(f"sqlite:///{tmp_path}/journal.sqlite"), target, around, plan, tmp_path / "saved"
+    )
+    assert recovery.state is RecoveryState.HEALTHY
+    assert values_of(client) == good
+    assert diagnose(target, around).is_healthy
+    assert client.get(CLAIM_KEY) is None
+
+
+@pytest.mark.parametrize("landed", [False, True])
+def test_a_repair_that_dies_at_any_write_leaves_each_value_good_or_as_found(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path, landed: bool
+) -> None:
+    """For every write of the repair: it dies there, the next owner ends it, and nothing is in between."""
+    del grid
+    good = values_of(client)
+    harm(client)
+    damaged = values_of(client)
+    plan = plan_for(target, around)
+    MortalSession.landed = landed
+    for number in range(plan.step_count):
+        put(client, damaged)
+        journal = Journal(f"sqlite:///{tmp_path}/{number}.sqlite")
+        MortalSession.writes, MortalSession.dies_at = 0, number
+        with pytest.raises(Died):
+            carry_out(journal, target, around, plan, tmp_path / f"saved-{number}")
+        (dead,) = interrupted.interrupted_on(journal, NAME)
+        with session_on(target, around) as session:
+            ended = undo.end_interrupted(journal, session, dead, this_process(), clock=lambda: NOW)
+        assert ended.state is RecoveryState.RESTORED
+        assert ended.left == ()
+        now = values_of(client)
+        wrong = [key for key in good if now[key] not in {good[key], damaged[key]}]
+        assert wrong == []
+        # And healing can go on from there.
+        MortalSession.dies_at = None
+        again = plan_for(target, around)
+        carry_out(journal, target, around, again, tmp_path / f"again-{number}")
+        assert values_of(client) == good
+        journal.dispose()
+
+
+def test_undo_puts_the_damage_back_byte_for_byte(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """A unit that did not prove itself is put back as it was found, however broken that was."""
+    del grid
+    harm(client)
+    damaged = values_of(client)
+    plan = plan_for(target, around)
+    units = tuple(unit.model_copy(update={"proves_itself": False}) for unit in plan.units)
+    plan = plan.model_copy(update={"units": units})
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with session_on(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path, limit_bytes=64 << 20)
+        for number in range(plan.step_count):
+            contract.apply_step(journal, session, recovery, number, clock=lambda: NOW)
+        ended = undo.undo(journal, session, recovery, clock=lambda: NOW)
+    assert (ended.state, ended.left) == (RecoveryState.RESTORED, ())
+    assert values_of(client) == damaged
+    journal.dispose()
+
+
+def test_a_write_without_the_claim_is_refused(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """The comparison with the claim and the write are one act on the server."""
+    del grid
+    harm(client)
+    damaged = values_of(client)
+    plan = plan_for(target, around)
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with session_on(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        client.set(CLAIM_KEY, b"journal-2 recovery-2 9:0")
+        for unit in plan.units:
+            for step in unit.steps:
+                present, wanted = session.capture(step), session.prepare(step)
+                with pytest.raises(FencedError):
+                    session.swap(step, expected=present, new=wanted, claim=recovery.claim)
+        client.set(CLAIM_KEY, recovery.claim.content)
+        step = plan.units[0].steps[0]
+        with pytest.raises(ChangedError):
+            session.swap(step, expected=b"something else", new=session.prepare(step), claim=recovery.claim)
+        with pytest.raises(VerifyError):
+            session.verify(plan.units[0])
+    assert values_of(client) == damaged
+    journal.dispose()
+
+
+def test_a_group_beyond_parity_is_left_open_with_what_is_lost(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """Nothing is guessed: three blocks gone, none is written, and the plan says so."""
+    del grid
+    for member in (1, 2, 3):
+        client.delete(role_key(NAME, 2, member))
+    report = diagnose(target, around)
+    plan = plan_from_parity(report.issues[0], report, target)
+    assert plan.units == ()
+    assert plan.left_open == ("48 pages of parity group 2 cannot be brought back from here",)
+    assert report.grid is not None
+    assert report.grid.consistency.scrub.lost_cells == 3 * 2048
+
+
+def test_no_repair_starts_where_the_server_may_evict(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """What is written back may go again: first the server, then the grid."""
+    del grid
+    harm(client)
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    report = diagnose(target, around)
+    assert {issue.about for issue in report.issues} == {"grid lab", "keys of grid lab"}
+    for issue in report.issues:
+        plan = plan_from_parity(issue, report, target)
+        assert plan.units == ()
+        assert "maxmemory-policy is allkeys-lru" in plan.left_open[0]
+
+
+def test_a_value_of_another_type_and_a_stray_one_are_left_to_a_person(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """Medic8 deletes nobody's list, and no key that it did not write."""
+    client.delete(role_key(NAME, 0, 5))
+    client.rpush(role_key(NAME, 0, 5), b"somebody's")
+    grid.write_cell(0, 40, 0, np.ones(1, dtype=CELL))  # block 5: the only one of its group
+    client.set(role_key(NAME, 5, 2), b"a stray")
+    client.delete(role_key(NAME, 1, 1))
+    plan = plan_for(target, around)
+    assert [step.touches for unit in plan.units for step in unit.steps] == ["block 65 of grid lab"]
+    assert any("another type" in line for line in plan.left_open)
+    assert any("never written" in line for line in plan.left_open)
+
+
+def test_the_plan_holds_no_key(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """Plans are parameters of flow runs, which everybody reads."""
+    del grid
+    harm(client)
+    assert "m8:{" not in plan_for(target, around).model_dump_json()
+
+
+def test_random_harm_is_healed_or_left_open_and_never_made_wrong(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """Beyond parity included: what was healed is right to the bit, the rest is as found."""
+    del grid
+    good = values_of(client)
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    MortalSession.dies_at = None
+    for seed in range(6):
+        put(client, good)
+        rng = random.Random(seed)
+        for _ in range(12):
+            key = role_key(NAME, rng.choice(GROUPS), rng.randrange(18))
+            if rng.random() < 0.4:
+                client.delete(key)
+            elif client.exists(key):
+                client.setrange(key, rng.randrange(65_704 - 4), rng.randbytes(4))
+        damaged = values_of(client)
+        plan = plan_for(target, around)
+        if plan.units:
+            carry_out(journal, target, around, plan, tmp_path / "saved")
+        now = values_of(client)
+        healed_or_as_found = all(now[key] in {good[key], damaged[key]} for key in good)
+        assert healed_or_as_found or plan.left_open
+        if not plan.left_open:
+            assert now == good
+    journal.dispose()
+
+
+def test_what_parity_cannot_rebuild_comes_from_the_backup_if_that_is_the_last_state(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """Three blocks of a group are gone: from the backup and right to the bit. A later write is never lost."""
+    good = values_of(client)
+    create_backup(client, NAME, around.backups, now=NOW)
+    for member in (1, 2, 3):
+        client.delete(role_key(NAME, 2, member))
+    report = diagnose(target, around)
+    assert plan_from_parity(report.issues[0], report, target).units == ()
+    plan = plan_from_backup(report.issues[0], report, target)
+    assert (plan.step_count, plan.left_open) == (3, ())
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    MortalSession.dies_at = None
+    carry_out(journal, target, around, plan, tmp_path / "saved")
+    assert values_of(client) == good
+
+    cell = block_at(2, 1) * BLOCK_CELLS
+    grid.write_cells([cell], np.ones(1, dtype=CELL))
+    newer = values_of(client)
+    for member in (1, 2, 3):
+        client.delete(role_key(NAME, 2, member))
+    report = diagnose(target, around)
+    plan = plan_from_backup(report.issues[0], report, target)
+    assert plan.left_open == ()  # with all pages but one from the backup, parity gives the newer one
+    carry_out(journal, target, around, plan, tmp_path / "saved-2")
+    assert values_of(client) == newer
+    journal.dispose()
+
+
+def test_a_page_written_after_the_backup_is_not_turned_back(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """The grid's own checksum says that the backup is old: the page stays open, the rest is restored."""
+    create_backup(client, NAME, around.backups, now=NOW)
+    cells = [block_at(2, member) * BLOCK_CELLS for member in (1, 2, 3)]
+    grid.write_cells(cells, np.ones(3, dtype=CELL))
+    for member in (1, 2, 3):
+        client.delete(role_key(NAME, 2, member))
+    report = diagnose(target, around)
+    plan = plan_from_backup(report.issues[0], report, target)
+    assert plan.left_open == ("3 pages of parity group 2 cannot be brought back from here",)
