@@ -21,8 +21,8 @@ import valkey
 
 from medic8.errors import RefusedError
 from medic8.model.backup import BACKUP_FORMAT, BackupManifest
+from medic8.targets.grid.backup_content import check_content
 from medic8.targets.grid.backup_folder import BackupWriter, free_bytes, partial_backup, write_manifest
-from medic8.targets.grid.backup_reading import check_content
 from medic8.targets.grid.backup_source import count_blocks, proven_group
 from medic8.targets.grid.conversation import Conversation, conversation
 from medic8.targets.grid.format import Manifest
