@@ -82,6 +82,17 @@ def test_a_target_carries_what_the_file_says(site: Site) -> None:
     assert settings.warnings == ()
 
 
+def test_a_grid_and_a_server_of_our_own_kinds_can_be_configured(site: Site) -> None:
+    """The example of the documentation; its strategies are those of the kind."""
+    manual = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    example = manual.partition("```toml\n")[2].partition("```")[0]
+    (site.folder / "password").write_text("secret")
+    settings = site.load(example.replace("/run/credentials/cache-1", "password"))
+    lab, cache = settings.targets
+    assert (lab.kind, lab.grid, lab.mode, len(lab.allow)) == ("grid", "lab", Mode.ACT, 2)
+    assert cache.address == "valkey://medic8:secret@10.0.0.7:6379/0"
+
+
 def test_without_being_told_medic8_only_observes(site: Site) -> None:
     """Acting is opted into."""
     pot = site.load(POT).target("pot")
@@ -197,7 +208,10 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
             POT + 'timeout_s = "soon"\n',
             '5: target "pot": field "timeout_s": got "soon", expected a number',
         ),
-        (POT + "timeout_s = 0\n", '5: target "pot": field "timeout_s": got 0, expected a number above 0'),
+        (
+            POT.replace("\n", "\r\n") + "timeout_s = 0\r\n",
+            '5: target "pot": field "timeout_s": got 0, expected a number above 0',
+        ),
         (POT + 'allow = "reheat"\n', '5: target "pot": field "allow": got "reheat", expected an array'),
         (POT + "allow = [true]\n", '5: target "pot": field "allow[0]": got true, expected a string'),
         (POT + "labels = 3\n", '5: target "pot": field "labels": got 3, expected a table'),

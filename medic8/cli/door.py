@@ -17,6 +17,7 @@ from medic8.errors import TransientError
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
+    from medic8.model.backup import BackupManifest
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.settings import Settings
@@ -30,6 +31,9 @@ class Door(Protocol):
 
     def heal(self, target: str, *, dry_run: bool) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
+
+    def back_up(self, target: str) -> BackupManifest:
+        """Back *target* up."""
 
     def history(
         self,
@@ -100,6 +104,10 @@ class PrefectDoor:
     def heal(self, target: str, *, dry_run: bool) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
         return cast("Treatment", self._run("flows.run", "run", "heal", target=target, dry_run=dry_run))
+
+    def back_up(self, target: str) -> BackupManifest:
+        """Back *target* up."""
+        return cast("BackupManifest", self._run("flows.run", "run", "back_up", target=target))
 
     def history(
         self,

@@ -13,6 +13,7 @@ import pytest
 
 from medic8.cli.run import run
 from medic8.errors import ConfigurationError
+from medic8.model.backup import BackupFile, BackupManifest
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.recovery import StepRecord, StepState
@@ -34,6 +35,7 @@ class Answers:
 
     report: DiagnosticReport | BaseException | None = None
     treatment: Treatment | BaseException | None = None
+    backup: BackupManifest | BaseException | None = None
     entries: list[HistoryEntry] = field(default_factory=list)
     resolution: Resolution | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -48,6 +50,11 @@ class Answers:
         """Answer with the treatment."""
         self.asked.append(("heal", target, dry_run))
         return _answer(self.treatment)
+
+    def back_up(self, target: str) -> BackupManifest:
+        """Answer with the backup."""
+        self.asked.append(("back_up", target))
+        return _answer(self.backup)
 
     def history(
         self,
@@ -238,3 +245,23 @@ class Samples:
             "duration_s": 61.0,
         }
         return HistoryEntry(**(fields | changed))
+
+    @staticmethod
+    def a_backup(**changed: Any) -> BackupManifest:
+        """A backup of the grid "lab"."""
+        fields = {
+            "format": 1,
+            "id": "20260131T120000Z-0a1b2c",
+            "grid": "lab",
+            "grid_uuid": "6823eb7c-bbcf-405d-9266-4dd4cd59a566",
+            "grid_created_s": 0,
+            "depth": 2,
+            "created_at": NOW,
+            "duration_s": 1.5,
+            "medic8_version": "0.1.0",
+            "blocks": 64,
+            "lost_pages": 0,
+            "index": BackupFile(name="index.bin", size_bytes=100, sha256="0" * 64),
+            "files": (),
+        }
+        return BackupManifest(**(fields | changed))
