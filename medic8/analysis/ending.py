@@ -62,7 +62,7 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
     ending = Ending(
         outcome=_outcome(result, issue, kept=kept),
         verdict=verdict_on(issue, result.after),
-        reason=result.reason or f"{recovery.plan.summary} Verified by a new diagnosis.",
+        reason=result.reason or _success(recovery.plan),
         recovery=recovery.id,
         steps=recovery.steps,
         left=(*recovery.left, *recovery.plan.left_open),
@@ -76,6 +76,14 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
             }
         )
     return ending
+
+
+def _success(plan: Plan) -> str:
+    verified = f"{plan.summary} Verified by a new diagnosis."
+    if not plan.left_open:
+        return verified
+    more = f" and {len(plan.left_open) - 1} more" if len(plan.left_open) > 1 else ""
+    return f"{verified} Left open: {plan.left_open[0]}{more}."
 
 
 def _outcome(result: RecoveryResult, issue: Issue, *, kept: bool) -> Outcome:
