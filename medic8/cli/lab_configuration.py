@@ -23,6 +23,18 @@ allow = ["rebuild_from_parity", "restore_from_backup"]
 name = "lab-server"
 kind = "valkey"
 url = "{url}"
+mode = "act"
+allow = ["set_settings"]
+
+# Two settings that no client notices, so that a fault in them can be tried.
+[[target.setting]]
+name = "tcp-keepalive"
+minimum = 60
+maximum = 300
+
+[[target.setting]]
+name = "slowlog-max-len"
+minimum = 128
 """
 
 
