@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli import backup, diagnose, grid, heal, history, stack, targets
+from medic8.cli import backup, diagnose, grid, heal, history, lab, stack, targets
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
 
@@ -37,6 +37,7 @@ def build_app() -> typer.Typer:
         app.command(epilog=EPILOG)(command)
     app.add_typer(grid.build_grid())
     app.add_typer(backup.build_backup())
+    app.add_typer(lab.build_lab())
     return app
 
 

@@ -1,0 +1,122 @@
+"""What faults are made on: a grid on the lab's server, its values, and fair ways to choose among them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import valkey
+
+from medic8.errors import RefusedError
+from medic8.model.target import SettingRule
+from medic8.targets.grid.format import Manifest
+from medic8.targets.grid.keys import role_key
+from medic8.targets.grid.layout import MEMBERS, ROLES, block_at, role_name
+from medic8.targets.grid.manifest import read_manifest
+
+_BITS = 8
+
+
+class Value(NamedTuple):
+    """One value of a parity group that is there: a data block, P or Q."""
+
+    grid: str
+    group: int
+    role: int
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return role_key(self.grid, self.group, self.role)
+
+    @property
+    def name(self) -> str:
+        """What people call it: ``block 17``, ``P of group 3``."""
+        return role_name(self.group, self.role)
+
+    @property
+    def block(self) -> int:
+        """Its block's number; for data only."""
+        return block_at(self.group, self.role)
+
+
+@dataclass
+class Bench:
+    """
+    What lies on the bench.
+
+    Attributes:
+        client: To the lab's server; does not decode answers.
+        grid: Name of the grid.
+        rules: Ranges that the site wants the server's settings to stay in.
+    """
+
+    client: valkey.Valkey
+    grid: str
+    rules: tuple[SettingRule, ...] = field(default=())
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """
+        The grid's manifest.
+
+        Raises:
+            NotAGridError: there is no such grid.
+        """
+        return read_manifest(self.client, self.grid).manifest
+
+    def values(self, roles: Iterable[int] = range(ROLES)) -> list[Value]:
+        """Every value with one of *roles* that is there, by group."""
+        wanted = [
+            Value(self.grid, group, role) for group in range(self.manifest.layout.groups) for role in roles
+        ]
+        with self.client.pipeline(transaction=False) as pipe:
+            for value in wanted:
+                pipe.exists(value.key)
+            return [value for value, there in zip(wanted, pipe.execute(), strict=True) if there]
+
+    def blocks(self) -> list[Value]:
+        """Every data block that is there."""
+        return self.values(range(MEMBERS))
+
+    def flip_bit(self, key: str, at: int, bit: int) -> None:
+        """Flip one bit of a value, *bit* 0 being the lowest of its byte, at one moment."""
+        # BITFIELD counts the highest bit first; a one-bit number that is increased wraps around.
+        offset = at * _BITS + _BITS - 1 - bit
+        self.client.execute_command("BITFIELD", key, "INCRBY", "u1", offset, 1)
+
+
+def spread(rng: random.Random, values: Sequence[Value], count: int, *, per_group: int) -> list[Value]:
+    """
+    Choose *count* of *values*, meeting every group once before meeting one twice.
+
+    Args:
+        rng: Chooses.
+        values: To choose from.
+        count: How many.
+        per_group: Most of one group.
+    Raises:
+        RefusedError: there are not so many.
+    """
+    rounds: list[list[Value]] = [[] for _ in range(per_group)]
+    for members in in_groups(rng, values):
+        for turn, value in zip(rounds, rng.sample(members, len(members)), strict=False):
+            turn.append(value)
+    chosen = [value for turn in rounds for value in rng.sample(turn, len(turn))]
+    if not 0 < count <= len(chosen):
+        raise RefusedError(
+            f"strength {count}: from 1 to {len(chosen)} are possible here"
+            + ("" if chosen else '; "medic8 lab reset" fills the grid')
+        )
+    return chosen[:count]
+
+
+def in_groups(rng: random.Random, values: Sequence[Value]) -> list[list[Value]]:
+    """*values* group by group, the groups in random order."""
+    groups: dict[int, list[Value]] = {}
+    for value in values:
+        groups.setdefault(value.group, []).append(value)
+    return rng.sample(list(groups.values()), len(groups))

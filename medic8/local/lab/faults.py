@@ -1,0 +1,105 @@
+"""The faults by name, and how one is made."""
+
+from __future__ import annotations
+
+import difflib
+import random
+
+from medic8.errors import ConfigurationError
+from medic8.local.lab.bench import Bench
+from medic8.local.lab.breakage import Breakage, Fault
+from medic8.local.lab.copies import damage_manifest_copy, damage_record
+from medic8.local.lab.damage import delete_blocks, flip_bits
+from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group
+from medic8.local.lab.places import misplace_block, stale_block
+from medic8.local.lab.settings import setting_out_of_range
+
+_PARITY, _BACKUP = "rebuild_from_parity", "restore_from_backup"
+
+_ALL = (
+    Fault("flip_bits", "flips random bits of blocks, P and Q", "bits", 8, _PARITY, flip_bits),
+    Fault("delete_blocks", "deletes random blocks", "blocks", 3, _PARITY, delete_blocks),
+    Fault(
+        "delete_two_of_a_group",
+        "deletes two values of a parity group: all that parity can bear",
+        "groups",
+        1,
+        _PARITY,
+        delete_two_of_a_group,
+    ),
+    Fault(
+        "damage_three_of_a_group",
+        "damages the same page of three blocks of a parity group: more than parity can bear",
+        "groups",
+        1,
+        _BACKUP,
+        damage_three_of_a_group,
+    ),
+    Fault("misplace_block", "writes a good block over another one", "blocks", 1, _PARITY, misplace_block),
+    Fault("stale_block", "loses the last write to a block", "blocks", 1, _PARITY, stale_block),
+    Fault(
+        "damage_record",
+        "hurts or deletes the checksums of a parity group",
+        "groups",
+        1,
+        _PARITY,
+        damage_record,
+    ),
+    Fault(
+        "damage_manifest_copy",
+        "hurts or deletes one of the two copies of the manifest",
+        "1",
+        1,
+        _PARITY,
+        damage_manifest_copy,
+    ),
+    Fault(
+        "setting_out_of_range",
+        "sets a setting of the server out of the range that the configuration asks for",
+        "settings",
+        1,
+        "set_settings",
+        setting_out_of_range,
+    ),
+)
+
+#: All faults, by name.
+FAULTS = {fault.name: fault for fault in _ALL}
+
+
+def fault_named(name: str) -> Fault:
+    """
+    The fault called *name*.
+
+    Raises:
+        ConfigurationError: there is none; the message names those that are.
+    """
+    if name in FAULTS:
+        return FAULTS[name]
+    near = difflib.get_close_matches(name, FAULTS, n=1)
+    question = f'; did you mean "{near[0]}"?' if near else ""
+    raise ConfigurationError(f'fault "{name}" is not known; known are {", ".join(FAULTS)}{question}')
+
+
+def make(fault: Fault, bench: Bench, *, target: str, seed: int, strength: int | None = None) -> Breakage:
+    """
+    Break what lies on the bench.
+
+    Args:
+        fault: How.
+        bench: What; on the lab's server, see `medic8.local.lab.server`.
+        target: What people call it.
+        seed: Chooses where.
+        strength: How much of it; None is the fault's default.
+    Raises:
+        RefusedError: there is not so much to break; nothing was broken.
+    """
+    rng = random.Random(seed)  # noqa: S311  # chance that can be repeated, not cryptography
+    harms = fault.make(bench, rng, fault.default if strength is None else strength)
+    return Breakage(
+        fault=fault.name,
+        target=target,
+        seed=seed,
+        what=tuple(harm.what for harm in harms),
+        keys=tuple(dict.fromkeys(harm.key for harm in harms if harm.key)),
+    )

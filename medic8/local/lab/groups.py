@@ -1,0 +1,61 @@
+"""Faults that take a parity group to its limit, and beyond it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from medic8.errors import RefusedError
+from medic8.local.lab.bench import Bench, Value, in_groups
+from medic8.local.lab.breakage import Harm
+from medic8.local.lab.damage import WITHIN_PARITY
+from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, PAGES
+
+_BITS = 8
+_BEYOND_PARITY = WITHIN_PARITY + 1
+
+
+def delete_two_of_a_group(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Delete two values, one or both of them data, of each of *strength* groups: all that parity bears."""
+    harms = []
+    for members in _groups(rng, bench.values(), strength, least=WITHIN_PARITY):
+        first = rng.choice([value for value in members if value.role < MEMBERS])
+        second = rng.choice([value for value in members if value != first])
+        bench.client.delete(first.key, second.key)
+        pair = f"{first.name} and {second.name}"
+        harms += [
+            Harm(what=f"{value.name} is deleted: one of two of group {first.group}, {pair}", key=value.key)
+            for value in (first, second)
+        ]
+    return tuple(harms)
+
+
+def damage_three_of_a_group(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Flip a bit of the same page in three blocks of each of *strength* groups: more than parity can bear."""
+    harms = []
+    for members in _groups(rng, bench.blocks(), strength, least=_BEYOND_PARITY):
+        page = rng.randrange(PAGES)
+        for value in rng.sample(members, _BEYOND_PARITY):
+            at, bit = page * PAGE_BYTES + rng.randrange(PAGE_BYTES), rng.randrange(_BITS)
+            bench.flip_bit(value.key, at, bit)
+            what = (
+                f"page {page} of {value.name} is damaged (bit {bit} of byte {at:,}): one of three of "
+                f"group {value.group}"
+            )
+            harms.append(Harm(what=what, key=value.key))
+    return tuple(harms)
+
+
+def _groups(rng: random.Random, values: Sequence[Value], count: int, *, least: int) -> list[list[Value]]:
+    """*count* groups of which at least *least* values are there, some of them data."""
+    groups = [
+        members
+        for members in in_groups(rng, values)
+        if len(members) >= least and any(value.role < MEMBERS for value in members)
+    ]
+    if not 0 < count <= len(groups):
+        raise RefusedError(
+            f"strength {count}: {len(groups)} groups of grid {values[0].grid if values else ''} have "
+            f'{least} values or more; "medic8 lab reset" fills the grid'
+        )
+    return groups[:count]
