@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import valkey
@@ -14,6 +16,7 @@ from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import Layout
+from medic8.targets.grid.look import Look, Wanted
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.write import Patience
 
@@ -288,30 +291,57 @@ def test_reading_what_nothing_can_prove_is_refused(client: valkey.Valkey) -> Non
     assert grid.read_cells(places[2:]) == content[2:]
 
 
+class Interrupted(Grid):
+    """A grid where something else happens between the look and the write of every try."""
+
+    meanwhile: Callable[[], object]
+
+    def _borrow(self, group: int) -> Callable[[Wanted], Look]:
+        inner = super()._borrow(group)
+
+        def borrow(wanted: Wanted) -> Look:
+            seen = inner(wanted)
+            self.meanwhile()
+            return seen
+
+        return borrow
+
+
 def test_a_write_gives_up_after_its_bound(client: valkey.Valkey) -> None:
     """Somebody who always changes the group first is waited for with growing pauses, not for ever."""
     grid = Grid.create(client, "lab", 40)
-    rival = Grid.open(client, "lab")
     pauses: list[int] = []
-
-    class Racing(Grid):
-        """A grid whose every look is followed by somebody else's write."""
-
-        def _borrow(self, group: int):  # noqa: ANN202
-            inner = super()._borrow(group)
-
-            def borrow(wanted):  # noqa: ANN001, ANN202
-                seen = inner(wanted)
-                rival.write_cells([9], waves(1))
-                return seen
-
-            return borrow
-
-    racing = Racing(client, grid.manifest, patience=Patience(4, pauses.append))
+    racing = Interrupted(client, grid.manifest, patience=Patience(4, pauses.append))
+    racing.meanwhile = lambda: grid.write_cells([9], waves(1))
     with pytest.raises(TransientError, match="each of 4 tries"):
         racing.write_cells([0], waves(1))
     assert pauses == [0, 1, 2, 3]
     assert_sound(client, grid)
+
+
+@pytest.mark.parametrize("road", list(Road))
+@pytest.mark.parametrize("harm", HARMS)
+def test_damage_between_look_and_write_is_not_folded_into_parity(
+    client: valkey.Valkey, harm: str, road: Road
+) -> None:
+    """What was verified is compared byte for byte by the act that writes; the next look then refuses."""
+    grid = Grid.create(client, "lab", 40)
+    place = 5 * 2048 + 2 * 128 + 9
+    old = waves(1)
+    grid.write_cells([place], old)
+    after: list[dict[bytes, bytes]] = []
+
+    def meanwhile() -> None:
+        HARMS[harm](client)
+        after.append({key: client.dump(key) for key in client.scan_iter()})
+
+    unlucky = Interrupted(client, grid.manifest, road=road, patience=Patience(2, lambda _: None))
+    unlucky.meanwhile = meanwhile
+    with pytest.raises(GridDamagedError, match=r"group 5|block 5|of group 5"):
+        unlucky.write_cells([place], waves(1))
+    assert len(after) == 1
+    assert {key: client.dump(key) for key in client.scan_iter()} == after[0]
+    assert grid.read_cells([place]) == old
 
 
 def test_a_conversation_left_half_way_does_not_confuse_the_next(client: valkey.Valkey) -> None:

@@ -300,6 +300,14 @@ def test_parity_that_fits_no_data_is_found_by_a_deep_look_only(role: int) -> Non
     assert mended(hurt, deep=True).values == OLD.values
 
 
+def test_parity_that_fits_no_data_rebuilds_nothing_wrong() -> None:
+    """A solution that matches no checksum is not written, though P itself matched both of its own."""
+    hurt = replaced(with_parity_wrong(16), 7, None)
+    (finding,) = findings(judge(hurt, GRID_KEY, 16))
+    assert finding.expected is None
+    assert finding.damage.lost_pages == (3,)
+
+
 def test_a_group_that_lost_everything_but_its_record_offers_nothing() -> None:
     """Every block that existed is lost, and is said to be."""
     hurt = GroupImage(OLD.grid, GROUP, (None,) * 18, OLD.sums)
