@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from prefect import flow, tags
+from prefect import flow, get_run_logger, tags
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.model.report import DiagnosticReport, DiagnosticResult
@@ -19,7 +21,7 @@ from tasks.track import show_report, tags_of
 
 
 @flow(name="diagnose", flow_run_name="diagnose {target}", persist_result=True, result_serializer="json")
-def diagnose(target: str) -> DiagnosticReport:
+def diagnose(target: str) -> State[DiagnosticReport]:
     """
     Look at a target and say what is wrong; changes nothing.
 
@@ -29,7 +31,8 @@ def diagnose(target: str) -> DiagnosticReport:
     site = load_settings()
     report = report_on(site.target(target), site)
     show_report(report)
-    return report
+    get_run_logger().info(summary(report))
+    return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
 
 
 def report_on(target: Target, site: Settings) -> DiagnosticReport:
@@ -48,6 +51,12 @@ def report_on(target: Target, site: Settings) -> DiagnosticReport:
         taken_at=taken_at,
         duration_s=round(time.perf_counter() - began, 3),
     )
+
+
+def summary(report: DiagnosticReport) -> str:
+    """A report in one line."""
+    found = "; ".join(issue.title for issue in report.issues) or "no issue"
+    return f"{report.target} is {report.analysis.health.value}: {found}"
 
 
 def _run_diagnostics(target: Target, site: Settings) -> dict[str, DiagnosticResult]:

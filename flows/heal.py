@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from flows.diagnose import diagnose
 from flows.resolve import resolve
+from flows.returned import returned
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
@@ -37,7 +38,7 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
     subject = site.target(target)
     if not dry_run:
         end_interrupted(subject, site, flow_run.get_id() or "")
-    before = diagnose(target)
+    before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:
         treated, report = _treat_issue(subject, issue, report, dry_run=dry_run)
@@ -74,7 +75,7 @@ def _treat_issue(
         if resolution.after is not None:
             report = resolution.after
         elif resolution.recovery:
-            report = diagnose(target.name)
+            report = returned(diagnose(target.name, return_state=True), DiagnosticReport)
         if resolution.outcome not in _MAY_GO_ON:
             break
         present = next((each for each in report.issues if each.fingerprint == issue.fingerprint), None)
@@ -86,10 +87,7 @@ def _resolve(
 ) -> Resolution:
     with tags(*tags_of(target, issue)):
         state = resolve(target.name, issue, plan, report, dry_run=dry_run, return_state=True)
-    result: object = state.result(raise_on_failure=False)
-    if isinstance(result, Resolution):
-        return result
-    raise result if isinstance(result, BaseException) else TypeError(f"unexpected result {result!r}")
+    return returned(state, Resolution)
 
 
 def _why(treatment: Treatment) -> str:

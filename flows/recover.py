@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -57,6 +57,7 @@ def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
 
 def _carry_out(target: Target, recovery: Recovery, issue: Issue, site: Settings) -> DiagnosticReport:
     recovery = save_state(target, recovery, site)
+    get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
     for number, unit in enumerate(recovery.plan.units):
         for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
             apply_step.with_options(timeout_seconds=step.time_limit_s)(
@@ -74,5 +75,8 @@ def _ended(
     result = RecoveryResult(recovery=recovery, reason=reason, after=after, was_outdated=was_outdated)
     if recovery.state is RecoveryState.HEALTHY:
         return Completed(name="Healthy", data=result)
+    get_run_logger().warning("%s: %s", recovery.state.value, reason)
+    for line in recovery.left:
+        get_run_logger().warning("left for a person: %s", line)
     name = recovery.state.value.replace("_", " ").capitalize()
     return Failed(name=name, message=reason, data=result)

@@ -11,6 +11,7 @@ from prefect.states import Completed, Failed
 
 from flows.diagnose import report_on
 from flows.recover import recover
+from flows.returned import returned
 from medic8.analysis import ending
 from medic8.analysis.ending import Ending
 from medic8.errors import ChangedError, RefusedError
@@ -91,8 +92,7 @@ def _treat(target: Target, issue: Issue, plan: Plan | None, site: Settings, *, d
 
 
 def _recover(target: Target, plan: Plan, issue: Issue) -> RecoveryResult | RefusedError:
-    state = recover(target.name, plan, issue, return_state=True)
-    result: object = state.result(raise_on_failure=False)
-    if isinstance(result, RecoveryResult | RefusedError):
-        return result
-    raise result if isinstance(result, BaseException) else TypeError(f"unexpected result {result!r}")
+    try:
+        return returned(recover(target.name, plan, issue, return_state=True), RecoveryResult)
+    except RefusedError as exc:
+        return exc
