@@ -73,7 +73,9 @@ def number_of(group: int, role: int) -> int:
     return block_at(group, role) if role < MEMBERS else group
 
 
-def is_clean(image: GroupImage, grid_key: int, *, deep: bool = False) -> bool:
+def is_clean(
+    image: GroupImage, grid_key: int, *, deep: bool = False, record: GroupSums | None = None
+) -> bool:
     """
     Whether every value is there and matches both copies of its checksums.
 
@@ -83,12 +85,13 @@ def is_clean(image: GroupImage, grid_key: int, *, deep: bool = False) -> bool:
         image: The group; it need not have been read at one moment, but then False may be a false alarm.
         grid_key: What `checksum.grid_key` returned for the grid's UUID.
         deep: Also compare P and Q with the data.
+        record: What ``:m`` of *image* says, if that is known already.
     """
     if image.is_empty:
         return True
-    record = _record(image)
+    record = record or _sound_record(image)
     present = [role for role in range(ROLES) if image.values[role] is not None]
-    if not isinstance(record, GroupSums) or present != [r for r in range(ROLES) if record.exists(r)]:
+    if record is None or present != [r for r in range(ROLES) if record.exists(r)]:
         return False
     digests = []
     for role in present:
@@ -196,6 +199,11 @@ def weigh(image: GroupImage, grid_key: int) -> Evidence:
         exists = np.array([record.exists(role) for role in range(ROLES)])
         by_record = (sums == record.sums) & has_page & exists[:, np.newaxis]
     return Evidence(image, keys, pages, sums, tuple(footers), record, by_footer, by_record)
+
+
+def _sound_record(image: GroupImage) -> GroupSums | None:
+    record = _record(image)
+    return record if isinstance(record, GroupSums) else None
 
 
 def _record(image: GroupImage) -> GroupSums | FormatError | None:

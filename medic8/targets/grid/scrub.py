@@ -92,10 +92,11 @@ def scrub(client: valkey.Valkey, manifest: Manifest, options: ScrubOptions | Non
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A group whose values are on their way: which roles, and what its record says."""
+    """A group whose values are on their way: what its record says, and what was asked for."""
 
     group: int
     record_bytes: bytes | None
+    record: GroupSums | None
     roles: list[int]
     commands: list[Command]
 
@@ -150,11 +151,11 @@ class _Scrub:
             record = self._unpack(answer, group)
             if record is None:
                 every = [role_key(name, group, role) for role in range(ROLES)]
-                yield _Asked(group, None, [], [("EXISTS", *every)])
+                yield _Asked(group, None, None, [], [("EXISTS", *every)])
                 continue
             if isinstance(record, FormatError):
                 suspects.append(group)
-                yield _Asked(group, None, [], [])
+                yield _Asked(group, None, None, [], [])
                 continue
             if not is_probed:
                 self._probe(talk, group)
@@ -166,7 +167,7 @@ class _Scrub:
                 commands.append(("EXISTS", *absent))
             self.blocks_existing += sum(record.existing)
             self.bytes_read += len(answer)
-            yield _Asked(group, answer, roles, commands)
+            yield _Asked(group, answer, record, roles, commands)
 
     def _unpack(self, answer: Any, group: int) -> GroupSums | FormatError | None:
         if is_wrong_type(answer):
@@ -219,7 +220,7 @@ class _Scrub:
         for role, value in zip(asked.roles, values, strict=True):
             image[role] = value
         group = GroupImage(self.manifest.uuid, asked.group, tuple(image), asked.record_bytes)
-        return not is_clean(group, grid_key, deep=self.options.is_deep)
+        return not is_clean(group, grid_key, deep=self.options.is_deep, record=asked.record)
 
     def _count(self, asked: _Asked, answers: list[Any]) -> None:
         values = [value for value in answers if isinstance(value, bytes)]

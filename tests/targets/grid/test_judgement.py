@@ -47,9 +47,11 @@ def present_of(image: GroupImage, role: int) -> object:
     return image.sums if role == SUMS_ROLE else image.values[role]
 
 
-def mended(image: GroupImage, *, deep: bool = False, candidates: dict | None = None) -> GroupImage:
+def mended(
+    image: GroupImage, *, members: int = 16, deep: bool = False, candidates: dict | None = None
+) -> GroupImage:
     """*image* after everything that can be written was written."""
-    for finding in findings(judge(image, GRID_KEY, 16, candidates, deep=deep)):
+    for finding in findings(judge(image, GRID_KEY, members, candidates, deep=deep)):
         present = present_of(image, finding.role)
         if finding.expected is None:
             if finding.damage.nature == "stray":
@@ -325,8 +327,24 @@ def test_a_group_never_written_is_sound() -> None:
 
 
 def test_members_beyond_the_grid_are_never_missed() -> None:
-    """With the record gone, a partial group's absent members are only those inside the grid."""
-    blocks = dict.fromkeys(range(4), BLOCKS[0])
-    hurt = replaced(replaced(with_blocks(blocks), SUMS_ROLE, None), 1, None)
-    assert natures(hurt, members=4) == {1: "missing", SUMS_ROLE: "missing"}
-    assert mended(hurt) == with_blocks(blocks)
+    """With the record gone and two blocks lost, a partial group is solved because nobody else can be absent."""
+    sound = with_blocks(dict.fromkeys(range(4), BLOCKS[0]))
+    hurt = sound
+    for role in (1, 2, SUMS_ROLE):
+        hurt = replaced(hurt, role, None)
+    assert natures(hurt, members=4) == {1: "missing", 2: "missing", SUMS_ROLE: "missing"}
+    assert mended(hurt, members=4) == sound
+    assert not any(finding.expected for finding in findings(judge(hurt, GRID_KEY, 16)))
+
+
+def test_a_record_is_not_written_anew_while_old_and_new_blocks_disagree() -> None:
+    """Without the record, two old blocks beside newer P and Q leave open which are right."""
+    newest = {**NEWER_BLOCKS, 7: BLOCKS[7].copy()}
+    newest[7][3 * 4096] ^= 1
+    hurt = replaced(with_blocks(newest), SUMS_ROLE, None)
+    for role in (2, 7):
+        hurt = replaced(hurt, role, OLD.values[role])
+    found = {finding.role: finding for finding in findings(judge(hurt, GRID_KEY, 16))}
+    assert found[SUMS_ROLE].damage.nature == "missing"
+    assert not found[SUMS_ROLE].damage.can_be_rebuilt
+    assert all(finding.expected is None for finding in found.values())
