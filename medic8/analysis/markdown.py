@@ -101,7 +101,7 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 def _readings(results: Iterable[DiagnosticResult]) -> str:
     rows = [
-        (result.diagnostic, reading.name, f"{reading.value} {reading.unit}".strip())
+        (result.diagnostic, reading.name, reading.in_words)
         for result in results
         for reading in result.readings
     ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli import backup, diagnose, grid, heal, history, lab, stack, targets
+from medic8.cli import backup, demo, diagnose, grid, heal, history, lab, stack, targets
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
 
@@ -33,6 +33,7 @@ def build_app() -> typer.Typer:
         stack.up,
         stack.down,
         stack.status,
+        demo.demo,
     ):
         app.command(epilog=EPILOG)(command)
     app.add_typer(grid.build_grid())

@@ -83,6 +83,8 @@ def prepare(environ: MutableMapping[str, str], settings: Settings, api_url: str,
     environ["MEDIC8_HOME"] = str(settings.home)
     if settings.source is not None:
         environ["MEDIC8_CONFIG"] = str(settings.source)
+    # Where `show` reads back what a run returned, whoever runs it next on this machine.
+    environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(settings.home / "results"))
     environ.setdefault("DO_NOT_TRACK", "1")
     environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not is_debug:

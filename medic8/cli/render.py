@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from medic8.cli.wording import visible
+from medic8.model.wording import visible
 
 _STYLES = {
     "healthy": "bold green",

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from medic8.cli.render import facts, section, table, text
-from medic8.cli.wording import counted, moment, span
 from medic8.model.backup import BackupList, BackupManifest
+from medic8.model.wording import counted, moment, span
 
 _MIB = 1 << 20
 

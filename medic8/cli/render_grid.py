@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from medic8.cli.render import bullets, facts, section, table, text, word
-from medic8.cli.wording import counted, span
 from medic8.model.grid import GridReport, ScrubReport
+from medic8.model.wording import counted, span
 
 _MIB = 1 << 20
 

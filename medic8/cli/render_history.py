@@ -11,9 +11,9 @@ from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_report import render_issue
 from medic8.cli.render_treatment import render_changes
-from medic8.cli.wording import moment, short, span
 from medic8.model.recovery import StepRecord
 from medic8.model.resolution import HistoryEntry, Resolution
+from medic8.model.wording import moment, short, span
 
 #: As much of a run's id as ``medic8 show`` needs to find it.
 _SHORT_RUN = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 
 from medic8.cli.render import bullets, facts, line, section, table, text, word
-from medic8.cli.wording import counted, short
 from medic8.model.plan import Plan
+from medic8.model.wording import counted, short
 
 
 def render_plan(plan: Plan) -> RenderableType:

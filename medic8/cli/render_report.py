@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 
 from medic8.cli.render import bullets, facts, indented, line, section, table, text, word
 from medic8.cli.render_grid import grid_facts
-from medic8.cli.wording import counted, moment, span
 from medic8.model.issue import Evidence, Issue
 from medic8.model.report import DiagnosticReport
+from medic8.model.wording import counted, moment, span
 
 
 def render_report(report: DiagnosticReport) -> Iterator[RenderableType]:

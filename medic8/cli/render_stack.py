@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from medic8.cli.render import facts, table, text, word
-from medic8.cli.wording import moment
 from medic8.local.status import StackStatus
+from medic8.model.wording import moment
 
 _ANSWERS = {True: "answers", False: "does not answer", None: "-"}
 

@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_report import render_headline, render_issue
-from medic8.cli.wording import short
 from medic8.model.resolution import Change, Outcome, Resolution, Treatment
+from medic8.model.wording import short
 
 
 def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:

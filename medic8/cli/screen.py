@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
-from medic8.cli.wording import visible
+from medic8.model.wording import visible
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -14,6 +14,7 @@ from pydantic import Field
 from medic8.model.frozen import Frozen
 from medic8.model.grid import GridReport
 from medic8.model.issue import Finding, Issue, Severity
+from medic8.model.wording import measured
 
 
 class Reading(Frozen):
@@ -29,6 +30,11 @@ class Reading(Frozen):
     name: str
     value: float | int | str | bool
     unit: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """The value as a person says it."""
+        return measured(self.value, self.unit)
 
 
 class DiagnosticResult(Frozen):

@@ -80,7 +80,7 @@ def test_settings_are_set_right_and_the_history_shows_it(configure: Configure, v
     assert treatment.is_healed
     assert settings_of(valkey_url) == ("1000", "120")
     assert {(each.what, each.before, each.after) for each in resolution.changes} >= {
-        ("setting.slowlog-max-len", "10", "1000")
+        ("setting slowlog-max-len", "10", "1000")
     }
     entry = history(target="server", issue="slow_operations", outcome="resolved", limit=1)[0]
     assert (entry.strategy, entry.state) == ("set_settings", "Resolved")
@@ -212,7 +212,7 @@ def test_the_next_heal_ends_what_a_killed_one_left_half_done(configure: Configur
     assert settings_of(valkey_url) == ("2000", "300")
     treatment = run("heal", target="server")
     assert treatment.is_healed
-    assert ("setting.slowlog-max-len", "10", "1000") in {
+    assert ("setting slowlog-max-len", "10", "1000") in {
         (each.what, each.before, each.after) for each in treatment.resolutions[0].changes
     }
     assert settings_of(valkey_url) == ("1000", "120")

@@ -23,11 +23,18 @@ RULES = (
         symptoms=("Connection failures", "Timeout errors"),
     ),
     IssueRule(
-        codes=frozenset({"grid.damaged", "grid.manifest_copy", "grid.not_found"}),
+        codes=frozenset({"grid.damaged", "grid.manifest_copy"}),
         issue_type=IssueType.GRID_CORRUPTION,
         title="{about} is corrupted",
         symptoms=("Inconsistent data", "Failed operations", "Error messages"),
         cause="Values were changed or deleted on the server by something else than the grid's library.",
+    ),
+    IssueRule(
+        codes=frozenset({"grid.not_found"}),
+        issue_type=IssueType.GRID_CORRUPTION,
+        title="{about} cannot be opened",
+        symptoms=("Failed operations", "Error messages"),
+        cause="It was never created (medic8 grid create), or both copies of its manifest were lost.",
     ),
     IssueRule(
         codes=frozenset({"grid.at_risk"}),
@@ -48,7 +55,7 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
         return ()
     pairs = ((earlier.reading(name), later.reading(name)) for name in _COMPARED)
     return tuple(
-        Change(what=old.name, before=f"{old.value} {old.unit}", after=f"{new.value} {new.unit}")
+        Change(what=old.name.removeprefix("grid.").replace("_", " "), before=old.in_words, after=new.in_words)
         for old, new in pairs
         if old is not None and new is not None
     )

@@ -68,10 +68,8 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
         for reading in earlier.readings:
             other = later.reading(reading.name)
             if other is not None and (name == "settings" or reading.name == "memory.used"):
-                unit = f" {reading.unit}" if reading.unit else ""
-                changes.append(
-                    Change(what=reading.name, before=f"{reading.value}{unit}", after=f"{other.value}{unit}")
-                )
+                what = reading.name.replace("setting.", "setting ").replace("memory.used", "used memory")
+                changes.append(Change(what=what, before=reading.in_words, after=other.in_words))
     return tuple(changes)
 
 

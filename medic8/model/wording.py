@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+_MS_S = 0.001
 _MINUTE_S = 60.0
 _HOUR_S = 3600.0
 _SHORT_DIGEST = 12
+_STEP = 1024
 
 
 def visible(text: str) -> str:
@@ -30,6 +32,8 @@ def moment(when: datetime | None) -> str:
 
 def span(seconds: float) -> str:
     """A duration, in the unit that leaves few digits."""
+    if seconds < _MS_S:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < _MINUTE_S:
@@ -47,3 +51,29 @@ def counted(number: int, one: str) -> str:
 def short(digest: str) -> str:
     """The first digits of a digest; enough to compare two by eye."""
     return digest[:_SHORT_DIGEST] or "-"
+
+
+def size(size_bytes: float) -> str:
+    """A size in the binary unit that leaves few digits."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while abs(size_bytes) >= _STEP and power < len(units) - 1:
+        size_bytes, power = size_bytes / _STEP, power + 1
+    return f"{size_bytes:.0f} bytes" if power == 0 else f"{size_bytes:.1f} {units[power]}"
+
+
+def measured(value: float | str | bool, unit: str) -> str:  # noqa: FBT001 - a reading may be a yes or no
+    """A reading as a person says it: ``42 µs``, ``1.5 GiB``, ``17``, ``yes``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    match unit:
+        case "seconds":
+            return span(value)
+        case "bytes":
+            return size(value)
+        case "count" | "":
+            return f"{value:,}"
+        case _:
+            return f"{value:,} {unit}"
