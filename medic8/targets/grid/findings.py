@@ -205,7 +205,7 @@ def _of_record(judgement: Judgement) -> Finding | None:
     if image.is_empty:
         return None
     expected = judgement.record()
-    if expected == image.sums:
+    if expected is not None and expected == image.sums:
         return None
     if isinstance(record, GroupSums) and expected is None:
         return None  # it is sound, and what it says of lost pages is the best there is

@@ -299,8 +299,11 @@ class _Court:
                 return
         for role in range(ROLES):
             # Or all are there, and one is sound in itself and older than the others.
+            # (Not Q beside absent blocks: two of them with equal content would show in Q alone as well.)
+            if role in unknown or (role == Q and unknown):
+                continue
             found = self._assume((role,), is_only_reading=False, distrusted=role)
-            if role not in unknown and found is not None:
+            if found is not None:
                 for page in range(PAGES):
                     self.verdict.is_stale[role, page] = self.evidence.is_good_by_footer[role, page]
                 self._adopt((), found)

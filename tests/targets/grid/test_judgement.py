@@ -148,6 +148,8 @@ OLD = with_blocks(BLOCKS)
 NEWER_BLOCKS = {**BLOCKS, 2: BLOCKS[2].copy()}
 NEWER_BLOCKS[2][3 * 4096 + 40 : 3 * 4096 + 72] ^= 0xFF
 NEW = with_blocks(NEWER_BLOCKS)
+OLD_OF_THREE = with_blocks({0: BLOCKS[0], 1: BLOCKS[7], 2: BLOCKS[2]})
+NEW_OF_THREE = with_blocks({0: BLOCKS[0], 1: BLOCKS[7], 2: NEWER_BLOCKS[2]})
 
 
 @pytest.mark.parametrize("role", [2, 16, 17])
@@ -183,12 +185,21 @@ def test_an_old_record_does_not_make_a_new_block_disappear() -> None:
     assert mended(hurt) == OLD
 
 
-@pytest.mark.parametrize("role", [2, 16, 17])
-def test_an_old_value_is_found_even_without_the_record(role: int) -> None:
+@pytest.mark.parametrize(("role", "members"), [(2, 16), (16, 16), (2, 3), (17, 3)])
+def test_an_old_value_is_found_even_without_the_record(role: int, members: int) -> None:
     """P and Q alone convict a value that is sound in itself and older than the others."""
-    hurt = replaced(replaced(NEW, role, OLD.values[role]), SUMS_ROLE, None)
-    assert natures(hurt) == {role: "stale", SUMS_ROLE: "missing"}
-    assert mended(hurt) == NEW
+    old, new = (OLD, NEW) if members == 16 else (OLD_OF_THREE, NEW_OF_THREE)
+    hurt = replaced(replaced(new, role, old.values[role]), SUMS_ROLE, None)
+    assert natures(hurt, members=members) == {role: "stale", SUMS_ROLE: "missing"}
+    assert mended(hurt, members=members) == new
+
+
+def test_two_equal_blocks_lost_with_the_record_do_not_pass_for_an_old_q() -> None:
+    """Equal blocks cancel in P; nothing may be concluded from Q alone while members are absent."""
+    hurt = with_blocks({0: BLOCKS[0], 1: BLOCKS[2], 2: BLOCKS[2]})
+    for role in (1, 2, SUMS_ROLE):
+        hurt = replaced(hurt, role, None)
+    assert not any(finding.expected for finding in findings(judge(hurt, GRID_KEY, 16)))
 
 
 def test_a_block_of_another_grid_is_foreign() -> None:
@@ -327,7 +338,7 @@ def test_a_group_never_written_is_sound() -> None:
 
 
 def test_members_beyond_the_grid_are_never_missed() -> None:
-    """With the record gone and two blocks lost, a partial group is solved because nobody else can be absent."""
+    """With the record gone and two blocks lost, a partial group is solved: nobody else can be absent."""
     sound = with_blocks(dict.fromkeys(range(4), BLOCKS[0]))
     hurt = sound
     for role in (1, 2, SUMS_ROLE):
