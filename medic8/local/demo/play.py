@@ -1,0 +1,50 @@
+"""Play the whole demo, and say whether everything it claimed was true."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from medic8.local.demo import damage_and_healing, failure_and_undo
+from medic8.local.demo.report import DemoReport, Page
+from medic8.local.demo.site import GRID, SERVER, end_what_died
+from medic8.local.demo.stage import Stage
+
+_MIB_PER_LAYER = 2
+
+
+def play(stage: Stage, *, began_s: float) -> DemoReport:
+    """
+    Play the demo on a stack that is up.
+
+    Args:
+        stage: What it is played on.
+        began_s: When it began, by the monotonic clock.
+    Raises:
+        Medic8Error: something failed that the demo does not know how to go on after. Nothing that was
+            started is left behind.
+    """
+    since = datetime.now(UTC)
+    died = end_what_died(stage.settings)
+    if died:
+        with stage.phase("End what an earlier demo left half done") as scene:
+            scene.say(*died)
+    breakages, writer = damage_and_healing.play(stage)
+    failure_and_undo.play(stage)
+    pages = (
+        Page(title="the healing, with every step", url=stage.pages.of_run(f"heal {GRID}", since)),
+        Page(
+            title="the recovery that was undone",
+            url=stage.pages.of_run(f"recover {SERVER} by set_settings", since),
+        ),
+    )
+    return DemoReport(
+        is_proven=stage.is_proven,
+        seed=stage.seed,
+        grid_mib=stage.depth * _MIB_PER_LAYER,
+        phases=tuple(stage.phases),
+        breakages=breakages,
+        writer=writer,
+        pages=pages,
+        duration_s=round(time.monotonic() - began_s, 3),
+    )
