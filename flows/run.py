@@ -7,11 +7,13 @@ from typing import Any
 from prefect import Flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from flows.back_up import back_up
 from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
 
 FLOWS: dict[str, Flow[..., Any]] = {
+    "back_up": back_up,
     "diagnose": diagnose,
     "diagnose_grid": diagnose_grid,
     "heal": heal,

@@ -167,7 +167,8 @@ def write_manifest(partial: Path, manifest: BackupManifest) -> None:
 
 def free_bytes(partial: Path) -> int:
     """How much more may be written beside *partial*."""
-    return shutil.disk_usage(partial).free
+    with _filing(partial):
+        return shutil.disk_usage(partial).free
 
 
 class _DigestedFile:
@@ -211,12 +212,13 @@ def _alone(folder: Path) -> Iterator[None]:
     with _filing(folder):
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise RefusedError(
-                f"another process is writing a backup into {folder}; try when it is done"
-            ) from exc
+        with _filing(folder):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise RefusedError(
+                    f"another process is writing a backup into {folder}; try when it is done"
+                ) from exc
         yield
     finally:
         os.close(descriptor)
