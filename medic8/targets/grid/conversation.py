@@ -34,14 +34,16 @@ class Conversation:
 
     def receive(self, count: int) -> list[Any]:
         """The next *count* answers; an error answer is an exception in the list, not raised."""
-        answers = []
-        for _ in range(count):
-            try:
-                answers.append(self._connection.read_response())
-            except valkey.exceptions.ResponseError as exc:
-                answers.append(exc)
-            self.awaited -= 1
-        return answers
+        return [self.receive_one() for _ in range(count)]
+
+    def receive_one(self) -> Any:
+        """The next answer; an error answer is returned, not raised."""
+        try:
+            answer = self._connection.read_response()
+        except valkey.exceptions.ResponseError as exc:
+            answer = exc
+        self.awaited -= 1
+        return answer
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Send *commands* and get their answers, errors among them."""

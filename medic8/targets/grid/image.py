@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,10 @@ from medic8.targets.grid import checksum
 from medic8.targets.grid.checksum import Sums
 from medic8.targets.grid.format import (
     FOOTER_SUMS_AT,
-    SUMS_AT,
     VALUE_BYTES,
     FormatError,
     GroupSums,
-    footer_head,
+    have_footers,
     unpack_footer,
     unpack_sums,
 )
@@ -73,48 +72,72 @@ def number_of(group: int, role: int) -> int:
     return block_at(group, role) if role < MEMBERS else group
 
 
-def is_clean(
-    image: GroupImage, grid_key: int, *, deep: bool = False, record: GroupSums | None = None
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """
+    What a scrub keeps of a value: enough to tell whether it is as it should be.
+
+    Attributes:
+        digests: XXH3-64 of its pages, joined, without the keys of their places.
+        footer: Its footer.
+    """
+
+    digests: bytes
+    footer: bytes
+
+
+def glance_at(value: Value) -> Glance | None:
+    """Hash *value*, best while it is fresh in the cache; None if it is not as long as a block's value."""
+    if not isinstance(value, bytes) or len(value) != VALUE_BYTES:
+        return None
+    return Glance(checksum.hash_pages(value), value[BLOCK_BYTES:])
+
+
+def are_clean(
+    glances: Sequence[Glance | None], record: GroupSums, grid: uuid.UUID, grid_key: int, group: int
 ) -> bool:
     """
-    Whether every value is there and matches both copies of its checksums.
+    Whether values match both copies of their checksums.
 
     This is the scrub's fast look, and says nothing about what is wrong: for that, `weigh`.
 
     Args:
-        image: The group; it need not have been read at one moment, but then False may be a false alarm.
+        glances: One for each of the roles that exist, ascending. They need not have been taken at one
+            moment, but then False may be a false alarm.
+        record: What ``:m`` of the group says.
+        grid: UUID of the grid.
+        grid_key: What `checksum.grid_key` returned for it.
+        group: Number of the group.
+    """
+    whole = [glance for glance in glances if glance is not None]
+    roles = record.roles()
+    if len(whole) != len(roles):
+        return False
+    sums = checksum.as_sums(b"".join([glance.digests for glance in whole])).reshape(-1, PAGES)
+    sums ^= checksum.place_keys(grid_key, group)[roles]
+    wanted = record.sums[roles]
+    places = [(role, number_of(group, role)) for role in roles]
+    footers = [glance.footer for glance in whole]
+    return np.array_equal(sums, wanted) and have_footers(footers, grid, places, wanted)
+
+
+def is_clean(image: GroupImage, grid_key: int, *, deep: bool = False) -> bool:
+    """
+    Whether every value of *image* is there and matches both copies of its checksums.
+
+    Args:
+        image: The group, read at one moment.
         grid_key: What `checksum.grid_key` returned for the grid's UUID.
         deep: Also compare P and Q with the data.
-        record: What ``:m`` of *image* says, if that is known already.
     """
     if image.is_empty:
         return True
-    record = record or _sound_record(image)
-    present = [role for role in range(ROLES) if image.values[role] is not None]
-    if record is None or present != [r for r in range(ROLES) if record.exists(r)]:
+    record = _record(image)
+    roles = [role for role, value in enumerate(image.values) if value is not None]
+    if not isinstance(record, GroupSums) or roles != record.roles():
         return False
-    digests = []
-    for role in present:
-        value = image.values[role]
-        if not _has_same_sums(value, image, role):
-            return False
-        digests.append(checksum.hash_pages(cast("bytes", value)))
-    sums = checksum.as_sums(b"".join(digests)).reshape(-1, PAGES)
-    sums ^= checksum.place_keys(grid_key, image.group)[present]
-    return np.array_equal(sums, record.sums[present]) and (not deep or has_parity(image))
-
-
-def _has_same_sums(value: Value, image: GroupImage, role: int) -> bool:
-    """Whether *value* has the right length, and a sound footer that says what ``:m`` says."""
-    if not isinstance(value, bytes) or len(value) != VALUE_BYTES:
-        return False
-    footer = value[BLOCK_BYTES:]
-    row = SUMS_AT + role * _ROW_BYTES
-    return (
-        footer[FOOTER_SUMS_AT:_SEAL_AT] == cast("bytes", image.sums)[row : row + _ROW_BYTES]
-        and footer[:FOOTER_SUMS_AT] == footer_head(image.grid, role, number_of(image.group, role))
-        and footer[_SEAL_AT:] == checksum.seal(footer[:_SEAL_AT])
-    )
+    glances = [glance_at(image.values[role]) for role in roles]
+    return are_clean(glances, record, image.grid, grid_key, image.group) and (not deep or has_parity(image))
 
 
 def has_parity(image: GroupImage) -> bool:
@@ -199,11 +222,6 @@ def weigh(image: GroupImage, grid_key: int) -> Evidence:
         exists = np.array([record.exists(role) for role in range(ROLES)])
         by_record = (sums == record.sums) & has_page & exists[:, np.newaxis]
     return Evidence(image, keys, pages, sums, tuple(footers), record, by_footer, by_record)
-
-
-def _sound_record(image: GroupImage) -> GroupSums | None:
-    record = _record(image)
-    return record if isinstance(record, GroupSums) else None
 
 
 def _record(image: GroupImage) -> GroupSums | FormatError | None:

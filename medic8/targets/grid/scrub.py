@@ -15,7 +15,7 @@ from medic8.targets.grid import checksum
 from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
 from medic8.targets.grid.findings import findings, group_damage
 from medic8.targets.grid.format import FormatError, GroupSums, Manifest, unpack_sums
-from medic8.targets.grid.image import GroupImage, is_clean
+from medic8.targets.grid.image import Glance, GroupImage, Value, are_clean, glance_at, has_parity
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, ROLES
@@ -77,7 +77,7 @@ def scrub(client: valkey.Valkey, manifest: Manifest, options: ScrubOptions | Non
 
     The values of a group are first read one after the other while others may
     write, so a mismatch is only a suspicion; a suspected group is read again at
-    one moment and judged anew. Memory is bounded by three groups (4 MB).
+    one moment and judged anew. Memory is bounded by two groups (3 MB).
 
     Args:
         client: Used for nothing else meanwhile.
@@ -95,7 +95,6 @@ class _Asked:
     """A group whose values are on their way: what its record says, and what was asked for."""
 
     group: int
-    record_bytes: bytes | None
     record: GroupSums | None
     roles: list[int]
     commands: list[Command]
@@ -151,23 +150,23 @@ class _Scrub:
             record = self._unpack(answer, group)
             if record is None:
                 every = [role_key(name, group, role) for role in range(ROLES)]
-                yield _Asked(group, None, None, [], [("EXISTS", *every)])
+                yield _Asked(group, None, [], [("EXISTS", *every)])
                 continue
             if isinstance(record, FormatError):
                 suspects.append(group)
-                yield _Asked(group, None, None, [], [])
+                yield _Asked(group, None, [], [])
                 continue
             if not is_probed:
                 self._probe(talk, group)
                 is_probed = True
-            roles = [role for role in range(ROLES) if record.exists(role)]
+            roles = record.roles()
             commands: list[Command] = [("GET", role_key(name, group, role)) for role in roles]
-            absent = [role_key(name, group, role) for role in range(MEMBERS) if not record.exists(role)]
+            absent = [role_key(name, group, role) for role in range(MEMBERS) if not record.existing[role]]
             if absent:
                 commands.append(("EXISTS", *absent))
             self.blocks_existing += sum(record.existing)
             self.bytes_read += len(answer)
-            yield _Asked(group, answer, record, roles, commands)
+            yield _Asked(group, record, roles, commands)
 
     def _unpack(self, answer: Any, group: int) -> GroupSums | FormatError | None:
         if is_wrong_type(answer):
@@ -190,46 +189,47 @@ class _Scrub:
     def _read_values(
         self, talk: Conversation, asked: list[_Asked], suspects: list[int], grid_key: int
     ) -> bool:
-        """Judge the groups of a window, always asking for one more before judging one; True if stopped."""
-        ahead = 0
-        for at, current in enumerate(asked):
+        """Look at the groups of a window; True if stopped."""
+        for current in asked:
             if self.options.should_stop is not None and self.options.should_stop():
-                for late in asked[at:ahead]:
-                    talk.receive(len(late.commands))
                 return True
-            while ahead < min(at + 2, len(asked)):
-                if asked[ahead].commands:
-                    talk.send(asked[ahead].commands)
-                ahead += 1
-            answers = talk.receive(len(current.commands))
-            if self._is_suspect(current, answers, grid_key):
+            if current.commands:
+                talk.send(current.commands)
+            if self._is_suspect(talk, current, grid_key):
                 suspects.append(current.group)
-            self._count(current, answers)
+            self.groups_checked += 1
+            self.members_done += self.manifest.layout.members(current.group)
+            if self.options.on_progress is not None:
+                self.options.on_progress(self.members_done, self.members_total)
             self._keep_to_limit()
         return False
 
-    def _is_suspect(self, asked: _Asked, answers: list[Any], grid_key: int) -> bool:
-        values = answers[: len(asked.roles)]
-        for answer in answers:
-            if is_wrong_type(answer):
-                return True
-        raise_first(answers)
-        if any(answers[len(values) :]):
+    def _is_suspect(self, talk: Conversation, asked: _Asked, grid_key: int) -> bool:
+        """Read the answers for a group; each value is hashed as it comes, while the server sends the next."""
+        glances: list[Glance | None] = []
+        values: list[Value] = [None] * ROLES
+        for role in asked.roles:
+            answer = talk.receive_one()
+            is_value = isinstance(answer, bytes)
+            if not is_value and not is_wrong_type(answer):
+                raise_first([answer])
+            glances.append(glance_at(answer) if is_value else None)
+            if is_value:
+                self.blocks_checked += 1
+                self.bytes_read += len(answer)
+                if self.options.is_deep:
+                    values[role] = answer
+        strays = talk.receive(len(asked.commands) - len(asked.roles))
+        raise_first(strays)
+        if any(strays):
             return True
-        image: list[bytes | None] = [None] * ROLES
-        for role, value in zip(asked.roles, values, strict=True):
-            image[role] = value
-        group = GroupImage(self.manifest.uuid, asked.group, tuple(image), asked.record_bytes)
-        return not is_clean(group, grid_key, deep=self.options.is_deep, record=asked.record)
-
-    def _count(self, asked: _Asked, answers: list[Any]) -> None:
-        values = [value for value in answers if isinstance(value, bytes)]
-        self.groups_checked += 1
-        self.blocks_checked += len(values)
-        self.bytes_read += sum(map(len, values))
-        self.members_done += self.manifest.layout.members(asked.group)
-        if self.options.on_progress is not None:
-            self.options.on_progress(self.members_done, self.members_total)
+        if asked.record is None:
+            return False
+        manifest = self.manifest
+        if not are_clean(glances, asked.record, manifest.uuid, grid_key, asked.group):
+            return True
+        image = GroupImage(manifest.uuid, asked.group, tuple(values), None)
+        return self.options.is_deep and not has_parity(image)
 
     def _keep_to_limit(self) -> None:
         limit = self.options.limit_bytes_per_s

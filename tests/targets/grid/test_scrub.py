@@ -142,7 +142,7 @@ def test_a_scrub_looks_at_the_groups_asked_for_in_their_order(client: valkey.Val
 def test_a_scrub_that_is_stopped_says_so_and_leaves_the_connection_usable(
     client: valkey.Valkey, grid: Grid, after: int
 ) -> None:
-    """What was looked at counts, and the answers still on their way are read."""
+    """What was looked at counts, and no answers are left on their way."""
     done: list[int] = []
     options = ScrubOptions(on_progress=lambda *_: done.append(1), should_stop=lambda: len(done) >= after)
     report = scrub(client, grid.manifest, options).report
