@@ -141,12 +141,12 @@ def have_footers(
         places: Role and number of each.
         sums: The checksums of their pages, one row each.
     """
-    owner = grid.bytes
-    bodies = [
-        _FOOTER.pack(FOOTER_MAGIC, FORMAT, kind_of(role), 0, owner, number) + row.tobytes()
-        for (role, number), row in zip(places, sums.astype(_SUMS_LE, copy=False), strict=True)
-    ]
-    return list(footers) == [body + seal(body) for body in bodies]
+    owner, rows, width = grid.bytes, sums.astype(_SUMS_LE, copy=False).tobytes(), 8 * PAGES
+    for footer, (role, number), at in zip(footers, places, range(0, len(rows), width), strict=True):
+        body = _FOOTER.pack(FOOTER_MAGIC, FORMAT, kind_of(role), 0, owner, number) + rows[at : at + width]
+        if footer != body + seal(body):
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

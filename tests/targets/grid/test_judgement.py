@@ -222,7 +222,20 @@ def test_two_blocks_that_changed_places_are_misplaced() -> None:
     assert natures(replaced(OLD, SUMS_ROLE, elsewhere.sums)) == {SUMS_ROLE: "misplaced"}
 
 
-@pytest.mark.parametrize("value", [b"what is this", OLD.values[2], WrongType("hash"), bytes(65_704)])
+NEVER_WRITTEN = with_blocks({**BLOCKS, 5: BLOCKS[0]}).values[5]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"what is this",
+        OLD.values[2],
+        WrongType("hash"),
+        bytes(65_704),
+        NEVER_WRITTEN,
+        NEVER_WRITTEN[:-1] + b"?",
+    ],
+)
 def test_what_was_never_written_is_a_stray(value: object) -> None:
     """A key that the record does not know, and parity neither, is to be deleted."""
     hurt = replaced(OLD, 5, value)
