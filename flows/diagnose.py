@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
+from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.states import Completed
 
 from medic8.analysis.analyzer import UNREACHABLE
@@ -64,6 +65,8 @@ def _run_diagnostics(target: Target, site: Settings) -> dict[str, DiagnosticResu
     for name in kind_named(target.kind).diagnostics:
         try:
             results[name] = run_diagnostic(target, name, site)
+        except (CrashedRun, CancelledRun):
+            raise
         except Exception as exc:  # noqa: BLE001 - one diagnostic that fails is a finding, not the end
             results[name] = failed_diagnostic(name, exc)
         if any(finding.code == UNREACHABLE for finding in results[name].findings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
@@ -45,6 +46,10 @@ def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
     except FencedError:
         # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
         return _ended(undo(subject, recovery, site), "the target moved or was taken over")
+    except (CrashedRun, CancelledRun):
+        # Ctrl-C in a step reaches the flow as a crash of the step's run.
+        undo(subject, recovery, site)
+        raise
     except Exception as exc:  # noqa: BLE001 - whatever went wrong, what was begun is put back
         ended = undo(subject, recovery, site)
         return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, tags
+from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.back_up import back_up
@@ -28,11 +29,15 @@ def run(name: str, **parameters: Any) -> Any:
 
     Raises:
         Medic8Error: the flow ended without a record.
+        KeyboardInterrupt: it was interrupted, or cancelled in the UI; what it had begun was put back.
     """
     # A flow would wait a second for its heartbeat's thread at the end of every run.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    about = [f"target:{parameters['target']}"] if "target" in parameters else []
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags(*about):
         state: Any = FLOWS[name](**parameters, return_state=True)
     result = state.result(raise_on_failure=False)
+    if isinstance(result, CrashedRun | CancelledRun):
+        raise KeyboardInterrupt from result
     if isinstance(result, BaseException):
         raise result
     return result

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import get_current_settings
 
 from flows.run import run
 from medic8.errors import ConfigurationError
@@ -216,3 +220,30 @@ def test_the_next_heal_ends_what_a_killed_one_left_half_done(configure: Configur
         (each.what, each.before, each.after) for each in treatment.resolutions[0].changes
     }
     assert settings_of(valkey_url) == ("1000", "120")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_heal_that_is_interrupted_undoes_what_it_had_begun(
+    configure: Configure, valkey_url: str, number: signal.Signals
+) -> None:
+    """Ctrl-C or kill while it verifies: the settings are put back before the process ends."""
+    configure()
+    environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    command = [sys.executable, "-c", "from medic8.cli import main; main()", "heal", "server"]
+    child = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while settings_of(valkey_url) != ("1000", "120"):
+            assert time.monotonic() < deadline
+            assert child.poll() is None, child.communicate()
+        child.send_signal(number)
+        output, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode in {128 + number, -number}, (output, errors)
+    assert settings_of(valkey_url) == ("10", "300")
+    assert "Traceback" not in errors
+    with connection(valkey_url) as client:
+        assert client.get(CLAIM_KEY) is None
