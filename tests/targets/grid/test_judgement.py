@@ -363,12 +363,12 @@ def test_members_beyond_the_grid_are_never_missed() -> None:
 
 def test_a_record_is_not_written_anew_while_old_and_new_blocks_disagree() -> None:
     """Without the record, two old blocks beside newer P and Q leave open which are right."""
-    newest = {**NEWER_BLOCKS, 7: BLOCKS[7].copy()}
-    newest[7][3 * 4096] ^= 1
-    hurt = replaced(with_blocks(newest), SUMS_ROLE, None)
-    for role in (2, 7):
-        hurt = replaced(hurt, role, OLD.values[role])
-    found = {finding.role: finding for finding in findings(judge(hurt, GRID_KEY, 16))}
-    assert found[SUMS_ROLE].damage.nature == "missing"
-    assert not found[SUMS_ROLE].damage.can_be_rebuilt
-    assert all(finding.expected is None for finding in found.values())
+    changed = BLOCKS[7].copy()
+    changed[3 * 4096] ^= 1
+    hurt = with_blocks({0: BLOCKS[0], 1: changed, 2: NEWER_BLOCKS[2]})
+    hurt = replaced(hurt, SUMS_ROLE, None)
+    for role in (1, 2):
+        hurt = replaced(hurt, role, OLD_OF_THREE.values[role])
+    (finding,) = findings(judge(hurt, GRID_KEY, 3))
+    assert (finding.role, finding.damage.nature.value) == (SUMS_ROLE, "missing")
+    assert (finding.damage.can_be_rebuilt, finding.expected) == (False, None)
