@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import valkey
 
+from medic8.cli.run import run
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.local.lab import settings as lab_settings
 from medic8.local.lab.bench import Bench
@@ -47,8 +49,8 @@ def client(valkey_url: str, valkey_server: ScratchValkey) -> Iterator[valkey.Val
 
 @pytest.fixture
 def bench(client: valkey.Valkey) -> Bench:
-    """Get a full grid of eight layers: 64 groups of four blocks."""
-    reset(client, "lab", waves)
+    """Get a full grid of six layers: 64 groups of three blocks."""
+    reset(client, "lab", waves, depth=6)
     return Bench(client, "lab")
 
 
@@ -178,7 +180,7 @@ def test_a_setting_leaves_its_range_and_comes_back(client: valkey.Valkey) -> Non
     rules = (SettingRule(name="hz", minimum=10, maximum=100),)
     bench = Bench(client, "lab", rules)
     before = setting(client, "hz")
-    for seed in (1, 2):
+    for seed in range(6):
         broken(bench, "setting_out_of_range", seed)
         assert not 10 <= int(setting(client, "hz")) <= 100
     assert lab_settings.put_settings_back(client) == (f"setting hz is {before} again",)
@@ -228,3 +230,30 @@ def test_no_other_server_is_broken(valkey_server: ScratchValkey, tmp_path: Path)
         assert client.ping()
     with pytest.raises(RefusedError, match="medic8 up"), lab_connection(valkey_server.url, None):
         raise AssertionError("there is no lab")
+
+
+def test_the_command_breaks_nothing_outside_of_the_lab(
+    bench: Bench, valkey_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A target of the configuration is not enough: its server must be the local stack's own."""
+    (tmp_path / "medic8.toml").write_text(f'[[target]]\nname = "lab"\nkind = "grid"\nurl = "{valkey_url}"\n')
+    before = dump(bench.client)
+    environ = {"MEDIC8_HOME": str(tmp_path)}
+    assert run(["lab", "break", "flip_bits"], environ=environ) == 1
+    assert "the lab's server does not run" in capsys.readouterr().err
+    assert run(["lab", "reset"], environ=environ) == 1
+    assert run(["lab", "break", "flip_bit"], environ=environ) == 2
+    assert run(["lab", "break", "flip_bits", "--target", "lap"], environ=environ) == 2
+    assert dump(bench.client) == before
+
+
+def test_the_list_names_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what heals it, for programs as for people."""
+    assert run(["lab", "list", "--json"], environ={}) == 0
+    listed = json.loads(capsys.readouterr().out)["faults"]
+    assert {each["name"]: each["healed_by"] for each in listed} == {
+        name: fault.healed_by for name, fault in FAULTS.items()
+    }
+    assert run(["lab", "list"], environ={}) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in FAULTS)

@@ -48,7 +48,7 @@ def play(stage: Stage) -> tuple[tuple[Breakage, ...], WriterTally]:
     with ExitStack() as ends:
         client = ends.enter_context(connection(stage.valkey_url, timeout_s=30, name="medic8-demo"))
         if not stage.is_kept:
-            ends.callback(remove_grid, client, GRID)
+            ends.callback(_remove, stage.valkey_url)
         kept = _fill(stage, client)
         record = stage.folder / "writer.record"
         writer = ends.enter_context(child(_WRITER, stage.valkey_url, GRID, str(record), str(stage.seed)))
@@ -177,11 +177,17 @@ def _compare(stage: Stage, client: valkey.Valkey, writer: Child, kept: KeptCopy,
     return tally
 
 
+def _remove(address: str) -> None:
+    # On a connection of its own: Ctrl-C may have come while an answer was being read on the other.
+    with connection(address, timeout_s=30, name="medic8-demo") as client:
+        remove_grid(client, GRID)
+
+
 def _in_one_line(report: DiagnosticReport) -> list[str]:
     lines = [f"{issue.title} ({issue.severity.value})" for issue in report.issues]
     for issue in report.issues:
         lines += [f"{fact.what}: {fact.seen}" for fact in issue.evidence]
-    return lines
+    return lines or [finding.text for finding in report.analysis.findings]
 
 
 def _only(treatment: Treatment) -> Resolution | None:

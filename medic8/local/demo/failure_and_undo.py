@@ -29,7 +29,7 @@ def play(stage: Stage) -> None:
     with ExitStack() as ends:
         client = ends.enter_context(connection(stage.valkey_url, name="medic8-demo"))
         put_settings_back(client, before=_BEFORE)  # an earlier demo may have been killed
-        ends.callback(put_settings_back, client, before=_BEFORE)
+        ends.callback(_put_back, stage.valkey_url)
         change_setting(client, OWNED, _OWNED_VALUE, before=_BEFORE)
         change_setting(client, FREE, _FREE_VALUE, before=_BEFORE)
         with stage.phase("A recovery that must fail, and its undo") as scene:
@@ -65,6 +65,12 @@ def play(stage: Stage) -> None:
             scene.check(
                 "the outcome is restored, and not a success", outcome == Outcome.RESTORED.value, outcome
             )
+
+
+def _put_back(address: str) -> None:
+    # On a connection of its own: Ctrl-C may have come while an answer was being read on the other.
+    with connection(address, name="medic8-demo") as client:
+        put_settings_back(client, before=_BEFORE)
 
 
 def _values(client: valkey.Valkey) -> tuple[str | None, str | None]:

@@ -36,7 +36,7 @@ _PAUSE_S = 0.005
 _RETRY_EVERY = 10
 
 #: How long the last tries of what still waits may take.
-_LAST_TRIES_S = 10.0
+_LAST_TRIES_S = 3.0
 
 
 class Writer:
