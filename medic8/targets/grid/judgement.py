@@ -176,10 +176,16 @@ class _Court:
         self._take(candidates)
 
     def _take(self, candidates: Candidates) -> None:
-        """Put pages from outside where they match a checksum; they are erasures no more."""
+        """
+        Put pages from outside where they match a checksum; they are erasures no more.
+
+        Not where a footer speaks for what is there and ``:m`` against it: which of
+        them is old only parity can say. A backup agrees with an old ``:m``, and to
+        believe the two would turn back what was written since.
+        """
         record = self.evidence.sound_record
         for (role, page), offers in candidates.items():
-            if not (self.erased[role, page] or (self.suspect[role, page] and self.verdict.exists[role])):
+            if not self.erased[role, page]:
                 continue
             copy = record.sums[role] if record is not None else self.evidence.footer(role)
             if copy is None:
@@ -187,9 +193,8 @@ class _Court:
             wanted = int(copy[page] ^ self.evidence.keys[role, page])
             for offer in offers:
                 if len(offer) == PAGE_BYTES and checksum.hash_page(offer) == wanted:
-                    self.verdict.is_stale[role, page] = self.suspect[role, page]
                     self._accept(role, page, np.frombuffer(offer, dtype=np.uint8), Proof.CANDIDATE)
-                    self.erased[role, page] = self.suspect[role, page] = False
+                    self.erased[role, page] = False
                     break
 
     def _accept(self, role: int, page: int, content: Octets, proof: Proof) -> None:

@@ -324,6 +324,21 @@ def test_one_newer_page_follows_from_parity_and_the_older_rest(
     assert values(client) == before
 
 
+def test_an_old_record_and_a_backup_together_do_not_turn_a_write_back(
+    grid: Grid, client: valkey.Valkey, folder: Path
+) -> None:
+    """The record of before a write was put back, and the backup agrees with it: parity decides."""
+    backup = create_backup(client, NAME, folder, now=NOW)
+    old_record = client.get(sums_key(NAME, GROUP))
+    newer = cells(1)
+    newer["id"] = 4711
+    grid.write_cells([block_at(GROUP, 2) * BLOCK_CELLS], newer)
+    before = values(client)
+    client.set(sums_key(NAME, GROUP), old_record)
+    rebuild_group(client, grid.manifest, GROUP, page_candidates(folder, backup, grid.manifest, GROUP, EVERY))
+    assert values(client) == before
+
+
 def test_only_what_is_wanted_is_read(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
     """A damaged block spoils no other: only the index and the wanted blocks are looked at."""
     backup = create_backup(client, NAME, folder, now=NOW)
