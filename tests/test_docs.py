@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -203,9 +204,14 @@ def calls(text: str) -> Iterator[tuple[str, ...]]:
         yield tuple(re.split(r"\s+#|[;|<>]", call)[0].split())
 
 
+@cache
+def command_line() -> Any:
+    return typer.main.get_command(build_app())
+
+
 def what_is_unknown_in(call: tuple[str, ...]) -> str:
     """The first command or option of *call* that the command line does not have; empty if all is known."""
-    command = typer.main.get_command(build_app())
+    command = command_line()
     options = {option for parameter in command.params for option in parameter.opts}
     for word in call:
         option = word.strip("[]").partition("=")[0]
