@@ -16,28 +16,17 @@ from medic8.targets.grid.layout import (
     PAGE_BYTES,
     PAGES,
     ROLES,
-    P,
 )
 
 Sums = npt.NDArray[np.uint64]
 
 _PLACE_STEP = 0x9E37_79B9_7F4A_7C15  # odd, so distinct places have distinct keys
-_U64 = (1 << 64) - 1
 _PLACES_PER_NUMBER = 64
+_PAGE_STEPS = np.arange(PAGES, dtype=np.uint64) * np.uint64(_PLACE_STEP)
+_ROLES = np.arange(ROLES)
+_IS_DATA = _ROLES < MEMBERS
+_KINDS = np.where(_IS_DATA, 0, _ROLES - MEMBERS + 1)
 _SLICES = [slice(at, at + PAGE_BYTES) for at in range(0, BLOCK_BYTES, PAGE_BYTES)]
-
-
-def _steps_in_group() -> Sums:
-    """What is added for role and page to the key of a group's first block (data) or of the group (P, Q)."""
-    role, page = np.indices((ROLES, PAGES), dtype=np.uint64)
-    kind = np.where(role < MEMBERS, 0, role - P + 1)
-    number = np.where(role < MEMBERS, role * EXTENT_GROUPS, 0)
-    place = number * _PLACES_PER_NUMBER + kind * PAGES + page
-    steps: Sums = place.astype(np.uint64) * np.uint64(_PLACE_STEP)
-    return steps
-
-
-_STEPS = _steps_in_group()
 
 
 def grid_key(grid: uuid.UUID) -> int:
@@ -45,32 +34,34 @@ def grid_key(grid: uuid.UUID) -> int:
     return xxhash.xxh3_64_intdigest(grid.bytes)
 
 
-def place_keys(grid: int, group: int) -> Sums:
+def keys_of(grid: int, numbers: npt.NDArray[np.int64], kinds: npt.NDArray[np.int64]) -> Sums:
     """
-    The keys that page checksums of *group* are combined with, by role and page.
+    The keys that the page checksums of values are combined with.
 
     A page checksum is XXH3-64 of the page, exclusive-or the key of its place:
     ``grid_key + (number * 64 + kind * 16 + page) * 0x9E3779B97F4A7C15`` modulo
-    2^64, where *number* is the block's (kind 0) or the group's (P: kind 1, Q:
-    kind 2). The factor is odd, so no two places of a grid share a key, and a
-    good page in a wrong place never matches. This costs nothing per page,
-    whereas a seed costs XXH3 a third of its speed on pages of 4 KiB.
+    2^64. The factor is odd, so no two places of a grid share a key, and a good
+    page in a wrong place never matches. This costs nothing per page, whereas a
+    seed costs XXH3 a third of its speed on pages of 4 KiB.
 
     Args:
         grid: What `grid_key` returned for the grid's UUID.
-        group: Number of the parity group.
+        numbers: For each value the block's number; the group's for P and Q.
+        kinds: 0 for data, 1 for P, 2 for Q.
     Returns:
-        An array of 18 x 16.
+        One row of 16 for each value.
     """
-    extent, slot = divmod(group, EXTENT_GROUPS)
-    keys = _STEPS.copy()
-    keys[:MEMBERS] += np.uint64(_first_key(grid, extent * EXTENT_BLOCKS + slot))
-    keys[MEMBERS:] += np.uint64(_first_key(grid, group))
+    places = (numbers * _PLACES_PER_NUMBER + kinds * PAGES).astype(np.uint64)
+    keys: Sums = places[:, np.newaxis] * np.uint64(_PLACE_STEP) + _PAGE_STEPS
+    keys += np.uint64(grid)
     return keys
 
 
-def _first_key(grid: int, number: int) -> int:
-    return (grid + number * _PLACES_PER_NUMBER * _PLACE_STEP) & _U64
+def place_keys(grid: int, group: int) -> Sums:
+    """The keys of the places of *group*: 18 rows (data by member, P, Q) of 16 pages; see `keys_of`."""
+    extent, slot = divmod(group, EXTENT_GROUPS)
+    numbers = np.where(_IS_DATA, extent * EXTENT_BLOCKS + slot + _ROLES * EXTENT_GROUPS, group)
+    return keys_of(grid, numbers, _KINDS)
 
 
 def hash_pages(value: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,10 @@ from medic8.targets.grid.format import (
     VALUE_BYTES,
     FormatError,
     GroupSums,
-    have_footers,
     unpack_footer,
     unpack_sums,
 )
+from medic8.targets.grid.glance import Glances
 from medic8.targets.grid.layout import BLOCK_BYTES, MEMBERS, PAGE_BYTES, PAGES, ROLES, block_at
 from medic8.targets.grid.parity import Octets, syndromes
 
@@ -72,55 +71,6 @@ def number_of(group: int, role: int) -> int:
     return block_at(group, role) if role < MEMBERS else group
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """
-    What a scrub keeps of a value: enough to tell whether it is as it should be.
-
-    Attributes:
-        digests: XXH3-64 of its pages, joined, without the keys of their places.
-        footer: Its footer.
-    """
-
-    digests: bytes
-    footer: bytes
-
-
-def glance_at(value: Value) -> Glance | None:
-    """Hash *value*, best while it is fresh in the cache; None if it is not as long as a block's value."""
-    if not isinstance(value, bytes) or len(value) != VALUE_BYTES:
-        return None
-    return Glance(checksum.hash_pages(value), value[BLOCK_BYTES:])
-
-
-def are_clean(
-    glances: Sequence[Glance | None], record: GroupSums, grid: uuid.UUID, grid_key: int, group: int
-) -> bool:
-    """
-    Whether values match both copies of their checksums.
-
-    This is the scrub's fast look, and says nothing about what is wrong: for that, `weigh`.
-
-    Args:
-        glances: One for each of the roles that exist, ascending. They need not have been taken at one
-            moment, but then False may be a false alarm.
-        record: What ``:m`` of the group says.
-        grid: UUID of the grid.
-        grid_key: What `checksum.grid_key` returned for it.
-        group: Number of the group.
-    """
-    whole = [glance for glance in glances if glance is not None]
-    roles = record.roles()
-    if len(whole) != len(roles):
-        return False
-    sums = checksum.as_sums(b"".join([glance.digests for glance in whole])).reshape(-1, PAGES)
-    sums ^= checksum.place_keys(grid_key, group)[roles]
-    wanted = record.sums[roles]
-    places = [(role, number_of(group, role)) for role in roles]
-    footers = [glance.footer for glance in whole]
-    return np.array_equal(sums, wanted) and have_footers(footers, grid, places, wanted)
-
-
 def is_clean(image: GroupImage, grid_key: int, *, deep: bool = False) -> bool:
     """
     Whether every value of *image* is there and matches both copies of its checksums.
@@ -134,10 +84,11 @@ def is_clean(image: GroupImage, grid_key: int, *, deep: bool = False) -> bool:
         return True
     record = _record(image)
     roles = [role for role, value in enumerate(image.values) if value is not None]
-    if not isinstance(record, GroupSums) or roles != record.roles():
+    if not isinstance(record, GroupSums) or roles != record.roles() or not isinstance(image.sums, bytes):
         return False
-    glances = [glance_at(image.values[role]) for role in roles]
-    return are_clean(glances, record, image.grid, grid_key, image.group) and (not deep or has_parity(image))
+    glances = Glances(image.grid, grid_key)
+    are_whole = all(glances.add(image.group, role, image.values[role], image.sums) for role in roles)
+    return are_whole and not glances.suspects() and (not deep or has_parity(image))
 
 
 def has_parity(image: GroupImage) -> bool:

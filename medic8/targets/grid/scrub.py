@@ -15,7 +15,8 @@ from medic8.targets.grid import checksum
 from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
 from medic8.targets.grid.findings import findings, group_damage
 from medic8.targets.grid.format import FormatError, GroupSums, Manifest, unpack_sums
-from medic8.targets.grid.image import Glance, GroupImage, Value, are_clean, glance_at, has_parity
+from medic8.targets.grid.glance import Glances
+from medic8.targets.grid.image import GroupImage, Value, has_parity
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, ROLES
@@ -95,7 +96,7 @@ class _Asked:
     """A group whose values are on their way: what its record says, and what was asked for."""
 
     group: int
-    record: GroupSums | None
+    record: bytes
     roles: list[int]
     commands: list[Command]
 
@@ -133,15 +134,16 @@ class _Scrub:
         remaining = iter(groups)
         is_stopped = False
         while not is_stopped and (window := list(islice(remaining, _WINDOW))):
-            suspects: list[int] = []
+            suspects: set[int] = set()
+            glances = Glances(self.manifest.uuid, grid_key)
             asked = list(self._read_records(talk, window, suspects))
-            is_stopped = self._read_values(talk, asked, suspects, grid_key)
-            for group in suspects:
+            is_stopped = self._read_values(talk, asked, suspects, glances)
+            for group in sorted(suspects | glances.suspects()):
                 self._look_again(talk, group, grid_key)
         self.is_complete = not is_stopped
         self.duration_s = options.clock() - self.started_s
 
-    def _read_records(self, talk: Conversation, window: list[int], suspects: list[int]) -> Iterator[_Asked]:
+    def _read_records(self, talk: Conversation, window: list[int], suspects: set[int]) -> Iterator[_Asked]:
         """Read the records of a window; say what to read next of each group that has a usable one."""
         name = self.manifest.name
         answers = talk.ask([("GET", sums_key(name, group)) for group in window])
@@ -150,11 +152,11 @@ class _Scrub:
             record = self._unpack(answer, group)
             if record is None:
                 every = [role_key(name, group, role) for role in range(ROLES)]
-                yield _Asked(group, None, [], [("EXISTS", *every)])
+                yield _Asked(group, b"", [], [("EXISTS", *every)])
                 continue
             if isinstance(record, FormatError):
-                suspects.append(group)
-                yield _Asked(group, None, [], [])
+                suspects.add(group)
+                yield _Asked(group, b"", [], [])
                 continue
             if not is_probed:
                 self._probe(talk, group)
@@ -166,7 +168,7 @@ class _Scrub:
                 commands.append(("EXISTS", *absent))
             self.blocks_existing += sum(record.existing)
             self.bytes_read += len(answer)
-            yield _Asked(group, record, roles, commands)
+            yield _Asked(group, answer, roles, commands)
 
     def _unpack(self, answer: Any, group: int) -> GroupSums | FormatError | None:
         if is_wrong_type(answer):
@@ -187,7 +189,7 @@ class _Scrub:
         self.read_times_s.append(self.options.clock() - before)
 
     def _read_values(
-        self, talk: Conversation, asked: list[_Asked], suspects: list[int], grid_key: int
+        self, talk: Conversation, asked: list[_Asked], suspects: set[int], glances: Glances
     ) -> bool:
         """Look at the groups of a window; True if stopped."""
         for current in asked:
@@ -195,8 +197,8 @@ class _Scrub:
                 return True
             if current.commands:
                 talk.send(current.commands)
-            if self._is_suspect(talk, current, grid_key):
-                suspects.append(current.group)
+            if self._is_suspect(talk, current, glances):
+                suspects.add(current.group)
             self.groups_checked += 1
             self.members_done += self.manifest.layout.members(current.group)
             if self.options.on_progress is not None:
@@ -204,32 +206,26 @@ class _Scrub:
             self._keep_to_limit()
         return False
 
-    def _is_suspect(self, talk: Conversation, asked: _Asked, grid_key: int) -> bool:
-        """Read the answers for a group; each value is hashed as it comes, while the server sends the next."""
-        glances: list[Glance | None] = []
+    def _is_suspect(self, talk: Conversation, asked: _Asked, glances: Glances) -> bool:
+        """Look at each value of a group as it comes, while the server sends the next; True if one is odd."""
+        is_odd = False
         values: list[Value] = [None] * ROLES
         for role in asked.roles:
             answer = talk.receive_one()
-            is_value = isinstance(answer, bytes)
-            if not is_value and not is_wrong_type(answer):
-                raise_first([answer])
-            glances.append(glance_at(answer) if is_value else None)
-            if is_value:
+            if isinstance(answer, Exception) and not is_wrong_type(answer):
+                raise answer
+            is_odd |= not glances.add(asked.group, role, answer, asked.record)
+            if isinstance(answer, bytes):
                 self.blocks_checked += 1
                 self.bytes_read += len(answer)
                 if self.options.is_deep:
                     values[role] = answer
         strays = talk.receive(len(asked.commands) - len(asked.roles))
         raise_first(strays)
-        if any(strays):
-            return True
-        if asked.record is None:
-            return False
-        manifest = self.manifest
-        if not are_clean(glances, asked.record, manifest.uuid, grid_key, asked.group):
-            return True
-        image = GroupImage(manifest.uuid, asked.group, tuple(values), None)
-        return self.options.is_deep and not has_parity(image)
+        is_odd |= any(strays)
+        if self.options.is_deep and not is_odd:
+            is_odd = not has_parity(GroupImage(self.manifest.uuid, asked.group, tuple(values), None))
+        return is_odd
 
     def _keep_to_limit(self) -> None:
         limit = self.options.limit_bytes_per_s
