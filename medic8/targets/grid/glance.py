@@ -60,7 +60,7 @@ class Glances:
         return True
 
     def suspects(self) -> set[int]:
-        """Groups with a value that does not match both copies; while others write, it may be a false alarm."""
+        """Groups with a value that does not match both copies; a false alarm is possible under writers."""
         if not self._groups:
             return set()
         groups = np.array(self._groups)
