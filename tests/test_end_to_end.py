@@ -75,7 +75,7 @@ def test_the_demo_proves_every_claim_and_leaves_only_the_stack(
     assert len(claims) == 14
     assert all(claim["is_true"] for claim in claims)
     assert {breakage["fault"] for breakage in report["breakages"]} == {"flip_bits", "delete_blocks"}
-    assert sum(len(breakage["what"]) for breakage in report["breakages"]) == 30
+    assert sum(len(breakage["what"]) for breakage in report["breakages"]) == 20
     assert report["writer"]["acknowledged"] > 100
     assert report["writer"]["waiting"] == 0
 

@@ -31,9 +31,8 @@ _WRITER = "medic8.local.demo.writer"
 _HEARD_WITHIN_S = 30.0
 _MIB_PER_LAYER = 2
 
-#: How much is broken for each 64 MiB.
-_LAYERS_PER_SHARE = 32
-_BITS, _BLOCKS = 24, 6
+#: How much is broken.
+_BITS, _BLOCKS = 16, 4
 
 _TOLD = 4
 
@@ -75,13 +74,12 @@ def _fill(stage: Stage, client: valkey.Valkey) -> KeptCopy:
 
 
 def _break(stage: Stage, client: valkey.Valkey, writer: Child) -> tuple[Breakage, ...]:
-    share = max(1, stage.depth // _LAYERS_PER_SHARE)
     with stage.phase("Damage it behind Medic8's back, while a writer keeps writing") as scene:
         writer.hear(_HEARD_WITHIN_S)
         bench = Bench(client, GRID)
         breakages = tuple(
             make(FAULTS[fault], bench, target=GRID, seed=stage.seed, strength=strength)
-            for fault, strength in (("flip_bits", _BITS * share), ("delete_blocks", _BLOCKS * share))
+            for fault, strength in (("flip_bits", _BITS), ("delete_blocks", _BLOCKS))
         )
         writer.tell(str(_blocks_near(breakages, bench)))
         scene.say(
