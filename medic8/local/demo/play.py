@@ -31,13 +31,12 @@ def play(stage: Stage, *, began_s: float) -> DemoReport:
             scene.say(*died)
     breakages, writer = damage_and_healing.play(stage)
     failure_and_undo.play(stage)
-    pages = (
-        Page(title="the healing, with every step", url=stage.pages.of_run(f"heal {GRID}", since)),
-        Page(
-            title="the recovery that was undone",
-            url=stage.pages.of_run(f"recover {SERVER} by set_settings", since),
-        ),
+    shown = (
+        ("the healing as a whole", f"heal {GRID}"),
+        ("every step of it", f"recover {GRID} by rebuild_from_parity"),
+        ("the recovery that was undone", f"recover {SERVER} by set_settings"),
     )
+    pages = tuple(Page(title=title, url=stage.pages.of_run(name, since)) for title, name in shown)
     return DemoReport(
         is_proven=stage.is_proven,
         seed=stage.seed,
