@@ -124,8 +124,6 @@ class _Scrub:
         layout = self.manifest.layout
         options = self.options
         groups: Sequence[int] = range(layout.groups) if options.groups is None else options.groups
-        for group in groups:
-            layout.check_group(group)
         self.members_total = (
             layout.blocks if options.groups is None else sum(layout.members(group) for group in groups)
         )

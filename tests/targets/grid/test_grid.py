@@ -15,7 +15,6 @@ from medic8.targets.grid.errors import GridDamagedError, GridExistsError, NotAGr
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
-from medic8.targets.grid.layout import Layout
 from medic8.targets.grid.look import Look, Wanted
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.write import Patience
@@ -347,11 +346,6 @@ def test_damage_between_look_and_write_is_not_folded_into_parity(
 def test_a_conversation_left_half_way_does_not_confuse_the_next(client: valkey.Valkey) -> None:
     """Answers nobody read close the connection; this client then says so instead of reading on."""
     with conversation(client) as talk:
-        talk.send([("PING",)])
+        talk.send([("BLPOP", "nothing", "0.1")])  # its answer comes after the block
     with pytest.raises(valkey.ConnectionError):
         client.ping()
-
-
-def test_the_layout_of_an_open_grid_is_its_manifest_s(client: valkey.Valkey) -> None:
-    """Depth decides everything."""
-    assert Grid.create(client, "lab", 7).layout == Layout(7)
