@@ -36,8 +36,7 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
     """
     site = load_settings()
     subject = site.target(target)
-    if not dry_run:
-        end_interrupted(subject, site, flow_run.get_id() or "")
+    interrupted = () if dry_run else end_interrupted(subject, site, flow_run.get_id() or "")
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:
@@ -46,6 +45,7 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
     treatment = Treatment(
         target=target,
         kind=subject.kind,
+        interrupted=interrupted,
         before=before,
         resolutions=tuple(resolutions),
         after=None if report is before else report,

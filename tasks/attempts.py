@@ -6,7 +6,7 @@ from typing import Any, Final, TypedDict
 
 from prefect.cache_policies import NO_CACHE
 
-from medic8.errors import TransientError
+from medic8.errors import TransientError, UnreachableError
 
 
 class TaskOptions(TypedDict):
@@ -22,7 +22,7 @@ class TaskOptions(TypedDict):
 
 def only_transient(_task: Any, _task_run: Any, state: Any) -> bool:
     """Whether the error of *state* may pass by itself."""
-    return isinstance(state.result(raise_on_failure=False), TransientError)
+    return isinstance(state.result(raise_on_failure=False), TransientError | UnreachableError)
 
 
 #: For a look or a change; neither is ever answered from a cache.

@@ -32,9 +32,9 @@ def back_up_grid(target: Target, site: Settings) -> BackupManifest:
         RefusedError: there is no such grid, no room, or another backup of it is being written.
         TransientError: the server stopped answering half way; tried again.
     """
-    if target.kind != "grid" or target.grid is None:
+    if target.kind != "grid":
         raise ConfigurationError(f"target {target.name!r} is of kind {target.kind!r}, not 'grid'")
     rate = target.scrub_mib_per_s
     options = BackupOptions(limit_bytes_per_s=None if rate is None else rate * _MIB)
     with connection(target.address, timeout_s=target.timeout_s) as client:
-        return create_backup(client, target.grid, site.backups, now=datetime.now(UTC), options=options)
+        return create_backup(client, target.grid_name, site.backups, now=datetime.now(UTC), options=options)

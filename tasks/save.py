@@ -30,6 +30,8 @@ def end_interrupted(target: Target, site: Settings, flow_run: str) -> tuple[Reco
     )
     for each in ended:
         get_run_logger().warning("ended the interrupted recovery %s: %s", each.id, each.state.value)
+        for line in each.left:
+            get_run_logger().warning("left for a person: %s", line)
     return ended
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from prefect import task
 
-from medic8.errors import RefusedError, UndoError
+from medic8.errors import TransientError, UnreachableError
 from medic8.model.recovery import Recovery, RecoveryState
 from medic8.model.target import Target
-from medic8.recovery import contract
 from medic8.recovery import undo as undoing
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
@@ -25,20 +25,16 @@ def undo(target: Target, recovery: Recovery, site: Settings) -> Recovery:
     Raises:
         FencedError: another run owns the target now and ends the recovery.
     """
-    journal = Journal(site.journal_url)
-    try:
-        with session_on(target, site) as session:
-            return undoing.undo(journal, session, recovery, clock=lambda: datetime.now(UTC))
-    except (UndoError, RefusedError) as exc:
-        left = exc.left if isinstance(exc, UndoError) else ()
-        reason = str(exc.args[0])
-        return undoing.hand_over(journal, recovery, reason, left=left, at=datetime.now(UTC))
+    with session_on(target, site) as session:
+        return undoing.undo_or_hand_over(
+            Journal(site.journal_url), session, recovery, clock=lambda: datetime.now(UTC)
+        )
 
 
 @task(task_run_name="close recovery of {target.name}", timeout_seconds=60, **ATTEMPTS)
 def close(target: Target, recovery: Recovery, site: Settings) -> Recovery:
-    """End a recovery that is verified."""
-    with session_on(target, site) as session:
-        return contract.close(
-            Journal(site.journal_url), session, recovery, RecoveryState.HEALTHY, at=datetime.now(UTC)
-        )
+    """End a recovery that is verified; whether the target still answers does not matter any more."""
+    closed = Journal(site.journal_url).close(recovery.id, RecoveryState.HEALTHY, at=datetime.now(UTC))
+    with suppress(TransientError, UnreachableError), session_on(target, site) as session:
+        session.release_claim(recovery.claim)
+    return closed

@@ -20,6 +20,7 @@ class Ending(Frozen):
         verdict: What the numbers say.
         reason: Why, for a person.
         recovery: The recovery's id; empty if none was opened.
+        saved_state: Folder that holds what was there before; empty if nothing was saved.
         steps: Every step as the journal knows it.
         left: What is left for a person.
         after: The diagnosis that verified it.
@@ -29,6 +30,7 @@ class Ending(Frozen):
     verdict: Verdict = Verdict.CANNOT_TELL
     reason: str
     recovery: str = ""
+    saved_state: str = ""
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
     after: DiagnosticReport | None = None
@@ -64,17 +66,14 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
         verdict=verdict_on(issue, result.after),
         reason=result.reason or _success(recovery.plan),
         recovery=recovery.id,
+        saved_state=recovery.saved_state,
         steps=recovery.steps,
         left=(*recovery.left, *recovery.plan.left_open),
         after=result.after,
     )
     if ending.outcome is Outcome.RESTORED:
-        return ending.model_copy(
-            update={
-                "reason": f"{ending.reason}. What was changed was put back.",
-                "verdict": Verdict.UNCHANGED,
-            }
-        )
+        back = "What was changed was put back" + (", but for what is listed." if recovery.left else ".")
+        return ending.model_copy(update={"reason": f"{ending.reason}. {back}", "verdict": Verdict.UNCHANGED})
     return ending
 
 

@@ -32,7 +32,9 @@ def plan(planned: Plan) -> str:
     """A plan that a person can read and say yes or no to."""
     rows = [
         (str(number), unit.title, step.title, step.step_class.value)
-        for number, (unit, step) in enumerate((unit, step) for unit in planned.units for step in unit.steps)
+        for number, (unit, step) in enumerate(
+            ((unit, step) for unit in planned.units for step in unit.steps), start=1
+        )
     ]
     parts = [
         f"# Plan {planned.strategy} for {escape(planned.target)}",
@@ -119,7 +121,7 @@ def _steps(steps: Sequence[StepRecord]) -> str:
         ("#", "Step", "State", "Saved", "Written", "Note"),
         [
             (
-                str(each.number),
+                str(each.number + 1),
                 each.title,
                 each.state.value,
                 each.saved_digest[:12],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli import backup, demo, diagnose, grid, heal, history, lab, stack, targets
+from medic8.cli import acknowledge, backup, demo, diagnose, grid, heal, history, lab, stack, targets
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
 
@@ -29,6 +29,7 @@ def build_app() -> typer.Typer:
         heal.heal,
         history.history,
         history.show,
+        acknowledge.acknowledge,
         targets.targets,
         stack.up,
         stack.down,

@@ -130,7 +130,7 @@ def grid_target(call: Call, target: str) -> tuple[Target, str]:
         raise ConfigurationError(
             f'target "{found.name}" is of kind "{found.kind}"; this command is for grids'
         )
-    return found, found.grid or found.name
+    return found, found.grid_name
 
 
 def _record_keys(grid: Grid) -> Iterator[str]:

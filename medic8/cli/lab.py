@@ -65,7 +65,7 @@ def break_(
     if fault != _SETTING:
         grid_target(call, target)
     with _lab(call, found) as client:
-        bench = Bench(client, found.grid or found.name, _rules(call, found))
+        bench = Bench(client, found.grid_name, _rules(call, found))
         seed = secrets.randbelow(_SEEDS) if seed is None else seed
         breakage = make(chosen, bench, target=target, seed=seed, strength=strength)
     shows = target if fault != _SETTING else _watcher(call, found)

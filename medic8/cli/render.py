@@ -21,7 +21,6 @@ _STYLES = {
     "error": "red",
     "critical": "bold red",
     "resolved": "green",
-    "already_healthy": "green",
     "partly_resolved": "yellow",
     "planned": "cyan",
     "restored": "yellow",

@@ -61,7 +61,13 @@ def render_resolution_of(
     yield section("Issue", render_issue(resolution.issue))
     if resolution.plan is not None:
         yield section("Plan", render_plan(resolution.plan))
-    yield section("Outcome", facts((("outcome", word(resolution.outcome)), ("why", resolution.reason))))
+    outcome = (
+        ("outcome", word(resolution.outcome)),
+        ("why", resolution.reason),
+        ("recovery", resolution.recovery),
+        ("saved", resolution.saved_state),
+    )
+    yield section("Outcome", facts(outcome))
     if resolution.steps:
         yield section("Steps", _steps(resolution.steps))
     if resolution.changes:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_report import render_headline, render_issue
+from medic8.model.recovery import Recovery
 from medic8.model.resolution import Change, Outcome, Resolution, Treatment
-from medic8.model.wording import short
+from medic8.model.wording import moment, short
 
 
 def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
     """The health before and after, and for each issue what was planned, done and left."""
+    for recovery in treatment.interrupted:
+        yield section("Ended first, since it had died half way", render_ended(recovery))
     yield render_headline(treatment.before)
     for number, resolution in enumerate(treatment.resolutions, 1):
         yield section(f"Issue {number} of {len(treatment.resolutions)}", *_resolution(resolution))
@@ -26,6 +29,21 @@ def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
             "→",
             word(treatment.after.analysis.health),
         )
+
+
+def render_ended(recovery: Recovery) -> RenderableType:
+    """A recovery as it ended, with what is left for a person."""
+    return Group(
+        facts(
+            (
+                ("recovery", short(recovery.id)),
+                ("opened", moment(recovery.opened_at)),
+                ("plan", recovery.plan.summary),
+                ("ended", word(recovery.state)),
+            )
+        ),
+        *([bullets(recovery.left)] if recovery.left else []),
+    )
 
 
 def render_changes(changes: tuple[Change, ...]) -> RenderableType:

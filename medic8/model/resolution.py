@@ -8,7 +8,7 @@ from enum import StrEnum
 from medic8.model.frozen import Frozen
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
-from medic8.model.recovery import StepRecord
+from medic8.model.recovery import Recovery, StepRecord
 from medic8.model.report import DiagnosticReport
 
 
@@ -17,7 +17,6 @@ class Outcome(StrEnum):
 
     RESOLVED = "resolved"
     PARTLY_RESOLVED = "partly_resolved"
-    ALREADY_HEALTHY = "already_healthy"
     RESTORED = "restored"
     NEEDS_PERSON = "needs_person"
     REFUSED = "refused"
@@ -63,6 +62,7 @@ class Resolution(Frozen):
         reason: Why it ended so, one or more sentences for a person.
         changes: The numbers before and after.
         recovery: The recovery's id; empty if nothing was opened.
+        saved_state: Folder that holds what was there before; empty if nothing was saved.
         steps: Every step as the journal knows it at the end.
         left: What is left for a person, one line each.
         after: The diagnosis that verified it; None if nothing was changed.
@@ -79,6 +79,7 @@ class Resolution(Frozen):
     reason: str
     changes: tuple[Change, ...] = ()
     recovery: str = ""
+    saved_state: str = ""
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
     after: DiagnosticReport | None = None
@@ -93,6 +94,7 @@ class Treatment(Frozen):
     Attributes:
         target: The target's name.
         kind: Its kind.
+        interrupted: Recoveries of earlier runs that had died half way; they were ended first.
         before: The diagnosis it began with.
         resolutions: One for each issue and strategy that was tried, in that order.
         after: The diagnosis at the end; None if nothing was changed.
@@ -100,6 +102,7 @@ class Treatment(Frozen):
 
     target: str
     kind: str
+    interrupted: tuple[Recovery, ...] = ()
     before: DiagnosticReport
     resolutions: tuple[Resolution, ...] = ()
     after: DiagnosticReport | None = None

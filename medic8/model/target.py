@@ -79,6 +79,11 @@ class Target(Frozen):
         """The address with its credentials, for opening a connection and for nothing else."""
         return self.url.get_secret_value()
 
+    @property
+    def grid_name(self) -> str:
+        """The grid's name on the server: the target's own if the configuration names none."""
+        return self.grid or self.name
+
 
 class Resource(Frozen):
     """

@@ -7,16 +7,18 @@ that a flow may die between any two of them and `undo` still knows what to do.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from medic8.errors import ChangedError, FencedError, RefusedError
+from medic8.errors import ChangedError, FencedError, RefusedError, TransientError, UnreachableError
 from medic8.model.plan import Plan, Step
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
 from medic8.recovery import saved_state
-from medic8.recovery.journal import Journal
+from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Session
 
 #: How long the target stays ours by its own clock without being renewed; every step renews it.
@@ -33,13 +35,24 @@ def open_recovery(journal: Journal, session: Session, plan: Plan, owner: Owner, 
     """
     if not plan.units:
         raise RefusedError(f"the plan {plan.strategy} for {plan.target} has no step")
-    recovery = journal.open(plan, session.resources(), owner, stands_on=session.stands_on(), at=at)
+    recovery = _granted(journal, session, plan, owner, at=at)
     try:
         session.take_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
     except BaseException:
         journal.close(recovery.id, RecoveryState.RESTORED, left=(), at=at)
         raise
     return recovery
+
+
+def _granted(journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime) -> Recovery:
+    try:
+        return journal.open(plan, session.resources(), owner, stands_on=session.stands_on(), at=at)
+    except BusyError as busy:
+        # Our own, granted a moment ago: the journal's answer to the first attempt was lost.
+        is_ours = busy.holder.owner == owner and busy.holder.plan == plan and not busy.holder.saved_state
+        if not is_ours or busy.holder.state is not RecoveryState.OPEN:
+            raise
+        return busy.holder
 
 
 def save_state(
@@ -53,6 +66,10 @@ def save_state(
     """
     session.renew_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
     place = folder / recovery.id
+    if (known := journal.read(recovery.id)).saved_state:
+        return known  # the journal's answer to the first attempt was lost
+    if place.exists():
+        shutil.rmtree(place)  # an attempt that did not come as far as the journal
     captured = ((number, session.capture(step)) for number, _, step in steps_of(recovery.plan))
     items, digest = saved_state.save(place, captured, limit_bytes=limit_bytes)
     return journal.saved(recovery, str(place), digest, tuple(item.digest for item in items))
@@ -113,9 +130,15 @@ def close(
     left: tuple[str, ...] = (),
     at: datetime,
 ) -> Recovery:
-    """End *recovery*: journal first, then give the target back; an unreturned claim lapses by itself."""
+    """
+    End *recovery* in the journal, then give the target back.
+
+    A target that does not answer any more does not keep a recovery open: the
+    end is already proven, and an unreturned claim lapses by itself.
+    """
     closed = journal.close(recovery.id, state, left=left, at=at)
-    session.release_claim(recovery.claim)
+    with contextlib.suppress(TransientError, UnreachableError):
+        session.release_claim(recovery.claim)
     return closed
 
 

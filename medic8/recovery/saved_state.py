@@ -105,7 +105,7 @@ def value_of(folder: Path, item: SavedItem) -> bytes | None:
         raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
     if digest_of(value) != item.digest:
         raise UndoError(
-            f"the saved state at {folder} is not what was saved: step {item.number} should have digest "
+            f"the saved state at {folder} is not what was saved: step {item.number + 1} should have digest "
             f"{item.digest[:12]} and has {digest_of(value)[:12]}"
         )
     return value

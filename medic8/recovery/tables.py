@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def engine_for(url: str) -> sa.Engine:
         raise ConfigurationError("the journal's URL does not parse as an SQLAlchemy URL") from exc
     shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(Path(parsed.database))
     try:
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as exc:
@@ -88,6 +89,12 @@ def engine_for(url: str) -> sa.Engine:
         event.listen(engine, "connect", _make_commits_durable)
         event.listen(engine, "begin", _begin_immediately)
     return engine
+
+
+def _make_private(database: Path) -> None:
+    """Make the file that SQLite would make, for its owner only; its log and index follow its mode."""
+    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _make_commits_durable(connection: sqlite3.Connection, _record: Any) -> None:

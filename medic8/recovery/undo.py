@@ -12,7 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from medic8.errors import ChangedError, UndoError, VerifyError
+from medic8.errors import (
+    ChangedError,
+    ConfigurationError,
+    FencedError,
+    RefusedError,
+    TransientError,
+    UndoError,
+    VerifyError,
+)
 from medic8.model.plan import Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
 from medic8.recovery import contract, saved_state
@@ -45,14 +53,23 @@ def undo(
     Returns:
         The recovery closed, as ``restored``, or as ``needs_person`` with what is left.
     Raises:
-        FencedError: the target is another's now; nothing was undone by this call.
-        TransientError: the target or the journal stopped answering; call again.
+        FencedError: another process ends this recovery; nothing was undone by this call.
+        TransientError: the target or the journal stopped answering, or a recovery of another
+            journal holds the target; call again.
         UndoError: the saved state cannot be read or was altered; nothing was undone.
     """
+    owner = recovery.owner
     recovery = journal.read(recovery.id)
     if recovery.state is not RecoveryState.OPEN:
         return recovery
-    session.take_claim(recovery.claim, lasts_s=contract.CLAIM_LASTS_S)
+    if recovery.owner != owner:
+        raise FencedError(f"recovery {recovery.id} was taken over by another process, which ends it")
+    # A new fence: a write that was given up for lost may still be on its way.
+    recovery = journal.taken_over(recovery.id, owner)
+    try:
+        session.take_claim(recovery.claim, lasts_s=contract.CLAIM_LASTS_S)
+    except RefusedError as exc:
+        raise TransientError(f"recovery {recovery.id} cannot be undone now: {exc}") from exc
     recovery = _keep_what_proves_itself(journal, session, recovery)
     waiting = [record for record in reversed(recovery.steps) if record.state in _MAY_HAVE_CHANGED]
     items = _saved_items(recovery) if waiting else {}
@@ -81,10 +98,25 @@ def end_interrupted(
         TransientError: the target or the journal does not answer; the recovery stays open.
     """
     recovery = journal.taken_over(recovery.id, owner)
+    return undo_or_hand_over(journal, session, recovery, clock=clock)
+
+
+def undo_or_hand_over(
+    journal: Journal, session: Session, recovery: Recovery, *, clock: Callable[[], datetime]
+) -> Recovery:
+    """
+    `undo`, and what it cannot end goes to a person.
+
+    Raises:
+        FencedError: another process ends this recovery.
+        TransientError: the target or the journal does not answer; the recovery stays open.
+    """
     try:
         return undo(journal, session, recovery, clock=clock)
     except UndoError as exc:
         return hand_over(journal, recovery, str(exc.args[0]), left=exc.left, at=clock())
+    except (RefusedError, ConfigurationError) as exc:
+        return hand_over(journal, recovery, str(exc), at=clock())
 
 
 def hand_over(
@@ -98,7 +130,7 @@ def hand_over(
     """
     recovery = journal.read(recovery.id)
     in_doubt = tuple(
-        f"step {record.number} ({record.title}) was {record.state}: "
+        f"step {record.number + 1} ({record.title}) was {record.state}: "
         f"before {record.saved_digest[:12]}, to be written {record.written_digest[:12]}"
         for record in reversed(recovery.steps)
         if record.state in _MAY_HAVE_CHANGED
@@ -115,8 +147,8 @@ def _keep_what_proves_itself(journal: Journal, session: Session, recovery: Recov
             continue
         try:
             contract.verify_unit(journal, session, recovery, number)
-        except VerifyError:
-            continue
+        except (VerifyError, RefusedError, ConfigurationError):
+            continue  # no proof, for whatever reason: undo decides by what is there
     return journal.read(recovery.id)
 
 
@@ -134,6 +166,8 @@ def _undo_step(
     session: Session, recovery: Recovery, record: StepRecord, item: saved_state.SavedItem
 ) -> _Undone:
     step = contract.step_at(recovery.plan, record.number)
+    if step.step_class is StepClass.HARMLESS:
+        return _Undone(StepState.UNDONE, "nothing is declared to be put back")
     present = session.capture(step)
     digest = digest_of(present)
     if digest == record.saved_digest:

@@ -149,13 +149,13 @@ def test_the_next_run_ends_a_recovery_whose_owner_is_dead(journal: Journal, tmp_
     target = MemoryTarget({"a": b"old", "b": b"old"})
     dead = this_process().model_copy(update={"started_at": 1})
 
-    def open_another() -> Recovery:
+    def open_another(run: str = "") -> Recovery:
         with target.session() as session:
             return interrupted.open_recovery(
                 journal,
                 session,
                 PLAN,
-                this_process(),
+                this_process(run),
                 session_of=lambda name: target.session(),  # noqa: ARG005
                 clock=lambda: AT,
             )
@@ -171,4 +171,4 @@ def test_the_next_run_ends_a_recovery_whose_owner_is_dead(journal: Journal, tmp_
     assert interrupted.interrupted_on(journal, "memory-1") == ()
     assert open_another().state is RecoveryState.OPEN
     with pytest.raises(BusyError):
-        open_another()
+        open_another("another run")

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medic8.errors import UndoError, VerifyError
-from medic8.model.plan import Plan, StepClass
+from medic8.errors import FencedError, RefusedError, UndoError, VerifyError
+from medic8.model.plan import Plan, StepClass, Unit
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
 from medic8.recovery import contract, undo
-from medic8.recovery.journal import Journal
+from medic8.recovery.journal import BusyError, Journal
 from medic8.recovery.owner import this_process
-from tests.recovery.memory import AT, Died, MemoryTarget, plan_of
+from tests.recovery.memory import AT, Died, MemorySession, MemoryTarget, plan_of
 
 VALUES = st.none() | st.sampled_from(["old", "new", "x" * 100])
 NAMES = ("a", "b", "c", "d", "e")
@@ -199,4 +199,82 @@ def test_a_dead_owners_fence_is_bumped_before_its_recovery_is_undone(
         with pytest.raises(Exception, match="claim"):
             contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
     assert target.values == {"a": b"old", "b": b"old"}
-    assert journal.read(recovery.id).claim.fence.number == recovery.claim.fence.number + 1
+    assert journal.read(recovery.id).claim.fence.number > recovery.claim.fence.number
+
+
+def test_a_process_that_lost_its_recovery_to_another_does_not_undo_it(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Whoever took it over ends it; two that undo at once would be worse than none."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        journal.taken_over(recovery.id, recovery.owner.model_copy(update={"pid": 1}))
+        with pytest.raises(FencedError, match="taken over"):
+            undo.undo(journal, session, recovery, clock=lambda: AT)
+    assert target.values == {"a": b"new"}
+
+
+def test_an_undo_has_a_fence_of_its_own(journal: Journal, tmp_path: Path) -> None:
+    """A write that was given up for lost and is still on its way finds another claim."""
+    target = MemoryTarget({"a": b"old", "b": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"), ("b", "new"))), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        target.dies_at, target.landed = 1, False
+        with contextlib.suppress(Died):
+            undo.undo(journal, session, recovery, clock=lambda: AT)
+        late = plan_of((("b", "new"),)).units[0].steps[0]
+        with pytest.raises(FencedError):
+            session.swap(late, expected=b"old", new=b"new", claim=recovery.claim)
+
+
+class Unprovable(MemorySession):
+    """A session whose target no longer lets anything be proven."""
+
+    def verify(self, unit: Unit) -> None:
+        raise RefusedError(f"{unit.title}: the grid was created anew")
+
+
+def test_what_can_no_longer_be_proven_is_decided_by_what_is_there(journal: Journal, tmp_path: Path) -> None:
+    """A grid created anew after the run died must not keep its recovery open for ever."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),), proves_itself=True), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    target.values["a"] = b"anew"
+    ended = undo.end_interrupted(journal, Unprovable(target), recovery, this_process(), clock=lambda: AT)
+    assert ended.state is RecoveryState.RESTORED
+    assert len(ended.left) == 1
+    assert target.values["a"] == b"anew"
+    assert journal.holding() == ()
+
+
+def test_saving_again_after_the_journals_reply_was_lost(journal: Journal, tmp_path: Path) -> None:
+    """The task is tried again: what was saved is kept if the journal knows it, and else saved anew."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        again = contract.save_state(
+            journal, session, recovery, folder=tmp_path / "saved", limit_bytes=1 << 20
+        )
+    assert again.saved_digest == recovery.saved_digest
+    other = MemoryTarget({"a": b"old"})
+    journal.close(recovery.id, RecoveryState.RESTORED, at=AT)
+    with other.session() as session:
+        recovery = contract.open_recovery(journal, session, plan_of((("a", "new"),)), this_process(), at=AT)
+        (tmp_path / "saved" / recovery.id).mkdir()  # an attempt that died before it reached the journal
+        saved = contract.save_state(journal, session, recovery, folder=tmp_path / "saved", limit_bytes=1000)
+    assert (Path(saved.saved_state) / "index.json").is_file()
+
+
+def test_opening_again_after_the_journals_reply_was_lost(journal: Journal) -> None:
+    """The same process asks for the same plan: it is the recovery that was granted a moment ago."""
+    target, plan = MemoryTarget({"a": b"old"}), plan_of((("a", "new"),))
+    with target.session() as session:
+        first = contract.open_recovery(journal, session, plan, this_process(), at=AT)
+        assert contract.open_recovery(journal, session, plan, this_process(), at=AT).id == first.id
+        for other, owner in ((plan_of((("a", "x"),)), this_process()), (plan, this_process("another run"))):
+            with pytest.raises(BusyError):
+                contract.open_recovery(journal, session, other, owner, at=AT)

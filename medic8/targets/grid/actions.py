@@ -26,7 +26,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection
-from medic8.targets.valkey.identity import server_resource
+from medic8.targets.valkey.identity import server_resources
 
 WRITE_BACK = "write_back"
 
@@ -67,16 +67,17 @@ class WriteBack(Frozen):
 class GridSession(ClaimedServer):
     """One dedicated connection to a grid's server, for writing back what is damaged."""
 
-    def __init__(self, name: str, client: valkey.Valkey, around: Surroundings) -> None:
+    def __init__(self, target: Target, client: valkey.Valkey, around: Surroundings) -> None:
         super().__init__(client)
-        self._name = name
+        self._name = target.grid_name
+        self._url = target.address
         self._around = around
 
     def resources(self) -> tuple[Resource, ...]:
         """The grid, and the server that carries it."""
         manifest = read_manifest(self._client, self._name).manifest
         grid = Resource(identity=f"grid:{manifest.uuid}", carries="the grid")
-        return (grid, server_resource(self._client))
+        return (grid, *server_resources(self._client, self._url))
 
     def capture(self, step: Step) -> bytes | None:
         """The bytes that the step is about to write over; None if there is no such value."""
@@ -112,10 +113,10 @@ class GridSession(ClaimedServer):
         for step in unit.steps:
             ask = WriteBack.of(step)
             try:
-                wanted = rebuild.proven(self._client, ask.item, self._candidates(ask))
+                is_good = rebuild.is_as_proven(self._client, ask.item, self._candidates(ask))
             except GridDamagedError as exc:
                 raise VerifyError(f"{step.touches} cannot be proven any more: {exc}") from exc
-            if rebuild.present(self._client, ask.item) != wanted:
+            if not is_good:
                 raise VerifyError(f"{step.touches} does not hold what its group proves it must")
 
     def _candidates(self, ask: WriteBack) -> Candidates | None:
@@ -129,7 +130,7 @@ class GridSession(ClaimedServer):
 def open_session(target: Target, around: Surroundings) -> Iterator[GridSession]:
     """Open the one connection for changing *target*."""
     with connection(target.address, timeout_s=target.timeout_s, name=RECOVERY) as client:
-        yield GridSession(target.grid or target.name, client, around)
+        yield GridSession(target, client, around)
 
 
 def _key_of(item: RebuildItem) -> str:

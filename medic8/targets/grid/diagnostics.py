@@ -23,7 +23,7 @@ _MOST_NAMED = 8
 
 def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
     """Health, consistency and performance of the grid, and what can be written back."""
-    name = grid_name(target)
+    name = target.grid_name
     limit = target.scrub_mib_per_s
     options = ScrubOptions(
         on_progress=around.progress, limit_bytes_per_s=None if limit is None else limit * 2**20
@@ -42,11 +42,6 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
         grid=report,
         taken_at=around.now,
     )
-
-
-def grid_name(target: Target) -> str:
-    """The grid's name on the server; the target's own if the configuration names none."""
-    return target.grid or target.name
 
 
 def judge_grid(report: GridReport) -> tuple[Finding, ...]:

@@ -65,7 +65,7 @@ def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a grid."""
     wrong = [f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting]
     try:
-        check_name(target.grid or target.name)
+        check_name(target.grid_name)
     except ConfigurationError as exc:
         wrong.append(str(exc))
     return tuple(wrong)

@@ -179,11 +179,30 @@ def proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidates | No
         if judgement.exists[role]:
             raise RefusedError(f"grid {item.grid!r}, block {item.number}: it has been written meanwhile")
         return None
-    wanted = expected_bytes(judgement, role, item.ranges)
-    if wanted is None:
-        where = f"{item.role.value} {item.number}"
-        raise GridDamagedError(f"grid {item.grid!r}, {where}: nothing proves what it was", item.group, where)
-    return wanted
+    return _wanted(judgement, item)
+
+
+def is_as_proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidates | None = None) -> bool:
+    """
+    Whether *item* holds what its group proves it must, both seen at one moment.
+
+    Two looks would blame a repair for what a writer did between them.
+
+    Raises:
+        GridDamagedError: nothing proves the bytes any more.
+    """
+    if item.group is None:
+        return present(client, item) == proven(client, item)
+    manifest = read_manifest(client, item.grid).manifest
+    judgement = inspect_group(client, manifest, item.group, candidates, deep=True).judgement
+    role, image = _role_of(item), judgement.evidence.image
+    seen = image.sums if role == SUMS_ROLE else image.values[role]
+    if item.must_be_absent:
+        return seen is None
+    wanted = _wanted(judgement, item)
+    if not isinstance(seen, bytes) or not item.ranges:
+        return seen == wanted
+    return b"".join(seen[part.offset : part.offset + part.length] for part in item.ranges) == wanted
 
 
 def swap(
@@ -244,6 +263,14 @@ def rebuild_group(
     if not inspect_group(client, manifest, group, candidates, deep=True).items:
         return tuple(written)
     raise TransientError(f"grid {manifest.name!r}, group {group}: it kept changing during {_TRIES} tries")
+
+
+def _wanted(judgement: Judgement, item: RebuildItem) -> bytes:
+    wanted = expected_bytes(judgement, _role_of(item), item.ranges)
+    if wanted is None:
+        where, group = f"{item.role.value} {item.number}", judgement.evidence.image.group
+        raise GridDamagedError(f"grid {item.grid!r}, {where}: nothing proves what it was", group, where)
+    return wanted
 
 
 def _role_of(item: RebuildItem) -> int:

@@ -18,7 +18,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, setting
-from medic8.targets.valkey.identity import server_resource
+from medic8.targets.valkey.identity import server_resources
 
 SET_SETTING = "set_setting"
 
@@ -48,8 +48,8 @@ class ServerSession(ClaimedServer):
         self._target = target
 
     def resources(self) -> tuple[Resource, ...]:
-        """The server."""
-        return (server_resource(self._client),)
+        """The server, by who it is and where it is."""
+        return server_resources(self._client, self._target.address)
 
     def capture(self, step: Step) -> bytes | None:
         """The setting's present value; None if the server has no such setting."""

@@ -17,6 +17,9 @@ from medic8.errors import ConfigurationError, RefusedError, TransientError, Unre
 
 SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
 
+#: Where a server listens if nothing else is said.
+_PORT = 6379
+
 #: Name that connections which change a server show in its ``CLIENT LIST``.
 RECOVERY = "medic8-recovery"
 
@@ -163,6 +166,14 @@ def redact(url: str) -> str:
     shown = f"{user}@{host}" if user else host
     path = parts.path if parts.scheme != "unix" else f"//{parts.path}" if not parts.netloc else parts.path
     return urlunsplit((parts.scheme, shown, path, "", ""))
+
+
+def place(url: str) -> str:
+    """Where *url* leads: host and port, or the socket's path; without user, password and database."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    return f"{(parts.hostname or 'localhost').lower()}:{parts.port or _PORT}"
 
 
 def _with_scheme(url: str, scheme: str) -> str:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import valkey
 
 from medic8.model.target import Resource
-from medic8.targets.valkey.client import info
+from medic8.targets.valkey.client import info, place
 
 
-def server_resource(client: valkey.Valkey) -> Resource:
-    """The server by its replication id, which is one whatever name it is reached by."""
+def server_resources(client: valkey.Valkey, url: str) -> tuple[Resource, ...]:
+    """
+    The server by its replication id, and by its address.
+
+    The first is one whatever name the server is reached by, and changes when it
+    restarts; the second stays, so that what was closed to automation stays closed.
+    """
     replication = info(client, "replication")
-    return Resource(identity=f"valkey:{replication['master_replid']}", carries="the server")
+    return (
+        Resource(identity=f"valkey:{replication['master_replid']}", carries="the server"),
+        Resource(identity=f"address:{place(url)}", carries="the server's address"),
+    )
 
 
 def ground(client: valkey.Valkey) -> str:

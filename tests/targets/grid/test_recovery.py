@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import valkey
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
-from medic8.errors import ChangedError, FencedError, VerifyError
+from medic8.errors import ChangedError, FencedError, TransientError, VerifyError
 from medic8.model.plan import Plan, Step
 from medic8.model.recovery import Claim, Recovery, RecoveryState
 from medic8.model.report import DiagnosticReport
@@ -24,6 +25,7 @@ from medic8.recovery.journal import Journal
 from medic8.recovery.owner import this_process
 from medic8.targets.grid.actions import GridSession, open_session
 from medic8.targets.grid.backup import create_backup
+from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
@@ -32,6 +34,7 @@ from medic8.targets.grid.layout import BLOCK_CELLS, block_at
 from medic8.targets.grid.strategies import plan_from_backup, plan_from_parity
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.client import connection
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAME = "lab"
@@ -240,6 +243,48 @@ def test_a_write_without_the_claim_is_refused(
             session.verify(plan.units[0])
     assert values_of(client) == damaged
     journal.dispose()
+
+
+def test_a_writer_at_the_same_page_does_not_fail_a_good_repair(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """P is rebuilt while a writer changes the very pages that it covers: what was proven stays proven."""
+    stop, errors = threading.Event(), list[Exception]()
+
+    def write() -> None:
+        with connection(target.address) as own:
+            theirs = Grid.open(own, NAME)
+            number = 0
+            while not stop.is_set():
+                number += 1
+                cell = np.zeros(1, dtype=CELL)
+                cell["id"] = number
+                try:
+                    theirs.write_cells([block_at(1, 5) * BLOCK_CELLS], cell)
+                except (GridDamagedError, TransientError):
+                    continue
+                except Exception as exc:  # noqa: BLE001
+                    errors.append(exc)
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+        MortalSession.dies_at = None
+        for number in range(40):
+            client.delete(role_key(NAME, 1, 16))
+            recovery = carry_out(
+                journal, target, around, plan_for(target, around), tmp_path / f"saved-{number}"
+            )
+            assert recovery.state is RecoveryState.HEALTHY
+        journal.dispose()
+    finally:
+        stop.set()
+        writer.join(timeout=10)
+    assert errors == []
+    assert grid.layout.groups == 64
+    assert diagnose(target, around).is_healthy
 
 
 def test_a_group_beyond_parity_is_left_open_with_what_is_lost(
