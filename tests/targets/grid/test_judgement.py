@@ -262,6 +262,30 @@ def test_a_hurt_footer_is_said_to_be_just_that() -> None:
     assert finding.damage.proof == "copy"
 
 
+@pytest.mark.parametrize(
+    ("at", "new", "nature"),
+    [
+        (0, b"M", "checksums"),
+        (4, b"\2", "checksums"),
+        (6, b"\1", "misplaced"),
+        (7, b"\1", "checksums"),
+        (20, b"?", "foreign"),
+        (24, b"\0", "misplaced"),
+        (40, bytes(8), "checksums"),
+    ],
+)
+def test_a_footer_that_is_sound_and_wrong_is_found_and_written_anew(at: int, new: bytes, nature: str) -> None:
+    """Each field counts, even where the footer's own checksum fits and every page is good."""
+    value = OLD.values[7]
+    footer = bytearray(value[65_536:-8])
+    footer[at : at + len(new)] = new
+    hurt = replaced(OLD, 7, value[:65_536] + sealed(bytes(footer)))
+    assert hurt != OLD
+    assert not is_clean(hurt, GRID_KEY)
+    assert natures(hurt) == {7: nature}
+    assert mended(hurt) == OLD
+
+
 def test_a_truncated_value_still_offers_its_whole_pages() -> None:
     """Three values hurt at other offsets, one of them short: the short one's own pages help."""
     hurt = replaced(OLD, 7, OLD.values[7][: 8 * 4096])

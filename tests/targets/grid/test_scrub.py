@@ -7,6 +7,7 @@ import pytest
 import valkey
 
 from medic8.errors import ConfigurationError
+from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import HoldsExactly
 from medic8.targets.grid.diagnose import diagnose_grid, risks
 from medic8.targets.grid.format import CELL
@@ -56,7 +57,7 @@ def nth(grid: Grid, group: int, role: int) -> str:
 HARMS = {
     "missing": lambda c, key: c.delete(key),
     "damaged": lambda c, key: c.setrange(key, 4 * 4096 + 5, b"????"),
-    "checksums": lambda c, key: c.setrange(key, 65_600, b"????"),
+    "checksums": lambda c, key: c.setrange(key, 65_600, b"?" * 16),
     "truncated": lambda c, key: c.append(key, b"x"),
     "wrong_type": lambda c, key: (c.delete(key), c.rpush(key, "x")),
     "foreign": lambda c, key: c.set(key, c.get(key.replace("{lab/", "{other/"))),
@@ -201,6 +202,27 @@ def test_lost_blocks_are_located_to_their_cells(client: valkey.Valkey, small: Gr
     ranges = report.damage[0].lost_cells
     assert [(cells.first, cells.count) for cells in ranges] == [(5 * 2048, 2048), (69 * 2048, 2048)]
     assert inspect_group(client, small.manifest, 5).items == ()
+
+
+def test_parity_that_fits_no_data_is_found_by_a_deep_scrub_only(client: valkey.Valkey, small: Grid) -> None:
+    """P with a wrong byte under checksums that fit it everywhere: Q and the data convict it."""
+    before = dump(client)
+    key = role_key("lab", 5, 16)
+    value, record = bytearray(client.get(key)), bytearray(client.get(sums_key("lab", 5)))
+    value[3 * 4096] ^= 1
+    keys = checksum.place_keys(checksum.grid_key(small.manifest.uuid), 5)
+    wrong = checksum.hash_page(bytes(value[3 * 4096 : 4 * 4096])) ^ int(keys[16, 3])
+    value[65_568 + 24 : 65_568 + 32] = wrong.to_bytes(8, "little")
+    record[32 + 16 * 128 + 24 : 32 + 16 * 128 + 32] = wrong.to_bytes(8, "little")
+    client.set(key, bytes(value[:-8]) + checksum.seal(bytes(value[65_536:-8])))
+    client.set(sums_key("lab", 5), bytes(record[:-8]) + checksum.seal(bytes(record[:-8])))
+    assert scrub(client, small.manifest).report.is_clean
+    report = scrub(client, small.manifest, ScrubOptions(is_deep=True)).report
+    natures = [(block.role.value, block.nature.value, block.pages) for block in report.damage[0].blocks]
+    assert natures[0] == ("p", "parity", (3,))
+    rebuild_group(client, small.manifest, 5)
+    assert dump(client) == before
+    assert scrub(client, small.manifest, ScrubOptions(is_deep=True)).report.is_clean
 
 
 def test_a_diagnosis_speaks_of_health_consistency_and_performance(client: valkey.Valkey, grid: Grid) -> None:
