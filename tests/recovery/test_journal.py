@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError
+from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError, TransientError
 from medic8.model.recovery import Recovery, RecoveryState, StepState
 from medic8.model.target import Resource
-from medic8.recovery import contract, interrupted
+from medic8.recovery import contract, interrupted, tables
 from medic8.recovery.journal import BusyError, Journal
 from medic8.recovery.owner import is_known_dead, this_process
 from tests.recovery.memory import AT, MemoryTarget, plan_of
@@ -44,26 +44,46 @@ def test_a_closed_recovery_gives_its_resources_back(journal: Journal) -> None:
     assert second.claim.fence.nonce != first.claim.fence.nonce
 
 
-def test_what_was_written_is_read_by_another_process(journal: Journal, tmp_path: Path) -> None:
+def test_what_was_written_is_read_by_another_process(journal: Journal, journal_url: str) -> None:
     """A new journal on the same database has the same identity and every entry."""
     server = (Resource(identity="valkey:1", carries="its server"),)
     recovery = journal.open(PLAN, server, this_process(), stands_on="run 1", at=AT)
     journal.begun(recovery.id, 1, written_digest="d", at=AT)
-    again = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    again = Journal(journal_url)
     assert again.identity == journal.identity
     assert again.read(recovery.id).steps[1].state is StepState.BEGUN
     assert again.read(recovery.id).steps[1].begun_at == AT
     assert again.holding() == (again.read(recovery.id),)
 
 
-def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, tmp_path: Path) -> None:
+def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, journal_url: str) -> None:
     """It is named with both versions, and nothing in it is touched."""
     del journal
-    with sqlite3.connect(tmp_path / "journal.sqlite") as database:
-        database.execute("UPDATE journal_about SET value = '99' WHERE what = 'schema'")
-    database.close()
+    with tables.engine_for(journal_url).begin() as connection:
+        connection.execute(tables.about.update().where(tables.about.c.what == "schema").values(value="99"))
     with pytest.raises(ConfigurationError, match=r"schema 99.*schema 1"):
-        Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+        Journal(journal_url)
+
+
+def test_of_many_that_open_at_once_exactly_one_is_granted(journal: Journal) -> None:
+    """The database decides, not who looked first."""
+    server = (Resource(identity="valkey:1", carries="its server"), Resource(identity="grid:1", carries="it"))
+    outcomes: list[str] = []
+
+    def attempt(number: int) -> None:
+        try:
+            journal.open(PLAN, server, this_process(str(number)), stands_on="", at=AT)
+            outcomes.append("granted")
+        except (BusyError, TransientError):
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(outcomes) == ["granted", *["refused"] * 7]
+    assert len(journal.holding()) == 1
 
 
 def test_state_over_the_limit_is_refused_and_nothing_is_left_behind(journal: Journal, tmp_path: Path) -> None:
