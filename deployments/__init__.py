@@ -1,0 +1,1 @@
+"""What a site installs: deployments and schedules. Empty until flows are deployed."""

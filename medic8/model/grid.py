@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from medic8.model.frozen import Frozen
 
 
 class DamageNature(StrEnum):
@@ -60,7 +56,7 @@ class Proof(StrEnum):
     """They follow from good pages, or from the other copy."""
 
 
-class CellRange(_Frozen):
+class CellRange(Frozen):
     """
     Cells by linear index ``(z * 256 + y) * 256 + x``.
 
@@ -73,7 +69,7 @@ class CellRange(_Frozen):
     count: int
 
 
-class BlockDamage(_Frozen):
+class BlockDamage(Frozen):
     """
     What is wrong with one value of a parity group.
 
@@ -106,7 +102,7 @@ class BlockDamage(_Frozen):
     detail: str
 
 
-class GroupDamage(_Frozen):
+class GroupDamage(Frozen):
     """
     Everything that is wrong with one parity group.
 
@@ -129,7 +125,7 @@ class GroupDamage(_Frozen):
         return tuple(cells for block in self.blocks for cells in block.lost_cells)
 
 
-class ByteRange(_Frozen):
+class ByteRange(Frozen):
     """
     A stretch of a value.
 
@@ -142,7 +138,7 @@ class ByteRange(_Frozen):
     length: int
 
 
-class RebuildItem(_Frozen):
+class RebuildItem(Frozen):
     """
     One value to bring back, as plain data that another process can act on.
 
@@ -173,7 +169,7 @@ class RebuildItem(_Frozen):
     size_bytes: int
 
 
-class ScrubReport(_Frozen):
+class ScrubReport(Frozen):
     """
     What a scrub saw.
 
@@ -209,7 +205,7 @@ class ScrubReport(_Frozen):
         return self.damaged_groups == 0
 
 
-class GridHealth(_Frozen):
+class GridHealth(Frozen):
     """
     Whether the grid is there, and what could take it away.
 
@@ -247,7 +243,7 @@ class Source(StrEnum):
     """A backup, where the rest of the group does not suffice."""
 
 
-class GroupRepair(_Frozen):
+class GroupRepair(Frozen):
     """
     What can be written back into one parity group.
 
@@ -268,7 +264,7 @@ class GroupRepair(_Frozen):
     by_hand: tuple[str, ...] = ()
 
 
-class GridConsistency(_Frozen):
+class GridConsistency(Frozen):
     """
     Whether every byte is what was written.
 
@@ -289,7 +285,7 @@ class GridConsistency(_Frozen):
         return self.scrub.is_complete and self.scrub.is_clean
 
 
-class GridPerformance(_Frozen):
+class GridPerformance(Frozen):
     """
     How the server answered during the scrub.
 
@@ -308,7 +304,7 @@ class GridPerformance(_Frozen):
     throughput_bytes_per_s: float | None
 
 
-class GridReport(_Frozen):
+class GridReport(Frozen):
     """
     The diagnosis of one grid.
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from pydantic import TypeAdapter
 
+from medic8.durable import sync_folder
 from medic8.errors import RefusedError, UndoError
 from medic8.model.frozen import Frozen
 from medic8.model.recovery import digest_of
@@ -64,8 +65,8 @@ def save(
         items = _write_values(folder, values, limit_bytes)
         index = _ITEMS.dump_json(items)
         _write_durably(folder / _INDEX, index)
-        _sync_folder(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder)
+        sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -151,11 +152,3 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def _private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

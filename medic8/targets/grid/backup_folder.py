@@ -23,6 +23,7 @@ from typing import BinaryIO, Self
 import numpy as np
 import xxhash
 
+from medic8.durable import sync_folder
 from medic8.errors import RefusedError
 from medic8.model.backup import BackupFile, BackupManifest
 from medic8.targets.grid.backup_source import ProvenBlock
@@ -65,8 +66,8 @@ def partial_backup(folder: Path, backup_id: str) -> Iterator[Path]:
     with _filing(folder):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(folder.parent.parent)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent.parent)
+        sync_folder(folder.parent)
     partial = folder / f"{_PARTIAL}{backup_id}"
     with _alone(folder):
         with _filing(folder):
@@ -76,9 +77,9 @@ def partial_backup(folder: Path, backup_id: str) -> Iterator[Path]:
         try:
             yield partial
             with _filing(partial):
-                _sync_folder(partial)
+                sync_folder(partial)
                 partial.rename(folder / backup_id)
-                _sync_folder(folder)
+                sync_folder(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -233,11 +234,3 @@ def _filing(path: Path) -> Iterator[None]:
         raise RefusedError(
             f"no backup can be written at {path}: {exc.strerror}; no target was changed"
         ) from exc
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

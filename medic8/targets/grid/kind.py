@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.changes import changes
 from medic8.analysis.detector import IssueRule
 from medic8.errors import ConfigurationError
 from medic8.model.issue import IssueType
@@ -45,20 +46,17 @@ RULES = (
     ),
 )
 
-_COMPARED = ("grid.damaged_values", "grid.damaged_groups", "grid.lost_cells", "grid.read_median")
+_COMPARED = {
+    "grid.damaged_values": "damaged values",
+    "grid.damaged_groups": "damaged groups",
+    "grid.lost_cells": "lost cells",
+    "grid.read_median": "read median",
+}
 
 
 def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
     """Damage, loss and speed before and after."""
-    earlier, later = before.results.get("grid"), after.results.get("grid")
-    if earlier is None or later is None:
-        return ()
-    pairs = ((earlier.reading(name), later.reading(name)) for name in _COMPARED)
-    return tuple(
-        Change(what=old.name.removeprefix("grid.").replace("_", " "), before=old.in_words, after=new.in_words)
-        for old, new in pairs
-        if old is not None and new is not None
-    )
+    return tuple(changes(before, after, "grid", _COMPARED.get))
 
 
 def requires(target: Target) -> tuple[str, ...]:

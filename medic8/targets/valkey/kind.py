@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.changes import changes
 from medic8.analysis.detector import IssueRule
 from medic8.model.issue import IssueType
 from medic8.model.report import DiagnosticReport
@@ -59,18 +60,11 @@ RULES = (
 
 
 def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
-    """Every reading of the settings, and memory, before and after."""
-    changes = []
-    for name in ("settings", "memory"):
-        earlier, later = before.results.get(name), after.results.get(name)
-        if earlier is None or later is None:
-            continue
-        for reading in earlier.readings:
-            other = later.reading(reading.name)
-            if other is not None and (name == "settings" or reading.name == "memory.used"):
-                what = reading.name.replace("setting.", "setting ").replace("memory.used", "used memory")
-                changes.append(Change(what=what, before=reading.in_words, after=other.in_words))
-    return tuple(changes)
+    """Every setting that the site has a rule for, and memory, before and after."""
+    return (
+        *changes(before, after, "settings", lambda name: name.replace("setting.", "setting ")),
+        *changes(before, after, "memory", {"memory.used": "used memory"}.get),
+    )
 
 
 def requires(target: Target) -> tuple[str, ...]:
