@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import flow, tags
+from prefect import flow
 
 from medic8.model.backup import BackupManifest
 from medic8.settings import load_settings
 from tasks.back_up import back_up_grid
-from tasks.track import tags_of
+from tasks.track import untagged
 
 
 @flow(name="back_up", flow_run_name="back up {target}", persist_result=True, result_serializer="json")
@@ -20,5 +20,5 @@ def back_up(target: str) -> BackupManifest:
     """
     site = load_settings()
     subject = site.target(target)
-    with tags(*tags_of(subject)):
+    with untagged():
         return back_up_grid(subject, site)

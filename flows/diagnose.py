@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from prefect import flow, get_run_logger, tags
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.states import Completed
@@ -18,7 +18,7 @@ from medic8.targets.registry import kind_named
 from tasks.analyze import analyze
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
-from tasks.track import show_report, tags_of
+from tasks.track import show_report, untagged
 
 
 @flow(name="diagnose", flow_run_name="diagnose {target}", persist_result=True, result_serializer="json")
@@ -30,8 +30,9 @@ def diagnose(target: str) -> State[DiagnosticReport]:
         target: The target's name in the configuration.
     """
     site = load_settings()
-    report = report_on(site.target(target), site)
-    show_report(report)
+    with untagged():
+        report = report_on(site.target(target), site)
+        show_report(report)
     get_run_logger().info(summary(report))
     return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
 
@@ -39,10 +40,9 @@ def diagnose(target: str) -> State[DiagnosticReport]:
 def report_on(target: Target, site: Settings) -> DiagnosticReport:
     """Run diagnostics, analyze the results, detect issues; inside any flow."""
     taken_at, began = datetime.now(UTC), time.perf_counter()
-    with tags(*tags_of(target)):
-        results = _run_diagnostics(target, site)
-        analysis = analyze(target.name, results)
-        issues = detect(target, analysis, taken_at)
+    results = _run_diagnostics(target, site)
+    analysis = analyze(target.name, results)
+    issues = detect(target, analysis, taken_at)
     return DiagnosticReport(
         target=target.name,
         kind=target.kind,

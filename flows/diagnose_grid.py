@@ -8,7 +8,7 @@ from flows.diagnose import report_on
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.model.grid import GridReport
 from medic8.settings import load_settings
-from tasks.track import show_report
+from tasks.track import show_report, untagged
 
 
 @flow(
@@ -28,8 +28,9 @@ def diagnose_grid(target: str) -> GridReport:
     subject = site.target(target)
     if subject.kind != "grid":
         raise ConfigurationError(f"target {target!r} is of kind {subject.kind!r}, not 'grid'")
-    report = report_on(subject, site)
-    show_report(report)
+    with untagged():
+        report = report_on(subject, site)
+        show_report(report)
     if report.grid is None:
         raise UnreachableError(
             f"grid {target!r} could not be looked at: "

@@ -19,7 +19,7 @@ from medic8.settings import load_settings
 from medic8.targets.registry import kind_named
 from tasks.plan import plan_treatment
 from tasks.save import end_interrupted
-from tasks.track import tags_of
+from tasks.track import tags_of, untagged
 
 #: After these the next strategy may still help.
 _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED)
@@ -36,7 +36,8 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
     """
     site = load_settings()
     subject = site.target(target)
-    interrupted = () if dry_run else end_interrupted(subject, site, flow_run.get_id() or "")
+    with untagged():
+        interrupted = () if dry_run else end_interrupted(subject, site, flow_run.get_id() or "")
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:
@@ -67,7 +68,8 @@ def _treat_issue(
         if present is None:
             break
         tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
-        plan = plan_treatment(target, present, report, tried)
+        with untagged():
+            plan = plan_treatment(target, present, report, tried)
         if resolutions and (plan is None or not plan.units):
             break
         resolution = _resolve(target, present, plan, report, dry_run=dry_run)

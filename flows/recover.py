@@ -9,16 +9,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import report_on
-from medic8.errors import ChangedError, FencedError
+from medic8.errors import ChangedError, FencedError, Medic8Error, TransientError
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
-from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState
+from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState, StepState
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.recovery.contract import numbers_of
+from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
 from tasks.apply import apply_step
 from tasks.save import open_recovery, save_state
+from tasks.track import untagged
 from tasks.undo import close, undo
 from tasks.verify import verify_recovery, verify_unit
 
@@ -38,24 +40,28 @@ def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
         plan: What to carry out.
         issue: What is wrong; the plan has done its work when a new diagnosis shows it better.
     """
-    site = load_settings()
+    with untagged():
+        return _recover(load_settings(), target, plan, issue)
+
+
+def _recover(site: Settings, target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
     subject = site.target(target)
     recovery = open_recovery(subject, plan, site, flow_run.get_id() or "")
     try:
         after = _carry_out(subject, recovery, issue, site)
     except FencedError:
         # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
-        return _ended(undo(subject, recovery, site), "the target moved or was taken over")
+        return _ended(_put_back(subject, recovery, site), "the target moved or was taken over")
     except (CrashedRun, CancelledRun):
         # Ctrl-C in a step reaches the flow as a crash of the step's run.
-        undo(subject, recovery, site)
+        _put_back(subject, recovery, site)
         raise
     except Exception as exc:  # noqa: BLE001 - whatever went wrong, what was begun is put back
-        ended = undo(subject, recovery, site)
+        ended = _put_back(subject, recovery, site)
         return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError))
     except BaseException:
         # Cancelled or terminated: the same, and then the end that was asked for.
-        undo(subject, recovery, site)
+        _put_back(subject, recovery, site)
         raise
     return _ended(close(subject, recovery, site), "", after)
 
@@ -72,6 +78,33 @@ def _carry_out(target: Target, recovery: Recovery, issue: Issue, site: Settings)
     after = report_on(target, site)
     verify_recovery(issue, recovery.plan, after)
     return after
+
+
+def _put_back(target: Target, recovery: Recovery, site: Settings) -> Recovery:
+    """
+    Undo as a task; where Prefect is what failed, without it: the target comes before its record.
+
+    Raises:
+        TransientError: the recovery is still open; the next run on the target ends it.
+    """
+    try:
+        try:
+            return undo(target, recovery, site)
+        except (Medic8Error, CrashedRun, CancelledRun):
+            raise
+        except Exception:  # noqa: BLE001 - whatever Prefect's client raises when its server is gone
+            return undo.fn(target, recovery, site)
+    except Medic8Error as exc:
+        known = Journal(site.journal_url).read(recovery.id)
+        if known.state is not RecoveryState.OPEN:
+            return known
+        begun = ", ".join(
+            step.title for step in known.steps if step.state in {StepState.BEGUN, StepState.DONE}
+        )
+        raise TransientError(
+            f"recovery {known.id} is still open ({begun or 'nothing was changed'}): {exc}; "
+            f"medic8 heal {target.name} ends it"
+        ) from exc
 
 
 def _ended(

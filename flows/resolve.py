@@ -25,7 +25,7 @@ from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.admit import admit
 from tasks.plan import plan_treatment
-from tasks.track import RESOLVE, show_plan, track
+from tasks.track import RESOLVE, show_plan, track, untagged
 
 #: Outcomes after which somebody should look.
 _FAILED = (Outcome.RESTORED, Outcome.NEEDS_PERSON)
@@ -53,7 +53,8 @@ def resolve(
     site = load_settings()
     subject = site.target(target)
     began = datetime.now(UTC)
-    ended = _treat(subject, issue, plan, site, dry_run=dry_run)
+    with untagged():
+        ended = _treat(subject, issue, plan, site, dry_run=dry_run)
     compare = kind_named(subject.kind).compare
     resolution = Resolution(
         target=target,
@@ -65,7 +66,8 @@ def resolve(
         ended_at=datetime.now(UTC),
         **dict(ended),
     )
-    track(resolution, flow_run.get_id() or "")
+    with untagged():
+        track(resolution, flow_run.get_id() or "")
     name = resolution.outcome.value.replace("_", " ").capitalize()
     state = Failed if resolution.outcome in _FAILED else Completed
     return state(name=name, message=resolution.reason, data=resolution)

@@ -4,7 +4,8 @@ Every error a caller may catch, and what it promises about the target.
 Medic8Error
 ├── ConfigurationError  the configuration or the call is wrong; nothing was read or changed
 ├── RefusedError        a limit, policy or precondition said no; nothing was changed
-│   └── ChangedError    what was saved is no longer there; nothing was changed
+│   ├── ChangedError    what was saved is no longer there; nothing was changed
+│   └── ClaimedError    a recovery of another journal holds the target; nothing was changed
 ├── UnreachableError    the target did not answer; nothing was changed
 ├── TransientError      unknown whether changed; the same call may be repeated
 ├── FencedError         another run owns the target now; this one must stop
@@ -29,6 +30,10 @@ class RefusedError(Medic8Error):
 
 class ChangedError(RefusedError):
     """What was saved is no longer there, somebody else changed it; nothing was changed."""
+
+
+class ClaimedError(RefusedError):
+    """A recovery of another journal holds the target; nothing was changed."""
 
 
 class UnreachableError(Medic8Error):

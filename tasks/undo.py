@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from prefect import task
 
-from medic8.errors import TransientError, UnreachableError
+from medic8.errors import Medic8Error
 from medic8.model.recovery import Recovery, RecoveryState
 from medic8.model.target import Target
 from medic8.recovery import undo as undoing
@@ -35,6 +35,6 @@ def undo(target: Target, recovery: Recovery, site: Settings) -> Recovery:
 def close(target: Target, recovery: Recovery, site: Settings) -> Recovery:
     """End a recovery that is verified; whether the target still answers does not matter any more."""
     closed = Journal(site.journal_url).close(recovery.id, RecoveryState.HEALTHY, at=datetime.now(UTC))
-    with suppress(TransientError, UnreachableError), session_on(target, site) as session:
+    with suppress(Medic8Error), session_on(target, site) as session:
         session.release_claim(recovery.claim)
     return closed

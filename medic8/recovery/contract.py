@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from medic8.errors import ChangedError, FencedError, RefusedError, TransientError, UnreachableError
+from medic8.errors import ChangedError, FencedError, Medic8Error, RefusedError
 from medic8.model.plan import Plan, Step
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
 from medic8.recovery import saved_state
@@ -137,7 +137,7 @@ def close(
     end is already proven, and an unreturned claim lapses by itself.
     """
     closed = journal.close(recovery.id, state, left=left, at=at)
-    with contextlib.suppress(TransientError, UnreachableError):
+    with contextlib.suppress(Medic8Error):
         session.release_claim(recovery.claim)
     return closed
 

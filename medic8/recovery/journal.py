@@ -284,6 +284,8 @@ class Journal:
             raise TransientError("another recovery was granted the resource at the same moment") from exc
         except sa.exc.DBAPIError as exc:
             where = self._engine.url.render_as_string(hide_password=True)
+            if "not a database" in str(exc.orig):
+                raise ConfigurationError(f"the journal at {where} is no database: {exc.orig}") from exc
             raise TransientError(f"the journal at {where} did not answer: {exc.orig}") from exc
 
 

@@ -93,8 +93,11 @@ def engine_for(url: str) -> sa.Engine:
 
 def _make_private(database: Path) -> None:
     """Make the file that SQLite would make, for its owner only; its log and index follow its mode."""
-    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as exc:
+        raise ConfigurationError(f"the journal {database} cannot be written: {exc.strerror}") from exc
 
 
 def _make_commits_durable(connection: sqlite3.Connection, _record: Any) -> None:

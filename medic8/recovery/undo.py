@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from medic8.errors import (
     ChangedError,
+    ClaimedError,
     ConfigurationError,
     FencedError,
     RefusedError,
@@ -25,7 +26,7 @@ from medic8.model.plan import Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
 from medic8.recovery import contract, saved_state
 from medic8.recovery.journal import Journal
-from medic8.targets.kind import Session
+from medic8.targets.kind import Holds, Session
 
 #: States in which a step may have changed the target and nothing has proven it good.
 _MAY_HAVE_CHANGED = (StepState.BEGUN, StepState.DONE)
@@ -64,18 +65,28 @@ def undo(
         return recovery
     if recovery.owner != owner:
         raise FencedError(f"recovery {recovery.id} was taken over by another process, which ends it")
+    holds = session.still_holds(recovery)
+    if holds is Holds.SOMETHING_ELSE:
+        raise UndoError(
+            f"target {recovery.plan.target} leads to something else than what was changed; "
+            f"changed was {', '.join(resource.identity for resource in recovery.resources)}"
+        )
     # A new fence: a write that was given up for lost may still be on its way.
     recovery = journal.taken_over(recovery.id, owner)
     try:
         session.take_claim(recovery.claim, lasts_s=contract.CLAIM_LASTS_S)
-    except RefusedError as exc:
+    except ClaimedError as exc:
         raise TransientError(f"recovery {recovery.id} cannot be undone now: {exc}") from exc
     recovery = _keep_what_proves_itself(journal, session, recovery)
     waiting = [record for record in reversed(recovery.steps) if record.state in _MAY_HAVE_CHANGED]
     items = _saved_items(recovery) if waiting else {}
     needs_person = False
     for record in waiting:
-        undone = _undo_step(session, recovery, record, items[record.number])
+        undone = (
+            _Undone(StepState.UNDONE, "the server was restarted, and what was set went with that")
+            if holds is Holds.NOTHING
+            else _undo_step(session, recovery, record, items[record.number])
+        )
         journal.undone(recovery.id, record.number, state=undone.state, note=undone.note, at=clock())
         needs_person = needs_person or undone.needs_person
     # Read again: conflicts that an earlier, interrupted undo found belong into the list as well.

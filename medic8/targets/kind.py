@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from medic8.analysis.detector import IssueRule
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Step, Unit
-from medic8.model.recovery import Claim
+from medic8.model.recovery import Claim, Recovery
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.resolution import Change
 from medic8.model.target import Resource, Target
@@ -45,6 +46,14 @@ class Surroundings:
     progress: Progress = no_progress
 
 
+class Holds(StrEnum):
+    """What a target holds of what a recovery changed."""
+
+    YES = "yes"  #: it is the thing that was changed
+    NOTHING = "nothing"  #: it is, and what was changed went with a restart
+    SOMETHING_ELSE = "something_else"  #: the address leads to another thing now
+
+
 class Session(Protocol):
     """
     One dedicated connection to a target, for changing it.
@@ -55,6 +64,9 @@ class Session(Protocol):
 
     def resources(self) -> tuple[Resource, ...]:
         """The identities that the target stands for, with those that carry it, the nearest first."""
+
+    def still_holds(self, recovery: Recovery) -> Holds:
+        """Whether this is what *recovery* changed; nothing is put back into something else."""
 
     def stands_on(self) -> str:
         """What must stay as it is while a recovery runs: run id, role and replication id in one line."""

@@ -194,8 +194,13 @@ site = load_settings()
 target = site.target("server")
 now = datetime.now(UTC)
 steps = tuple(
-    Step(title=f"set {name}", action="set_setting", arguments={"name": name, "value": value}, touches=name)
-    for name, value in (("slowlog-max-len", "2000"), ("tcp-keepalive", "90"))
+    Step(
+        title=f"set {name}",
+        action="set_setting",
+        arguments={"name": name, "found": found, "value": value},
+        touches=name,
+    )
+    for name, found, value in (("slowlog-max-len", "10", "2000"), ("tcp-keepalive", "300", "90"))
 )
 plan = Plan(target="server", strategy="set_settings", issue_fingerprint="f", summary="Set.",
             units=(Unit(title="settings", steps=steps),))

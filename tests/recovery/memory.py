@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from medic8.errors import ChangedError, FencedError, VerifyError
 from medic8.model.plan import Plan, Step, Unit
-from medic8.model.recovery import Claim
+from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource
-from medic8.targets.kind import Session
+from medic8.targets.kind import Holds, Session
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -38,6 +38,7 @@ class MemoryTarget:
         self.landed = False
         self.is_sound = True
         self.ground = "run 1"
+        self.holds = Holds.YES
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -56,6 +57,10 @@ class MemorySession:
             Resource(identity="memory:1", carries="the target"),
             Resource(identity="host:1", carries="its host"),
         )
+
+    def still_holds(self, recovery: Recovery) -> Holds:
+        del recovery
+        return self.target.holds
 
     def stands_on(self) -> str:
         return self.target.ground

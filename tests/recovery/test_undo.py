@@ -16,6 +16,7 @@ from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import BusyError, Journal
 from medic8.recovery.owner import this_process
+from medic8.targets.kind import Holds
 from tests.recovery.memory import AT, Died, MemorySession, MemoryTarget, plan_of
 
 VALUES = st.none() | st.sampled_from(["old", "new", "x" * 100])
@@ -278,3 +279,28 @@ def test_opening_again_after_the_journals_reply_was_lost(journal: Journal) -> No
         for other, owner in ((plan_of((("a", "x"),)), this_process()), (plan, this_process("another run"))):
             with pytest.raises(BusyError):
                 contract.open_recovery(journal, session, other, owner, at=AT)
+
+
+def test_nothing_is_put_back_into_something_else(journal: Journal, tmp_path: Path) -> None:
+    """The address leads to another server now: its healthy values are not ours to change."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        target.holds = Holds.SOMETHING_ELSE
+        ended = undo.end_interrupted(journal, session, recovery, this_process(), clock=lambda: AT)
+    assert ended.state is RecoveryState.NEEDS_PERSON
+    assert "memory:1" in ended.left[0]
+    assert target.values == {"a": b"new"}
+
+
+def test_what_went_with_a_restart_is_not_set_again(journal: Journal, tmp_path: Path) -> None:
+    """A restarted server holds what its file says, or what a person set since."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        target.holds = Holds.NOTHING
+        ended = undo.end_interrupted(journal, session, recovery, this_process(), clock=lambda: AT)
+    assert (ended.state, ended.left) == (RecoveryState.RESTORED, ())
+    assert target.values == {"a": b"new"}

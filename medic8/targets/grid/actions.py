@@ -12,7 +12,7 @@ from medic8.errors import ChangedError, FencedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.grid import BlockRole, RebuildItem
 from medic8.model.plan import Step, Unit
-from medic8.model.recovery import Claim
+from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.targets.grid import rebuild
 from medic8.targets.grid.compare_and_write import Answer, HoldsExactly
@@ -22,10 +22,10 @@ from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import P, Q, member_of
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.repairs import candidates_for
-from medic8.targets.kind import Surroundings
+from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.claimed import ClaimedServer
-from medic8.targets.valkey.client import RECOVERY, connection
+from medic8.targets.valkey.client import RECOVERY, connection, reached
 from medic8.targets.valkey.identity import server_resources
 
 WRITE_BACK = "write_back"
@@ -68,21 +68,31 @@ class GridSession(ClaimedServer):
     """One dedicated connection to a grid's server, for writing back what is damaged."""
 
     def __init__(self, target: Target, client: valkey.Valkey, around: Surroundings) -> None:
-        super().__init__(client)
+        super().__init__(client, target.address)
         self._name = target.grid_name
-        self._url = target.address
         self._around = around
 
+    @reached
+    def still_holds(self, recovery: Recovery) -> Holds:
+        """The same grid on the same server: a copy elsewhere was never changed."""
+        known = {resource.identity for resource in recovery.resources}
+        grid, *server = (resource.identity for resource in self.resources())
+        is_same = grid in known and any(each in known for each in server)
+        return Holds.YES if is_same else Holds.SOMETHING_ELSE
+
+    @reached
     def resources(self) -> tuple[Resource, ...]:
         """The grid, and the server that carries it."""
         manifest = read_manifest(self._client, self._name).manifest
         grid = Resource(identity=f"grid:{manifest.uuid}", carries="the grid")
-        return (grid, *server_resources(self._client, self._url))
+        return (grid, *server_resources(self._client, self.url))
 
+    @reached
     def capture(self, step: Step) -> bytes | None:
         """The bytes that the step is about to write over; None if there is no such value."""
         return rebuild.present(self._client, WriteBack.of(step).item)
 
+    @reached
     def prepare(self, step: Step) -> bytes | None:
         """
         The bytes that must be there, proven anew from what the group holds now.
@@ -93,6 +103,7 @@ class GridSession(ClaimedServer):
         ask = WriteBack.of(step)
         return rebuild.proven(self._client, ask.item, self._candidates(ask))
 
+    @reached
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
         """Write *new* where *expected* is, guarded by *claim*, at one moment."""
         ask = WriteBack.of(step)
@@ -103,6 +114,7 @@ class GridSession(ClaimedServer):
         if answer is Answer.CHANGED:
             raise ChangedError(f"{step.touches} was changed by somebody else at the same moment")
 
+    @reached
     def verify(self, unit: Unit) -> None:
         """
         Prove every value of the unit anew, and look whether it is there.

@@ -12,13 +12,13 @@ import valkey.exceptions
 from medic8.errors import ChangedError, FencedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step, Unit
-from medic8.model.recovery import Claim
+from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
-from medic8.targets.kind import Surroundings
+from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.claimed import ClaimedServer
-from medic8.targets.valkey.client import RECOVERY, connection, setting
-from medic8.targets.valkey.identity import server_resources
+from medic8.targets.valkey.client import RECOVERY, connection, reached, setting
+from medic8.targets.valkey.identity import run_id_of, server_resources
 
 SET_SETTING = "set_setting"
 
@@ -33,10 +33,12 @@ class SetSetting(Frozen):
 
     Attributes:
         name: The setting's name.
+        found: The value that the plan was made for.
         value: The value to set, as ``CONFIG GET`` shows it.
     """
 
     name: str
+    found: str
     value: str
 
 
@@ -44,28 +46,55 @@ class ServerSession(ClaimedServer):
     """One dedicated connection to a server, for changing its settings."""
 
     def __init__(self, target: Target, client: valkey.Valkey) -> None:
-        super().__init__(client)
+        super().__init__(client, target.address)
         self._target = target
 
+    @reached
+    def still_holds(self, recovery: Recovery) -> Holds:
+        """Settings live as long as the process: a restarted server holds none of them."""
+        if self.stands_on() == recovery.stands_on:
+            return Holds.YES
+        if run_id_of(self.stands_on()) == run_id_of(recovery.stands_on):
+            return Holds.YES  # its role changed, and its settings did not
+        known = {resource.identity for resource in recovery.resources}
+        is_same_server = any(resource.identity in known for resource in self.resources())
+        return Holds.NOTHING if is_same_server else Holds.SOMETHING_ELSE
+
+    @reached
     def resources(self) -> tuple[Resource, ...]:
         """The server, by who it is and where it is."""
-        return server_resources(self._client, self._target.address)
+        return server_resources(self._client, self.url)
 
+    @reached
     def capture(self, step: Step) -> bytes | None:
         """The setting's present value; None if the server has no such setting."""
         return _read(self._client, _arguments(step).name)
 
+    @reached
     def prepare(self, step: Step) -> bytes | None:
-        """The value that the plan names."""
-        return _arguments(step).value.encode()
+        """
+        The value that the plan names.
 
+        Raises:
+            ChangedError: the setting is no longer what the plan was made for.
+        """
+        ask = _arguments(step)
+        present = _read(self._client, ask.name)
+        if present != ask.found.encode():
+            raise ChangedError(
+                f"setting {ask.name!r} was {ask.found!r} when it was planned for, and is {_shown(present)}"
+            )
+        return ask.value.encode()
+
+    @reached
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
         """
         Set the setting if it still has the value *expected*.
 
         Settings cannot be watched, so between the comparison and the change
         lies one round trip in which somebody else could set it; the claim,
-        which can be watched, is exact.
+        which can be watched, is exact. A value that the server takes for another
+        one (a number beyond its own limit) is taken back at once.
         """
         name = _arguments(step).name
         if new is None:
@@ -80,11 +109,17 @@ class ServerSession(ClaimedServer):
                 )
             pipe.multi()
             pipe.config_set(name, new.decode())
+            pipe.config_get(name)
             try:
-                pipe.execute()
+                became = pipe.execute()[1].get(name)
             except valkey.exceptions.WatchError as exc:
                 raise FencedError("the claim on the server changed at the same moment") from exc
+        if became != new.decode():
+            if expected is not None:
+                self._client.config_set(name, expected.decode())
+            raise RefusedError(f"setting {name!r}: the server made {became!r} of {new.decode()!r}")
 
+    @reached
     def verify(self, unit: Unit) -> None:
         """Look, several times over two seconds, whether every setting stays; and whether clients get in."""
         wanted = [_arguments(step) for step in unit.steps]

@@ -8,7 +8,7 @@ import valkey
 import valkey.exceptions
 from valkey.client import Pipeline
 
-from medic8.errors import FencedError, RefusedError
+from medic8.errors import ClaimedError, FencedError
 from medic8.model.recovery import Claim
 
 #: One for each database of a server; every change is guarded by its content, byte for byte.
@@ -23,7 +23,7 @@ def take(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
     resource to this recovery, so the older one has ended.
 
     Raises:
-        RefusedError: a recovery of another journal holds the server.
+        ClaimedError: a recovery of another journal holds the server.
         FencedError: the claim changed while it was being taken.
     """
     lasts_ms = int(lasts_s * 1000)
@@ -33,10 +33,14 @@ def take(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
         pipe.watch(CLAIM_KEY)
         holder = _present(pipe) or b""
         if holder and holder.split(b" ")[0] != claim.journal.encode():
-            left_s = max(cast("int", pipe.pttl(CLAIM_KEY)), 0) / 1000
-            raise RefusedError(
-                f"the server is being repaired by recovery {_name(holder)} of another journal; "
-                f"its claim lapses in {left_s:.0f} s"
+            left_ms = cast("int", pipe.pttl(CLAIM_KEY))
+            lapses = (
+                f"its claim lapses in {left_ms / 1000:.0f} s"
+                if left_ms >= 0
+                else f"its claim has no expiry; if nobody repairs there: DEL {CLAIM_KEY.decode()}"
+            )
+            raise ClaimedError(
+                f"the server is being repaired by recovery {_name(holder)} of another journal; {lapses}"
             )
         pipe.multi()
         pipe.set(CLAIM_KEY, claim.content, px=lasts_ms)

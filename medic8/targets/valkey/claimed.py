@@ -6,27 +6,33 @@ import valkey
 
 from medic8.model.recovery import Claim
 from medic8.targets.valkey import claim as claims
+from medic8.targets.valkey.client import reached
 from medic8.targets.valkey.identity import ground
 
 
 class ClaimedServer:
     """One dedicated connection to a server, and the claim that guards what is changed through it."""
 
-    def __init__(self, client: valkey.Valkey) -> None:
+    def __init__(self, client: valkey.Valkey, url: str) -> None:
         self._client = client
+        self.url = url
 
+    @reached
     def stands_on(self) -> str:
         """Run id, role and replication id."""
         return ground(self._client)
 
+    @reached
     def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
         """See `medic8.targets.valkey.claim.take`."""
         claims.take(self._client, claim, lasts_s=lasts_s)
 
+    @reached
     def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
         """See `medic8.targets.valkey.claim.renew`."""
         claims.renew(self._client, claim, lasts_s=lasts_s)
 
+    @reached
     def release_claim(self, claim: Claim) -> None:
         """See `medic8.targets.valkey.claim.release`."""
         claims.release(self._client, claim)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import valkey
@@ -91,12 +92,13 @@ def connect(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> valkey
         socket_connect_timeout=timeout_s,
         socket_read_size=_SOCKET_READ_BYTES,
         retry=valkey.retry.Retry(valkey.backoff.NoBackoff(), 0),
-        client_name=name,
         **options,
     )
     client = valkey.Valkey(connection_pool=pool, single_connection_client=False)
     with closing_on_error(client), reaching(url, connecting=True):
         client.ping()
+        with contextlib.suppress(valkey.exceptions.ResponseError):
+            client.client_setname(name)  # a courtesy to whoever reads CLIENT LIST; not everybody may
     return client
 
 
@@ -137,25 +139,39 @@ def reaching(url: str, *, connecting: bool = False) -> Iterator[None]:
     Translate the client library's errors into ours.
 
     Raises:
-        UnreachableError: nothing was sent: no connection, no log-in, no permission.
-        TransientError: the connection broke or timed out after something was sent.
-        RefusedError: the server answered with an error; it changed nothing.
+        UnreachableError: nothing was sent: no connection, no log-in.
+        TransientError: the connection broke or timed out after something was sent, or the
+            server has no memory for it at present.
+        RefusedError: the server answered with an error, such as a missing permission; it changed
+            nothing.
     """
     where = redact(url)
     try:
         yield
-    except (
-        valkey.exceptions.AuthenticationError,
-        valkey.exceptions.AuthorizationError,
-        valkey.exceptions.NoPermissionError,
-    ) as exc:
+    except (valkey.exceptions.AuthenticationError, valkey.exceptions.AuthorizationError) as exc:
         raise UnreachableError(f"{where} does not let us in: {exc}") from exc
+    except valkey.exceptions.OutOfMemoryError as exc:
+        raise TransientError(f"{where} has no memory for it: {exc}") from exc
     except (valkey.exceptions.ConnectionError, valkey.exceptions.TimeoutError, OSError) as exc:
         if connecting:
             raise UnreachableError(f"{where} does not answer: {exc}") from exc
         raise TransientError(f"{where} stopped answering: {exc}") from exc
     except valkey.exceptions.ResponseError as exc:
         raise RefusedError(f"{where} answered: {exc}") from exc
+
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def reached(method: Call) -> Call:
+    """A method of something with a ``url``, with the client's errors translated at once."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with reaching(self.url):
+            return method(self, *args, **kwargs)
+
+    return cast("Call", call)
 
 
 def redact(url: str) -> str:

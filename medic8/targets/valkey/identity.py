@@ -22,6 +22,11 @@ def server_resources(client: valkey.Valkey, url: str) -> tuple[Resource, ...]:
     )
 
 
+def run_id_of(stands_on: str) -> str:
+    """The run id in what `ground` says."""
+    return stands_on.split(" ", maxsplit=1)[0]
+
+
 def ground(client: valkey.Valkey) -> str:
     """Run id, role and replication id in one line: a restart, fail-over or change of role changes it."""
     server, replication = info(client, "server"), info(client, "replication")

@@ -75,6 +75,12 @@ def requires(target: Target) -> tuple[str, ...]:
         for rule in target.setting
         if rule.name not in SETTABLE
     ]
+    names = [rule.name for rule in target.setting]
+    wrong += [
+        f"setting {name!r} has {names.count(name)} rules; one is enough"
+        for name in sorted(set(names))
+        if names.count(name) > 1
+    ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
     return tuple(wrong)

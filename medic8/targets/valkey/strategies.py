@@ -41,7 +41,7 @@ def plan_settings(issue: Issue, report: DiagnosticReport, target: Target) -> Pla
                 Step(
                     title=f"set {rule.name} of {target.name} from {present} to {good}",
                     action=SET_SETTING,
-                    arguments=SetSetting(name=rule.name, value=good).model_dump(),
+                    arguments=SetSetting(name=rule.name, found=present, value=good).model_dump(),
                     touches=f"setting {rule.name}",
                 )
             )
