@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import diagnose
+from flows.interruption import was_interrupted
 from flows.resolve import resolve
 from flows.returned import returned
 from medic8.model.issue import Issue
@@ -41,6 +42,8 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:
+        if was_interrupted():
+            break
         treated, report = _treat_issue(subject, issue, report, dry_run=dry_run)
         resolutions += treated
     treatment = Treatment(

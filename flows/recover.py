@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import report_on
+from flows.interruption import was_interrupted
 from medic8.errors import ChangedError, FencedError, Medic8Error, TransientError
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
@@ -56,8 +57,10 @@ def _recover(site: Settings, target: str, plan: Plan, issue: Issue) -> State[Rec
         # Ctrl-C in a step reaches the flow as a crash of the step's run.
         _put_back(subject, recovery, site)
         raise
-    except Exception as exc:  # noqa: BLE001 - whatever went wrong, what was begun is put back
+    except Exception as exc:
         ended = _put_back(subject, recovery, site)
+        if was_interrupted():
+            raise CrashedRun(f"interrupted; recovery {ended.id} ended {ended.state.value}") from exc
         return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError))
     except BaseException:
         # Cancelled or terminated: the same, and then the end that was asked for.

@@ -12,6 +12,7 @@ from flows.back_up import back_up
 from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
+from flows.interruption import noting_interruption, was_interrupted
 
 FLOWS: dict[str, Flow[..., Any]] = {
     "back_up": back_up,
@@ -33,11 +34,15 @@ def run(name: str, **parameters: Any) -> Any:
     """
     # A flow would wait a second for its heartbeat's thread at the end of every run.
     about = [f"target:{parameters['target']}"] if "target" in parameters else []
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags(*about):
+    with (
+        noting_interruption(),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        tags(*about),
+    ):
         state: Any = FLOWS[name](**parameters, return_state=True)
     result = state.result(raise_on_failure=False)
-    if isinstance(result, CrashedRun | CancelledRun):
-        raise KeyboardInterrupt from result
+    if was_interrupted() or isinstance(result, CrashedRun | CancelledRun):
+        raise KeyboardInterrupt from (result if isinstance(result, BaseException) else None)
     if isinstance(result, BaseException):
         raise result
     return result

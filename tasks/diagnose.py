@@ -24,7 +24,7 @@ _LONGEST_S = 4 * 3600
 @task(task_run_name="look at {diagnostic} of {target.name}", timeout_seconds=_LONGEST_S, **ATTEMPTS)
 def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> DiagnosticResult:
     """
-    Run one diagnostic; a target that does not answer is a finding, what it refuses to show is said.
+    Run one diagnostic; a target that does not answer is a finding, and so is one that refuses to be seen.
 
     Raises:
         TransientError: it stopped answering half way; tried again.
@@ -36,7 +36,12 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> Diagnosti
     except UnreachableError as exc:
         result = DiagnosticResult(diagnostic=diagnostic, findings=(_unreachable(exc),), taken_at=now)
     except RefusedError as exc:
-        result = DiagnosticResult(diagnostic=diagnostic, unseen=(f"{diagnostic}: {exc}",), taken_at=now)
+        result = DiagnosticResult(
+            diagnostic=diagnostic,
+            findings=(_refused(diagnostic, exc),),
+            unseen=(f"{diagnostic}: {exc}",),
+            taken_at=now,
+        )
     return result.model_copy(update={"duration_s": round(time.perf_counter() - began, 4)})
 
 
@@ -49,6 +54,16 @@ def failed_diagnostic(diagnostic: str, error: Exception) -> DiagnosticResult:
         evidence=(Evidence(what="error", seen=type(error).__name__),),
     )
     return DiagnosticResult(diagnostic=diagnostic, findings=(finding,), taken_at=datetime.now(UTC))
+
+
+def _refused(diagnostic: str, error: RefusedError) -> Finding:
+    # Nobody may read "healthy" where nothing was seen.
+    return Finding(
+        code="diagnostic.refused",
+        severity=Severity.WARNING,
+        text=f"{diagnostic} could not be looked at: {error}",
+        evidence=(Evidence(what=diagnostic, seen=str(error)),),
+    )
 
 
 def _unreachable(error: UnreachableError) -> Finding:

@@ -8,6 +8,7 @@ import typer
 
 from medic8.cli.call import Json, call_of
 from medic8.cli.exits import exit_after
+from medic8.cli.recoveries import tell_of_recoveries
 
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target's name; see medic8 targets.")]
 
@@ -23,4 +24,5 @@ def diagnose(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
     from medic8.cli.render_report import render_report
 
     call.screen.show(report, lambda: render_report(report))
+    tell_of_recoveries(call, name)
     return exit_after(report)

@@ -8,7 +8,8 @@ import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.diagnose import TargetName
-from medic8.cli.exits import exit_after
+from medic8.cli.exits import ExitCode, exit_after
+from medic8.cli.recoveries import tell_of_recoveries
 
 
 def plan(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
@@ -30,9 +31,16 @@ def _treat(call: Call, target: str, *, is_dry_run: bool) -> int:
     name = call.settings.target(target).name
     door = call.door
     with call.screen.working(f"{'planning for' if is_dry_run else 'healing'} {name}"):
-        treatment = door.heal(name, dry_run=is_dry_run)
+        try:
+            treatment = door.heal(name, dry_run=is_dry_run)
+        except KeyboardInterrupt:
+            if not is_dry_run:
+                call.screen.say("interrupted; what had been begun was put back, unless it is named here")
+                tell_of_recoveries(call, name)
+            raise
 
     from medic8.cli.render_treatment import render_treatment
 
     call.screen.show(treatment, lambda: render_treatment(treatment))
-    return exit_after(treatment.after or treatment.before)
+    waits = tell_of_recoveries(call, name)
+    return ExitCode.NOT_WELL if waits else exit_after(treatment.after or treatment.before)

@@ -36,6 +36,7 @@ def history(
     from medic8.model.resolution import Outcome
 
     call = call_of(ctx, wants_json=json)
+    issue, outcome = _as_stored(issue), _as_stored(outcome)
     _one_of("--issue", issue, tuple(IssueType))
     _one_of("--outcome", outcome, tuple(Outcome))
     begin = None if since is None else parse_since(since, now=datetime.now(UTC))
@@ -45,6 +46,11 @@ def history(
         entries = door.history(target=target, issue=issue, outcome=outcome, since=begin, limit=limit)
     call.screen.show({"history": entries}, lambda: render_history(entries))
     return ExitCode.WELL
+
+
+def _as_stored(word: str | None) -> str | None:
+    """The tables say ``grid corruption`` of what is stored as ``grid_corruption``."""
+    return word and word.replace(" ", "_")
 
 
 def show(

@@ -55,7 +55,10 @@ def render_resolution_of(
     )
     if resolution is None:
         yield section(
-            "Outcome", text("the run ended before it could say; the next run on the target ends it")
+            "Outcome",
+            text(
+                "the run ended before it could say; what it had begun was undone then, or is by the next heal"
+            ),
         )
         return
     yield section("Issue", render_issue(resolution.issue))

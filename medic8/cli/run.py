@@ -54,7 +54,7 @@ def run(
         text = f"{type(exc).__name__}: {exc}; this should not happen, medic8 --debug shows where it did"
         return _fail(call, wants_json, "UnexpectedError", text, ExitCode.NOT_WELL)
     if code == ExitCode.INTERRUPTED:
-        text = "interrupted; what was begun on a target is ended by the next run there"
+        text = "interrupted"
         return _fail(call, wants_json, "Interrupted", text, code)
     return int(code or ExitCode.WELL)
 

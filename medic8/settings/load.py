@@ -37,7 +37,8 @@ def load_settings(
     source = find_configuration(path, environ, cwd)
     if source is None:
         return Settings(home=home, **read_state(Document(folder=home, environ=environ), home))
-    named = str(source.relative_to(cwd)) if source.is_relative_to(cwd) else str(source)
+    is_below = source.is_relative_to(cwd) and cwd != Path(cwd.anchor)
+    named = str(source.relative_to(cwd)) if is_below else str(source)
     document = read_document(source, named, environ)
     for key in document.content:
         if key not in _TABLES:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from prefect.settings import get_current_settings
 
 from flows.run import run
-from medic8.errors import ConfigurationError
+from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.recovery import StepState
 from medic8.model.report import Health
 from medic8.model.resolution import Outcome, Resolution, Treatment, Verdict
@@ -252,3 +253,47 @@ def test_a_heal_that_is_interrupted_undoes_what_it_had_begun(
     assert "Traceback" not in errors
     with connection(valkey_url) as client:
         assert client.get(CLAIM_KEY) is None
+
+
+def test_what_may_not_be_seen_is_never_healthy(configure: Configure, valkey_url: str) -> None:
+    """A user without CONFIG and INFO: the report says what was refused, and is not healthy."""
+    with connection(valkey_url) as admin:
+        admin.acl_setuser("blind", enabled=True, nopass=True, keys=["*"], commands=["+ping", "+client"])
+    configure(url=valkey_url.replace("valkey://", "valkey://blind:any@"))
+    report = run("diagnose", target="server")
+    assert report.analysis.health is Health.DEGRADED
+    assert not report.is_healthy
+    assert len(report.results) == len(report.analysis.unseen) == 5
+    assert all("permissions" in text for text in report.analysis.unseen)
+
+
+def test_a_refused_undo_is_not_called_a_refusal(configure: Configure, valkey_url: str) -> None:
+    """The server becomes a read-only replica in mid-recovery: a person is told what was begun."""
+    configure()
+
+    def demote() -> None:
+        deadline = time.monotonic() + 30
+        with connection(valkey_url) as client:
+            while settings_of(valkey_url) != ("1000", "120") and time.monotonic() < deadline:
+                pass
+            client.replicaof("127.0.0.1", "1")
+            client.config_set("tcp-keepalive", "299")
+
+    demotion = threading.Thread(target=demote)
+    demotion.start()
+    treatment = run("heal", target="server")
+    demotion.join(timeout=30)
+    resolution = only_resolution(treatment)
+    assert resolution.outcome is Outcome.NEEDS_PERSON
+    assert any("slowlog-max-len" in line for line in resolution.left)
+    with pytest.raises(RefusedError, match="medic8 acknowledge"):
+        run_again(valkey_url)
+
+
+def run_again(url: str) -> None:
+    with connection(url) as client:
+        client.replicaof("NO", "ONE")
+        client.config_set("tcp-keepalive", "300")
+    resolution = only_resolution(run("heal", target="server"))
+    assert resolution.outcome is Outcome.REFUSED
+    raise RefusedError(resolution.reason)

@@ -15,6 +15,7 @@ from medic8.targets.grid.diagnostics import DIAGNOSTICS
 from medic8.targets.grid.keys import check_name
 from medic8.targets.grid.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
+from medic8.targets.valkey.client import address_problems
 
 RULES = (
     IssueRule(
@@ -50,7 +51,6 @@ _COMPARED = {
     "grid.damaged_values": "damaged values",
     "grid.damaged_groups": "damaged groups",
     "grid.lost_cells": "lost cells",
-    "grid.read_median": "read median",
 }
 
 
@@ -61,7 +61,10 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a grid."""
-    wrong = [f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting]
+    wrong = [
+        *address_problems(target.address),
+        *(f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting),
+    ]
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:

@@ -9,6 +9,7 @@ from medic8.model.issue import Issue, IssueType
 from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.model.wording import counted
 from medic8.targets.grid.actions import WRITE_BACK, WriteBack
 from medic8.targets.kind import Strategy
 
@@ -108,9 +109,9 @@ def _summary(units: tuple[Unit, ...], source: Source, left: tuple[str, ...]) -> 
     count = sum(len(unit.steps) for unit in units)
     if not count:
         return "Nothing can be brought back" + (f": {left[0]}." if left else ".")
-    values = "1 value" if count == 1 else f"{count} values"
+    values = counted(count, "value")
     where = "backups, each page proven by the grid's own checksum" if source is Source.BACKUP else "parity"
-    return f"Rebuild {values} in {len(units)} units from {where}."
+    return f"Rebuild {values} in {counted(len(units), 'unit')} from {where}."
 
 
 STRATEGIES: Mapping[str, Strategy] = {

@@ -184,6 +184,14 @@ def redact(url: str) -> str:
     return urlunsplit((parts.scheme, shown, path, "", ""))
 
 
+def address_problems(url: str) -> tuple[str, ...]:
+    """What is wrong with *url* as the address of a server, one sentence each."""
+    scheme = urlsplit(url).scheme
+    if scheme in SCHEMES:
+        return ()
+    return (f"field 'url': scheme {scheme!r} is not one of {', '.join(SCHEMES)}",)
+
+
 def place(url: str) -> str:
     """Where *url* leads: host and port, or the socket's path; without user, password and database."""
     parts = urlsplit(url)

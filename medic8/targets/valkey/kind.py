@@ -11,6 +11,7 @@ from medic8.model.resolution import Change
 from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.policy import SETTABLE
 from medic8.targets.valkey.strategies import STRATEGIES
@@ -70,6 +71,16 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a server."""
     wrong = [
+        *address_problems(target.address),
+        *_setting_problems(target),
+    ]
+    if target.grid is not None:
+        wrong.append("field 'grid' belongs to kind 'grid'")
+    return tuple(wrong)
+
+
+def _setting_problems(target: Target) -> list[str]:
+    wrong = [
         f"setting {rule.name!r} is none that may be set right by itself; these are: "
         + ", ".join(sorted(SETTABLE))
         for rule in target.setting
@@ -81,9 +92,7 @@ def requires(target: Target) -> tuple[str, ...]:
         for name in sorted(set(names))
         if names.count(name) > 1
     ]
-    if target.grid is not None:
-        wrong.append("field 'grid' belongs to kind 'grid'")
-    return tuple(wrong)
+    return wrong
 
 
 KIND = TargetKind(
