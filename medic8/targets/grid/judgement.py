@@ -6,13 +6,14 @@ neither is an erasure. Up to two erasures at one offset are solved by P and Q,
 and the solution must match a copy of its checksum or, where there is none,
 satisfy the equation that was not used. What nothing proves is lost: no bytes
 are offered for it. Everything here is pure: an image in, a judgement out.
+Longer than most modules, because judging with a record and judging without one
+share one working state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -27,7 +28,14 @@ from medic8.targets.grid.parity import Octets, p_of, q_of, solve, syndromes
 #: Pages from outside the group (a backup, a replica), by role and page.
 Candidates = Mapping[tuple[int, int], Sequence[bytes]]
 
+#: Pages that follow from an assumption, by role and page, and how each is known.
+_Found = dict[tuple[int, int], tuple[Octets, Proof]]
+
 _MOST_SOLVED = 2
+
+#: Two absent blocks look like one old value with a chance of 15 in 256^n if *n* bytes of it differ. With 8
+#: that is about as rare as a wrong page that matches its checksum; with fewer neither reading is believed.
+_LEAST_CHANGED = 8
 
 
 @dataclass(slots=True)
@@ -285,44 +293,55 @@ class _Court:
 
     def decide_without_record(self) -> None:
         """
-        Find the fewest absent blocks that must have been written for P and Q to hold, and solve.
+        Find the fewest assumptions under which P and Q hold, and solve.
 
         Zeros satisfy the equations for blocks never written; a block that was
-        written leaves syndromes that only its own member number explains.
+        written leaves syndromes that only its own member number explains. Two
+        written blocks use both equations up: they always fit, which proves
+        nothing, so they are taken only if no reading that can fail has held.
         """
         values = self.evidence.image.values
         unknown = [role for role in range(self.members) if not isinstance(values[role], bytes)]
-        readings: list[tuple[int, ...]] = [
-            written
-            for count in range(min(_MOST_SOLVED, len(unknown)) + 1)
-            for written in combinations(unknown, count)
-        ]
+        readings: list[tuple[int, ...]] = [(), *((role,) for role in unknown)]
         for written in readings:
             found = self._assume(written, is_only_reading=len(written) == len(unknown))
             if found is not None:
                 self._adopt(written, found)
                 return
-        for role in range(ROLES):
-            # Or all are there, and one is sound in itself and older than the others.
-            # (Not Q beside absent blocks: two of them with equal content would show in Q alone as well.)
-            if role in unknown or (role == Q and unknown):
-                continue
-            found = self._assume((role,), is_only_reading=False, distrusted=role)
-            if found is not None:
-                for page in range(PAGES):
-                    self.verdict.is_stale[role, page] = self.evidence.is_good_by_footer[role, page]
+        if (one := self._one_old_value(unknown)) is not None:
+            role, found = one
+            # Not Q beside absent blocks: two of them with equal content would show in Q alone as well.
+            is_q_alone = role == Q and bool(unknown)
+            is_told = len(unknown) < _MOST_SOLVED or self._changed_bytes(role, found) >= _LEAST_CHANGED
+            if is_told and not is_q_alone:
+                self.verdict.is_stale[role] = self.evidence.is_good_by_footer[role]
                 self._adopt((), found)
+                return
+        elif len(unknown) == _MOST_SOLVED:
+            found = self._assume(tuple(unknown), is_only_reading=True)
+            if found is not None:
+                self._adopt(tuple(unknown), found)
                 return
         self.verdict.is_disputed = True
         for role in unknown:
             self.verdict.exists[role] = True
             self.verdict.is_known[role] = False
 
+    def _one_old_value(self, unknown: list[int]) -> tuple[int, _Found] | None:
+        """Which of the values that are there is sound in itself and older than the others, if one is."""
+        for role in range(ROLES):
+            if role in unknown:
+                continue
+            found = self._assume((role,), is_only_reading=False, distrusted=role)
+            if found is not None:
+                return role, found
+        return None
+
     def _assume(
         self, written: tuple[int, ...], *, is_only_reading: bool, distrusted: int | None = None
-    ) -> dict[tuple[int, int], tuple[Octets, Proof]] | None:
+    ) -> _Found | None:
         """The pages that follow if exactly *written* of the absent blocks were written; None if none can."""
-        found: dict[tuple[int, int], tuple[Octets, Proof]] = {}
+        found: _Found = {}
         is_supported = False
         patterns: dict[tuple[int, ...], list[int]] = {}
         for column in range(PAGES):
@@ -348,7 +367,16 @@ class _Court:
                         found[role, column] = (solved[place, at], proof)
         return found if is_supported else None
 
-    def _adopt(self, written: tuple[int, ...], found: dict[tuple[int, int], tuple[Octets, Proof]]) -> None:
+    def _changed_bytes(self, role: int, found: _Found) -> int:
+        """How many bytes of *role* would be others: each is one that P and Q agree on."""
+        pages = self.verdict.pages[role]
+        return sum(
+            int(np.count_nonzero(content != pages[page]))
+            for (at, page), (content, _) in found.items()
+            if at == role
+        )
+
+    def _adopt(self, written: tuple[int, ...], found: _Found) -> None:
         for role in written:
             # Zeros at every offset are what a block reads as that was never written.
             self.verdict.exists[role] = any(

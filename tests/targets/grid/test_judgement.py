@@ -376,7 +376,7 @@ def test_a_group_never_written_is_sound() -> None:
 
 def test_members_beyond_the_grid_are_never_missed() -> None:
     """With the record gone and two blocks lost, a partial group is solved: nobody else can be absent."""
-    sound = with_blocks(dict.fromkeys(range(4), BLOCKS[0]))
+    sound = with_blocks({0: BLOCKS[0], 1: BLOCKS[2], 2: BLOCKS[7], 3: BLOCKS[0]})
     hurt = sound
     for role in (1, 2, SUMS_ROLE):
         hurt = replaced(hurt, role, None)
@@ -396,3 +396,47 @@ def test_a_record_is_not_written_anew_while_old_and_new_blocks_disagree() -> Non
     (finding,) = findings(judge(hurt, GRID_KEY, 3))
     assert (finding.role, finding.damage.nature.value) == (SUMS_ROLE, "missing")
     assert (finding.damage.can_be_rebuilt, finding.expected) == (False, None)
+
+
+FOURTEEN = {m: GENERATOR.integers(0, 256, 65_536, dtype=np.uint8) for m in range(14)}
+
+
+def with_an_old_value(role: int, changed: int) -> tuple[GroupImage, GroupImage]:
+    """A group of 14 blocks; and the same without its record, with *role* from before the last write."""
+    newer = {**FOURTEEN, 3: FOURTEEN[3].copy()}
+    newer[3][3 * 4096 : 3 * 4096 + changed] ^= 0xFF
+    sound = with_blocks(newer)
+    return sound, replaced(replaced(sound, role, with_blocks(FOURTEEN).values[role]), SUMS_ROLE, None)
+
+
+@pytest.mark.parametrize("role", [3, 16])
+def test_two_blocks_never_written_are_not_invented_to_explain_an_old_value(role: int) -> None:
+    """Two absent blocks can explain anything, so the reading that could have failed comes first."""
+    sound, hurt = with_an_old_value(role, changed=32)
+    assert natures(hurt) == {role: "stale", SUMS_ROLE: "missing"}
+    assert mended(hurt) == sound
+
+
+def test_an_old_q_beside_two_absent_blocks_leaves_it_open() -> None:
+    """Two lost blocks of equal content would look the same: neither they nor a new Q are written."""
+    _, hurt = with_an_old_value(17, changed=32)
+    assert not any(finding.expected for finding in findings(judge(hurt, GRID_KEY, 16)))
+
+
+def test_two_lost_blocks_come_back_without_the_record_if_no_other_is_absent() -> None:
+    """Where no single old value explains P and Q, the two that are absent do."""
+    first, second = GENERATOR.integers(0, 256, (2, 65_536), dtype=np.uint8)
+    second[4096:] = 0
+    sound = with_blocks({**FOURTEEN, 14: first, 15: second})
+    hurt = sound
+    for role in (14, 15, SUMS_ROLE):
+        hurt = replaced(hurt, role, None)
+    assert mended(hurt) == sound
+
+
+def test_too_few_bytes_to_tell_an_old_value_from_two_lost_blocks_leave_it_open() -> None:
+    """One byte of two lost blocks can look like an old third: neither reading is written."""
+    _, hurt = with_an_old_value(3, changed=7)
+    found = findings(judge(hurt, GRID_KEY, 16))
+    assert {finding.role for finding in found} == {14, 15, SUMS_ROLE}
+    assert not any(finding.expected for finding in found)
