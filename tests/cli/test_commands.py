@@ -105,11 +105,15 @@ def test_a_traceback_is_shown_on_demand_only(medic8: Medic8, answers: Answers) -
 
 
 def test_ctrl_c_ends_with_130_and_a_short_message(medic8: Medic8, answers: Answers) -> None:
-    """It says what becomes of a recovery that was under way."""
-    answers.report = KeyboardInterrupt()
+    """A heal says what became of a recovery that was under way; a diagnosis had none."""
+    answers.report = answers.treatment = KeyboardInterrupt()
     ended = medic8("diagnose", "pot")
     assert ended.code == 130
-    assert "medic8: interrupted; what was begun on a target is ended by the next run there" in ended.err
+    assert ended.err.endswith("medic8: interrupted\n")
+    assert "put back" not in ended.err
+    healing = medic8("heal", "pot")
+    assert healing.code == 130
+    assert "what had been begun was put back" in healing.err
     assert "Traceback" not in ended.err
     assert medic8("diagnose", "pot", "--json").document["error"]["exit_code"] == 130
 
