@@ -51,7 +51,7 @@ class GroupImage:
     Attributes:
         grid: UUID of the grid.
         group: Number of the group.
-        values: 16 data blocks, P, Q; None where there is no key.
+        values: 16 data blocks, P, Q; None where there is no key. One that is too long may be cut off.
         sums: The ``:m`` record.
     """
 

@@ -17,10 +17,10 @@ from medic8.targets.grid.compare_and_write import (
 )
 from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import GridDamagedError, GridExistsError, NotAGridError
-from medic8.targets.grid.format import FormatError, Manifest, pack_manifest, unpack_manifest
+from medic8.targets.grid.format import MANIFEST_BYTES, FormatError, Manifest, pack_manifest, unpack_manifest
 from medic8.targets.grid.image import Value, WrongType
 from medic8.targets.grid.keys import check_name, manifest_keys
-from medic8.targets.grid.reading import as_value
+from medic8.targets.grid.reading import as_value, get_at_most
 
 _COPIES = ("the manifest", "the copy of the manifest")
 
@@ -32,7 +32,7 @@ class ManifestState:
 
     Attributes:
         manifest: What the grid is.
-        values: What the two keys hold.
+        values: What the two keys hold; of a value that is too long, one byte more than a good one has.
         problems: What is wrong with each copy; None where it is good.
     """
 
@@ -64,7 +64,9 @@ def read_manifest(client: valkey.Valkey, name: str) -> ManifestState:
         )
     keys = manifest_keys(name)
     with conversation(client) as talk:
-        answers = talk.ask([*(("GET", key) for key in keys), *(("TYPE", key) for key in keys)])
+        answers = talk.ask(
+            [*(get_at_most(key, MANIFEST_BYTES) for key in keys), *(("TYPE", key) for key in keys)]
+        )
     values = (as_value(answers[0], answers[2]), as_value(answers[1], answers[3]))
     found = [_unpack(value, name) for value in values]
     good = [copy for copy in found if isinstance(copy, Manifest)]
@@ -111,7 +113,8 @@ def grow_manifest(client: valkey.Valkey, grown: Manifest) -> None:
     state = read_manifest(client, grown.name)
     if state.manifest.uuid != grown.uuid or state.manifest.depth > grown.depth:
         raise TransientError(f"grid {grown.name!r}: somebody else changed the manifest; open it again")
-    if state.good_copies < len(_COPIES) and state.manifest.depth != grown.depth:
+    is_cut = any(isinstance(value, bytes) and len(value) > MANIFEST_BYTES for value in state.values)
+    if state.good_copies < len(_COPIES) and (is_cut or state.manifest.depth != grown.depth):
         problem = "; ".join(problem for problem in state.problems if problem)
         raise GridDamagedError(f"grid {grown.name!r}: {problem}; repair it first", 0, "the manifest")
     compare_and_write = CompareAndWrite(client)

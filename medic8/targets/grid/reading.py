@@ -6,8 +6,8 @@ from typing import Any
 
 import valkey.exceptions
 
-from medic8.targets.grid.conversation import Conversation, raise_first
-from medic8.targets.grid.format import Manifest
+from medic8.targets.grid.conversation import Command, Conversation, raise_first
+from medic8.targets.grid.format import SUMS_BYTES, VALUE_BYTES, Manifest
 from medic8.targets.grid.image import GroupImage, Value, WrongType
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.layout import ROLES
@@ -18,21 +18,42 @@ def group_keys(name: str, group: int) -> list[str]:
     return [*(role_key(name, group, role) for role in range(ROLES)), sums_key(name, group)]
 
 
+def get_at_most(key: str, good_bytes: int) -> Command:
+    """
+    Ask for a value, however long somebody made it, without more memory than a good one needs.
+
+    Args:
+        key: Of the value.
+        good_bytes: How long a good value is. One byte more is asked for, so that a longer one is seen to be.
+    Returns:
+        A command that answers with an empty string where there is no key; TYPE tells it from an empty value.
+    """
+    return ("GETRANGE", key, 0, good_bytes)
+
+
 def read_group(talk: Conversation, manifest: Manifest, group: int) -> GroupImage:
-    """The values of *group* as they were at one moment, about 1.2 MB."""
+    """
+    The values of *group* as they were at one moment, about 1.2 MB.
+
+    Of a value that is too long, only so much as shows it.
+    """
     keys = group_keys(manifest.name, group)
-    answers = talk.ask_at_once([*(("GET", key) for key in keys), *(("TYPE", key) for key in keys)]) or []
+    *roles, record = keys
+    looks = [*(get_at_most(key, VALUE_BYTES) for key in roles), get_at_most(record, SUMS_BYTES)]
+    answers = talk.ask_at_once([*looks, *(("TYPE", key) for key in keys)]) or []
     values = [as_value(answer, answers[len(keys) + at]) for at, answer in enumerate(answers[: len(keys)])]
     return GroupImage(manifest.uuid, group, tuple(values[:ROLES]), values[ROLES])
 
 
 def as_value(answer: Any, type_name: bytes) -> Value:
-    """What GET answered: bytes, None, or, for a key of another type, that type's name."""
+    """What a look at a key answered: bytes, None, or, for a key of another type, that type's name."""
     if is_wrong_type(answer):
         raise_first([type_name])
         return WrongType(type_name.decode())
     raise_first([answer])
-    return None if answer is None else bytes(answer)
+    if not answer:
+        raise_first([type_name])
+    return None if not answer and type_name == b"none" else bytes(answer)
 
 
 def is_wrong_type(answer: object) -> bool:

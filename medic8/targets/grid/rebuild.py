@@ -56,6 +56,9 @@ from medic8.targets.grid.reading import as_value, read_group
 #: How `present` writes down a value of another type: this, then the server's name of the type.
 WRONG_TYPE = b"\0a value of type "
 
+#: Of a value that is written whole, what is there is kept for undo. No grid writes values of this size.
+MOST_KEPT_BYTES = 8 * 2**20
+
 _TRIES = 8
 
 
@@ -141,20 +144,29 @@ def present(client: valkey.Valkey, item: RebuildItem) -> bytes | None:
     Returns:
         The item's ranges joined (shorter if the value is), or the whole value; None if there is no key;
         `WRONG_TYPE` and the type's name if the key holds something other than a string.
+    Raises:
+        RefusedError: a whole value is longer than `MOST_KEPT_BYTES`, too long to be kept for undo.
     """
     looks: list[Command] = [
         ("GETRANGE", item.key, part.offset, part.offset + part.length - 1) for part in item.ranges
     ]
     if not looks:
-        looks.append(("GET", item.key))
+        looks.append(("GETRANGE", item.key, 0, MOST_KEPT_BYTES - 1))
     with conversation(client) as talk:
-        type_name, *answers = talk.ask_at_once([("TYPE", item.key), *looks]) or []
+        type_name, size_bytes, *answers = (
+            talk.ask_at_once([("TYPE", item.key), ("STRLEN", item.key), *looks]) or []
+        )
     raise_first([type_name])
     if type_name == b"none":
         return None
     if isinstance(as_value(answers[0], type_name), WrongType):
         return WRONG_TYPE + bytes(type_name)
-    raise_first(answers)
+    raise_first([size_bytes, *answers])
+    if not item.ranges and size_bytes > MOST_KEPT_BYTES:
+        raise RefusedError(
+            f"{_called(item)}: it is {size_bytes} bytes long, and at most {MOST_KEPT_BYTES} are kept "
+            f"for undo; look at it, then cut it off or move it away (RENAME)"
+        )
     return b"".join(answers)
 
 

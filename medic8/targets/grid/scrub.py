@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -14,13 +14,20 @@ from medic8.model.grid import GridPerformance, GroupDamage, ScrubReport
 from medic8.targets.grid import checksum
 from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
 from medic8.targets.grid.findings import findings, group_damage
-from medic8.targets.grid.format import FormatError, GroupSums, Manifest, unpack_sums
+from medic8.targets.grid.format import (
+    SUMS_BYTES,
+    VALUE_BYTES,
+    FormatError,
+    GroupSums,
+    Manifest,
+    unpack_sums,
+)
 from medic8.targets.grid.glance import Glances
 from medic8.targets.grid.image import GroupImage, Value, has_parity
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, ROLES
-from medic8.targets.grid.reading import is_wrong_type, read_group
+from medic8.targets.grid.reading import get_at_most, group_keys, is_wrong_type, read_group
 
 #: Groups whose records of checksums are read together: 150 KiB.
 _WINDOW = 64
@@ -78,7 +85,8 @@ def scrub(client: valkey.Valkey, manifest: Manifest, options: ScrubOptions | Non
 
     The values of a group are first read one after the other while others may
     write, so a mismatch is only a suspicion; a suspected group is read again at
-    one moment and judged anew. Memory is bounded by two groups (3 MB).
+    one moment and judged anew. Memory is bounded by two groups (3 MB), however
+    long a damaged value is.
 
     Args:
         client: Used for nothing else meanwhile.
@@ -134,7 +142,7 @@ class _Scrub:
         while not is_stopped and (window := list(islice(remaining, _WINDOW))):
             suspects: set[int] = set()
             glances = Glances(self.manifest.uuid, grid_key)
-            asked = list(self._read_records(talk, window, suspects))
+            asked = self._of_right_length(talk, list(self._read_records(talk, window, suspects)), suspects)
             is_stopped = self._read_values(talk, asked, suspects, glances)
             for group in sorted(suspects | glances.suspects()):
                 self._look_again(talk, group, grid_key)
@@ -144,13 +152,13 @@ class _Scrub:
     def _read_records(self, talk: Conversation, window: list[int], suspects: set[int]) -> Iterator[_Asked]:
         """Read the records of a window; say what to read next of each group that has a usable one."""
         name = self.manifest.name
-        answers = talk.ask([("GET", sums_key(name, group)) for group in window])
+        answers = talk.ask([get_at_most(sums_key(name, group), SUMS_BYTES) for group in window])
         is_probed = False
         for group, answer in zip(window, answers, strict=True):
             record = self._unpack(answer, group)
             if record is None:
-                every = [role_key(name, group, role) for role in range(ROLES)]
-                yield _Asked(group, b"", [], [("EXISTS", *every)])
+                # Absent, or empty: an empty record is as odd as values without one.
+                yield _Asked(group, b"", [], [("EXISTS", *group_keys(name, group))])
                 continue
             if isinstance(record, FormatError):
                 suspects.add(group)
@@ -168,11 +176,35 @@ class _Scrub:
             self.bytes_read += len(answer)
             yield _Asked(group, answer, roles, commands)
 
+    def _of_right_length(self, talk: Conversation, asked: list[_Asked], suspects: set[int]) -> list[_Asked]:
+        """
+        Leave out values of a wrong length: somebody may have made them too long for our memory.
+
+        Asking for the length and then for the whole is much faster than GETRANGE.
+        """
+        name = self.manifest.name
+        lengths = iter(
+            talk.ask([("STRLEN", role_key(name, each.group, role)) for each in asked for role in each.roles])
+        )
+        found = []
+        for each in asked:
+            answers = [next(lengths) for _ in each.roles]
+            raise_first([answer for answer in answers if not is_wrong_type(answer)])
+            right = [at for at, answer in enumerate(answers) if answer == VALUE_BYTES]
+            if len(right) == len(answers):
+                found.append(each)
+                continue
+            suspects.add(each.group)
+            others = each.commands[len(each.roles) :]
+            commands = [*(each.commands[at] for at in right), *others]
+            found.append(replace(each, roles=[each.roles[at] for at in right], commands=commands))
+        return found
+
     def _unpack(self, answer: Any, group: int) -> GroupSums | FormatError | None:
         if is_wrong_type(answer):
             return FormatError(str(answer))
         raise_first([answer])
-        if answer is None:
+        if not answer:
             return None
         try:
             return unpack_sums(answer, self.manifest.uuid, group)
@@ -213,7 +245,7 @@ class _Scrub:
             if isinstance(answer, Exception) and not is_wrong_type(answer):
                 raise answer
             is_odd |= not glances.add(asked.group, role, answer, asked.record)
-            if isinstance(answer, bytes):
+            if isinstance(answer, bytes) and answer:
                 self.blocks_checked += 1
                 self.bytes_read += len(answer)
                 if self.options.is_deep:

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import valkey
 
-from medic8.errors import ConfigurationError
+from medic8.errors import ConfigurationError, RefusedError
 from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import HoldsExactly
 from medic8.targets.grid.diagnose import diagnose_grid, risks
+from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
+from medic8.targets.grid.manifest import grow_manifest, read_manifest
 from medic8.targets.grid.rebuild import (
     inspect_group,
     inspect_manifest,
@@ -317,3 +319,41 @@ def test_a_grid_created_anew_is_not_repaired_by_an_old_plan(client: valkey.Valke
     Grid.create(client, "lab", 40)
     with pytest.raises(Exception, match="and was"):
         proven(client, item)
+
+
+@pytest.mark.parametrize("role", [1, 16, 18])
+def test_a_value_stretched_to_20_mib_takes_no_more_memory_than_a_good_one(
+    client: valkey.Valkey, small: Grid, role: int
+) -> None:
+    """It is named and could be proven, but what is there is too long to be kept for undo."""
+    client.setrange(nth(small, 5, role), 20 * 2**20 - 1, b"x")
+    tracemalloc.start()
+    report = diagnose_grid(client, "lab", ScrubOptions(is_deep=True)).consistency.scrub
+    (item,) = inspect_group(client, small.manifest, 5).items
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    (damage,) = report.damage[0].blocks
+    assert (damage.nature.value, damage.can_be_rebuilt) == ("truncated", True)
+    assert report.bytes_read < 1_000_000
+    assert peak < 16_000_000
+    with pytest.raises(RefusedError, match=f"{item.number}: it is 20971520 bytes long, and at most 8388608"):
+        present(client, item)
+
+
+def test_an_empty_value_and_an_empty_record_are_no_missing_ones(client: valkey.Valkey, small: Grid) -> None:
+    """A range of a missing key is empty as well; the second look tells the two apart."""
+    client.set(sums_key("lab", 9), b"")
+    client.set(role_key("lab", 5, 1), b"")
+    client.delete(role_key("lab", 6, 1))
+    found = scrub(client, small.manifest).report
+    assert [group.group for group in found.damage] == [5, 6, 9]
+    assert [group.blocks[0].nature.value for group in found.damage[:2]] == ["truncated", "missing"]
+
+
+def test_a_manifest_that_is_too_long_is_not_read_whole(client: valkey.Valkey, small: Grid) -> None:
+    """One byte more than a good one shows what is wrong with it."""
+    client.setrange(manifest_keys("lab")[1], 20 * 2**20 - 1, b"x")
+    state = read_manifest(client, "lab")
+    assert (len(state.values[1]), state.good_copies) == (113, 1)
+    with pytest.raises(GridDamagedError, match="repair it first"):
+        grow_manifest(client, small.manifest)
