@@ -85,12 +85,15 @@ def prepare(environ: MutableMapping[str, str], settings: Settings, api_url: str,
         environ["MEDIC8_CONFIG"] = str(settings.source)
     # Where `show` reads back what a run returned, whoever runs it next on this machine.
     environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(settings.home / "results"))
+    # A server that is gone is told of within seconds; a stall of a few seconds is still waited for.
+    environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "3")
     environ.setdefault("DO_NOT_TRACK", "1")
     environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not is_debug:
         # Only what goes to the terminal: the run's page in Prefect shall show everything. The errors
         # that are hidden here are those the command line tells itself.
         environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
 
 
 class PrefectDoor:

@@ -69,6 +69,8 @@ def test_flows_find_the_server_and_the_same_configuration(medic8: Medic8, tmp_pa
         "MEDIC8_HOME": str(tmp_path / "home"),
         "MEDIC8_CONFIG": str(tmp_path / "medic8.toml"),
         "PREFECT_API_URL": "http://127.0.0.1:4200/api",
+        "PREFECT_CLIENT_MAX_RETRIES": "3",
+        "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOCAL_STORAGE_PATH": str(settings.home / "results"),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -19,7 +19,7 @@ from medic8.targets.grid.backup_reading import list_backups, page_candidates, re
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.manifest import read_manifest
-from medic8.targets.grid.rebuild import inspect_group, inspect_manifest
+from medic8.targets.grid.rebuild import inspect_group, inspect_manifest, present
 
 
 def with_repairs(client: valkey.Valkey, report: GridReport, backups: Path) -> GridReport:
@@ -39,13 +39,13 @@ def with_repairs(client: valkey.Valkey, report: GridReport, backups: Path) -> Gr
     repairs: list[GroupRepair] = []
     unusable: list[str] = []
     if items := inspect_manifest(client, name):
-        repairs.append(_repair(None, Source.PARITY, items, lost_pages=0))
+        repairs.append(_repair(client, None, Source.PARITY, items, lost_pages=0))
     for damage in report.consistency.scrub.damage:
         alone = inspect_group(client, manifest, damage.group)
         if alone.damage is None:
             continue
         lost = lost_pages(alone.damage)
-        repairs.append(_repair(damage.group, Source.PARITY, alone.items, lost_pages=lost))
+        repairs.append(_repair(client, damage.group, Source.PARITY, alone.items, lost_pages=lost))
         if lost:
             best, problems = _from_backups(client, manifest, alone.damage, backups)
             repairs += best
@@ -96,7 +96,9 @@ def _from_backups(
         left = lost_pages(helped.damage) if helped.damage is not None else 0
         if left < least:
             least = left
-            best = _repair(damage.group, Source.BACKUP, helped.items, lost_pages=left, backup=backup.id)
+            best = _repair(
+                client, damage.group, Source.BACKUP, helped.items, lost_pages=left, backup=backup.id
+            )
         if not least:
             break
     return [best] if best is not None else [], problems
@@ -113,6 +115,7 @@ def _lost(damage: GroupDamage) -> frozenset[tuple[int, int]]:
 
 
 def _repair(
+    client: valkey.Valkey,
     group: int | None,
     source: Source,
     items: tuple[RebuildItem, ...],
@@ -120,19 +123,27 @@ def _repair(
     lost_pages: int,
     backup: str = "",
 ) -> GroupRepair:
-    writable = tuple(item for item in items if item.is_restorable and not item.must_be_absent)
+    by_hand = {item: why for item in items if (why := _by_hand(client, item))}
     return GroupRepair(
         group=group,
         source=source,
         backup=backup,
-        items=writable,
+        items=tuple(item for item in items if item not in by_hand),
         lost_pages=lost_pages,
-        by_hand=tuple(_by_hand(item) for item in items if item not in writable),
+        by_hand=tuple(by_hand.values()),
     )
 
 
-def _by_hand(item: RebuildItem) -> str:
+def _by_hand(client: valkey.Valkey, item: RebuildItem) -> str:
+    """What a person has to do about *item* first; empty if it can be written over and put back."""
     what = f"{item.role.value} {item.number} of grid {item.grid}"
     if item.nature is DamageNature.WRONG_TYPE:
         return f"the key of {what} holds a value of another type: move it away (RENAME), then heal again"
-    return f"{what} was never written by the grid and is there all the same: look at it, then delete it"
+    if item.must_be_absent:
+        return f"{what} was never written by the grid and is there all the same: look at it, then delete it"
+    if item.nature is DamageNature.TRUNCATED:
+        try:
+            present(client, item)
+        except RefusedError as exc:
+            return f"{exc}: look at it, move it away (RENAME), then heal again"
+    return ""

@@ -326,10 +326,12 @@ def test_a_value_of_another_type_and_a_stray_one_are_left_to_a_person(
     grid.write_cell(0, 40, 0, np.ones(1, dtype=CELL))  # block 5: the only one of its group
     client.set(role_key(NAME, 5, 2), b"a stray")
     client.delete(role_key(NAME, 1, 1))
+    client.setrange(role_key(NAME, 2, 4), 9 << 20, b"far too long")
     plan = plan_for(target, around)
     assert [step.touches for unit in plan.units for step in unit.steps] == ["block 65 of grid lab"]
     assert any("another type" in line for line in plan.left_open)
     assert any("never written" in line for line in plan.left_open)
+    assert any("8 MiB" in line or "8,388,608" in line or "8388608" in line for line in plan.left_open)
 
 
 def test_the_plan_holds_no_key(
