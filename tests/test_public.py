@@ -42,7 +42,7 @@ def test_the_public_names_are_these_and_all_of_them_load() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     """As with any module."""
-    assert not hasattr(medic8, "Gird")
+    assert not hasattr(medic8, "Grids")
 
 
 def test_importing_medic8_loads_nothing_heavy() -> None:
