@@ -74,13 +74,23 @@ def _carry_out(target: Target, recovery: Recovery, issue: Issue, site: Settings)
     get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
     for number, unit in enumerate(recovery.plan.units):
         for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
+            _stop_if_interrupted()
             apply_step.with_options(timeout_seconds=step.time_limit_s)(
                 target, step, recovery, step_number, site
             )
+        _stop_if_interrupted()
         verify_unit(target, unit, recovery, number, site)
+    _stop_if_interrupted()
     after = report_on(target, site)
     verify_recovery(issue, recovery.plan, after)
+    _stop_if_interrupted()
     return after
+
+
+def _stop_if_interrupted() -> None:
+    # Prefect swallows an interruption that lands in some of its own code.
+    if was_interrupted():
+        raise CrashedRun("interrupted")
 
 
 def _put_back(target: Target, recovery: Recovery, site: Settings) -> Recovery:

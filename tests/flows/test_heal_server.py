@@ -249,7 +249,7 @@ def test_a_heal_that_is_interrupted_undoes_what_it_had_begun(
     finally:
         child.kill()
     assert child.returncode in {128 + number, -number}, (output, errors)
-    assert settings_of(valkey_url) == ("10", "300")
+    assert settings_of(valkey_url) == ("10", "300"), (output, errors)
     assert "Traceback" not in errors
     with connection(valkey_url) as client:
         assert client.get(CLAIM_KEY) is None
