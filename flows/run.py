@@ -32,10 +32,10 @@ def run(name: str, **parameters: Any) -> Any:
         Medic8Error: the flow ended without a record.
         KeyboardInterrupt: it was interrupted, or cancelled in the UI; what it had begun was put back.
     """
-    # A flow would wait a second for its heartbeat's thread at the end of every run.
     about = [f"target:{parameters['target']}"] if "target" in parameters else []
     with (
         noting_interruption(),
+        # A flow would wait a second for its heartbeat's thread at the end of every run.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
         tags(*about),
     ):
