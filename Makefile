@@ -49,8 +49,9 @@ bench: install ## Run the benchmarks; each prints a table and JSON
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lock: ## Pin the requirements anew (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --group test --group lint --group build \
-		--generate-hashes --no-emit-index-url --no-annotate --system-certs --custom-compile-command "make lock" --output-file requirements.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra exchange \
+		--group test --group lint --group build --generate-hashes --no-strip-extras --no-emit-index-url --no-annotate \
+		--system-certs --custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
