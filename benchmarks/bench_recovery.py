@@ -24,14 +24,15 @@ import valkey
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
+from medic8.backups.place import BackupPlace
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import RecoveryState
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.owner import this_process
 from medic8.recovery import contract
 from medic8.recovery.journal import Journal
-from medic8.recovery.owner import this_process
 from medic8.targets.grid.actions import open_session
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
@@ -101,7 +102,7 @@ def main() -> int:
     times: dict[str, list[tuple[float, float]]] = {size: [] for size in depths}
     with tempfile.TemporaryDirectory() as folder, scratch_valkey(Path(folder)) as server:
         journal = Journal(f"sqlite:///{folder}/journal.sqlite")
-        around = Surroundings(backups=Path(folder) / "backups", now=datetime.now(UTC))
+        around = Surroundings(backups=BackupPlace.of(Path(folder) / "backups"), now=datetime.now(UTC))
         with valkey.Valkey.from_url(server.socket_url) as client:
             for depth in depths.values():
                 fill(client, f"grid-{depth}", depth)

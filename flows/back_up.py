@@ -6,19 +6,20 @@ from prefect import flow
 
 from medic8.model.backup import BackupManifest
 from medic8.settings import load_settings
-from tasks.back_up import back_up_grid
+from tasks.back_up import back_up_target
 from tasks.track import untagged
 
 
 @flow(name="back_up", flow_run_name="back up {target}", persist_result=True, result_serializer="json")
-def back_up(target: str) -> BackupManifest:
+def back_up(target: str, full: bool = False, prefix: str = "") -> BackupManifest:
     """
-    Write a full, verified backup of a grid; the grid is only read.
+    Write a verified backup of a target; the target is only read.
 
     Args:
-        target: The name of a target of kind ``grid`` in the configuration.
+        target: The target's name in the configuration.
+        full: Read and write everything, whatever earlier backups have.
+        prefix: Of a server, only keys that begin so.
     """
     site = load_settings()
-    subject = site.target(target)
     with untagged():
-        return back_up_grid(subject, site)
+        return back_up_target(site.target(target), site, is_full=full, prefix=prefix)

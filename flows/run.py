@@ -13,21 +13,33 @@ from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
 from flows.interruption import noting_interruption, was_interrupted
+from flows.prune_backups import prune_backups
+from flows.restore_backup import restore_backup
+from flows.verify_backup import verify_backup
+from medic8.targets.kind import Progress, no_progress
+from tasks.progress import telling
 
 FLOWS: dict[str, Flow[..., Any]] = {
     "back_up": back_up,
+    "restore_backup": restore_backup,
+    "verify_backup": verify_backup,
+    "prune_backups": prune_backups,
     "diagnose": diagnose,
     "diagnose_grid": diagnose_grid,
     "heal": heal,
 }
 
 
-def run(name: str, **parameters: Any) -> Any:
+def run(name: str, progress: Progress = no_progress, **parameters: Any) -> Any:
     """
     Run the flow called *name* here and now, and return what it returns.
 
     A flow that ended badly but could say how returns its record all the same.
 
+    Args:
+        name: One of `FLOWS`.
+        progress: Told how far long work has come.
+        parameters: The flow's.
     Raises:
         Medic8Error: the flow ended without a record.
         KeyboardInterrupt: it was interrupted, or cancelled in the UI; what it had begun was put back.
@@ -35,6 +47,7 @@ def run(name: str, **parameters: Any) -> Any:
     about = [f"target:{parameters['target']}"] if "target" in parameters else []
     with (
         noting_interruption(),
+        telling(progress),
         # A flow would wait a second for its heartbeat's thread at the end of every run.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
         tags(*about),

@@ -16,6 +16,7 @@ from medic8.settings import Settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from tasks.attempts import ATTEMPTS
+from tasks.progress import listener
 
 #: Longest a diagnostic may take; a scrub of a large grid is the longest there is.
 _LONGEST_S = 4 * 3600
@@ -32,7 +33,7 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> Diagnosti
     now, began = datetime.now(UTC), time.perf_counter()
     look = kind_named(target.kind).diagnostics[diagnostic]
     try:
-        result = look(target, Surroundings(backups=site.backups, now=now))
+        result = look(target, Surroundings(backups=site.backups, now=now, progress=listener()))
     except UnreachableError as exc:
         result = DiagnosticResult(diagnostic=diagnostic, findings=(_unreachable(exc),), taken_at=now)
     except RefusedError as exc:

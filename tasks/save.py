@@ -9,9 +9,9 @@ from prefect import get_run_logger, task
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery
 from medic8.model.target import Target
+from medic8.owner import this_process
 from medic8.recovery import contract, interrupted
 from medic8.recovery.journal import Journal
-from medic8.recovery.owner import this_process
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
 from tasks.sessions import session_on

@@ -6,6 +6,7 @@ from textwrap import dedent
 
 import pytest
 
+from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.target import Mode
 from medic8.settings import Settings, default_home, load_settings
@@ -62,7 +63,7 @@ def test_without_a_configuration_there_are_no_targets_and_all_state_is_in_the_ho
     settings = site.load()
     assert settings == Settings(
         home=site.home,
-        backups=site.home / "backups",
+        backups=BackupPlace(url=str(site.home / "backups")),
         journal_url=f"sqlite:///{site.home}/journal.sqlite",
         saved_state=site.home / "recoveries",
         max_saved_mib=1024,
@@ -111,7 +112,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
         max_saved_mib = 5
         """)
     settings = load_settings(path, environ=site.environ, cwd=Path("/"))
-    assert settings.backups == site.folder / "backups"
+    assert settings.backups == BackupPlace(url=str(site.folder / "backups"))
     assert settings.journal_url == f"sqlite:///{site.folder}/state/journal.sqlite"
     assert settings.saved_state == site.home.parent / "saved"
     assert settings.max_saved_mib == 5

@@ -17,10 +17,11 @@ from medic8.errors import TransientError
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
-    from medic8.model.backup import BackupManifest
+    from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.settings import Settings
+    from medic8.targets.kind import Progress
 
 
 class Door(Protocol):
@@ -32,8 +33,17 @@ class Door(Protocol):
     def heal(self, target: str, *, dry_run: bool) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
 
-    def back_up(self, target: str) -> BackupManifest:
-        """Back *target* up."""
+    def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
+        """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
+
+    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+        """Write what *wish* asks for from a backup into *target*."""
+
+    def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
+        """Read a backup of *target* again; an empty *backup* is the newest complete one."""
+
+    def prune_backups(self, target: str, *, dry_run: bool) -> PruneReport:
+        """Remove the backups of *target* that retention does not keep."""
 
     def history(
         self,
@@ -110,9 +120,25 @@ class PrefectDoor:
         """Treat *target*; with *dry_run* only plan."""
         return cast("Treatment", self._run("flows.run", "run", "heal", target=target, dry_run=dry_run))
 
-    def back_up(self, target: str) -> BackupManifest:
-        """Back *target* up."""
-        return cast("BackupManifest", self._run("flows.run", "run", "back_up", target=target))
+    def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
+        """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
+        given = {"target": target, "full": full, "prefix": prefix}
+        return cast("BackupManifest", self._run("flows.run", "run", "back_up", progress, **given))
+
+    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+        """Write what *wish* asks for from a backup into *target*."""
+        given = {"target": target, **dict(wish)}
+        return cast("RestoreReport", self._run("flows.run", "run", "restore_backup", progress, **given))
+
+    def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
+        """Read a backup of *target* again; an empty *backup* is the newest complete one."""
+        given = {"target": target, "backup": backup}
+        return cast("VerifyReport", self._run("flows.run", "run", "verify_backup", progress, **given))
+
+    def prune_backups(self, target: str, *, dry_run: bool) -> PruneReport:
+        """Remove the backups of *target* that retention does not keep."""
+        given = {"target": target, "dry_run": dry_run}
+        return cast("PruneReport", self._run("flows.run", "run", "prune_backups", **given))
 
     def history(
         self,

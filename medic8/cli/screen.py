@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
+    from medic8.targets.kind import Progress
+
 #: Columns where nobody looks through a window (a pipe, a file): nothing is folded there.
 _PLAIN_WIDTH = 1000
 
@@ -75,7 +77,7 @@ class Screen:
                 yield
 
     @contextlib.contextmanager
-    def progress(self, text: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    def progress(self, text: str, unit: str) -> Iterator[Progress]:
         """
         Show a bar that moves when the yielded function is told how many of how many *unit* are done.
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from medic8.errors import ChangedError
 from medic8.model.plan import Plan
 from medic8.model.recovery import Owner, Recovery, RecoveryState
+from medic8.owner import is_known_dead
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import BusyError, Journal
-from medic8.recovery.owner import is_known_dead
 from medic8.targets.kind import Session
 
 #: Opens a connection to a target by its name.

@@ -10,15 +10,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from medic8.model.frozen import Frozen
 from medic8.settings.places import expand
 
-#: Longest password read from a file, in bytes; a device or a core dump is no password.
-_LONGEST_PASSWORD = 4096
+#: Longest secret read from a file, in bytes; a device or a core dump is no password.
+_LONGEST_SECRET = 4096
 
 _NOT_PARSED = (
     "the address does not parse; write special characters of a password as %XX, "
     'or keep it in "password_file" or "password_env"'
 )
 
-_LOOSE = 'password file "{path}" can be read by others; "chmod 600" keeps it to its owner'
+_LOOSE = '{what} "{path}" can be read by others; "chmod 600" keeps it to its owner'
 
 #: Schemes whose path may well have an ``@``.
 _MAY_HOLD_AT = frozenset({"unix", "http", "https"})
@@ -123,35 +123,69 @@ def _password(
     credentials: Credentials, environ: Mapping[str, str], folder: Path
 ) -> tuple[str | None, str, tuple[str, ...]]:
     """The password, the field it comes from, and warnings."""
-    variable, file = credentials.password_env, credentials.password_file
+    found, field, warnings = secret(
+        credentials.password_env,
+        credentials.password_file,
+        ("password_env", "password_file"),
+        environ,
+        folder,
+    )
+    return found, field or "username", warnings
+
+
+def secret(
+    variable: str | None,
+    file: str | None,
+    fields: tuple[str, str],
+    environ: Mapping[str, str],
+    folder: Path,
+) -> tuple[str | None, str, tuple[str, ...]]:
+    """
+    A secret by reference: from an environment variable or a file.
+
+    Args:
+        variable: The variable; None if a file has it, or nothing.
+        file: The file; None if a variable has it, or nothing.
+        fields: How the configuration calls the two.
+        environ: Where environment variables are looked up.
+        folder: What a relative file is relative to.
+    Returns:
+        The secret, the field that it comes from (empty if there is none), and warnings.
+    Raises:
+        CredentialsError: both are given, or there is no such variable or file.
+    """
+    by_variable, by_file = fields
     if variable is not None and file is not None:
-        raise CredentialsError("password_file", 'field "password_env" is given too; keep one of the two')
+        raise CredentialsError(by_file, f'field "{by_variable}" is given too; keep one of the two')
     if variable is not None:
-        password = environ.get(variable)
-        if not password:
-            state = "not set" if password is None else "empty"
-            raise CredentialsError("password_env", f'environment variable "{variable}" is {state}')
-        return password, "password_env", ()
+        found = environ.get(variable)
+        if not found:
+            state = "not set" if found is None else "empty"
+            raise CredentialsError(by_variable, f'environment variable "{variable}" is {state}')
+        return found, by_variable, ()
     if file is not None:
-        return _password_in(folder / expand(file, environ))
-    return None, "username", ()
+        return _secret_in(folder / expand(file, environ), by_file)
+    return None, "", ()
 
 
-def _password_in(path: Path) -> tuple[str, str, tuple[str, ...]]:
-    field = "password_file"
+def _secret_in(path: Path, field: str) -> tuple[str, str, tuple[str, ...]]:
     try:
         with path.open("rb") as file:
-            content = file.read(_LONGEST_PASSWORD + 1)
-        warnings = (_LOOSE.format(path=path),) if readable_by_others(path) else ()
+            content = file.read(_LONGEST_SECRET + 1)
+        warnings = (
+            (_LOOSE.format(what=field.replace("_", " "), path=path),) if readable_by_others(path) else ()
+        )
     except OSError as exc:
         raise CredentialsError(field, f'"{path}" cannot be read: {exc.strerror}') from None
-    if len(content) > _LONGEST_PASSWORD:
-        raise CredentialsError(field, f'"{path}" holds more than the {_LONGEST_PASSWORD} bytes of a password')
+    if len(content) > _LONGEST_SECRET:
+        raise CredentialsError(
+            field, f'"{path}" holds more than the {_LONGEST_SECRET} bytes of a {field.removesuffix("_file")}'
+        )
     try:
-        # An editor ends the file with a new line; a password never does.
-        password = content.decode().rstrip("\r\n")
+        # An editor ends the file with a new line; a secret never does.
+        found = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise CredentialsError(field, f'"{path}" holds bytes that are no UTF-8 text') from None
-    if not password:
+    if not found:
         raise CredentialsError(field, f'"{path}" is empty')
-    return password, field, warnings
+    return found, field, warnings

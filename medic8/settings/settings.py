@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
 from medic8.model.target import Target
@@ -20,7 +21,7 @@ class Settings(Frozen):
         targets: Everything under care, in the order of the file.
         source: The file it was read from; None = there is no configuration.
         home: Folder of Medic8's own state.
-        backups: Folder of the backups of all targets.
+        backups: Where the backups of all targets are.
         journal_url: The journal's database, with credentials; never printed.
         saved_state: Folder of what recoveries save before they change anything.
         max_saved_mib: Most MiB that one recovery may save.
@@ -30,7 +31,7 @@ class Settings(Frozen):
     targets: tuple[Target, ...] = ()
     source: Path | None = None
     home: Path
-    backups: Path
+    backups: BackupPlace
     journal_url: str = Field(repr=False)
     saved_state: Path
     max_saved_mib: int = Field(default=1024, gt=0)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
+from medic8.backups.place import BackupPlace, Retention, key_bytes
+from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
-from medic8.settings.credentials import Credentials, CredentialsError, what_is_wrong_with, with_credentials
+from medic8.settings.credentials import (
+    Credentials,
+    CredentialsError,
+    holds_password,
+    secret,
+    what_is_wrong_with,
+    with_credentials,
+)
 from medic8.settings.document import Document, Table
+from medic8.settings.lines import KeyPath
 from medic8.settings.places import expand
+from medic8.settings.problems import shown
 
 _SQLITE = "sqlite:///"
 
@@ -18,15 +29,25 @@ _SQLITE = "sqlite:///"
 _POSTGRESQL = ("postgresql+pg8000://", "postgresql://", "postgres://")
 
 
-class BackupsTable(Frozen):
+class BackupsTable(Retention):
     """
     ``[backups]``.
 
     Attributes:
-        folder: Where the backups of all targets are.
+        folder: Where the backups of all targets are, on this machine.
+        url: The same elsewhere: an address that fsspec understands.
+        options: What the storage of that address is opened with.
+        options_env: The same, each from the environment variable of that name.
+        key_env: The environment variable that holds the key.
+        key_file: The file that holds the key.
     """
 
     folder: str | None = None
+    url: str | None = None
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    options_env: dict[str, str] = Field(default_factory=dict)
+    key_env: str | None = None
+    key_file: str | None = None
 
 
 class JournalTable(Credentials):
@@ -56,7 +77,7 @@ class RecoveryTable(Frozen):
 class State(TypedDict):
     """What `Settings` takes from here."""
 
-    backups: Path
+    backups: BackupPlace
     journal_url: str
     saved_state: Path
     max_saved_mib: int
@@ -68,7 +89,7 @@ def read_state(document: Document, home: Path) -> State:
     journal = _table(document, "journal", JournalTable)
     recovery = _table(document, "recovery", RecoveryTable)
     return State(
-        backups=_folder(document, backups.folder, home / "backups"),
+        backups=_backups(document, backups, home / "backups"),
         journal_url=_journal_url(document, journal, home),
         saved_state=_folder(document, recovery.folder, home / "recoveries"),
         max_saved_mib=recovery.max_saved_mib,
@@ -78,6 +99,65 @@ def read_state(document: Document, home: Path) -> State:
 def _table(document: Document, name: str, model: type[Table]) -> Table:
     """The table called *name*; its defaults if it is not there, or wrong and noted."""
     return document.parse(model, f"[{name}]", (name,), document.content.get(name, {})) or model()
+
+
+def _backups(document: Document, table: BackupsTable, default: Path) -> BackupPlace:
+    path: KeyPath = ("backups",)
+
+    def wrong(field: str, text: str) -> None:
+        document.wrong_field("[backups]", path, (field,), text)
+
+    if table.folder is not None and table.url is not None:
+        wrong("url", 'field "folder" is given too; keep one of the two')
+    if table.url is not None and "://" not in table.url:
+        wrong("url", f'got {shown(table.url)}, expected an address such as "s3://bucket/prefix"')
+    elif table.url is not None and (text := what_is_wrong_with(table.url) or _spelled_out(table.url)):
+        wrong("url", text)
+    options: dict[str, SecretStr | bool | int | float] = {
+        name: SecretStr(value) if isinstance(value, str) else value for name, value in table.options.items()
+    }
+    for name, variable in table.options_env.items():
+        value = document.environ.get(variable)
+        if not value:
+            wrong(
+                "options_env",
+                f'environment variable "{variable}" is {"not set" if value is None else "empty"}',
+            )
+        else:
+            options[name] = SecretStr(value)
+    return BackupPlace(
+        url=table.url or str(_folder(document, table.folder, default)),
+        options=options,
+        key=_backup_key(document, table),
+        retention=Retention(
+            keep_last=table.keep_last, keep_daily=table.keep_daily, keep_weekly=table.keep_weekly
+        ),
+    )
+
+
+def _spelled_out(url: str) -> str:
+    if not holds_password(url):
+        return ""
+    return 'it spells a password out; give it as "options_env", such as { password = "BACKUP_PASSWORD" }'
+
+
+def _backup_key(document: Document, table: BackupsTable) -> SecretStr | None:
+    try:
+        text, field, warnings = secret(
+            table.key_env, table.key_file, ("key_env", "key_file"), document.environ, document.folder
+        )
+    except CredentialsError as exc:
+        document.wrong_field("[backups]", ("backups",), (exc.field,), str(exc))
+        return None
+    document.warnings += [f"[backups]: {warning}" for warning in warnings]
+    if text is None:
+        return None
+    try:
+        key_bytes(text)
+    except ConfigurationError as exc:
+        document.wrong_field("[backups]", ("backups",), (field,), str(exc))
+        return None
+    return SecretStr(text)
 
 
 def _folder(document: Document, given: str | None, default: Path) -> Path:

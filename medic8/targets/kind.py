@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 from medic8.analysis.detector import IssueRule
+from medic8.backups.place import BackupPlace
+from medic8.backups.repository import Repository
+from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish, VerifyReport
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import Claim, Recovery
@@ -36,12 +38,12 @@ class Surroundings:
     What a kind may use beside the target itself.
 
     Attributes:
-        backups: Folder that holds the backups of all targets.
+        backups: Where the backups of all targets are.
         now: When the diagnosis or plan is made.
         progress: Told how far a long look has come.
     """
 
-    backups: Path
+    backups: BackupPlace
     now: datetime
     progress: Progress = no_progress
 
@@ -119,6 +121,37 @@ class Session(Protocol):
         """
 
 
+class Backups(Protocol):
+    """How targets of a kind are backed up; all but `create` and `restore` need only the storage."""
+
+    def repository(self, target: Target, place: BackupPlace) -> Repository:
+        """The backups of *target*."""
+
+    def create(
+        self, target: Target, around: Surroundings, *, is_full: bool = False, prefix: str = ""
+    ) -> BackupManifest:
+        """
+        Back *target* up; it is only read.
+
+        Args:
+            target: What to back up.
+            around: Where to.
+            is_full: Read and write everything, whatever earlier backups have.
+            prefix: Only keys that begin so, where the kind has keys.
+        """
+
+    def verify(self, target: Target, around: Surroundings, backup: BackupManifest) -> VerifyReport:
+        """Read all of a backup again and compare it with its digests."""
+
+    def restore(
+        self, target: Target, around: Surroundings, backup: BackupManifest, wish: RestoreWish
+    ) -> RestoreReport:
+        """Write what *wish* asks for from a backup into *target*."""
+
+    def packs_of_part(self, number: int, body: bytes) -> frozenset[str]:
+        """Which packs a part of an index needs; see `sweep.PacksOf`."""
+
+
 class Diagnostic(Protocol):
     """A read-only, bounded look at a target."""
 
@@ -153,6 +186,7 @@ class TargetKind:
         open_session: Opens the connection for changing a target.
         compare: The numbers of two reports that belong into a before/after table.
         requires: What is wrong with a target's configuration for this kind, one sentence each.
+        backups: How they are backed up; None if they are not.
     """
 
     name: str
@@ -163,3 +197,4 @@ class TargetKind:
     open_session: Callable[[Target, Surroundings], AbstractContextManager[Session]]
     compare: Callable[[DiagnosticReport, DiagnosticReport], tuple[Change, ...]]
     requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())
+    backups: Backups | None = None

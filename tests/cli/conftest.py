@@ -13,12 +13,20 @@ import pytest
 
 from medic8.cli.run import run
 from medic8.errors import ConfigurationError
-from medic8.model.backup import BackupFile, BackupManifest
+from medic8.model.backup import (
+    BackupManifest,
+    GridContent,
+    PruneReport,
+    RestoreReport,
+    RestoreWish,
+    VerifyReport,
+)
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.recovery import StepRecord, StepState
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment, Verdict
+from medic8.targets.kind import Progress
 
 TEAPOT = Path(__file__).parents[1] / "plugins" / "teapot"
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -36,6 +44,9 @@ class Answers:
     report: DiagnosticReport | BaseException | None = None
     treatment: Treatment | BaseException | None = None
     backup: BackupManifest | BaseException | None = None
+    restored: RestoreReport | BaseException | None = None
+    verified: VerifyReport | BaseException | None = None
+    pruned: PruneReport | BaseException | None = None
     entries: list[HistoryEntry] = field(default_factory=list)
     resolution: Resolution | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -51,10 +62,28 @@ class Answers:
         self.asked.append(("heal", target, dry_run))
         return _answer(self.treatment)
 
-    def back_up(self, target: str) -> BackupManifest:
+    def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Answer with the backup."""
-        self.asked.append(("back_up", target))
+        progress(1, 2)
+        self.asked.append(("back_up", target, full, prefix))
         return _answer(self.backup)
+
+    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+        """Answer with what was restored."""
+        progress(1, 2)
+        self.asked.append(("restore_backup", target, wish))
+        return _answer(self.restored)
+
+    def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
+        """Answer with what was verified."""
+        progress(1, 2)
+        self.asked.append(("verify_backup", target, backup))
+        return _answer(self.verified)
+
+    def prune_backups(self, target: str, *, dry_run: bool) -> PruneReport:
+        """Answer with what was pruned."""
+        self.asked.append(("prune_backups", target, dry_run))
+        return _answer(self.pruned)
 
     def history(
         self,
@@ -249,19 +278,24 @@ class Samples:
     @staticmethod
     def a_backup(**changed: Any) -> BackupManifest:
         """A backup of the grid "lab"."""
-        fields = {
-            "format": 1,
-            "id": "20260131T120000Z-0a1b2c",
-            "grid": "lab",
-            "grid_uuid": "6823eb7c-bbcf-405d-9266-4dd4cd59a566",
-            "grid_created_s": 0,
+        content = {
+            "uuid": "6823eb7c-bbcf-405d-9266-4dd4cd59a566",
+            "created_s": 0,
             "depth": 2,
-            "created_at": NOW,
-            "duration_s": 1.5,
-            "medic8_version": "0.1.0",
             "blocks": 64,
             "lost_pages": 0,
-            "index": BackupFile(name="index.bin", size_bytes=100, sha256="0" * 64),
-            "files": (),
+            "read_blocks": 3,
         }
-        return BackupManifest(**(fields | changed))
+        return BackupManifest(
+            format=2,
+            id="20260131T120000Z-0a1b2c",
+            kind="grid",
+            name="lab",
+            created_at=NOW,
+            duration_s=1.5,
+            medic8_version="0.1.0",
+            content_bytes=64 * 65_536,
+            added_bytes=200_000,
+            parts=(),
+            grid=GridContent(**(content | changed)),
+        )

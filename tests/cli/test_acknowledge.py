@@ -10,8 +10,8 @@ from medic8.model.recovery import RecoveryState
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Treatment
 from medic8.model.target import Resource
+from medic8.owner import this_process
 from medic8.recovery.journal import Journal
-from medic8.recovery.owner import this_process
 from tests.recovery.memory import plan_of
 
 if TYPE_CHECKING:

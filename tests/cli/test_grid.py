@@ -15,7 +15,7 @@ from medic8.cli.sample_waves import sample_block
 from medic8.settings import load_settings
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Answers, Medic8, Samples
+    from tests.cli.conftest import Medic8
 
 Grid = Callable[..., tuple[int, dict]]
 
@@ -116,32 +116,3 @@ def test_kinds_are_listed_with_their_strategies(medic8: Medic8) -> None:
     """So that an allow-list can be written."""
     kinds = {kind["name"]: kind for kind in medic8("targets", "--kinds", "--json").document["kinds"]}
     assert kinds["teapot"]["strategies"] == ["descale", "reheat"]
-
-
-@pytest.mark.parametrize(("lost_pages", "code"), [(0, 0), (3, 1)])
-def test_a_backup_that_lacks_something_exits_with_1(
-    medic8: Medic8, answers: Answers, samples: type[Samples], tmp_path: Path, lost_pages: int, code: int
-) -> None:
-    """What is left out is told to people too."""
-    (tmp_path / "medic8.toml").write_text(
-        '[[target]]\nname = "lab"\nkind = "grid"\nurl = "valkey://localhost:1/0"\n'
-    )
-    answers.backup = samples.a_backup(lost_pages=lost_pages)
-    ended = medic8("backup", "create", "lab")
-    assert (ended.code, "3 pages that nothing proved" in ended.out) == (code, bool(lost_pages))
-    assert medic8("backup", "create", "lab", "--json").document["id"] == "20260131T120000Z-0a1b2c"
-    assert answers.asked == [("back_up", "lab")] * 2
-
-
-def test_backups_are_listed_with_what_is_no_backup(medic8: Medic8, tmp_path: Path) -> None:
-    """Neither Prefect nor the server is asked."""
-    (tmp_path / "medic8.toml").write_text(
-        '[[target]]\nname = "lab"\nkind = "grid"\nurl = "valkey://localhost:1/0"\n'
-    )
-    assert medic8("backup", "list", "lab").out == "there is no backup\n"
-    stray = tmp_path / "home" / "backups" / "lab" / "20260131T120000Z-0a1b2c"
-    stray.mkdir(parents=True)
-    listed = medic8("backup", "list", "lab", "--json")
-    assert (listed.code, listed.document["backups"]) == (0, [])
-    assert [problem["path"] for problem in listed.document["problems"]] == [str(stray)]
-    assert str(stray) in medic8("backup", "list", "lab").out

@@ -186,7 +186,7 @@ from pathlib import Path
 from medic8.model.plan import Plan, Step, Unit
 from medic8.recovery import contract
 from medic8.recovery.journal import Journal
-from medic8.recovery.owner import this_process
+from medic8.owner import this_process
 from medic8.settings import load_settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named

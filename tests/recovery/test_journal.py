@@ -14,9 +14,9 @@ import pytest
 from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError, TransientError
 from medic8.model.recovery import Recovery, RecoveryState, StepState
 from medic8.model.target import Resource
+from medic8.owner import is_known_dead, this_process
 from medic8.recovery import contract, interrupted, tables
 from medic8.recovery.journal import BusyError, Journal
-from medic8.recovery.owner import is_known_dead, this_process
 from tests.recovery.memory import AT, MemoryTarget, plan_of
 
 PLAN = plan_of((("a", "new"), ("b", "new")))

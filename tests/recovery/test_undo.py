@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from medic8.errors import FencedError, RefusedError, UndoError, VerifyError
 from medic8.model.plan import Plan, StepClass, Unit
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
+from medic8.owner import this_process
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import BusyError, Journal
-from medic8.recovery.owner import this_process
 from medic8.targets.kind import Holds
 from tests.recovery.memory import AT, Died, MemorySession, MemoryTarget, plan_of
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from medic8.errors import RefusedError
 from medic8.model.recovery import RecoveryState
+from medic8.owner import this_process
 from medic8.recovery import interrupted
 from medic8.recovery.journal import Journal
-from medic8.recovery.owner import this_process
 from medic8.settings import CONFIGURATION, Settings
 from medic8.targets.kind import Session, Surroundings
 from medic8.targets.registry import kind_named

@@ -1,86 +1,120 @@
-"""Find the backups of a grid, check them, and take pages out of them."""
+"""Read blocks of a grid's backup: for a repair, for a restore, and to verify all of it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from uuid import UUID
 
-import numpy as np
-
-from medic8.errors import ConfigurationError, RefusedError
-from medic8.model.backup import BACKUP_ID, BackupList, BackupManifest, BackupProblem
-from medic8.targets.grid.backup_content import Content, Entries, check_content, load_manifest, read_index
+from medic8.backups.errors import BackupDamagedError
+from medic8.backups.packs import PackName, read_frame
+from medic8.backups.place import BackupPlace
+from medic8.backups.repository import Repository
+from medic8.errors import RefusedError
+from medic8.model.backup import BackupList, BackupManifest, BackupPart, VerifyReport
+from medic8.targets.grid import checksum
+from medic8.targets.grid.backup import GRID
+from medic8.targets.grid.backup_table import StoredBlock, Table, unpack_table
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.keys import check_name
-from medic8.targets.grid.layout import EXTENT_BLOCKS, EXTENT_GROUPS, PAGE_BYTES, member_of
+from medic8.targets.grid.layout import (
+    BLOCK_BYTES,
+    EXTENT_BLOCKS,
+    PAGE_BYTES,
+    PAGES,
+    block_at,
+    group_of,
+    member_of,
+)
+
+#: Sentences that a report about damage has at most.
+_MOST_TOLD = 100
 
 
-def list_backups(folder: Path, grid: str) -> BackupList:
+def grid_repository(place: BackupPlace, grid: str) -> Repository:
+    """
+    The backups of the grid called *grid*.
+
+    Raises:
+        ConfigurationError: no grid may be called so, or the storage is not known.
+    """
+    return Repository(place, GRID, check_name(grid))
+
+
+def list_backups(place: BackupPlace, grid: str) -> BackupList:
     """
     All backups of grids called *grid*; only their manifests are read.
 
-    Backups that are still being written, or whose writer died, do not show.
+    Raises:
+        ConfigurationError: no grid may be called so, or the storage is not known.
+    """
+    return grid_repository(place, grid).list(datetime.now(UTC))
+
+
+class BackupReader:
+    """
+    Reads blocks of one backup, and of its files only what they need.
 
     Args:
-        folder: That of the backups of all targets.
-        grid: Name of the grid.
+        repository: The backups of the grid.
+        backup: The one to read.
     Raises:
-        ConfigurationError: no grid may be called so.
+        RefusedError: it is encrypted by another key, or of no grid.
     """
-    backups: list[BackupManifest] = []
-    problems: list[BackupProblem] = []
-    for path in _entries_of(folder / check_name(grid)):
-        try:
-            backups.append(load_manifest(path))
-        except RefusedError as exc:
-            problems.append(BackupProblem(path=path, reason=str(exc)))
-    backups.sort(key=lambda backup: (backup.created_at, backup.id), reverse=True)
-    return BackupList(backups=tuple(backups), problems=tuple(problems))
 
+    def __init__(self, repository: Repository, backup: BackupManifest) -> None:
+        if backup.grid is None:
+            raise RefusedError(f"backup {backup.id} is of kind {backup.kind!r}, not of a grid")
+        self.backup = backup
+        self.content = backup.grid
+        self._repository = repository
+        self._secrecy = repository.secrecy_of(backup)
+        self._parts = {part.number: part for part in backup.parts}
+        self._last: Table | None = None
 
-def read_backup(folder: Path, grid: str, backup_id: str) -> BackupManifest:
-    """
-    The manifest of one backup.
+    @property
+    def parts(self) -> tuple[BackupPart, ...]:
+        """The parts of its index."""
+        return self.backup.parts
 
-    Args:
-        folder: That of the backups of all targets.
-        grid: Name of the grid.
-        backup_id: Of the backup.
-    Raises:
-        ConfigurationError: there is no such backup.
-        BackupDamagedError: it is damaged.
-        RefusedError: it is of another grid or of a format that we do not know.
-    """
-    path = folder / check_name(grid) / backup_id
-    if not re.fullmatch(BACKUP_ID, backup_id) or not path.is_dir():
-        raise ConfigurationError(f"grid {grid!r} has no backup {backup_id!r} in {folder}")
-    return load_manifest(path)
+    def table(self, extent: int) -> Table:
+        """
+        What the backup has of an extent.
 
+        Raises:
+            BackupDamagedError: that part of its index is not what was written.
+        """
+        if self._last is None or self._last.extent != extent:
+            part = self._parts.get(extent)
+            body = b"" if part is None else self._repository.read_part(self.backup, part)
+            self._last = Table(extent, {}, {}) if part is None else unpack_table(body, extent)
+        return self._last
 
-def verify_backup(
-    folder: Path, backup: BackupManifest, on_progress: Callable[[int, int], None] | None = None
-) -> None:
-    """
-    Read all of a backup again and compare it with its digests.
+    def stored(self, block: int) -> StoredBlock | None:
+        """Where the block called *block* lies; None if the backup does not have it."""
+        extent, place = divmod(block, EXTENT_BLOCKS)
+        return self.table(extent).blocks.get(place)
 
-    Args:
-        folder: That of the backups of all targets.
-        backup: What to check.
-        on_progress: Called with blocks checked and blocks in all.
-    Raises:
-        BackupDamagedError: something is missing or not what was written; the message names the file.
-        RefusedError: there is another backup in its place, or one of a format that we do not know.
-    """
-    path = _path_of(folder, backup)
-    if load_manifest(path) != backup:
-        raise RefusedError(f"backup {path} has been replaced by another one")
-    check_content(path, backup, on_progress)
+    def read(self, stored: StoredBlock) -> bytes:
+        """
+        The 64 KiB of a block; unknown pages are zeros.
+
+        Raises:
+            BackupDamagedError: they are not what was written.
+        """
+        cipher = self._secrecy.file(stored.pack.file)
+        content = read_frame(self._repository.storage, cipher, stored.pack, stored.where, most=BLOCK_BYTES)
+        if len(content) != BLOCK_BYTES or self._secrecy.digest(content) != stored.content:
+            raise BackupDamagedError(
+                f"backup {self.backup.id}: block {stored.pack.part * EXTENT_BLOCKS + stored.place} in "
+                f"{stored.pack.path} is not what was written"
+            )
+        return content
 
 
 def page_candidates(
-    folder: Path,
+    place: BackupPlace,
     backup: BackupManifest,
     manifest: Manifest,
     group: int,
@@ -94,8 +128,8 @@ def page_candidates(
     backup can restore is the newest proven state or nothing.
 
     Args:
-        folder: That of the backups of all targets.
-        backup: Where the pages are taken from; only its index and the blocks needed are read and checked.
+        place: Where the backups of all targets are.
+        backup: Where the pages are taken from; only the part of its index and the blocks needed are read.
         manifest: Of the grid that they are for.
         group: Number of the parity group.
         wanted: Member of the group (0 to 15) and number (0 to 15) of each page; the lost ones, and no others:
@@ -106,44 +140,88 @@ def page_candidates(
         BackupDamagedError: the index or a block that is needed is missing or not what was written.
         RefusedError: it is a backup of another grid.
     """
-    path = _path_of(folder, backup)
-    if backup.grid_uuid != str(manifest.uuid):
+    reader = BackupReader(grid_repository(place, manifest.name), backup)
+    if reader.content.uuid != str(manifest.uuid):
         raise RefusedError(
-            f"backup {path} is of grid {backup.grid_uuid}; grid {manifest.name!r} is {manifest.uuid}"
+            f"backup {backup.id} is of grid {reader.content.uuid}; grid {manifest.name!r} is {manifest.uuid}"
         )
-    pages_of = _by_member(wanted)
+    pages_of: dict[int, list[int]] = {}
+    for member, page in wanted:
+        pages_of.setdefault(member, []).append(page)
     found: dict[tuple[int, int], list[bytes]] = {}
-    for entry in _of_group(read_index(path, backup), group):
-        member = member_of(int(entry["number"]))
-        pages = [page for page in pages_of.get(member, ()) if int(entry["pages"]) >> page & 1]
-        if pages:
-            with Content(path, backup.files[int(entry["file"])]) as content:
-                block = content.block(entry)
+    for member, asked in pages_of.items():
+        stored = reader.stored(block_at(group, member))
+        pages = [page for page in asked if stored is not None and stored.pages >> page & 1]
+        if stored is not None and pages:
+            block = reader.read(stored)
             found |= {(member, page): [block[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]] for page in pages}
     return found
 
 
-def _by_member(wanted: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
-    pages_of: dict[int, list[int]] = {}
-    for member, page in wanted:
-        pages_of.setdefault(member, []).append(page)
-    return pages_of
+def verify_backup(
+    repository: Repository,
+    backup: BackupManifest,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> VerifyReport:
+    """
+    Read all of a backup again; compare each block with its name, and each page with its checksum.
+
+    Args:
+        repository: The backups of the grid.
+        backup: What to check.
+        on_progress: Called with blocks checked and blocks in all.
+    Raises:
+        RefusedError: there is another backup in its place, or it is encrypted by another key.
+    """
+    if repository.read(backup.id) != backup:
+        raise RefusedError(f"backup {backup.id} in {repository.where} has been replaced by another one")
+    reader = BackupReader(repository, backup)
+    damage: list[str] = []
+    items = damaged = 0
+    for part in reader.parts:
+        try:
+            table = reader.table(part.number)
+        except BackupDamagedError as exc:
+            damage.append(f"extent {part.number}: none of its blocks can be found: {exc}")
+            continue
+        for stored in _by_place_in_packs(table):
+            items += 1
+            try:
+                _check_block(reader, part.number, stored)
+            except BackupDamagedError as exc:
+                damaged += 1
+                damage.append(str(exc))
+            if on_progress is not None:
+                on_progress(items, reader.content.blocks)
+    if items != reader.content.blocks and not damage:
+        damage.append(f"its index has {items} blocks, its manifest {reader.content.blocks}")
+    return VerifyReport(
+        backup=backup.id,
+        items=items,
+        content_bytes=items * BLOCK_BYTES,
+        damage=tuple(damage[:_MOST_TOLD]),
+        damaged_items=max(damaged, reader.content.blocks - items + damaged),
+    )
 
 
-def _of_group(entries: Entries, group: int) -> Entries:
-    extents, places = np.divmod(entries["number"], EXTENT_BLOCKS)
-    found: Entries = entries[extents * EXTENT_GROUPS + places % EXTENT_GROUPS == group]
-    return found
+def _by_place_in_packs(table: Table) -> Iterator[StoredBlock]:
+    """All blocks of an extent in an order that reads each pack from its beginning to its end."""
+
+    def key(stored: StoredBlock) -> tuple[PackName, int]:
+        return stored.pack, stored.where.offset
+
+    yield from sorted(table.blocks.values(), key=key)
 
 
-def _path_of(folder: Path, backup: BackupManifest) -> Path:
-    return folder / backup.grid / backup.id
-
-
-def _entries_of(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except FileNotFoundError:
-        return []
-    except OSError as exc:
-        raise RefusedError(f"the backups in {folder} cannot be listed: {exc.strerror}") from exc
+def _check_block(reader: BackupReader, extent: int, stored: StoredBlock) -> None:
+    content = reader.read(stored)
+    block = extent * EXTENT_BLOCKS + stored.place
+    keys = checksum.place_keys(checksum.grid_key(UUID(reader.content.uuid)), group_of(block))
+    sums = checksum.as_sums(checksum.hash_pages(content)) ^ keys[member_of(block)]
+    for page in range(PAGES):
+        at = stored.sums[8 * page : 8 * page + 8]
+        if stored.pages >> page & 1 and int(sums[page]) != int.from_bytes(at, "little"):
+            raise BackupDamagedError(
+                f"backup {reader.backup.id}: block {block}, page {page}: "
+                "its content does not match the checksum that the grid had for it"
+            )

@@ -11,6 +11,7 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
 from medic8.model.target import Target
 from medic8.targets.grid.actions import open_session
+from medic8.targets.grid.backups import GridBackups
 from medic8.targets.grid.diagnostics import DIAGNOSTICS
 from medic8.targets.grid.keys import check_name
 from medic8.targets.grid.strategies import STRATEGIES
@@ -81,4 +82,5 @@ KIND = TargetKind(
     open_session=open_session,
     compare=compare,
     requires=requires,
+    backups=GridBackups(),
 )

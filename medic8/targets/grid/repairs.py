@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import valkey
 
+from medic8.backups.place import BackupPlace
 from medic8.errors import RefusedError
 from medic8.model.grid import (
     DamageNature,
@@ -15,14 +14,14 @@ from medic8.model.grid import (
     RebuildItem,
     Source,
 )
-from medic8.targets.grid.backup_reading import list_backups, page_candidates, read_backup
+from medic8.targets.grid.backup_reading import grid_repository, list_backups, page_candidates
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.rebuild import inspect_group, inspect_manifest, present
 
 
-def with_repairs(client: valkey.Valkey, report: GridReport, backups: Path) -> GridReport:
+def with_repairs(client: valkey.Valkey, report: GridReport, backups: BackupPlace) -> GridReport:
     """
     *report*, with what can be written back.
 
@@ -32,7 +31,7 @@ def with_repairs(client: valkey.Valkey, report: GridReport, backups: Path) -> Gr
     Args:
         client: Used for nothing else meanwhile.
         report: Says which groups are damaged.
-        backups: Folder of the backups of all grids.
+        backups: Where the backups of all targets are.
     """
     name = report.health.name
     manifest = read_manifest(client, name).manifest
@@ -62,7 +61,7 @@ def lost_pages(damage: GroupDamage) -> int:
 
 
 def candidates_for(
-    client: valkey.Valkey, manifest: Manifest, group: int, backups: Path, backup_id: str
+    client: valkey.Valkey, manifest: Manifest, group: int, backups: BackupPlace, backup_id: str
 ) -> Candidates:
     """
     Pages of one backup for what nothing in *group* can prove at present; none if all is proven.
@@ -74,16 +73,16 @@ def candidates_for(
     damage = inspect_group(client, manifest, group).damage
     if damage is None or not (wanted := _lost(damage)):
         return {}
-    backup = read_backup(backups, manifest.name, backup_id)
+    backup = grid_repository(backups, manifest.name).read(backup_id)
     return page_candidates(backups, backup, manifest, group, wanted)
 
 
 def _from_backups(
-    client: valkey.Valkey, manifest: Manifest, damage: GroupDamage, backups: Path
+    client: valkey.Valkey, manifest: Manifest, damage: GroupDamage, backups: BackupPlace
 ) -> tuple[list[GroupRepair], list[str]]:
     """The repair by the backup that brings back most, the newest of equals; and which could not be used."""
     found = list_backups(backups, manifest.name)
-    problems = [f"backup {problem.path.name}: {problem.reason}" for problem in found.problems]
+    problems = [f"{problem.path}: {problem.reason}" for problem in found.problems]
     best: GroupRepair | None = None
     least = lost_pages(damage)
     for backup in found.of_grid(str(manifest.uuid)):

@@ -19,14 +19,16 @@ from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import (
     Check,
     CompareAndWrite,
+    Delete,
     HasBytes,
     HoldsExactly,
     IsAbsent,
     Write,
     WriteRange,
     WriteValue,
+    command_of,
 )
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
+from medic8.targets.grid.conversation import Conversation, raise_first
 from medic8.targets.grid.format import GroupSums, Manifest, pack_block, pack_footer, pack_sums
 from medic8.targets.grid.image import number_of
 from medic8.targets.grid.keys import role_key, sums_key
@@ -200,7 +202,22 @@ def write_whole_group(
         group: Number of the group.
         blocks: 64 KiB for each member that shall exist; the others will not.
     """
-    commands: list[Command] = []
+    raise_first(
+        talk.ask_at_once([command_of(w) for w in whole_group(manifest, grid_key, group, blocks)]) or []
+    )
+
+
+def whole_group(manifest: Manifest, grid_key: int, group: int, blocks: Mapping[int, Octets]) -> list[Write]:
+    """
+    What replaces everything in a group: data, P, Q and the record of checksums.
+
+    Args:
+        manifest: Of the grid.
+        grid_key: What `checksum.grid_key` returned for the grid's UUID.
+        group: Number of the group.
+        blocks: 64 KiB for each member that shall exist; the others will not.
+    """
+    writes: list[Write] = []
     if blocks:
         rows = np.zeros((ROLES, BLOCK_BYTES), dtype=np.uint8)
         for member, content in blocks.items():
@@ -212,13 +229,11 @@ def write_whole_group(
             pages = rows[role].reshape(PAGES, PAGE_BYTES)
             sums[role] = checksum.hash_rows(pages) ^ keys[role]
             value = pack_block(pages, manifest.uuid, role, number_of(group, role), sums[role])
-            commands.append(("SET", role_key(manifest.name, group, role), value))
+            writes.append(WriteValue(role_key(manifest.name, group, role), value))
         existing = tuple(member in blocks for member in range(MEMBERS))
-        commands.append(("SET", sums_key(manifest.name, group), _pack(manifest, group, existing, sums)))
+        writes.append(WriteValue(sums_key(manifest.name, group), _pack(manifest, group, existing, sums)))
     gone = [role for role in range(ROLES if not blocks else MEMBERS) if role not in blocks]
-    keys_gone = [role_key(manifest.name, group, role) for role in gone]
+    writes += [Delete(role_key(manifest.name, group, role)) for role in gone]
     if not blocks:
-        keys_gone.append(sums_key(manifest.name, group))
-    if keys_gone:
-        commands.append(("DEL", *keys_gone))
-    raise_first(talk.ask_at_once(commands) or [])
+        writes.append(Delete(sums_key(manifest.name, group)))
+    return writes

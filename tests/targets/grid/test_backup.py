@@ -1,10 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +16,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import valkey
+from backup_by_hand import blocks_of
+from pydantic import SecretStr
 
-from medic8.errors import ConfigurationError, RefusedError
+from medic8.backups.errors import BackupDamagedError
+from medic8.backups.place import BackupPlace
+from medic8.backups.repository import Repository
+from medic8.errors import RefusedError
 from medic8.model.backup import BackupManifest
 from medic8.model.grid import Proof
 from medic8.targets.grid.backup import BackupOptions, create_backup
-from medic8.targets.grid.backup_content import BackupDamagedError
-from medic8.targets.grid.backup_folder import ENTRY
-from medic8.targets.grid.backup_reading import list_backups, page_candidates, read_backup, verify_backup
+from medic8.targets.grid.backup_reading import (
+    grid_repository,
+    list_backups,
+    page_candidates,
+    verify_backup,
+)
+from medic8.targets.grid.backup_table import pack_table, unpack_table
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
@@ -55,9 +63,15 @@ def grid(client: valkey.Valkey) -> Grid:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Get the folder of the backups of all targets, which nobody has made yet."""
-    return tmp_path / "home" / "backups"
+def place(tmp_path: Path) -> BackupPlace:
+    """Get a folder for the backups of all targets, which nobody has made yet."""
+    return BackupPlace.of(tmp_path / "home" / "backups")
+
+
+@pytest.fixture
+def repository(place: BackupPlace) -> Repository:
+    """Get the backups of the test's grid."""
+    return grid_repository(place, NAME)
 
 
 def values(client: valkey.Valkey) -> dict[str, bytes | None]:
@@ -67,17 +81,22 @@ def values(client: valkey.Valkey) -> dict[str, bytes | None]:
     return dict(zip(keys, client.mget(keys), strict=True))
 
 
-def path_of(folder: Path, backup: BackupManifest) -> Path:
-    return folder / NAME / backup.id
+def folder_of(repository: Repository) -> Path:
+    assert repository.storage.local is not None
+    return repository.storage.local
 
 
-def content_of(folder: Path, backup: BackupManifest) -> dict[int, tuple[int, bytes]]:
-    """Known pages and 64 KiB of every block of a backup, read the slow and obvious way."""
-    path = path_of(folder, backup)
-    files = [(path / file.name).read_bytes() for file in backup.files]
+def content_of(repository: Repository, backup: BackupManifest) -> dict[int, tuple[int, bytes]]:
+    return blocks_of(folder_of(repository), backup.id)
+
+
+def what_grid_has() -> dict[int, tuple[int, bytes]]:
+    """What a backup of the test's grid must hold."""
     return {
-        int(number): (int(pages), files[file][slot * BLOCK_BYTES : (slot + 1) * BLOCK_BYTES])
-        for number, file, slot, pages, _ in np.fromfile(path / "index.bin", dtype=ENTRY)
+        block_at(group, member): (0xFFFF, some_cells(block_at(group, member)).tobytes())
+        for group in (GROUP, 6, 7, 64 + GROUP)
+        for member in range(16)
+        if group != 7 or member % 2
     }
 
 
@@ -89,81 +108,220 @@ def lose(client: valkey.Valkey, *roles: int) -> None:
 
 
 def test_a_backup_holds_every_block_and_says_what_it_is(
-    grid: Grid, client: valkey.Valkey, folder: Path
+    grid: Grid, client: valkey.Valkey, repository: Repository
 ) -> None:
     """All blocks that exist are in it byte for byte, and no others; nobody else may read it."""
     seen: list[tuple[int, int]] = []
     backup = create_backup(
-        client, NAME, folder, now=NOW, options=BackupOptions(on_progress=lambda *at: seen.append(at))
+        client, NAME, repository, now=NOW, options=BackupOptions(on_progress=lambda *at: seen.append(at))
     )
-    expected = {
-        block_at(group, member): some_cells(block_at(group, member)).tobytes()
-        for group in (GROUP, 6, 7, 64 + GROUP)
-        for member in range(16)
-        if group != 7 or member % 2
-    }
-    assert content_of(folder, backup) == {number: (0xFFFF, value) for number, value in expected.items()}
-    assert (backup.grid_uuid, backup.grid_created_s) == (str(grid.manifest.uuid), grid.manifest.created_s)
-    assert (backup.depth, backup.blocks, backup.is_complete) == (64, 56, True)
+    assert content_of(repository, backup) == what_grid_has()
+    content = backup.grid
+    assert content is not None
+    assert (content.uuid, content.created_s) == (str(grid.manifest.uuid), grid.manifest.created_s)
+    assert (content.depth, content.blocks, content.read_blocks, backup.is_complete) == (64, 56, 56, True)
+    assert (backup.kind, backup.name, backup.base, backup.key_id) == ("grid", NAME, "", "")
     assert backup.id.startswith("20260131T180000Z-")
-    assert [file.name for file in backup.files] == ["blocks-00000.bin", "blocks-00001.bin"]
-    assert (seen[-1], len(seen)) == ((2048, 2048), 128)
-    modes = {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
-    assert modes == {0o600}
-    assert {path.stat().st_mode & 0o777 for path in (folder, folder / NAME, path_of(folder, backup))} == {
-        0o700
-    }
-    assert list_backups(folder, NAME).backups == (backup,)
-    assert read_backup(folder, NAME, backup.id) == backup
-    verify_backup(folder, backup)
+    assert seen[-1] == (2048, 2048)
+    folder = folder_of(repository)
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
+    folders = [folder, folder.parent, *(path for path in folder.rglob("*") if path.is_dir())]
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o700}
+    assert repository.list(NOW).backups == (backup,)
+    assert repository.read(backup.id) == backup
+    assert verify_backup(repository, backup).is_sound
+    added = sum(path.stat().st_size for path in folder.rglob("*.m8?"))
+    assert (backup.added_bytes, backup.content_bytes) == (added, 56 * BLOCK_BYTES)
 
 
-def test_a_backup_can_be_checked_by_hand(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
-    """``sha256sum -c`` vouches for the manifest, and the manifest for the other files."""
-    backup = create_backup(client, grid.manifest.name, folder, now=NOW)
-    path = path_of(folder, backup)
-    sha256sum = shutil.which("sha256sum")
-    assert sha256sum is not None
-    subprocess.run([sha256sum, "-c", "manifest.json.sha256"], cwd=path, check=True, capture_output=True)
-    manifest = json.loads((path / "manifest.json").read_text())
-    for file in (manifest["index"], *manifest["files"]):
-        assert hashlib.sha256((path / file["name"]).read_bytes()).hexdigest() == file["sha256"]
-
-
-def test_an_empty_grid_has_an_empty_backup(client: valkey.Valkey, folder: Path) -> None:
+def test_an_empty_grid_has_an_empty_backup(client: valkey.Valkey, repository: Repository) -> None:
     """A grid without a block can be backed up, and says so."""
     Grid.create(client, NAME, 1)
-    backup = create_backup(client, NAME, folder, now=NOW)
-    assert (backup.blocks, backup.files, backup.is_complete) == (0, (), True)
-    verify_backup(folder, backup)
+    backup = create_backup(client, NAME, repository, now=NOW)
+    assert (backup.content_bytes, backup.parts, backup.is_complete) == (0, (), True)
+    assert verify_backup(repository, backup).is_sound
 
 
-def test_pages_that_parity_proves_are_in_the_backup(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
+# What the next backup reads and adds.
+
+
+def test_the_next_backup_reads_and_adds_only_what_changed(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """One cell was written: one block is read and added; both backups hold all as it was at their time."""
+    first = create_backup(client, NAME, repository, now=NOW)
+    number = block_at(GROUP, 3)
+    cell = cells(1)
+    cell["id"] = 4711
+    grid.write_cells([number * BLOCK_CELLS + 2 * PAGE_CELLS], cell)
+    client.config_resetstat()
+    second = create_backup(client, NAME, repository, now=NOW + timedelta(hours=1))
+    assert client.info("commandstats")["cmdstat_get"]["calls"] == 2  # the block, and its group's record
+    assert second.grid is not None
+    assert (second.base, second.grid.read_blocks, second.grid.blocks) == (first.id, 1, 56)
+    assert second.added_bytes < first.added_bytes / 20
+    assert content_of(repository, first) == what_grid_has()
+    changed = bytearray(some_cells(number).tobytes())
+    changed[2 * 4096 : 2 * 4096 + 32] = cell.tobytes()
+    assert content_of(repository, second) == {**what_grid_has(), number: (0xFFFF, bytes(changed))}
+    assert verify_backup(repository, second).is_sound
+
+
+def test_a_backup_of_an_unchanged_grid_adds_a_manifest_alone(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """No block is read, and no file but the manifest is written; a full one reads all."""
+    first = create_backup(client, grid.manifest.name, repository, now=NOW)
+    files = set(folder_of(repository).rglob("*.m8?"))
+    second = create_backup(client, NAME, repository, now=NOW)
+    assert second.grid is not None
+    assert (second.grid.read_blocks, second.added_bytes, second.parts) == (0, 0, first.parts)
+    assert set(folder_of(repository).rglob("*.m8?")) == files
+    full = create_backup(client, NAME, repository, now=NOW, options=BackupOptions(is_full=True))
+    assert full.grid is not None
+    assert (full.grid.read_blocks, full.base) == (56, "")
+    assert content_of(repository, full) == content_of(repository, second) == what_grid_has()
+
+
+def test_equal_content_is_stored_once(client: valkey.Valkey, repository: Repository) -> None:
+    """A thousand equal blocks take the room of one."""
+    Grid.create(client, NAME, 32).fill(lambda _: some_cells(1))
+    backup = create_backup(client, NAME, repository, now=NOW)
+    assert backup.added_bytes < 5 * BLOCK_BYTES
+    assert len(content_of(repository, backup)) == 1024
+    assert verify_backup(repository, backup).is_sound
+
+
+def test_a_damaged_block_is_told_from_its_checksums_and_its_content_kept(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Payload hurt behind sound checksums: the next backup shares the good content, which they prove."""
+    create_backup(client, grid.manifest.name, repository, now=NOW)
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 5 * 4096, b"damage")
+    backup = create_backup(client, NAME, repository, now=NOW)
+    assert backup.is_complete
+    assert content_of(repository, backup) == what_grid_has()
+
+
+def test_an_old_record_does_not_make_the_next_backup_old(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """The record of before a write was put back: the footers disagree, and the group is judged."""
+    create_backup(client, NAME, repository, now=NOW)
+    old_record = client.get(sums_key(NAME, GROUP))
+    newer = cells(1)
+    newer["id"] = 4711
+    grid.write_cells([block_at(GROUP, 2) * BLOCK_CELLS], newer)
+    client.set(sums_key(NAME, GROUP), old_record)
+    backup = create_backup(client, NAME, repository, now=NOW)
+    held = content_of(repository, backup)[block_at(GROUP, 2)][1]
+    assert np.frombuffer(held, dtype=CELL)[0]["id"] == 4711
+    assert backup.is_complete
+
+
+def test_a_grid_created_anew_shares_nothing(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Its checksums are others, and so is its first backup."""
+    first = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.flushall()
+    Grid.create(client, NAME, 64).fill(some_cells, groups=[GROUP])
+    second = create_backup(client, NAME, repository, now=NOW)
+    assert second.base == ""
+    assert repository.list(NOW).of_grid(first.of) == (first,)
+    assert repository.list(NOW).of_grid(second.of) == (second,)
+
+
+def test_harm_to_the_base_is_not_inherited(grid: Grid, client: valkey.Valkey, repository: Repository) -> None:
+    """A part of its index is damaged: that extent is read anew. A pack is gone: refused, with what to do."""
+    first = create_backup(client, grid.manifest.name, repository, now=NOW)
+    folder = folder_of(repository)
+    spoil(folder / "index" / f"00001-{first.parts[1].file}.m8i", at=40)
+    second = create_backup(client, NAME, repository, now=NOW)
+    assert second.grid is not None
+    assert second.grid.read_blocks == 16
+    assert content_of(repository, second) == what_grid_has()
+    next(folder.glob("packs/00000-*")).unlink()
+    with pytest.raises(
+        BackupDamagedError, match=r"no bytes, should have .*with --full nothing of it is needed"
+    ):
+        create_backup(client, NAME, repository, now=NOW)
+    full = create_backup(client, NAME, repository, now=NOW, options=BackupOptions(is_full=True))
+    assert content_of(repository, full) == what_grid_has()
+
+
+def test_an_encrypted_backup_says_nothing_and_opens_by_its_key_alone(
+    grid: Grid, client: valkey.Valkey, place: BackupPlace
+) -> None:
+    """Neither cells nor names of content are on the disk; another key and none are told from damage."""
+    keyed = place.model_copy(update={"key": SecretStr("0f" * 32)})
+    repository = grid_repository(keyed, NAME)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    assert backup.key_id
+    assert verify_backup(repository, backup).is_sound
+    stored = b"".join(path.read_bytes() for path in folder_of(repository).rglob("*.*") if path.is_file())
+    first = some_cells(GROUP).tobytes()
+    assert first[:32] not in stored
+    assert hashlib.sha256(first).digest() not in stored
+    assert hashlib.sha256(first).hexdigest().encode() not in stored
+    record = client.get(sums_key(NAME, GROUP))
+    assert record[32:160] not in stored
+    for other, named in ((None, "no key"), (SecretStr("1f" * 32), "key ")):
+        foreign = grid_repository(place.model_copy(update={"key": other}), NAME)
+        (problem,) = foreign.list(NOW).problems
+        assert f"encrypted by key {backup.key_id}, and the site has {named}" in problem.reason
+        with pytest.raises(RefusedError, match="is encrypted by key"):
+            foreign.read(backup.id)
+    again = create_backup(client, NAME, repository, now=NOW)
+    assert again.grid is not None
+    assert (again.grid.read_blocks, again.base) == (0, backup.id)
+
+
+def test_a_key_given_later_encrypts_all_anew(grid: Grid, client: valkey.Valkey, place: BackupPlace) -> None:
+    """Nothing is shared between encrypted and other backups; the other ones can still be read."""
+    open_one = create_backup(client, grid.manifest.name, grid_repository(place, NAME), now=NOW)
+    repository = grid_repository(place.model_copy(update={"key": SecretStr("0f" * 32)}), NAME)
+    keyed = create_backup(client, NAME, repository, now=NOW)
+    assert (keyed.base, keyed.grid and keyed.grid.read_blocks) == ("", 56)
+    assert verify_backup(repository, open_one).is_sound
+    assert verify_backup(repository, keyed).is_sound
+
+
+# Damage.
+
+
+def test_pages_that_parity_proves_are_in_the_backup(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
     """Two lost blocks and a damaged page elsewhere do not show in the backup; the grid is left as it is."""
     lose(client, 2, 3)
     client.setrange(role_key(NAME, 6, 1), 4096, b"damage")
     before = values(client)
-    backup = create_backup(client, grid.manifest.name, folder, now=NOW)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
     assert backup.is_complete
-    content = content_of(folder, backup)
+    content = content_of(repository, backup)
     for number in (block_at(GROUP, 2), block_at(GROUP, 3), block_at(6, 1)):
         assert content[number] == (0xFFFF, some_cells(number).tobytes())
     assert values(client) == before
 
 
-def test_what_nothing_proves_is_counted_and_left_out(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
+def test_what_nothing_proves_is_counted_and_left_out(
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
+) -> None:
     """Three blocks with the same page damaged: three pages short, zeros in their place, never offered."""
     for member in (1, 4, 9):
         client.setrange(role_key(NAME, GROUP, member), 2 * 4096 + 7, b"damage")
-    backup = create_backup(client, grid.manifest.name, folder, now=NOW)
-    assert (backup.lost_pages, backup.is_complete, backup.blocks) == (3, False, 56)
-    pages, content = content_of(folder, backup)[block_at(GROUP, 4)]
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    assert backup.grid is not None
+    assert (backup.grid.lost_pages, backup.is_complete, backup.grid.blocks) == (3, False, 56)
+    pages, content = content_of(repository, backup)[block_at(GROUP, 4)]
     expected = bytearray(some_cells(block_at(GROUP, 4)).tobytes())
     expected[2 * 4096 : 3 * 4096] = bytes(4096)
     assert (pages, content) == (0xFFFF ^ 0b100, bytes(expected))
-    offered = page_candidates(folder, backup, grid.manifest, GROUP, EVERY)
+    offered = page_candidates(place, backup, grid.manifest, GROUP, EVERY)
     assert set(EVERY) - set(offered) == {(1, 2), (4, 2), (9, 2)}
-    verify_backup(folder, backup)
+    assert verify_backup(repository, backup).is_sound
 
 
 # While others write.
@@ -238,7 +396,7 @@ while True:
 
 
 def test_every_group_is_as_it_was_at_one_moment(
-    grid: Grid, client: valkey.Valkey, folder: Path, valkey_url: str, tmp_path: Path
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str, tmp_path: Path
 ) -> None:
     """What writers put into a group at one moment is in the backup as a whole, in backup after backup."""
     by_cells, replaced = GROUP, 64 + GROUP
@@ -253,11 +411,11 @@ def test_every_group_is_as_it_was_at_one_moment(
         for _ in range(4):
             replacements = client.info("commandstats")["cmdstat_mset"]["calls"]
             options = BackupOptions(on_progress=await_write)
-            backup = create_backup(client, grid.manifest.name, folder, now=NOW, options=options)
+            backup = create_backup(client, grid.manifest.name, repository, now=NOW, options=options)
             assert client.info("commandstats")["cmdstat_mset"]["calls"] > replacements
             assert backup.is_complete
-            verify_backup(folder, backup)
-            content = content_of(folder, backup)
+            assert verify_backup(repository, backup).is_sound
+            content = content_of(repository, backup)
             held = [content[block_at(by_cells, member)][1] for member in range(16)]
             numbers = [np.frombuffer(held[m], dtype=CELL)[m * PAGE_CELLS]["id"] for m in range(16)]
             assert len(set(numbers)) == 1
@@ -271,15 +429,15 @@ def test_every_group_is_as_it_was_at_one_moment(
 
 
 def test_a_group_with_five_lost_values_comes_back_bit_for_bit(
-    grid: Grid, client: valkey.Valkey, folder: Path
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
 ) -> None:
     """Nothing was written since: data from the backup, P and Q from the data."""
-    backup = create_backup(client, NAME, folder, now=NOW)
+    backup = create_backup(client, NAME, repository, now=NOW)
     before = values(client)
     lose(client, 0, 7, 15, P, Q)
     assert not rebuild_group(client, grid.manifest, GROUP)
     lost = [(member, page) for member, page in EVERY if member in {0, 7, 15}]
-    pages = page_candidates(folder, backup, grid.manifest, GROUP, lost)
+    pages = page_candidates(place, backup, grid.manifest, GROUP, lost)
     assert set(pages) == set(lost)
     found = inspect_group(client, grid.manifest, GROUP, pages)
     assert found.damage is not None
@@ -288,9 +446,11 @@ def test_a_group_with_five_lost_values_comes_back_bit_for_bit(
     assert values(client) == before
 
 
-def test_a_page_written_since_is_not_turned_back(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
+def test_a_page_written_since_is_not_turned_back(
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
+) -> None:
     """Of two pages lost in three blocks one was written since: it stays lost, and the other comes back."""
-    backup = create_backup(client, NAME, folder, now=NOW)
+    backup = create_backup(client, NAME, repository, now=NOW)
     newer = cells(3)
     newer["id"] = 4711
     members = (1, 2, 3)
@@ -300,7 +460,7 @@ def test_a_page_written_since_is_not_turned_back(grid: Grid, client: valkey.Valk
         client.setrange(role_key(NAME, GROUP, member), 3 * 4096, b"damage" + bytes(4096))
     damaged = values(client)
     lost = [(member, page) for member in members for page in (3, 4)]
-    pages = page_candidates(folder, backup, grid.manifest, GROUP, lost)
+    pages = page_candidates(place, backup, grid.manifest, GROUP, lost)
     rebuild_group(client, grid.manifest, GROUP, pages)
     for key, value in values(client).items():
         was, hurt = before[key], damaged[key]
@@ -311,59 +471,67 @@ def test_a_page_written_since_is_not_turned_back(grid: Grid, client: valkey.Valk
 
 
 def test_one_newer_page_follows_from_parity_and_the_older_rest(
-    grid: Grid, client: valkey.Valkey, folder: Path
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
 ) -> None:
     """Of three lost blocks one was written since: two come from the backup, the newer page from parity."""
-    backup = create_backup(client, NAME, folder, now=NOW)
+    backup = create_backup(client, NAME, repository, now=NOW)
     newer = cells(1)
     newer["id"] = 4711
     grid.write_cells([block_at(GROUP, 2) * BLOCK_CELLS], newer)
     before = values(client)
     lose(client, 1, 2, 3)
-    rebuild_group(client, grid.manifest, GROUP, page_candidates(folder, backup, grid.manifest, GROUP, EVERY))
+    rebuild_group(client, grid.manifest, GROUP, page_candidates(place, backup, grid.manifest, GROUP, EVERY))
     assert values(client) == before
 
 
 def test_an_old_record_and_a_backup_together_do_not_turn_a_write_back(
-    grid: Grid, client: valkey.Valkey, folder: Path
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
 ) -> None:
     """The record of before a write was put back, and the backup agrees with it: parity decides."""
-    backup = create_backup(client, NAME, folder, now=NOW)
+    backup = create_backup(client, NAME, repository, now=NOW)
     old_record = client.get(sums_key(NAME, GROUP))
     newer = cells(1)
     newer["id"] = 4711
     grid.write_cells([block_at(GROUP, 2) * BLOCK_CELLS], newer)
     before = values(client)
     client.set(sums_key(NAME, GROUP), old_record)
-    rebuild_group(client, grid.manifest, GROUP, page_candidates(folder, backup, grid.manifest, GROUP, EVERY))
+    rebuild_group(client, grid.manifest, GROUP, page_candidates(place, backup, grid.manifest, GROUP, EVERY))
     assert values(client) == before
 
 
-def test_only_what_is_wanted_is_read(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
-    """A damaged block spoils no other: only the index and the wanted blocks are looked at."""
-    backup = create_backup(client, NAME, folder, now=NOW)
-    spoil(path_of(folder, backup) / "blocks-00000.bin", at=0)  # member 0 of the group
+def test_only_what_is_wanted_is_read(
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
+) -> None:
+    """A damaged block spoils no other: one part of the index and the wanted blocks are looked at."""
+    backup = create_backup(client, NAME, repository, now=NOW)
+    (pack,) = folder_of(repository).glob("packs/00000-*")
+    spoil(pack, at=100)  # the first block of the extent that was read: member 0 of the group
     wanted = [(3, 0), (3, 9)]
-    pages = page_candidates(folder, backup, grid.manifest, GROUP, wanted)
+    pages = page_candidates(place, backup, grid.manifest, GROUP, wanted)
     expected = some_cells(block_at(GROUP, 3)).tobytes()
     assert pages == {(3, page): [expected[page * 4096 : (page + 1) * 4096]] for page in (0, 9)}
-    with pytest.raises(BackupDamagedError, match=rf"blocks-00000\.bin block {GROUP} is not what was written"):
-        page_candidates(folder, backup, grid.manifest, GROUP, EVERY)
-    assert page_candidates(folder, backup, grid.manifest, 64 + GROUP, EVERY).keys() == set(EVERY)
-    assert page_candidates(folder, backup, grid.manifest, 9, EVERY) == {}
+    with pytest.raises(BackupDamagedError, match=rf"block {GROUP} in packs/00000-\w+\.m8p is not what was"):
+        page_candidates(place, backup, grid.manifest, GROUP, EVERY)
+    assert page_candidates(place, backup, grid.manifest, 64 + GROUP, EVERY).keys() == set(EVERY)
+    assert page_candidates(place, backup, grid.manifest, 9, EVERY) == {}
+    report = verify_backup(repository, backup)
+    assert (report.items, report.damaged_items, len(report.damage)) == (56, 1, 1)
 
 
-def test_a_backup_of_another_grid_is_refused(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
+def test_a_backup_of_another_grid_is_refused(
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace
+) -> None:
     """A grid created anew under the old name is another grid."""
-    backup = create_backup(client, NAME, folder, now=NOW)
+    backup = create_backup(client, NAME, repository, now=NOW)
     client.flushall()
     anew = Grid.create(client, NAME, 64)
     with pytest.raises(
         RefusedError, match=f"is of grid {grid.manifest.uuid}; grid 'lab' is {anew.manifest.uuid}"
     ):
-        page_candidates(folder, backup, anew.manifest, GROUP, EVERY)
-    assert list_backups(folder, NAME).of_grid(str(anew.manifest.uuid)) == ()
-    assert list_backups(folder, NAME).of_grid(str(grid.manifest.uuid)) == (backup,)
+        page_candidates(place, backup, anew.manifest, GROUP, EVERY)
+    listed = list_backups(place, NAME)
+    assert listed.of_grid(str(anew.manifest.uuid)) == ()
+    assert listed.of_grid(str(grid.manifest.uuid)) == (backup,)
 
 
 # Backups that are not what they were.
@@ -376,150 +544,170 @@ def spoil(path: Path, *, at: int) -> None:
     path.write_bytes(content)
 
 
-def rewrite(path: Path, **changes: object) -> None:
-    """Change the manifest in *path*, and its digest with it."""
-    manifest = json.dumps({**json.loads((path / "manifest.json").read_text()), **changes}).encode()
-    (path / "manifest.json").write_bytes(manifest)
-    seal = f"{hashlib.sha256(manifest).hexdigest()}  manifest.json\n"
-    (path / "manifest.json.sha256").write_text(seal)
+def one(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
 
 
-HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a flipped bit": (
-        lambda path: spoil(path / "blocks-00001.bin", at=70_000),
-        "blocks-00001.bin block 1093",
-    ),
-    "a truncated file": (lambda path: os.truncate(path / "blocks-00000.bin", 65_536), "has 65536 bytes"),
-    "a missing file": (lambda path: (path / "blocks-00000.bin").unlink(), "No such file"),
-    "a flipped bit in the index": (lambda path: spoil(path / "index.bin", at=40), "index.bin has digest"),
-    "a truncated index": (lambda path: os.truncate(path / "index.bin", 34), "index.bin has digest"),
-    "a missing index": (lambda path: (path / "index.bin").unlink(), "index.bin cannot be read"),
+HARMS: dict[str, tuple[Callable[[Path], object], str, int]] = {
+    "a flipped bit": (lambda at: spoil(one(at, "packs/00001-*"), at=70_000), "packs/00001-", 1),
+    "a truncated pack": (lambda at: os.truncate(one(at, "packs/00000-*"), 65_000), "should be there", 40),
+    "a missing pack": (lambda at: one(at, "packs/00000-*").unlink(), "No such file", 40),
+    "a flipped bit in the index": (lambda at: spoil(one(at, "index/00000-*"), at=40), "has digest", 40),
+    "a truncated index": (lambda at: os.truncate(one(at, "index/00000-*"), 34), "has digest", 40),
+    "a missing index": (lambda at: one(at, "index/00000-*").unlink(), "No such file", 40),
 }
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_harm_to_the_content_is_found(grid: Grid, client: valkey.Valkey, folder: Path, harm: str) -> None:
-    """Whichever file is hurt, verifying names it, and the manifest alone still lists."""
-    backup = create_backup(client, grid.manifest.name, folder, now=NOW)
-    do, message = HARMS[harm]
-    do(path_of(folder, backup))
-    assert list_backups(folder, NAME).backups == (backup,)
-    with pytest.raises(BackupDamagedError, match=message):
-        verify_backup(folder, backup)
-
-
-MANIFEST_HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a flipped bit": (lambda path: spoil(path / "manifest.json", at=30), "does not match"),
-    "truncated": (lambda path: os.truncate(path / "manifest.json", 100), "does not match"),
-    "missing": (lambda path: (path / "manifest.json").unlink(), "cannot be read"),
-    "no digest": (lambda path: (path / "manifest.json.sha256").unlink(), "cannot be read"),
-    "too new": (lambda path: rewrite(path, format=2, extra=1), "has format 2; the limit is format 1"),
-    "unknown field": (lambda path: rewrite(path, extra=1), "extra: Extra inputs"),
-    "a file elsewhere": (
-        lambda path: rewrite(path, index={"name": "../x", "size_bytes": 1, "sha256": "0" * 64}),
-        "index.name: String should match",
-    ),
-    "another place": (lambda path: path.rename(path.parent / "20260131T180000Z-000000"), "in a wrong place"),
-    "another name": (lambda path: path.rename(path.parent / "old"), "its name is none that a backup has"),
-}
-
-
-@pytest.mark.parametrize("harm", MANIFEST_HARMS)
-def test_a_backup_without_a_sound_manifest_is_a_problem(
-    grid: Grid, client: valkey.Valkey, folder: Path, harm: str
+def test_harm_to_the_content_is_found(
+    grid: Grid, client: valkey.Valkey, repository: Repository, harm: str
 ) -> None:
-    """It is listed as such with its reason, and the sound one beside it still lists."""
-    sound = create_backup(client, grid.manifest.name, folder, now=NOW - timedelta(days=1))
-    backup = create_backup(client, NAME, folder, now=NOW)
-    do, message = MANIFEST_HARMS[harm]
-    do(path_of(folder, backup))
-    listed = list_backups(folder, NAME)
-    assert listed.backups == (sound,)
-    assert [message in problem.reason for problem in listed.problems] == [True]
-    with pytest.raises(RefusedError):
-        verify_backup(folder, backup)
+    """Whichever file is hurt, verifying names it and counts what is lost; the manifest alone still lists."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    do, message, lost = HARMS[harm]
+    do(folder_of(repository))
+    assert repository.list(NOW).backups == (backup,)
+    report = verify_backup(repository, backup)
+    assert not report.is_sound
+    assert message in report.damage[0]
+    assert report.damaged_items == lost
 
 
-def test_backups_are_listed_newest_first(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
-    """By the moment they were begun, even within one second; before the first one there are none."""
-    assert list_backups(folder, NAME).backups == ()
-    moments = [NOW + timedelta(milliseconds=late) for late in (500, 0, 100, 86_400_000)]
-    made = [create_backup(client, grid.manifest.name, folder, now=moment) for moment in moments]
-    assert list_backups(folder, NAME).backups == (made[3], made[0], made[2], made[1])
-    assert list_backups(folder, "other").backups == ()
-    with pytest.raises(ConfigurationError, match="no backup '20990101T000000Z-000000'"):
-        read_backup(folder, NAME, "20990101T000000Z-000000")
-    with pytest.raises(ConfigurationError, match=r"no backup '\.\./lab'"):
-        read_backup(folder, NAME, "../lab")
+def test_a_block_that_is_not_what_the_grid_had_is_found(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Index and packs agree and are whole, and a page does not match the checksum that it was taken by."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    table = unpack_table(repository.read_part(backup, backup.parts[1]), 1)
+    first, *others = table.blocks.values()
+    wrong = [dataclasses.replace(first, sums=bytes(8) + first.sums[8:]), *others]
+    part = repository.write_part(1, pack_table(1, wrong, table.packs))
+    changed = backup.model_copy(update={"parts": (backup.parts[0], part)})
+    repository.write(changed)
+    report = verify_backup(repository, changed)
+    assert report.damaged_items == 1
+    assert f"block {1024 + first.place}, page 0: its content does not match" in report.damage[0]
 
 
 # Backups that do not come to their end.
 
 
-def leftovers(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / NAME).iterdir() if path.name != ".lock")
+def files_in(repository: Repository) -> list[str]:
+    found = (path for path in folder_of(repository).rglob("*") if path.is_file())
+    return sorted(path.name for path in found if path.name != ".lock")
 
 
-def test_a_killed_writer_leaves_nothing_that_lists(
-    grid: Grid, client: valkey.Valkey, folder: Path, valkey_url: str
+def test_a_killed_writer_leaves_nothing_that_lists_and_the_next_one_goes_on(
+    grid: Grid, client: valkey.Valkey, repository: Repository, place: BackupPlace, valkey_url: str
 ) -> None:
-    """SIGKILL in the middle: no backup shows, meanwhile no second one starts, and the next one cleans up."""
+    """SIGKILL in the middle: meanwhile no second one starts; the next one reads only what is left."""
     script = f"""
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
+from medic8.backups.place import BackupPlace
 from medic8.targets.grid.backup import BackupOptions, create_backup
+from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.valkey.client import connection
 
 def hold(done, total):
-    if done > 1000:
+    if done > 1024:
         print("here", flush=True)
         sys.stdin.readline()
 
 with connection({valkey_url!r}) as client:
     options = BackupOptions(on_progress=hold)
-    create_backup(client, {NAME!r}, Path({str(folder)!r}), now=datetime.now(UTC), options=options)
+    repository = grid_repository(BackupPlace(url={place.url!r}), {NAME!r})
+    create_backup(client, {NAME!r}, repository, now=datetime.now(UTC), options=options)
 """
     child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"here\n"
-        with pytest.raises(RefusedError, match="another process is writing a backup"):
-            create_backup(client, grid.manifest.name, folder, now=NOW)
+        with pytest.raises(RefusedError, match="another process is at the backups in"):
+            create_backup(client, grid.manifest.name, repository, now=NOW)
+        assert len(repository.list(NOW).unfinished) == 1
     finally:
         child.send_signal(signal.SIGKILL)
         child.communicate()
-    assert leftovers(folder)[0].startswith(".partial-")
-    listed = list_backups(folder, NAME)
+    listed = repository.list(NOW)
     assert (listed.backups, listed.problems) == ((), ())
-    backup = create_backup(client, NAME, folder, now=NOW)
-    assert leftovers(folder) == [backup.id]
+    assert "its writer is gone" in listed.unfinished[0]
+    backup = create_backup(client, NAME, repository, now=NOW)
+    assert backup.grid is not None
+    assert (backup.grid.read_blocks, backup.base) == (16, "")  # the second extent; the first was written
+    assert content_of(repository, backup) == what_grid_has()
+    assert repository.list(NOW).unfinished == ()
+    assert len(files_in(repository)) == 2 + 2 + 1  # packs, index, manifest; nothing is left of the dead one
 
 
-def test_too_little_room_is_refused_before_writing(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
+def test_a_server_that_goes_away_half_way_costs_only_what_is_left(
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
+) -> None:
+    """The connection is cut in the second extent: what was written is not read again."""
+    with connection(valkey_url) as victim:
+        identity = victim.client_id()
+
+        def cut_victim(done: int, total: int) -> None:
+            if 1024 < done < total:
+                client.client_kill_filter(_id=str(identity))
+
+        with pytest.raises(valkey.exceptions.ConnectionError):
+            create_backup(victim, NAME, repository, now=NOW, options=BackupOptions(on_progress=cut_victim))
+    assert repository.list(NOW).backups == ()
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    assert backup.grid is not None
+    assert backup.grid.read_blocks <= 16
+    assert content_of(repository, backup) == what_grid_has()
+
+
+def test_too_little_room_is_refused_before_writing(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
     """The message says how much is there and how much is needed; nothing is left behind."""
     options = BackupOptions(headroom_bytes=1 << 60)
     with pytest.raises(RefusedError, match=r"MiB free, 1099511627780 MiB needed for 56 blocks"):
-        create_backup(client, grid.manifest.name, folder, now=NOW, options=options)
-    assert leftovers(folder) == []
+        create_backup(client, grid.manifest.name, repository, now=NOW, options=options)
+    assert files_in(repository) == []
 
 
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(
-    grid: Grid, client: valkey.Valkey, folder: Path
+    grid: Grid, client: valkey.Valkey, repository: Repository
 ) -> None:
     """The kernel refuses to let a file grow: said as a refusal, not as a lost connection."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))
     try:
-        with pytest.raises(RefusedError, match=r"blocks-00000\.bin: File too large; no target was changed"):
-            create_backup(client, grid.manifest.name, folder, now=NOW)
+        with pytest.raises(
+            RefusedError, match=r"packs/00000-\w+\.m8p: File too large; no target was changed"
+        ):
+            create_backup(client, grid.manifest.name, repository, now=NOW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert leftovers(folder) == []
+    assert files_in(repository) == []
+
+
+def test_a_storage_that_disappears_half_way_is_a_refusal(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Its folder is moved away and a file lies in its place; the grid was only read."""
+    folder = folder_of(repository)
+    before = values(client)
+
+    def take_away(done: int, total: int) -> None:
+        if folder.is_dir() and done > total // 2:
+            folder.rename(folder.with_name("elsewhere"))
+            folder.write_text("")
+
+    with pytest.raises(RefusedError, match=r"Not a directory"):
+        create_backup(
+            client, grid.manifest.name, repository, now=NOW, options=BackupOptions(on_progress=take_away)
+        )
+    assert values(client) == before
 
 
 def test_a_grid_that_goes_away_meanwhile_is_no_backup(
-    grid: Grid, client: valkey.Valkey, folder: Path, valkey_url: str
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
 ) -> None:
     """Groups of an emptied server read as never written; that is not taken for the grid's content."""
 
@@ -529,11 +717,13 @@ def test_a_grid_that_goes_away_meanwhile_is_no_backup(
                 other.delete(*manifest_keys(NAME), *values(other))
 
     with pytest.raises(NotAGridError):
-        create_backup(client, grid.manifest.name, folder, now=NOW, options=BackupOptions(on_progress=empty))
-    assert leftovers(folder) == []
+        create_backup(
+            client, grid.manifest.name, repository, now=NOW, options=BackupOptions(on_progress=empty)
+        )
+    assert files_in(repository) == []
 
 
-def test_the_rate_limit_is_kept(grid: Grid, client: valkey.Valkey, folder: Path) -> None:
+def test_the_rate_limit_is_kept(grid: Grid, client: valkey.Valkey, repository: Repository) -> None:
     """Waits add up to what was read divided by the limit, on a clock of the test's own."""
     now_s = [0.0]
 
@@ -541,20 +731,21 @@ def test_the_rate_limit_is_kept(grid: Grid, client: valkey.Valkey, folder: Path)
         now_s[0] += duration_s
 
     options = BackupOptions(limit_bytes_per_s=1 << 20, clock=lambda: now_s[0], sleep=sleep)
-    backup = create_backup(client, grid.manifest.name, folder, now=NOW, options=options)
-    # 56 data blocks and P and Q of four groups.
-    assert 64 / 16 < backup.duration_s < 64 / 16 * 1.05
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW, options=options)
+    # 56 data blocks; footers and records are a few percent.
+    assert 56 / 16 < backup.duration_s < 56 / 16 * 1.05
 
 
 def test_the_flow_backs_a_grid_up(
     grid: Grid,
-    folder: Path,
+    client: valkey.Valkey,
+    place: BackupPlace,
     valkey_url: str,
     prefect_api: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One run, found by the target's tags, that returns what is then listed; other kinds are refused."""
+    """Backing up, verifying, restoring an emptied server and pruning are flows that return what they did."""
     from flows.run import run
 
     assert prefect_api
@@ -569,13 +760,16 @@ name = "server"
 kind = "valkey"
 url = "{valkey_url}"
 [backups]
-folder = "{folder}"
+folder = "{place.url}"
 """
     (tmp_path / "medic8.toml").write_text(targets)
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
     backup = run("back_up", target="grid-1")
-    assert backup.grid_uuid == str(grid.manifest.uuid)
-    assert list_backups(folder, NAME).backups == (backup,)
-    with pytest.raises(ConfigurationError, match="is of kind 'valkey', not 'grid'"):
-        run("back_up", target="server")
+    assert backup.of == str(grid.manifest.uuid)
+    assert list_backups(place, NAME).backups == (backup,)
+    assert run("verify_backup", target="grid-1").is_sound
+    client.flushall()
+    restored = run("restore_backup", target="grid-1")
+    assert (restored.backup, restored.written, restored.is_created) == (backup.id, 56, True)
+    assert run("prune_backups", target="grid-1").removed_files == 0

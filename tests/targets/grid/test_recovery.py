@@ -15,16 +15,18 @@ import valkey
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
+from medic8.backups.place import BackupPlace
 from medic8.errors import ChangedError, FencedError, TransientError, VerifyError
 from medic8.model.plan import Plan, Step
 from medic8.model.recovery import Claim, Recovery, RecoveryState
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.owner import this_process
 from medic8.recovery import contract, interrupted, undo
 from medic8.recovery.journal import Journal
-from medic8.recovery.owner import this_process
 from medic8.targets.grid.actions import GridSession, open_session
 from medic8.targets.grid.backup import create_backup
+from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
@@ -72,7 +74,7 @@ def target(valkey_url: str) -> Target:
 @pytest.fixture
 def around(tmp_path: Path) -> Surroundings:
     """Get a folder without backups."""
-    return Surroundings(backups=tmp_path / "backups", now=NOW)
+    return Surroundings(backups=BackupPlace.of(tmp_path / "backups"), now=NOW)
 
 
 @pytest.fixture
@@ -377,7 +379,7 @@ def test_what_parity_cannot_rebuild_comes_from_the_backup_if_that_is_the_last_st
 ) -> None:
     """Three blocks of a group are gone: from the backup and right to the bit. A later write is never lost."""
     good = values_of(client)
-    create_backup(client, NAME, around.backups, now=NOW)
+    create_backup(client, NAME, grid_repository(around.backups, NAME), now=NOW)
     for member in (1, 2, 3):
         client.delete(role_key(NAME, 2, member))
     report = diagnose(target, around)
@@ -406,7 +408,7 @@ def test_a_page_written_after_the_backup_is_not_turned_back(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
 ) -> None:
     """The grid's own checksum says that the backup is old: the page stays open, the rest is restored."""
-    create_backup(client, NAME, around.backups, now=NOW)
+    create_backup(client, NAME, grid_repository(around.backups, NAME), now=NOW)
     cells = [block_at(2, member) * BLOCK_CELLS for member in (1, 2, 3)]
     grid.write_cells(cells, np.ones(3, dtype=CELL))
     for member in (1, 2, 3):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
+from medic8.backups.place import BackupPlace
 from medic8.errors import (
     ChangedError,
     FencedError,
@@ -24,7 +24,7 @@ from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import Claim, Fence, Recovery
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.target import Resource, SettingRule, Target
-from medic8.recovery.owner import this_process
+from medic8.owner import this_process
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.actions import SET_SETTING, ServerSession, open_session
 from medic8.targets.valkey.claim import CLAIM_KEY
@@ -40,7 +40,7 @@ from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.strategies import plan_settings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-AROUND = Surroundings(backups=Path("/nonexistent"), now=NOW)
+AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
 RULES = (SettingRule(name="slowlog-max-len", minimum=1000), SettingRule(name="hz", minimum=10, maximum=100))
 
 
