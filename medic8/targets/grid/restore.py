@@ -26,7 +26,7 @@ from medic8.targets.grid.compare_and_write import Check, CompareAndWrite, HoldsE
 from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import SUMS_BYTES, Manifest
-from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.grid import Grid, jittered_pause
 from medic8.targets.grid.image import GroupImage, WrongType
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import manifest_keys, sums_key
@@ -44,7 +44,7 @@ from medic8.targets.grid.parity import Octets
 from medic8.targets.grid.reading import read_group
 from medic8.targets.grid.write import whole_group
 
-_TRIES = 16
+_TRIES = 50
 
 #: Sentences that a report has at most.
 _MOST_TOLD = 100
@@ -206,7 +206,8 @@ class _Restore:
     def _settle(self, group: int, stored: dict[int, bytes], masks: dict[int, int]) -> None:
         compare_and_write = CompareAndWrite(self.client)
         key = checksum.grid_key(self.manifest.uuid)
-        for _ in range(_TRIES):
+        pause = jittered_pause()
+        for attempt in range(_TRIES):
             with conversation(self.client) as talk:
                 image = read_group(talk, self.manifest, group)
             if problem := _in_the_way(image):
@@ -225,6 +226,7 @@ class _Restore:
                 self.counts["newer"] += len(outcome.newer)
                 self.counts["same"] += len(stored) - len(outcome.changed | outcome.newer)
                 return
+            pause(attempt)
         for block in stored:
             self._leave(f"block {block}: others kept changing its group during {_TRIES} tries")
 
