@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -210,6 +211,7 @@ class _Remote:
             raise RefusedError(f"the backups at {place.url} cannot be reached: {exc}") from exc
         self._root = f"{root.rstrip('/')}/{below}"
         self._puts_at_once = scheme in _PUTS_AT_ONCE
+        self._one_at_a_time = threading.RLock()
 
     def sizes(self, folder: str, *, partial: bool = False) -> dict[str, int]:
         with self._asking(f"{folder} cannot be listed"):
@@ -253,8 +255,13 @@ class _Remote:
             self._fs.mv(partial, path)
 
     def delete(self, name: str) -> None:
-        with self._asking(f"{name} cannot be deleted"), contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(name))
+        with self._asking(f"{name} cannot be deleted"):
+            try:
+                self._fs.rm_file(self._path(name))
+            except Exception:
+                # Each storage has a way of its own to say that there was nothing to delete.
+                if self._fs.exists(self._path(name)):
+                    raise
 
     def free_bytes(self) -> int | None:
         return None
@@ -265,8 +272,10 @@ class _Remote:
     @contextlib.contextmanager
     def _asking(self, what: str, kind: type[RefusedError] = RefusedError) -> Iterator[None]:
         # Each storage brings errors of its own along; none of them may end as one of the target's connection.
+        # Not every one may be asked by two threads at once.
         try:
-            yield
+            with self._one_at_a_time:
+                yield
         except Medic8Error:
             raise
         except Exception as exc:
