@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -12,6 +15,7 @@ import valkey
 from medic8.errors import ConfigurationError
 from medic8.local import stack
 from medic8.local.home import make_home
+from medic8.local.loopback import HOST, free_port, is_listening
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 
 
@@ -133,3 +137,23 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(str(error))
     finally:
         stack.remove(home, progress=lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def ftp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Get the address of a real FTP server on loopback: storage that only knows names and bytes."""
+    folder = tmp_path_factory.mktemp("ftp")
+    port = free_port(())
+    command = [sys.executable, "-W", "ignore", "-m", "pyftpdlib", "-i", HOST, "-p", str(port)]
+    command += ["-w", "-d", str(folder), "-u", "medic8", "-P", "secret"]
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        deadline_s = time.monotonic() + 30
+        while not is_listening(child.pid, port):
+            assert child.poll() is None
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        yield f"ftp://{HOST}:{port}/backups"
+    finally:
+        child.terminate()
+        child.wait(20)

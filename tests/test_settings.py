@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from pydantic import SecretStr
 
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
@@ -116,6 +117,55 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
     assert settings.journal_url == f"sqlite:///{site.folder}/state/journal.sqlite"
     assert settings.saved_state == site.home.parent / "saved"
     assert settings.max_saved_mib == 5
+
+
+def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(site: Site) -> None:
+    """Secrets of the storage and the key come from outside the file, and are never shown."""
+    key = "0f" * 32
+    (site.folder / "key").write_text(f"{key}\n")
+    (site.folder / "key").chmod(0o600)
+    site.environ["STORE_SECRET"] = "hush"  # noqa: S105  # no secret of anybody
+    backups = site.load("""\
+        [backups]
+        url = "s3://bucket/medic8"
+        options = { anon = false }
+        options_env = { secret = "STORE_SECRET" }
+        key_file = "key"
+        keep_last = 3
+        keep_weekly = 0
+        """).backups
+    assert (backups.url, backups.options["anon"]) == ("s3://bucket/medic8", False)
+    secret = backups.options["secret"]
+    assert isinstance(secret, SecretStr)
+    assert secret.get_secret_value() == "hush"
+    assert backups.key is not None
+    assert bytes.fromhex(backups.key.get_secret_value()) == bytes.fromhex(key)
+    retention = backups.retention
+    assert (retention.keep_last, retention.keep_daily, retention.keep_weekly) == (3, 14, 0)
+    assert "hush" not in repr(backups)
+    assert key not in repr(backups)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('folder = "a"\nurl = "s3://b/c"', '"url": field "folder" is given too; keep one of the two'),
+        ('url = "backups"', '"url": got "backups", expected an address such as "s3://bucket/prefix"'),
+        ('url = "ftp://ann:hush@host/x"', '"url": it spells a password out; give it as "options_env"'),
+        ('options_env = { secret = "NONE" }', '"options_env": environment variable "NONE" is not set'),
+        ('key_env = "NONE"', '"key_env": environment variable "NONE" is not set'),
+        ('key_env = "PW"', '"key_env": the backups\' key must be 32 bytes in hexadecimal (64 digits)'),
+        ('key_env = "PW"\nkey_file = "x"', '"key_file": field "key_env" is given too; keep one of the two'),
+        ("keep_last = -1", '"keep_last": got -1, expected'),
+    ],
+)
+def test_what_is_wrong_with_the_place_of_backups_is_told(site: Site, fields: str, message: str) -> None:
+    """With the field, what was seen and what was expected; no secret is repeated."""
+    site.environ["PW"] = "hush"
+    with pytest.raises(ConfigurationError) as caught:
+        site.load(f"[backups]\n{fields}\n")
+    assert f"[backups]: field {message}" in str(caught.value)
+    assert "hush" not in str(caught.value)
 
 
 # --- which file is read ---

@@ -20,8 +20,9 @@ from backup_by_hand import blocks_of
 from pydantic import SecretStr
 
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.place import BackupPlace
+from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.repository import Repository
+from medic8.backups.sweep import prune
 from medic8.errors import RefusedError
 from medic8.model.backup import BackupManifest
 from medic8.model.grid import Proof
@@ -32,13 +33,14 @@ from medic8.targets.grid.backup_reading import (
     page_candidates,
     verify_backup,
 )
-from medic8.targets.grid.backup_table import pack_table, unpack_table
+from medic8.targets.grid.backup_table import pack_table, packs_of_part, unpack_table
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, P, Q, block_at
 from medic8.targets.grid.rebuild import inspect_group, rebuild_group
+from medic8.targets.grid.restore import restore_grid
 from medic8.targets.valkey.client import connection
 
 NAME = "lab"
@@ -276,6 +278,30 @@ def test_an_encrypted_backup_says_nothing_and_opens_by_its_key_alone(
     again = create_backup(client, NAME, repository, now=NOW)
     assert again.grid is not None
     assert (again.grid.read_blocks, again.base) == (0, backup.id)
+
+
+def test_storage_elsewhere_holds_the_same_and_is_pruned_the_same(
+    grid: Grid, client: valkey.Valkey, ftp_url: str
+) -> None:
+    """On a server that only knows names and bytes: full, incremental, verified, pruned, restored."""
+    options = {"username": SecretStr("medic8"), "password": SecretStr("secret")}
+    repository = grid_repository(BackupPlace(url=ftp_url, options=options, key=SecretStr("0f" * 32)), NAME)
+    create_backup(client, NAME, repository, now=NOW)
+    cell = cells(1)
+    cell["id"] = 4711
+    grid.write_cells([block_at(GROUP, 3) * BLOCK_CELLS], cell)
+    second = create_backup(client, NAME, repository, now=NOW + timedelta(hours=1))
+    assert second.grid is not None
+    assert second.grid.read_blocks == 1
+    before = values(client)
+    retention = Retention(keep_last=1, keep_daily=0, keep_weekly=0)
+    report = prune(repository, retention, packs_of_part, clock=lambda: NOW)
+    assert report.removed_files == 1  # the first part of the first index; its packs are needed
+    assert repository.list(NOW).backups == (second,)
+    assert verify_backup(repository, second).is_sound
+    client.flushall()
+    assert restore_grid(client, NAME, repository, second).is_whole
+    assert values(client) == before
 
 
 def test_a_key_given_later_encrypts_all_anew(grid: Grid, client: valkey.Valkey, place: BackupPlace) -> None:
