@@ -159,9 +159,7 @@ class Parts:
         """The header with the right size and number of sections."""
         if self.header is None:
             return None
-        return Header(
-            self.header.version, len(self.sections), self.right_size_bytes, self.header.written_s
-        )
+        return Header(self.header.version, len(self.sections), self.right_size_bytes, self.header.written_s)
 
 
 def read_parts(file: BinaryIO) -> Parts:

@@ -90,7 +90,9 @@ def _no_header(parts: Parts) -> M8Finding:
 
 def _of_header(header: Header, now_s: float) -> Iterator[M8Finding]:
     if header.version != VERSION:
-        yield _error("version", f"the header says format {header.version}; the limit is {VERSION}", len(MAGIC))
+        yield _error(
+            "version", f"the header says format {header.version}; the limit is {VERSION}", len(MAGIC)
+        )
     if header.written_s > LAST_S:
         text = f"the file says it was written in second {header.written_s}; the year 9999 ends with {LAST_S}"
         yield _error("time_impossible", text, _TIME_AT)
@@ -112,7 +114,9 @@ def _of_structure(parts: Parts, header: Header) -> Iterator[M8Finding]:
         )
         yield _error("section_truncated", text, last.offset - SECTION_BYTES)
     elif parts.rest_bytes > CRC_BYTES:
-        text = f"{counted(parts.rest_bytes - CRC_BYTES, 'byte')} follow the last of {counted(found, 'section')}"
+        text = (
+            f"{counted(parts.rest_bytes - CRC_BYTES, 'byte')} follow the last of {counted(found, 'section')}"
+        )
         yield _error("trailing_bytes", f"{text} and belong to none", parts.end)
     elif parts.rest_bytes < CRC_BYTES:
         text = f"the file ends {counted(CRC_BYTES - parts.rest_bytes, 'byte')} before the end of its CRC"
@@ -150,7 +154,9 @@ def _of_crc(parts: Parts) -> Iterator[M8Finding]:
     if parts.crc is None or not parts.is_whole or parts.crc == parts.crc_found:
         return
     if parts.crc == 0:
-        yield _info("crc_not_set", "the CRC is 0, so nothing tells damage in the content", at, can_be_repaired=True)
+        yield _info(
+            "crc_not_set", "the CRC is 0, so nothing tells damage in the content", at, can_be_repaired=True
+        )
     elif _crc_fits_repaired(parts):
         text = "the CRC fits once the header is right, so everything else is as it was written"
         yield _info("crc_proves_the_rest", text, at)
@@ -166,7 +172,9 @@ def _of_sections(parts: Parts) -> Iterator[M8Finding]:
         yield _warning("section_unknown", text, section.offset - SECTION_BYTES)
     if len(unknown) > _MOST_TOLD:
         more = counted(len(unknown) - _MOST_TOLD, "section")
-        yield _warning("section_unknown", f"{more} more have types that are not known", unknown[_MOST_TOLD].offset)
+        yield _warning(
+            "section_unknown", f"{more} more have types that are not known", unknown[_MOST_TOLD].offset
+        )
     for section in parts.sections:
         if section.kind == WAVES and section.size_bytes % RECORD_BYTES:
             text = (
@@ -181,7 +189,12 @@ def _of_sections(parts: Parts) -> Iterator[M8Finding]:
 def _of_records(facts: RecordFacts) -> Iterator[M8Finding]:
     told: tuple[tuple[Count, Severity, str, str], ...] = (
         (facts.beyond_time, Severity.ERROR, "wave_time_impossible", "a timestamp after the year 9999"),
-        (facts.after_file, Severity.WARNING, "wave_after_file", "a timestamp a day or more after the file's own"),
+        (
+            facts.after_file,
+            Severity.WARNING,
+            "wave_after_file",
+            "a timestamp a day or more after the file's own",
+        ),
         (facts.too_fast, Severity.WARNING, "wave_frequency", f"a frequency above {MOST_HZ} Hz"),
         (facts.too_low, Severity.WARNING, "wave_valence", "a valence of -128; the scale ends at -127"),
         (facts.empty, Severity.INFO, "wave_empty", "nothing but zeros"),
@@ -191,9 +204,7 @@ def _of_records(facts: RecordFacts) -> Iterator[M8Finding]:
             text = f"{counted(count.records, 'wave')} of {facts.records} with {what}; the first is wave {count.first}"
             yield M8Finding(code=code, severity=severity, text=text)
     if facts.repeated_ids:
-        text = (
-            f"{counted(facts.repeated_ids, 'wave')} of the first {facts.ids_compared} with an id that another one has"
-        )
+        text = f"{counted(facts.repeated_ids, 'wave')} of the first {facts.ids_compared} with an id that another one has"
         yield _warning("wave_id", text)
     if 0 < facts.highest_s < MOST_AGE_S:
         text = f"the highest timestamp of a wave is {facts.highest_s}: ages in seconds, not Unix times"

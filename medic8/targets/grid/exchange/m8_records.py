@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from medic8.targets.grid.grid import Cells
+
+Flags = npt.NDArray[np.bool_]
 
 #: The highest frequency of a wave, Hz. Source: ``MemoryWave::new`` of the Mem|8 project limits it to that.
 MOST_HZ = 1_000
@@ -33,7 +36,7 @@ class Count:
     records: int = 0
     first: int = -1
 
-    def add(self, are_such: np.ndarray[tuple[int], np.dtype[np.bool_]], begin: int) -> None:
+    def add(self, are_such: Flags, begin: int) -> None:
         """Count the records from *begin* on for which *are_such* is true."""
         found = int(np.count_nonzero(are_such))
         if found and not self.records:
@@ -78,11 +81,11 @@ def look_at_records(pieces: Iterable[Cells], written_s: int) -> RecordFacts:
         written_s: When the file says it was written; 0 if it does not.
     """
     facts = RecordFacts()
-    ids: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
+    ids: list[npt.NDArray[np.uint64]] = []
     for piece in pieces:
         begin = facts.records
         facts.records += len(piece)
-        is_empty = ~piece.view(np.uint8).reshape(-1, piece.itemsize).any(axis=1)
+        is_empty: Flags = np.logical_not(piece.view(np.uint8).reshape(-1, piece.itemsize).any(axis=1))
         times = piece["timestamp"]
         facts.empty.add(is_empty, begin)
         facts.too_fast.add(piece["frequency"] > MOST_HZ, begin)

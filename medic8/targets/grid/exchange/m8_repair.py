@@ -146,7 +146,9 @@ def _lost(parts: Parts, header: Header, kept: tuple[tuple[Section, int], ...]) -
 def _unproven(parts: Parts, header: Header) -> list[str]:
     unproven = []
     if parts.is_whole and not is_content_proven(parts):
-        unproven.append(f"content kept, although its CRC {parts.crc:08x} says that something in it has changed")
+        unproven.append(
+            f"content kept, although its CRC {parts.crc:08x} says that something in it has changed"
+        )
     if len(parts.sections) > header.sections and not is_count_proven(parts):
         unproven.append("sections counted by what follows them, since nothing else tells their number")
     return unproven
