@@ -39,9 +39,10 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ConfigurationError(f"{told(path)} cannot be read: {reason}") from exc
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"{told(path)} cannot be read: it is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigurationError(f"{told(path)} cannot be read: it is no regular file")
         yield file
 
 

@@ -64,6 +64,20 @@ def is_count_proven(parts: Parts) -> bool:
     return header.size_bytes in _meanings(parts) or _crc_fits_repaired(parts)
 
 
+def is_only_crc_cut(parts: Parts) -> bool:
+    """
+    Whether all that a file lacks is its CRC or the end of it.
+
+    The size in the header must say so: a section whose size is too high swallows the CRC and looks like that
+    as well.
+    """
+    header = parts.header
+    if header is None or parts.rest_bytes >= CRC_BYTES or not all(part.is_whole for part in parts.sections):
+        return False
+    sizes = (parts.right_size_bytes, parts.writers_size_bytes)
+    return header.sections == len(parts.sections) and header.size_bytes in sizes
+
+
 def is_content_proven(parts: Parts) -> bool:
     """Whether no CRC speaks against the content: it fits, or fits once the header is right, or is 0."""
     return not parts.crc or parts.crc == parts.crc_found or _crc_fits_repaired(parts)
@@ -120,7 +134,7 @@ def _of_structure(parts: Parts, header: Header) -> Iterator[M8Finding]:
         yield _error("trailing_bytes", f"{text} and belong to none", parts.end)
     elif parts.rest_bytes < CRC_BYTES:
         text = f"the file ends {counted(CRC_BYTES - parts.rest_bytes, 'byte')} before the end of its CRC"
-        yield _error("crc_truncated", text, parts.end, can_be_repaired=found == said)
+        yield _error("crc_truncated", text, parts.end, can_be_repaired=is_only_crc_cut(parts))
     if found != said:
         text = f"the header says {counted(said, 'section')}, and the file has {found}"
         yield _error("section_count", text, _COUNT_AT, can_be_repaired=is_count_proven(parts))

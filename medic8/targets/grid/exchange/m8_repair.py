@@ -24,7 +24,7 @@ from medic8.targets.grid.exchange.m8_file import (
     pieces,
     read_parts,
 )
-from medic8.targets.grid.exchange.m8_findings import is_content_proven, is_count_proven
+from medic8.targets.grid.exchange.m8_findings import is_content_proven, is_count_proven, is_only_crc_cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,9 @@ def _unproven(parts: Parts, header: Header) -> list[str]:
         )
     if len(parts.sections) > header.sections and not is_count_proven(parts):
         unproven.append("sections counted by what follows them, since nothing else tells their number")
+    is_cut = parts.rest_bytes < CRC_BYTES and all(section.is_whole for section in parts.sections)
+    if is_cut and not is_only_crc_cut(parts):
+        unproven.append("everything up to the end of the file kept, although its size says something else")
     return unproven
 
 

@@ -216,12 +216,12 @@ def _open(
         header_bytes = struct.unpack("<H", start[8:])[0]
         if start[:8] != b"\x93NUMPY\1\0" or header_bytes > _MOST_HEADER_BYTES:
             raise FileDamagedError(f"{entry.filename} is no array that numpy wrote")
-        header = start + _exactly(member, header_bytes)
-        content_bytes = entry.file_size - len(header)
+        header = _exactly(member, header_bytes)
+        content_bytes = entry.file_size - len(start) - header_bytes
         count = content_bytes // (dtype.itemsize * (width or 1))
         shape = (count, width) if width else (count,)
-        if header.rstrip() != _header(dtype, shape).rstrip() or content_bytes < 0:
-            seen = visible(header[10:].decode("latin-1").strip()[:300])
+        if header.rstrip() != _header(dtype, shape)[len(start) :].rstrip() or content_bytes < 0:
+            seen = visible(header.decode("latin-1").strip()[:300])
             raise FileDamagedError(
                 f"{entry.filename} is {seen} in {content_bytes} bytes; it must be of {dtype} and of "
                 f"{len(shape)} dimension{'s' if width else ''}{f', the second {width}' if width else ''}"
