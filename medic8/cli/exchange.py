@@ -67,7 +67,7 @@ def import_(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Make a grid hold what a file does, or put the waves of a .m8 file into it; the file is checked first."""
+    """Make a grid hold what a file does, or put a .m8 file's waves into it; a bad file changes nothing."""
     from medic8.cli.render_exchange import render_import
     from medic8.targets.grid.exchange.importing import ImportOptions, import_grid
     from medic8.targets.grid.exchange.m8_import import M8ImportOptions, import_m8

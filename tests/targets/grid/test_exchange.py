@@ -91,8 +91,9 @@ def test_a_grid_that_went_through_a_file_is_the_same_grid(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.usefixtures("grid")
 def test_what_parity_proves_is_exported_and_what_nothing_proves_is_marked(
-    client: valkey.Valkey, grid: Grid, tmp_path: Path, suffix: str
+    client: valkey.Valkey, tmp_path: Path, suffix: str
 ) -> None:
     """And never comes back as zeros unless somebody says so."""
     before = values(client, "lab")
@@ -204,7 +205,7 @@ BAD_TABLES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
         lambda table: changed(table, "phase", pa.array([None] * len(table), pa.uint8())),
         "values of column phase are missing",
     ),
-    "half a block": (lambda table: table.slice(0, 3000), "3000 rows; there must be 2048 for each block"),
+    "half a block": (lambda table: table.slice(0, 3000), "3000 rows; there must be 2048 for each of at most"),
     "a gap": (lambda table: hurt_index(table, 3000, 1), "rows from index 131072 on are no whole block"),
     "no beginning of a block": (
         lambda table: table.slice(1000, 2048),
@@ -342,7 +343,7 @@ def test_a_zip_with_a_huge_directory_is_not_opened(client: valkey.Valkey, tmp_pa
     with zipfile.ZipFile(file, "w") as archive:
         for number in range(2000):
             archive.writestr(f"{number}.npy", b"")
-    with pytest.raises(FileDamagedError, match="the directory of the zip has .* bytes; the limit is 65536"):
+    with pytest.raises(FileDamagedError, match=r"the directory of the zip has .* bytes; the limit is 65536"):
         import_grid(client, "copy", file)
 
 
@@ -375,8 +376,9 @@ def test_a_file_that_is_damaged_anywhere_is_told_or_read_whole(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.usefixtures("grid")
 def test_a_grid_that_holds_anything_is_replaced_only_on_demand(
-    client: valkey.Valkey, grid: Grid, tmp_path: Path, suffix: str
+    client: valkey.Valkey, tmp_path: Path, suffix: str
 ) -> None:
     """Then it holds exactly what the file does; one that is too flat grows."""
     file = tmp_path / f"lab.{suffix}"
@@ -394,7 +396,8 @@ def test_a_grid_that_holds_anything_is_replaced_only_on_demand(
     assert scrub(client, Grid.open(client, "small").manifest).report.is_clean
 
 
-def test_an_export_is_there_whole_or_not_at_all(client: valkey.Valkey, grid: Grid, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("grid")
+def test_an_export_is_there_whole_or_not_at_all(client: valkey.Valkey, tmp_path: Path) -> None:
     """No file is replaced unasked, and what fails leaves nothing behind."""
     file = tmp_path / "lab.npz"
     file.write_bytes(b"mine")
@@ -402,7 +405,7 @@ def test_an_export_is_there_whole_or_not_at_all(client: valkey.Valkey, grid: Gri
         export_grid(client, "lab", file, now=NOW)
     for suffix in SUFFIXES:
 
-        def stop(done: int, total: int) -> None:
+        def stop(_done: int, _total: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -430,12 +433,14 @@ def wait(done, total):
     sys.stdin.read()
 
 with connection(sys.argv[1]) as client:
-    export_grid(client, "lab", Path(sys.argv[2]), now=datetime.now(UTC), options=ExportOptions(on_progress=wait))
+    options = ExportOptions(on_progress=wait)
+    export_grid(client, "lab", Path(sys.argv[2]), now=datetime.now(UTC), options=options)
 """
 
 
+@pytest.mark.usefixtures("grid")
 def test_what_a_killed_export_left_is_removed_by_the_next_one(
-    client: valkey.Valkey, valkey_server: ScratchValkey, grid: Grid, tmp_path: Path
+    client: valkey.Valkey, valkey_server: ScratchValkey, tmp_path: Path
 ) -> None:
     """But never what another one is writing."""
     file = tmp_path / "lab.npz"
@@ -453,12 +458,13 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.usefixtures("grid")
 def test_an_export_of_a_grid_that_is_created_anew_meanwhile_is_refused(
-    client: valkey.Valkey, valkey_server: ScratchValkey, grid: Grid, tmp_path: Path
+    client: valkey.Valkey, valkey_server: ScratchValkey, tmp_path: Path
 ) -> None:
     """Its groups would be of two grids."""
 
-    def create_anew(done: int, total: int) -> None:
+    def create_anew(_done: int, _total: int) -> None:
         with connection(valkey_server.socket_url) as other:
             other.flushall()
             Grid.create(other, "lab", 40)
@@ -470,12 +476,13 @@ def test_an_export_of_a_grid_that_is_created_anew_meanwhile_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("grid")
 def test_a_block_that_is_gone_when_its_turn_comes_is_lost_and_not_zeros(
-    client: valkey.Valkey, valkey_server: ScratchValkey, grid: Grid, tmp_path: Path
+    client: valkey.Valkey, valkey_server: ScratchValkey, tmp_path: Path
 ) -> None:
     """Every key of a group gone looks like a group that was never written."""
 
-    def delete_group(done: int, total: int) -> None:
+    def delete_group(_done: int, _total: int) -> None:
         with connection(valkey_server.socket_url) as other:
             for key in other.keys("m8:{lab/70}:*"):
                 other.delete(key)
@@ -489,9 +496,8 @@ def test_a_block_that_is_gone_when_its_turn_comes_is_lost_and_not_zeros(
         assert exported.lost_pages == 16 * int(is_gone.sum()) > 0
 
 
-def test_a_record_of_checksums_that_is_gone_hides_no_block(
-    client: valkey.Valkey, grid: Grid, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("grid")
+def test_a_record_of_checksums_that_is_gone_hides_no_block(client: valkey.Valkey, tmp_path: Path) -> None:
     """Its group is judged by what is there."""
     before = values(client, "lab")
     client.delete(sums_key("lab", 2))
@@ -503,13 +509,45 @@ def test_a_record_of_checksums_that_is_gone_hides_no_block(
     assert values(client, "copy") == before
 
 
-def test_a_limit_of_speed_is_kept(client: valkey.Valkey, grid: Grid, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("grid")
+def test_a_limit_of_speed_is_kept(client: valkey.Valkey, tmp_path: Path) -> None:
     """By pauses of the right length, of which nothing here is waited for."""
     slept: list[float] = []
     options = ExportOptions(limit_bytes_per_s=1e6, clock=lambda: sum(slept), sleep=slept.append)
     export_grid(client, "lab", tmp_path / "lab.npz", now=NOW, options=options)
     values_bytes = sum(client.strlen(key) for key in client.keys("m8:{lab/*}:*") if b"copy" not in key)
     assert sum(slept) == pytest.approx(values_bytes / 1e6)
+
+
+_FULL_DISK = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from medic8.errors import RefusedError
+from medic8.targets.grid.exchange.export import export_grid
+from medic8.targets.valkey.client import connection
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+with connection(sys.argv[1]) as client:
+    try:
+        export_grid(client, "lab", Path(sys.argv[2]), now=datetime.now(UTC))
+    except RefusedError as exc:
+        print(exc)
+"""
+
+
+@pytest.mark.usefixtures("grid")
+@pytest.mark.parametrize("limit_bytes", [0, 200, 100_000])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_disk_that_is_full_leaves_nothing_behind(
+    valkey_server: ScratchValkey, tmp_path: Path, suffix: str, limit_bytes: int
+) -> None:
+    """The largest file that the process may write stands for the disk; it is full at once or later."""
+    file = tmp_path / f"lab.{suffix}"
+    command = [sys.executable, "-c", _FULL_DISK, valkey_server.socket_url, file, str(limit_bytes)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == (f"{file} cannot be written: File too large\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 _PEAK = """

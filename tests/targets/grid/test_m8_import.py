@@ -83,10 +83,10 @@ def test_cells_that_hold_something_are_replaced_only_on_demand(client: valkey.Va
     content = m8(section(0x0B, WAVE_A + WAVE_B))
     bring_in(client, tmp_path, content, at=10)
     assert bring_in(client, tmp_path, content, at=12).was_created is False
-    before = {key: client.get(key) for key in client.keys()}
+    before = {key: client.get(key) for key in client.scan_iter()}
     with pytest.raises(RefusedError, match="cell 10 of grid lab holds something already; --overwrite"):
         bring_in(client, tmp_path, m8(section(0x0B, WAVE_B * 5 + bytes(32 * 200_000))), at=9)
-    assert {key: client.get(key) for key in client.keys()} == before
+    assert {key: client.get(key) for key in client.scan_iter()} == before
     bring_in(client, tmp_path, m8(section(0x0B, WAVE_B)), at=11, overwrite=True)
     found = Grid.open(client, "lab").read_cells(range(9, 15))
     assert found["id"].tolist() == [0, 1, 2, 1, 2, 0]

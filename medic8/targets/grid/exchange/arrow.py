@@ -7,6 +7,7 @@ Needs pyarrow, which the extra ``exchange`` brings.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -170,8 +171,6 @@ def pyarrow(module: str = "pyarrow") -> Any:
     Raises:
         ConfigurationError: it is not installed.
     """
-    import importlib
-
     try:
         found: ModuleType = importlib.import_module(module)
     except ImportError as exc:
@@ -253,7 +252,7 @@ def _content(meta: FileMeta | None, rows: int, batches: Any) -> Content:
     blocks, rest = divmod(rows, BLOCK_CELLS)
     if rest or blocks > MOST_BLOCKS:
         raise FileDamagedError(
-            f"it has {rows} rows; there must be {BLOCK_CELLS} for each block, and at most {MOST_BLOCKS} blocks"
+            f"it has {rows} rows; there must be {BLOCK_CELLS} for each of at most {MOST_BLOCKS} blocks"
         )
     return Content(meta, blocks, lambda: _blocks(map(_columns, batches())))
 
@@ -305,7 +304,7 @@ def _number(index: Indices) -> int:
     number, rest = divmod(first, BLOCK_CELLS)
     if rest or not np.array_equal(index, np.arange(first, first + BLOCK_CELLS)):
         raise FileDamagedError(
-            f"the {BLOCK_CELLS} rows from index {first} on are no whole block: a block's rows ascend without gaps, "
+            f"the {BLOCK_CELLS} rows from index {first} on are no whole block: its rows ascend without gaps, "
             f"from a multiple of {BLOCK_CELLS} on"
         )
     return number

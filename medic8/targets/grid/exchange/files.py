@@ -90,14 +90,14 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            with _filing(path):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield file
-                file.flush()
-                os.fsync(descriptor)
-                _name(partial, path, overwrite=overwrite)
-                sync_folder(path.parent)
+        # The file inside: closing one that cannot be written fails as well.
+        with _filing(path), os.fdopen(descriptor, "w+b") as file:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+            _name(partial, path, overwrite=overwrite)
+            sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -81,8 +81,8 @@ def import_grid(
         facts = look_at(content, moved)
         if facts.lost_cells and not chosen.accept_lost:
             raise RefusedError(
-                f"{counted(facts.lost_cells, 'cell')} are marked as not known; --accept-lost writes the zeros "
-                "that stand in their place"
+                f"{counted(facts.lost_cells, 'cell')} are marked as not known; --accept-lost writes the "
+                "zeros that stand in their place"
             )
         grid, was_created = _ready(client, name, path, _depth(content, facts), overwrite=chosen.overwrite)
         _replace(grid, content, lambda done: moved(content.blocks + done))

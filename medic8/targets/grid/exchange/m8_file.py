@@ -148,8 +148,8 @@ class Parts:
         """
         The size that the Mem|8 project's own writer notes for these sections.
 
-        Source: ``M8Writer::finish`` of that project; it counts 16 bytes for the header, which has 24, and 8 for
-        the head of a section, which has 5.
+        Source: ``M8Writer::finish`` of that project; it counts 16 bytes for the header, which has 24, and 8
+        for the head of a section, which has 5.
         """
         data_bytes = sum(section.size_bytes for section in self.sections)
         return 16 + 8 * len(self.sections) + data_bytes + CRC_BYTES

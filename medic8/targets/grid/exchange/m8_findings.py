@@ -88,7 +88,7 @@ def _crc_fits_repaired(parts: Parts) -> bool:
 
 
 def _meanings(parts: Parts) -> tuple[int, ...]:
-    """What writers mean by the size of a file of these sections: all of it, all but the CRC, or as they count."""
+    """What writers mean by the size: all of the file, all but its CRC, or as the project's writer counts."""
     return parts.right_size_bytes, parts.end, parts.writers_size_bytes
 
 
@@ -168,21 +168,21 @@ def _of_crc(parts: Parts) -> Iterator[M8Finding]:
     if parts.crc is None or not parts.is_whole or parts.crc == parts.crc_found:
         return
     if parts.crc == 0:
-        yield _info(
-            "crc_not_set", "the CRC is 0, so nothing tells damage in the content", at, can_be_repaired=True
-        )
+        yield _info("crc_not_set", "the CRC is 0, so nothing tells of damage", at, can_be_repaired=True)
     elif _crc_fits_repaired(parts):
         text = "the CRC fits once the header is right, so everything else is as it was written"
         yield _info("crc_proves_the_rest", text, at)
     else:
-        text = f"the CRC is {parts.crc:08x} and should be {parts.crc_found:08x}: something in the file has changed"
+        seen = f"the CRC is {parts.crc:08x} and should be {parts.crc_found:08x}"
+        text = f"{seen}: something in the file has changed"
         yield _error("crc", text, at)
 
 
 def _of_sections(parts: Parts) -> Iterator[M8Finding]:
     unknown = [section for section in parts.sections if section.kind not in NAMES]
     for section in unknown[:_MOST_TOLD]:
-        text = f"a section of {counted(section.size_bytes, 'byte')} has type 0x{section.kind:02x}, which is not known"
+        kind = f"type 0x{section.kind:02x}, which is not known"
+        text = f"a section of {counted(section.size_bytes, 'byte')} has {kind}"
         yield _warning("section_unknown", text, section.offset - SECTION_BYTES)
     if len(unknown) > _MOST_TOLD:
         more = counted(len(unknown) - _MOST_TOLD, "section")
@@ -192,7 +192,7 @@ def _of_sections(parts: Parts) -> Iterator[M8Finding]:
     for section in parts.sections:
         if section.kind == WAVES and section.size_bytes % RECORD_BYTES:
             text = (
-                f"a wave memory of {counted(section.size_bytes, 'byte')}: it holds records of {RECORD_BYTES}, "
+                f"a wave memory of {counted(section.size_bytes, 'byte')} holds records of {RECORD_BYTES}, "
                 f"so {section.size_bytes % RECORD_BYTES} are too many"
             )
             yield _error("wave_size", text, section.offset)
@@ -215,10 +215,12 @@ def _of_records(facts: RecordFacts) -> Iterator[M8Finding]:
     )
     for count, severity, code, what in told:
         if count.records:
-            text = f"{counted(count.records, 'wave')} of {facts.records} with {what}; the first is wave {count.first}"
+            many = f"{counted(count.records, 'wave')} of {facts.records}"
+            text = f"{many} with {what}; the first is wave {count.first}"
             yield M8Finding(code=code, severity=severity, text=text)
     if facts.repeated_ids:
-        text = f"{counted(facts.repeated_ids, 'wave')} of the first {facts.ids_compared} with an id that another one has"
+        many = f"{counted(facts.repeated_ids, 'wave')} of the first {facts.ids_compared}"
+        text = f"{many} with an id that another one has"
         yield _warning("wave_id", text)
     if 0 < facts.highest_s < MOST_AGE_S:
         text = f"the highest timestamp of a wave is {facts.highest_s}: ages in seconds, not Unix times"

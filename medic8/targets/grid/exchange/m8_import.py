@@ -37,8 +37,8 @@ _EXTENT_CELLS = EXTENT_BLOCKS * BLOCK_CELLS
 _WINDOW = 1_000
 
 _AMPLITUDES = (
-    "amplitude and phase keep the codes of the file, whose scales are others: 2^(code / 32), and a phase from "
-    "half a turn back on"
+    "amplitude and phase keep the codes of the file, whose scales are others: 2^(code / 32), and a "
+    "phase from half a turn back on"
 )
 
 

@@ -80,15 +80,22 @@ class NpzWriter:
             file: Where to.
             meta: About the grid.
             numbers: The numbers of all blocks to come.
+        Raises:
+            OSError: the disk does not let us.
         """
         self.file = file
         self._known = np.zeros(len(numbers), dtype=_PAGES)
         self._count = 0
         self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
-        self._write(META, np.frombuffer(pack_meta(meta), dtype=_OCTET))
-        self._write(BLOCKS, numbers.astype(_NUMBER))
-        self._cells = self._begin(CELLS)
-        self._cells.write(_header(CELL, (len(numbers), BLOCK_CELLS)))
+        self._cells: IO[bytes] = io.BytesIO()
+        try:
+            self._write(META, np.frombuffer(pack_meta(meta), dtype=_OCTET))
+            self._write(BLOCKS, numbers.astype(_NUMBER))
+            self._cells = self._begin(CELLS)
+            self._cells.write(_header(CELL, (len(numbers), BLOCK_CELLS)))
+        except BaseException:
+            self.abandon()
+            raise
 
     def add(self, blocks: Sequence[ProvenBlock]) -> None:
         """Write *blocks*."""
