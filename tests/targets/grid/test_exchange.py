@@ -18,7 +18,7 @@ import valkey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medic8.errors import ConfigurationError, RefusedError
+from medic8.errors import ConfigurationError, RefusedError, TransientError
 from medic8.local.scratch import ScratchValkey
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.exchange.export import ExportOptions, export_grid
@@ -347,6 +347,77 @@ def test_a_zip_with_a_huge_directory_is_not_opened(client: valkey.Valkey, tmp_pa
         import_grid(client, "copy", file)
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_expands_without_bounds_is_not_read(client: valkey.Valkey, tmp_path: Path, how: int) -> None:
+    """Of these two, the zip library gives no piece smaller than what 4 KiB of the file make."""
+    file = tmp_path / "bad.npz"
+    with zipfile.ZipFile(file, "w", how) as archive:
+        for each, content in GOOD_NPZ.items():
+            archive.writestr(each, content)
+    with pytest.raises(FileDamagedError, match=f"compressed in way {how}; the limit is 0"):
+        import_grid(client, "copy", file)
+
+
+def test_a_record_batch_that_says_more_rows_than_it_has_is_not_read(
+    client: valkey.Valkey, tmp_path: Path
+) -> None:
+    """Else its numbers would come from memory behind it."""
+    file = tmp_path / "bad.arrow"
+    table = table_of(np.array([5]), some_cells(5).reshape(1, -1))
+    with pa.ipc.new_file(str(file), table.schema) as writer:
+        writer.write_table(table)
+    right, wrong = (rows.to_bytes(8, "little") for rows in (2048, 2048 * 2000))
+    content = file.read_bytes()
+    # The columns' lengths stand in a row, each with its number of missing values, 0. The length of the batch
+    # is one of those before them.
+    first = content.index(right + bytes(8))
+    columns = content[first : first + 16 * 10]
+    assert columns == (right + bytes(8)) * 10
+    messages = []
+    for at in range(first):
+        if content.startswith(right, at):
+            lie = content[:at] + wrong + content[at + 8 : first] + (wrong + bytes(8)) * 10
+            file.write_bytes(lie + content[first + 16 * 10 :])
+            with pytest.raises(FileDamagedError) as refused:
+                import_grid(client, "copy", file)
+            messages.append(str(refused.value))
+    assert [
+        message for message in messages if "too small in array of type int64 and length 4096000" in message
+    ]
+    assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_changes_after_it_was_checked_is_told(
+    client: valkey.Valkey, tmp_path: Path, suffix: str
+) -> None:
+    """One that takes its name is not read; one that is written over leaves sound groups and says so."""
+    made = Grid.create(client, "lab", 64)
+    made.fill(some_cells, groups=[0, 64])
+    file = tmp_path / f"lab.{suffix}"
+    export_grid(client, "lab", file, now=NOW)
+    content = file.read_bytes()
+
+    def put_another_there(done: int, total: int) -> None:
+        if done * 2 == total:
+            (tmp_path / "other").write_bytes(b"another")
+            (tmp_path / "other").rename(file)
+
+    import_grid(client, "copy", file, options=ImportOptions(on_progress=put_another_there))
+    assert values(client, "copy") == values(client, "lab")
+    file.write_bytes(content)
+
+    def damage(done: int, total: int) -> None:
+        if done * 2 == total:
+            with file.open("r+b") as open_file:
+                open_file.seek(len(content) // 2)
+                open_file.write(bytes(len(content) // 2))
+
+    with pytest.raises(TransientError, match=r"changed while it was read: .* copy is written in part"):
+        import_grid(client, "copy", file, options=ImportOptions(overwrite=True, on_progress=damage))
+    assert scrub(client, Grid.open(client, "copy").manifest).report.is_clean
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     suffix=st.sampled_from(SUFFIXES),
@@ -394,6 +465,20 @@ def test_a_grid_that_holds_anything_is_replaced_only_on_demand(
     assert (imported.was_created, imported.depth) == (False, 40)
     assert values(client, "small") == values(client, "lab")
     assert scrub(client, Grid.open(client, "small").manifest).report.is_clean
+
+
+def test_what_a_file_lacks_is_gone_from_a_grid_that_it_replaces(
+    client: valkey.Valkey, tmp_path: Path
+) -> None:
+    """Before, between and after the extents that the file has."""
+    made = Grid.create(client, "lab", 160)
+    made.fill(some_cells, groups=[64 + 5, 3 * 64 + 5])
+    export_grid(client, "lab", tmp_path / "lab.npz", now=NOW)
+    other = Grid.create(client, "copy", 161)
+    other.fill(some_cells, groups=[5, 6, 64 + 6, 2 * 64 + 5, 3 * 64 + 5, 4 * 64 + 5, 5 * 64 + 5])
+    import_grid(client, "copy", tmp_path / "lab.npz", options=ImportOptions(overwrite=True))
+    assert values(client, "copy") == values(client, "lab")
+    assert scrub(client, Grid.open(client, "copy").manifest, ScrubOptions(is_deep=True)).report.is_clean
 
 
 @pytest.mark.usefixtures("grid")

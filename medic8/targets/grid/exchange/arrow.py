@@ -127,6 +127,7 @@ def read_arrow(path: Path) -> Content:
             reader = pa.ipc.open_file(source)
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
+                batch.validate()  # that its buffers are as long as its rows need
                 for start in range(0, batch.num_rows, _BATCH_ROWS):
                     yield batch.slice(start, _BATCH_ROWS).select(columns)
 

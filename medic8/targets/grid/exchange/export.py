@@ -135,22 +135,38 @@ def existing_blocks(talk: Conversation, manifest: Manifest) -> npt.NDArray[np.bo
     every = range(manifest.layout.groups)
     for start in every[::_WINDOW]:
         groups = every[start : start + _WINDOW]
-        answers = talk.ask([("GET", sums_key(manifest.name, group)) for group in groups])
-        for group, answer in zip(groups, answers, strict=True):
-            exists[_blocks_of(talk, manifest, group, answer)] = True
+        records = talk.ask([("GET", sums_key(manifest.name, group)) for group in groups])
+        unclear = []
+        for group, record in zip(groups, records, strict=True):
+            members = _members_by(record, manifest, group)
+            if members is None:
+                unclear.append(group)
+            else:
+                exists[[block_at(group, member) for member in members]] = True
+        for group in _not_empty(talk, manifest, unclear):
+            exists[[block.number for block in proven_group(talk, manifest, group).blocks]] = True
     return exists
 
 
-def _blocks_of(talk: Conversation, manifest: Manifest, group: int, answer: object) -> list[int]:
-    if not is_wrong_type(answer):
-        raise_first([answer])
-    if answer is None and talk.ask([("EXISTS", *group_keys(manifest.name, group))]) == [0]:
-        return []
+def _members_by(record: object, manifest: Manifest, group: int) -> list[int] | None:
+    """The members of *group* that its *record* names; None if it is no good record, or none is there."""
+    if is_wrong_type(record):
+        return None
+    raise_first([record])
+    if record is None:
+        return None
     try:
-        existing = unpack_sums(cast("bytes", answer), manifest.uuid, group).existing
-    except (FormatError, TypeError):
-        return [block.number for block in proven_group(talk, manifest, group).blocks]
-    return [block_at(group, member) for member in range(manifest.layout.members(group)) if existing[member]]
+        existing = unpack_sums(cast("bytes", record), manifest.uuid, group).existing
+    except FormatError:
+        return None
+    return [member for member in range(manifest.layout.members(group)) if existing[member]]
+
+
+def _not_empty(talk: Conversation, manifest: Manifest, groups: list[int]) -> list[int]:
+    """Those of *groups* that have any key at all."""
+    counts = talk.ask([("EXISTS", *group_keys(manifest.name, group)) for group in groups])
+    raise_first(counts)
+    return [group for group, count in zip(groups, counts, strict=True) if count]
 
 
 def _copy(

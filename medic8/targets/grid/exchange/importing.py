@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import valkey
 
-from medic8.errors import ConfigurationError, RefusedError
+from medic8.errors import ConfigurationError, RefusedError, TransientError
 from medic8.model.exchange import ImportReport
 from medic8.model.wording import counted
 from medic8.targets.grid.conversation import conversation, raise_first
@@ -27,7 +27,7 @@ from medic8.targets.grid.exchange.files import FileDamagedError, open_file, told
 from medic8.targets.grid.exchange.npz import read_npz
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import manifest_keys
-from medic8.targets.grid.layout import BLOCK_CELLS, EXTENT_BLOCKS, EXTENT_GROUPS, LAYER_BLOCKS
+from medic8.targets.grid.layout import BLOCK_CELLS, EXTENT_BLOCKS, EXTENT_GROUPS, LAYER_BLOCKS, group_of
 from medic8.targets.grid.reading import group_keys
 
 #: Groups whose keys are asked for together.
@@ -68,6 +68,7 @@ def import_grid(
         FileDamagedError: something in the file is wrong; nothing was changed.
         RefusedError: the grid holds something, or the file has cells as not known; nothing was changed.
         NotAGridError: what is in the grid's place is no grid of a format we know.
+        TransientError: somebody changed the file after it was checked; the grid is written in part.
     """
     chosen = options or ImportOptions()
     with _of_file(path), open_file(path) as file:
@@ -85,7 +86,13 @@ def import_grid(
                 "zeros that stand in their place"
             )
         grid, was_created = _ready(client, name, path, _depth(content, facts), overwrite=chosen.overwrite)
-        _replace(grid, content, lambda done: moved(content.blocks + done))
+        try:
+            _write(grid, content, lambda done: moved(content.blocks + done), overwrite=chosen.overwrite)
+        except FileDamagedError as exc:
+            raise TransientError(
+                f"{told(path)} changed while it was read: {exc}; grid {name} is written in part, every group "
+                "of it sound"
+            ) from exc
     return ImportReport(
         file=path,
         grid=name,
@@ -109,10 +116,15 @@ def read_content(file: BinaryIO, path: Path) -> Content:
         case ".npz":
             return read_npz(file)
         case ".arrow":
-            return read_arrow(path)
+            return read_arrow(_as_opened(file))
         case ".parquet":
-            return read_parquet(path)
+            return read_parquet(_as_opened(file))
     raise ConfigurationError(f"{told(path)}: the name must end in .npz, .arrow, .parquet or .m8")
+
+
+def _as_opened(file: BinaryIO) -> Path:
+    """A path that leads to *file* itself, whatever its name leads to meanwhile."""
+    return Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def open_or_none(client: valkey.Valkey, name: str) -> Grid | None:
@@ -162,19 +174,30 @@ def _holds_anything(client: valkey.Valkey, grid: Grid) -> bool:
     return False
 
 
-def _replace(grid: Grid, content: Content, moved: Callable[[int], None]) -> None:
-    """Make *grid* hold exactly what *content* does."""
-    extents = _extents(content)
-    ahead = next(extents, None)
-    done = 0
-    for start in range(0, grid.layout.groups, EXTENT_GROUPS):
-        blocks: dict[int, Cells] = {}
-        if ahead is not None and ahead[0] * EXTENT_GROUPS == start:
-            blocks = ahead[1]
-            ahead = next(extents, None)
-        grid.fill(blocks.get, groups=range(start, min(start + EXTENT_GROUPS, grid.layout.groups)))
+def _write(grid: Grid, content: Content, moved: Callable[[int], None], *, overwrite: bool) -> None:
+    """Write all of *content*; with *overwrite* also take away what it lacks."""
+    done = after = 0
+    for extent, blocks in _extents(content):
+        if overwrite:
+            groups = _groups_of(grid, extent)
+            grid.fill(_nothing, groups=range(after, groups.start))
+            grid.fill(blocks.get, groups=groups)
+            after = groups.stop
+        else:
+            grid.fill(blocks.get, groups=sorted({group_of(number) for number in blocks}))
         done += len(blocks)
         moved(done)
+    if overwrite:
+        grid.fill(_nothing, groups=range(after, grid.layout.groups))
+
+
+def _groups_of(grid: Grid, extent: int) -> range:
+    first = extent * EXTENT_GROUPS
+    return range(first, min(first + EXTENT_GROUPS, grid.layout.groups))
+
+
+def _nothing(_number: int) -> None:
+    """No block, whatever its number."""
 
 
 def _extents(content: Content) -> Iterator[tuple[int, dict[int, Cells]]]:

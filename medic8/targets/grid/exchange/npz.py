@@ -189,6 +189,13 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     names = ", ".join(visible(entry.filename) for entry in entries[:8])
     if len(found) != len(entries) or not found.keys() <= {META, BLOCKS, CELLS, KNOWN}:
         raise FileDamagedError(f"it holds {names}; only {META}, {BLOCKS}, {KNOWN} and {CELLS} belong there")
+    for entry in entries:
+        # Of the others, `zipfile` expands as much at once as the bytes it has read make.
+        if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise FileDamagedError(
+                f"{entry.filename} is compressed in way {entry.compress_type}; "
+                "the limit is 0 (not at all) or 8 (deflate)"
+            )
     if missing := {BLOCKS, CELLS} - found.keys():
         raise FileDamagedError(f"it holds {names or 'nothing'}; {min(missing)} is missing")
     return found
