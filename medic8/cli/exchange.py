@@ -24,7 +24,7 @@ Overwrite = Annotated[
 def export(
     ctx: typer.Context,
     target: GridName,
-    file: Annotated[Path, typer.Argument(help="A new .npz, .arrow or .parquet file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new .npz, .arrow or .parquet file.")],
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> int:
@@ -54,7 +54,7 @@ def export(
 def import_(
     ctx: typer.Context,
     target: GridName,
-    file: Annotated[Path, typer.Argument(help="A .npz, .arrow, .parquet or .m8 file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npz, .arrow, .parquet or .m8 file.")],
     overwrite: Overwrite = False,
     accept_lost: Annotated[
         bool, typer.Option("--accept-lost", help="Write zeros where the file says that a cell is not known.")
@@ -98,7 +98,7 @@ def import_(
 
 def repair_file(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A .m8 file; it is only read.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .m8 file; it is only read.")],
     to: Annotated[Path, typer.Option("--to", help="The repaired file; there must be none of that name.")],
     salvage: Annotated[
         bool,

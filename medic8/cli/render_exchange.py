@@ -52,7 +52,7 @@ def render_m8(report: M8FileReport) -> Iterator[RenderableType]:
         text(str(report.file), "bold"),
         word(report.health),
         size(report.size_bytes),
-        f"{report.waves:,} waves",
+        counted(report.waves, "wave"),
         f"written {_when(report.written_s)}" if report.written_s is not None else "",
     )
     if report.sections:

@@ -418,6 +418,22 @@ def test_a_file_that_changes_after_it_was_checked_is_told(
     assert scrub(client, Grid.open(client, "copy").manifest).report.is_clean
 
 
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_a_cell_that_changed_in_the_file_never_gets_into_a_grid(
+    client: valkey.Valkey, tmp_path: Path, suffix: str
+) -> None:
+    """Both have a checksum over what they hold; an .arrow file has none."""
+    Grid.create(client, "lab", 1).fill(some_cells, groups=[3])
+    file = tmp_path / f"lab.{suffix}"
+    export_grid(client, "lab", file, now=NOW)
+    content = file.read_bytes()
+    for at in range(3_000, len(content) - 10_000, len(content) // 40):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(FileDamagedError):
+            import_grid(client, "copy", file)
+    assert not client.exists(*manifest_keys("copy"))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     suffix=st.sampled_from(SUFFIXES),

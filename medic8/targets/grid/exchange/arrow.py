@@ -90,7 +90,9 @@ class ParquetWriter:
         parquet = pyarrow("pyarrow.parquet")
         self._schema = _schema(meta)
         order = [parquet.SortingColumn(self._schema.get_field_index("index"))]
-        self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd", sorting_columns=order)
+        self._writer = parquet.ParquetWriter(
+            file, self._schema, compression="zstd", sorting_columns=order, write_page_checksum=True
+        )
 
     def add(self, blocks: Sequence[ProvenBlock]) -> None:
         """Write *blocks*, 256 to a row group."""
@@ -148,6 +150,7 @@ def read_parquet(path: Path) -> Content:
     pa = pyarrow()
     parquet = pyarrow("pyarrow.parquet")
     limits = {
+        "page_checksum_verification": True,
         "pre_buffer": False,
         "buffer_size": _BUFFER_BYTES,
         "thrift_string_size_limit": _MOST_THRIFT_BYTES,
