@@ -15,7 +15,7 @@ from medic8.errors import ConfigurationError
 
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target's name; see medic8 targets.")]
 TargetOrFile = Annotated[
-    str, typer.Argument(metavar="TARGET|FILE.m8", help="A target's name, or a .m8 file of the Mem|8 project.")
+    str, typer.Argument(metavar="TARGET", help="A target's name, see medic8 targets; or a .m8 file.")
 ]
 
 

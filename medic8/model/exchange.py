@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 from pydantic import Field
@@ -51,7 +50,7 @@ class ExportReport(Frozen):
         duration_s: How long it took; every parity group is as it was at one moment of this span.
     """
 
-    file: Path
+    file: str
     grid: str
     depth: int
     blocks: int
@@ -80,7 +79,7 @@ class ImportReport(Frozen):
         notes: What is worth knowing about the content, one sentence each.
     """
 
-    file: Path
+    file: str
     grid: str
     depth: int
     was_created: bool

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from medic8.model.frozen import Frozen
 from medic8.model.issue import Severity
 from medic8.model.report import Health
@@ -65,7 +63,7 @@ class M8FileReport(Frozen):
         findings: The heaviest first.
     """
 
-    file: Path
+    file: str
     size_bytes: int
     version: int | None = None
     size_said: int | None = None
@@ -103,8 +101,8 @@ class M8Repair(Frozen):
         findings: What is still to be said about the new file.
     """
 
-    file: Path
-    written: Path
+    file: str
+    written: str
     size_bytes: int
     changes: tuple[str, ...]
     lost: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -110,6 +111,10 @@ def test_a_report_on_a_file_shows_nothing_a_terminal_obeys(here: Path, medic8: M
     assert "\x1b" not in shown.out + shown.err
     assert "\\x1b[31m\\nred.m8" in shown.out
     assert "\x1b" not in medic8("repair-file", name, "--to", "x.m8").err
+    no_text = os.fsdecode(b"\xff.m8")
+    (here / no_text).write_bytes(m8(WAVES))
+    assert "\\xff.m8  healthy" in medic8("diagnose", no_text).out
+    assert medic8("diagnose", no_text, "--json").document["file"] == "\\xff.m8"
 
 
 def test_a_file_of_noise_is_told_in_a_few_lines(here: Path, medic8: Medic8) -> None:

@@ -27,7 +27,7 @@ from medic8.targets.grid.backup_source import ProvenBlock, proven_group
 from medic8.targets.grid.conversation import Conversation, conversation, raise_first
 from medic8.targets.grid.exchange.arrow import ArrowWriter, ParquetWriter, pyarrow
 from medic8.targets.grid.exchange.content import ContentWriter, Numbers
-from medic8.targets.grid.exchange.files import new_file, told
+from medic8.targets.grid.exchange.files import named, new_file, told
 from medic8.targets.grid.exchange.npz import NpzWriter
 from medic8.targets.grid.format import FormatError, Manifest, unpack_sums
 from medic8.targets.grid.keys import sums_key
@@ -105,7 +105,7 @@ def export_grid(
         file.flush()
         size_bytes = file.seek(0, 2)
     return ExportReport(
-        file=to,
+        file=named(to),
         grid=name,
         depth=manifest.depth,
         blocks=int(np.count_nonzero(exists)),

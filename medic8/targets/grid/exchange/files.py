@@ -25,6 +25,11 @@ def told(path: Path) -> str:
     return visible(str(path))
 
 
+def named(path: Path) -> str:
+    """*path* in a report; bytes of it that are no text are spelled out, since JSON cannot hold them."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """

@@ -23,7 +23,7 @@ from medic8.targets.grid.conversation import conversation, raise_first
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.exchange.arrow import read_arrow, read_parquet
 from medic8.targets.grid.exchange.content import Content, ContentFacts, checked, look_at
-from medic8.targets.grid.exchange.files import FileDamagedError, open_file, told
+from medic8.targets.grid.exchange.files import FileDamagedError, named, open_file, told
 from medic8.targets.grid.exchange.npz import read_npz
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import manifest_keys
@@ -94,7 +94,7 @@ def import_grid(
                 "of it sound"
             ) from exc
     return ImportReport(
-        file=path,
+        file=named(path),
         grid=name,
         depth=grid.manifest.depth,
         was_created=was_created,

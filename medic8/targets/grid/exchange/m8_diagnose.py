@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medic8.model.m8_file import M8FileReport, M8Section
-from medic8.targets.grid.exchange.files import open_file
+from medic8.targets.grid.exchange.files import named, open_file
 from medic8.targets.grid.exchange.m8_file import NAMES, Parts, read_parts, records
 from medic8.targets.grid.exchange.m8_findings import judge
 from medic8.targets.grid.exchange.m8_records import look_at_records
@@ -36,7 +36,7 @@ def report_on(path: Path, file: BinaryIO, parts: Parts, *, now_s: float) -> M8Fi
     header = parts.header
     facts = look_at_records(_all_records(file, parts), header.written_s if header else 0)
     return M8FileReport(
-        file=path,
+        file=named(path),
         size_bytes=parts.size_bytes,
         version=header.version if header else None,
         size_said=header.size_bytes if header else None,

@@ -14,7 +14,7 @@ from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.exchange import ImportReport
 from medic8.model.issue import Severity
 from medic8.targets.grid.conversation import conversation, raise_first
-from medic8.targets.grid.exchange.files import FileDamagedError, open_file, told
+from medic8.targets.grid.exchange.files import FileDamagedError, named, open_file, told
 from medic8.targets.grid.exchange.importing import open_or_none
 from medic8.targets.grid.exchange.m8_diagnose import report_on
 from medic8.targets.grid.exchange.m8_file import Parts, read_parts, records
@@ -113,7 +113,7 @@ def import_m8(
         f.text for f in report.findings if f.severity is Severity.WARNING or f.code == "wave_ages"
     ]
     return ImportReport(
-        file=path,
+        file=named(path),
         grid=name,
         depth=grid.manifest.depth,
         was_created=was_created,

@@ -9,7 +9,7 @@ from pathlib import Path
 from medic8.errors import RefusedError
 from medic8.model.m8_file import M8FileReport, M8Repair
 from medic8.model.wording import counted
-from medic8.targets.grid.exchange.files import FileDamagedError, new_file, open_file, told
+from medic8.targets.grid.exchange.files import FileDamagedError, named, new_file, open_file, told
 from medic8.targets.grid.exchange.m8_diagnose import report_on
 from medic8.targets.grid.exchange.m8_file import (
     CRC_BYTES,
@@ -117,8 +117,8 @@ def repair_m8(path: Path, to: Path, *, now_s: float, salvage: bool = False) -> M
             written.flush()
             after = report_on(to, written, read_parts(written), now_s=now_s)
     return M8Repair(
-        file=path,
-        written=to,
+        file=named(path),
+        written=named(to),
         size_bytes=after.size_bytes,
         changes=changes,
         lost=plan.lost,
