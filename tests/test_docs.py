@@ -218,7 +218,7 @@ def what_is_unknown_in(call: tuple[str, ...]) -> str:
         if option.startswith("--"):
             if option not in {*options, "--help"}:
                 return word
-        elif (known := getattr(command, "commands", None)) and re.fullmatch(r"[a-z_]+", word):
+        elif (known := getattr(command, "commands", None)) and re.fullmatch(r"[a-z][a-z_-]*", word):
             if word not in known:
                 return word
             command = known[word]

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli import acknowledge, backup, demo, diagnose, grid, heal, history, lab, stack, targets
+from medic8.cli import (
+    acknowledge,
+    backup,
+    demo,
+    diagnose,
+    exchange,
+    grid,
+    heal,
+    history,
+    lab,
+    stack,
+    targets,
+)
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
 
@@ -37,7 +49,11 @@ def build_app() -> typer.Typer:
         demo.demo,
     ):
         app.command(epilog=EPILOG)(command)
-    app.add_typer(grid.build_grid())
+    app.command("repair-file", epilog=EPILOG)(exchange.repair_file)
+    grids = grid.build_grid()
+    grids.command("export", epilog=EPILOG)(exchange.export)
+    grids.command("import", epilog=EPILOG)(exchange.import_)
+    app.add_typer(grids)
     app.add_typer(backup.build_backup())
     app.add_typer(lab.build_lab())
     return app

@@ -1,22 +1,30 @@
-"""``medic8 diagnose``: look at a target and say what is wrong."""
+"""``medic8 diagnose``: look at a target, or at a file of the Mem|8 project, and say what is wrong."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from medic8.cli.call import Json, call_of
-from medic8.cli.exits import exit_after
+from medic8.cli.call import Call, Json, call_of
+from medic8.cli.exits import ExitCode, exit_after
 from medic8.cli.recoveries import tell_of_recoveries
+from medic8.errors import ConfigurationError
 
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target's name; see medic8 targets.")]
+TargetOrFile = Annotated[
+    str, typer.Argument(metavar="TARGET", help="A target's name, see medic8 targets; or a .m8 file.")
+]
 
 
-def diagnose(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
-    """Look at a target and say what is wrong; nothing is changed."""
+def diagnose(ctx: typer.Context, target: TargetOrFile, json: Json = False) -> int:
+    """Look at a target or a .m8 file and say what is wrong; nothing is changed."""
     call = call_of(ctx, wants_json=json)
-    name = call.settings.target(target).name
+    if _is_file(target):
+        return _diagnose_file(call, Path(target))
+    name = _target_called(call, target)
     door = call.door
     with call.screen.working(f"diagnosing {name}"):
         report = door.diagnose(name)
@@ -26,3 +34,29 @@ def diagnose(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
     call.screen.show(report, lambda: render_report(report))
     tell_of_recoveries(call, name)
     return exit_after(report)
+
+
+def _is_file(argument: str) -> bool:
+    return argument.endswith(".m8") and ("/" in argument or os.path.lexists(argument))
+
+
+def _target_called(call: Call, name: str) -> str:
+    try:
+        return call.settings.target(name).name
+    except ConfigurationError as exc:
+        if name.endswith(".m8"):
+            raise ConfigurationError(f"{exc}; and there is no file of that name here") from exc
+        raise
+
+
+def _diagnose_file(call: Call, file: Path) -> int:
+    import time
+
+    from medic8.cli.render_exchange import render_m8
+    from medic8.model.report import Health
+    from medic8.targets.grid.exchange.m8_diagnose import diagnose_m8
+
+    with call.screen.working(f"diagnosing {file}"):
+        report = diagnose_m8(file, now_s=time.time())
+    call.screen.show(report, lambda: render_m8(report))
+    return ExitCode.WELL if report.health is Health.HEALTHY else ExitCode.NOT_WELL

@@ -29,7 +29,9 @@ _COPIES = 2
 def build_grid() -> typer.Typer:
     """Everything that ``medic8 grid`` understands."""
     app = typer.Typer(
-        name="grid", help="Create, fill and scrub memory grids; needs no Prefect.", no_args_is_help=True
+        name="grid",
+        help="Create, fill, scrub, export and import memory grids; needs no Prefect.",
+        no_args_is_help=True,
     )
     for command in (create, fill, scrub):
         app.command(epilog=EPILOG)(command)

@@ -1,0 +1,1 @@
+"""Grids to and from files that other programs read and write."""
