@@ -143,16 +143,33 @@ def write_pack(storage: Storage, pack: PackName, content: bytes) -> None:
         )
 
 
-def read_frame(storage: Storage, cipher: Frames, pack: PackName, place: Place, *, most: int) -> bytes:
+def read_frame(
+    storage: Storage, cipher: Frames, pack: PackName, place: Place, *, most: int, whole: bytes | None = None
+) -> bytes:
     """
     The content of one frame.
 
+    Args:
+        storage: Where the pack is.
+        cipher: Of the pack.
+        pack: Which pack.
+        place: Where in it.
+        most: Longest content in bytes.
+        whole: The pack, if it was read already.
     Raises:
         BackupDamagedError: it is not what was written.
     """
     if place.length > most + 64:
         raise BackupDamagedError(f"{pack.path}: a frame of {place.length} bytes; the limit is {most + 64}")
-    frame = storage.read_range(pack.path, place.offset, place.length)
+    if whole is None:
+        frame = storage.read_range(pack.path, place.offset, place.length)
+    else:
+        frame = whole[place.offset : place.offset + place.length]
+        if len(frame) != place.length:
+            raise BackupDamagedError(
+                f"{storage.where}/{pack.path} has {len(whole)} bytes; {place.length} from {place.offset} on "
+                "should be there"
+            )
     try:
         return cipher.open(frame, most=most)
     except BackupDamagedError as exc:

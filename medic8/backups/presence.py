@@ -91,7 +91,7 @@ class Turn:
     def renew(self) -> None:
         """Show that we live, if that was not done lately."""
         now = self._clock()
-        if now - self._mine.renewed_at >= RENEWED_EVERY:
+        if now - self._mine.renewed_at >= RENEWED_EVERY and self._storage.local is None:
             self._write(renewed_at=now)
 
     def give_up(self) -> None:
@@ -125,7 +125,10 @@ def turn(storage: Storage, doing: Doing, turn_id: str, *, clock: Callable[[], da
         if storage.local is not None:
             stack.enter_context(_locked(storage))
         mine = Presence(id=turn_id, doing=doing, owner=this_process(), renewed_at=clock())
-        storage.write(mine.path, mine.model_dump_json().encode())
+        if (
+            storage.local is None or doing is Doing.BACKUP
+        ):  # a full disk can be pruned: there the lock is enough
+            storage.write(mine.path, mine.model_dump_json().encode())
         others = [each for each in presences(storage) if each.id != turn_id]
         living = [each for each in others if storage.local is None and not is_gone(each, clock())]
         # Two backups at once do each other no harm; whoever deletes must be alone.
@@ -173,9 +176,12 @@ def _locked(storage: Storage) -> Iterator[None]:
         ) from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
+    except BlockingIOError as exc:
         os.close(descriptor)
         raise RefusedError(f"another process is at the backups in {folder}; try when it is done") from exc
+    except OSError as exc:
+        os.close(descriptor)
+        raise RefusedError(f"{folder} cannot be locked: {exc.strerror}; no target was changed") from exc
     try:
         yield
     finally:

@@ -18,10 +18,9 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from medic8.backups import packs
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.frames import FILE_ID_BYTES, Frames, Secrecy
-from medic8.backups.packs import PACKS, PackName, Place, pack_named
+from medic8.backups.frames import FILE_ID_BYTES, Secrecy
+from medic8.backups.packs import PACKS, PackName, pack_named
 from medic8.backups.place import BackupPlace
 from medic8.backups.presence import Doing, Turn, is_gone, presences, turn
 from medic8.backups.storage import Storage, open_storage
@@ -182,10 +181,6 @@ class Repository:
         """All packs that are there, and their sizes."""
         found = ((pack_named(name), size) for name, size in self.storage.sizes(PACKS).items())
         return {pack: size for pack, size in found if pack is not None}
-
-    def read_frame(self, cipher: Frames, pack: PackName, place: Place, *, most: int) -> bytes:
-        """The content of one frame; see `packs.read_frame`."""
-        return packs.read_frame(self.storage, cipher, pack, place, most=most)
 
     def _part_file(self, part: BackupPart, *, is_back: bool = False) -> bytes:
         read = self.storage.read_back if is_back else self.storage.read

@@ -212,6 +212,7 @@ class _Remote:
         self._root = f"{root.rstrip('/')}/{below}"
         self._puts_at_once = scheme in _PUTS_AT_ONCE
         self._one_at_a_time = threading.RLock()
+        self._made: set[str] = set()
 
     def sizes(self, folder: str, *, partial: bool = False) -> dict[str, int]:
         with self._asking(f"{folder} cannot be listed"):
@@ -246,7 +247,9 @@ class _Remote:
         with self._asking(f"{name} cannot be written; no target was changed"):
             path = self._path(name)
             folder, _, last = path.rpartition("/")
-            self._fs.makedirs(folder, exist_ok=True)
+            if folder not in self._made:
+                self._fs.makedirs(folder, exist_ok=True)
+                self._made.add(folder)
             if self._puts_at_once:
                 self._fs.pipe_file(path, content)
                 return

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from medic8.backups.choosing import chosen_backup
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.packs import build_pack, new_pack, pack_named, read_trailer, write_pack
+from medic8.backups.packs import build_pack, new_pack, pack_named, read_frame, read_trailer, write_pack
 from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.presence import PRESENCES, Doing, Presence
 from medic8.backups.repository import Repository, part_path
@@ -186,7 +186,7 @@ def test_a_pack_says_what_it_holds(keyed: Repository) -> None:
     write_pack(keyed.storage, pack, content)
     assert keyed.packs() == {pack: len(content)}
     assert read_trailer(keyed.storage, keyed.secrecy, pack, len(content)) == repr(places).encode()
-    assert [keyed.read_frame(cipher, pack, at, most=100) for at in places] == [
+    assert [read_frame(keyed.storage, cipher, pack, at, most=100) for at in places] == [
         bytes([n]) * 100 for n in range(3)
     ]
     for size in (0, 5, len(content) - 1):

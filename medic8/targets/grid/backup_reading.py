@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.packs import PackName, read_frame
+from medic8.backups.packs import MOST_PACK_BYTES, PackName, read_frame
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import RefusedError
@@ -27,6 +27,9 @@ from medic8.targets.grid.layout import (
     group_of,
     member_of,
 )
+
+#: Packs kept when most blocks are read: an extent has four full ones, and small ones of later backups.
+_PACKS_KEPT = 8
 
 #: Sentences that a report about damage has at most.
 _MOST_TOLD = 100
@@ -59,11 +62,14 @@ class BackupReader:
     Args:
         repository: The backups of the grid.
         backup: The one to read.
+        reads_whole_packs: Whether most blocks will be read: a pack is then read at once and kept for a while.
     Raises:
         RefusedError: it is encrypted by another key, or of no grid.
     """
 
-    def __init__(self, repository: Repository, backup: BackupManifest) -> None:
+    def __init__(
+        self, repository: Repository, backup: BackupManifest, *, reads_whole_packs: bool = False
+    ) -> None:
         if backup.grid is None:
             raise RefusedError(f"backup {backup.id} is of kind {backup.kind!r}, not of a grid")
         self.backup = backup
@@ -72,6 +78,8 @@ class BackupReader:
         self._secrecy = repository.secrecy_of(backup)
         self._parts = {part.number: part for part in backup.parts}
         self._last: Table | None = None
+        self._reads_whole_packs = reads_whole_packs
+        self._packs: dict[PackName, bytes] = {}
 
     @property
     def parts(self) -> tuple[BackupPart, ...]:
@@ -104,13 +112,27 @@ class BackupReader:
             BackupDamagedError: they are not what was written.
         """
         cipher = self._secrecy.file(stored.pack.file)
-        content = read_frame(self._repository.storage, cipher, stored.pack, stored.where, most=BLOCK_BYTES)
+        content = read_frame(
+            self._repository.storage,
+            cipher,
+            stored.pack,
+            stored.where,
+            most=BLOCK_BYTES,
+            whole=self._whole(stored.pack) if self._reads_whole_packs else None,
+        )
         if len(content) != BLOCK_BYTES or self._secrecy.digest(content) != stored.content:
             raise BackupDamagedError(
                 f"backup {self.backup.id}: block {stored.pack.part * EXTENT_BLOCKS + stored.place} in "
                 f"{stored.pack.path} is not what was written"
             )
         return content
+
+    def _whole(self, pack: PackName) -> bytes:
+        if pack not in self._packs:
+            if len(self._packs) == _PACKS_KEPT:
+                del self._packs[next(iter(self._packs))]
+            self._packs[pack] = self._repository.storage.read(pack.path, most=MOST_PACK_BYTES)
+        return self._packs[pack]
 
 
 def page_candidates(
@@ -175,7 +197,7 @@ def verify_backup(
     """
     if repository.read(backup.id) != backup:
         raise RefusedError(f"backup {backup.id} in {repository.where} has been replaced by another one")
-    reader = BackupReader(repository, backup)
+    reader = BackupReader(repository, backup, reads_whole_packs=True)
     damage: list[str] = []
     items = damaged = 0
     for part in reader.parts:

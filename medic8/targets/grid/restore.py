@@ -92,7 +92,7 @@ def restore_grid(
         NotAGridError: the manifest is there and cannot be used; nothing was changed.
     """
     chosen = options or RestoreOptions()
-    reader = BackupReader(repository, backup)
+    reader = BackupReader(repository, backup, reads_whole_packs=chosen.blocks is None)
     wanted = _wanted_by_group(reader, chosen.blocks)
     is_created = False
     try:
@@ -133,7 +133,7 @@ def restore_into_new(
         ConfigurationError: no grid may be called so, or a block lies outside the backup's grid.
     """
     chosen = options or RestoreOptions()
-    reader = BackupReader(repository, backup)
+    reader = BackupReader(repository, backup, reads_whole_packs=chosen.blocks is None)
     wanted = _wanted_by_group(reader, chosen.blocks)
     work = _Restore(client, Grid.create(client, name, reader.content.depth).manifest, reader, chosen)
     for group, blocks in wanted:
