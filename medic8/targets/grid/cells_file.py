@@ -120,7 +120,7 @@ def _from_lines(file: Path, layout: Layout, most: int) -> tuple[Indices, Cells]:
                 raise ConfigurationError(f"{where}: there are more cells than the {most} that are lost")
             try:
                 index, cell = _cell(json.loads(line), layout)
-            except (ValueError, TypeError, OverflowError, KeyError, RecursionError) as exc:
+            except (ValueError, TypeError, KeyError, RecursionError, ConfigurationError) as exc:
                 raise ConfigurationError(f"{where}: it is no cell: {exc}") from None
             indices.append(index)
             found.append(cell)
