@@ -54,7 +54,8 @@ def render_changes(changes: tuple[Change, ...]) -> RenderableType:
     return numbers
 
 
-def _approved(resolution: Resolution) -> str:
+def approved(resolution: Resolution) -> str:
+    """Who said yes and when; empty if nobody had to."""
     approval = resolution.approval
     return "" if approval is None else f"{approval.digest} by the {approval.by}, {moment(approval.at)}"
 
@@ -70,7 +71,7 @@ def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
             (
                 ("outcome", word(resolution.outcome)),
                 ("why", resolution.reason),
-                ("approved", _approved(resolution)),
+                ("approved", approved(resolution)),
                 ("verdict", word(resolution.verdict) if resolution.recovery else ""),
                 ("recovery", short(resolution.recovery) if resolution.recovery else ""),
             )

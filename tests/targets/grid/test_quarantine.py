@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import random
 import signal
 import struct
 import threading
@@ -38,6 +39,7 @@ from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.layout import BLOCK_CELLS, PAGE_CELLS, block_at
 from medic8.targets.grid.lost import read_lost
+from medic8.targets.grid.rebuild import rebuild_group
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.strategies import plan_quarantine
 from medic8.targets.grid.write import Patience
@@ -485,6 +487,76 @@ def test_a_damaged_list_is_a_finding_that_a_person_has_to_dismiss(
     assert "group 0" in " ".join(plan.left_open)
     with conversation(client) as talk:
         assert read_lost(talk, grid.manifest).damaged_groups == (0,)
+
+
+def test_a_group_without_its_record_is_given_up_as_far_as_nothing_is_known_of_it(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """Which absent blocks were ever written is not known: they are listed, without a checksum."""
+    good = values_of(client)
+    client.delete(sums_key(NAME, 0), *(role_key(NAME, 0, member) for member in (3, 7, 11)))
+    carry_out(journal, target, around, plan_for(target, around), tmp_path / "saved")
+    assert diagnose(target, around).is_healthy
+    assert is_whole_by_hand(client, grid, 0)
+    assert places(client, grid) == {(0, member, page) for member in (3, 7, 11) for page in range(16)}
+    with conversation(client) as talk:
+        assert {page.checksum for page in read_lost(talk, grid.manifest).pages} == {""}
+    now = values_of(client)
+    kept = [role_key(NAME, 0, member) for member in range(16) if member not in (3, 7, 11)]
+    assert {key: now[key] for key in kept} == {key: good[key] for key in kept}
+
+
+def test_what_is_lost_again_is_given_up_again_and_listed_once(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """With the later recovery and checksum; pages that were on the list before stay."""
+    harm(client)
+    first = carry_out(journal, target, around, plan_for(target, around), tmp_path / "first")
+    grid.write_cells([block_at(1, 2) * BLOCK_CELLS + 5 * PAGE_CELLS], np.ones(1, dtype=CELL))
+    for member in (2, 4, 6):
+        client.setrange(role_key(NAME, 1, member), 5 * 4096 + 100, b"damage")
+    second = carry_out(journal, target, around, plan_for(target, around), tmp_path / "second")
+    with conversation(client) as talk:
+        listed = read_lost(talk, grid.manifest)
+    by = {(page.block % 1024 // 64): page.recovery for page in listed.pages if page.group == 1}
+    assert by == {2: second.id, 4: second.id, 6: second.id, 9: first.id}
+    assert is_whole_by_hand(client, grid, 1)
+
+
+def test_random_harm_ends_whole_with_every_page_right_or_listed(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """Records, footers and parity included: first what is proven, then the rest is given up."""
+    good = values_of(client)
+    given_up = 0
+    for seed in range(8):
+        put(client, good)
+        rng = random.Random(seed)
+        for _ in range(10):
+            key = rng.choice(keys_of(rng.choice(GROUPS))[:19])
+            if rng.random() < 0.4:
+                client.delete(key)
+            elif client.exists(key):
+                client.setrange(key, rng.randrange(len(good[key]) - 4), rng.randbytes(4))
+        for group in GROUPS:
+            rebuild_group(client, grid.manifest, group)
+        report = diagnose(target, around)
+        if report.is_healthy:
+            continue
+        plan = plan_quarantine(report.issues[0], report, target)
+        carry_out(journal, target, around, plan, tmp_path / "saved")
+        assert scrub(client, grid.manifest, ScrubOptions(is_deep=True)).report.is_clean
+        lost, now = places(client, grid), values_of(client)
+        given_up += len(lost)
+        for group in GROUPS:
+            assert is_whole_by_hand(client, grid, group)
+            for member in range(16):
+                key = role_key(NAME, group, member)
+                for page in range(16):
+                    part = slice(page * 4096, (page + 1) * 4096)
+                    wanted = bytes(4096) if (group, member, page) in lost else good[key][part]
+                    assert now[key][part] == wanted
+    assert given_up
 
 
 def test_a_value_of_another_type_is_moved_away_by_a_person_first(
