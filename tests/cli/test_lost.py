@@ -356,6 +356,14 @@ def test_a_hostile_array_is_refused_before_anything_is_allocated(
     assert listed(grid) == blocks_and_pages(*LOST)
 
 
+def test_more_cells_than_are_lost_are_not_unpacked(grid: Call, tmp_path: Path) -> None:
+    """A small file can hold a long array of zeros; the limit is what the list could take."""
+    np.savez_compressed(tmp_path / "long.npz", index=np.arange(100_000), cells=np.zeros(100_000, dtype=CELL))
+    code, document = grid("refill", "lab", str(tmp_path / "long.npz"))
+    assert code == 2
+    assert f"the limit is one row of {len(LOST) * PAGE_CELLS}" in document["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -9,9 +9,10 @@ import random
 import signal
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grid_by_hand
 import numpy as np
@@ -31,7 +32,7 @@ from medic8.recovery.journal import Journal
 from medic8.recovery.owner import this_process
 from medic8.targets.grid import quarantine
 from medic8.targets.grid.actions import GiveUp, GridSession, open_session
-from medic8.targets.grid.compare_and_write import Answer
+from medic8.targets.grid.compare_and_write import Answer, Check
 from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
@@ -344,6 +345,55 @@ def test_a_write_to_a_good_page_at_the_same_moment_is_noticed_and_nothing_of_it_
     assert places(client, grid) == {place for place in LOST if place[0] == 0}
 
 
+class WritesInBetween(Sequence[Check]):
+    """A fence without checks; whoever looks at it for the first time is overtaken by a writer."""
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+        self.looks = 0
+
+    def __iter__(self) -> Iterator[Check]:
+        self.looks += 1
+        if self.looks == 1:
+            self._write()
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, at: object) -> Any:
+        raise IndexError(at)
+
+
+def test_a_write_between_the_reading_and_the_writing_is_kept(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """To a good page of the group, after all of it was read: the whole is read again."""
+    harm(client)
+    item = GiveUp.model_validate(plan_for(target, around).units[0].steps[0].arguments).item
+    index = block_at(0, 5) * BLOCK_CELLS + 7
+    overtaken = WritesInBetween(lambda: grid.write_cells([index], np.ones(1, dtype=CELL)))
+    expected = quarantine.saved_form(client, item)
+    new = quarantine.wanted(client, item, recovery=RECOVERY, at_s=1)
+    failed: list[int] = []
+    answer = quarantine.swap(client, item, expected, new, overtaken, Patience(3, failed.append))
+    assert (answer, failed) == (Answer.WRITTEN, [0])
+    assert grid.read_cells([index])["id"].tolist() == [1]
+    assert is_whole_by_hand(client, grid, 0)
+
+
+def test_a_value_that_became_another_type_is_not_saved_as_nothing(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """After the plan was made: what its content was could not be put back, so a person goes first."""
+    del grid
+    harm(client)
+    step = plan_for(target, around).units[0].steps[0]
+    client.rpush(role_key(NAME, 0, 3), b"somebody's")
+    with session_on(target, around) as session, pytest.raises(RefusedError, match="another type"):
+        session.capture(step)
+
+
 def test_other_pages_than_those_that_were_approved_are_not_given_up(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
 ) -> None:
@@ -360,6 +410,26 @@ def test_other_pages_than_those_that_were_approved_are_not_given_up(
         undo.undo(journal, session, recovery, clock=lambda: NOW)
     assert values_of(client) == damaged
     assert plan_for(target, around).digest != plan.digest
+
+
+def test_pages_that_somebody_changed_since_they_were_saved_are_not_given_up(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """As lost as before, and not what was saved: what is there now is kept by nobody yet."""
+    del grid
+    harm(client)
+    plan = plan_for(target, around)
+    with session_on(target, around) as session:
+        recovery = begin(journal, session, plan, tmp_path / "saved")
+        step = plan.units[1].steps[0]
+        expected, new = session.capture(step), session.prepare(step)
+        client.setrange(role_key(NAME, 1, 2), 5 * 4096, b"other damage")
+        damaged = values_of(client)
+        with pytest.raises(ChangedError):
+            session.swap(step, expected=expected, new=new, claim=recovery.claim)
+        with pytest.raises(ChangedError):
+            contract.apply_step(journal, session, recovery, 1, clock=lambda: NOW)
+    assert values_of(client) == damaged
 
 
 def test_nothing_is_given_up_without_the_claim(

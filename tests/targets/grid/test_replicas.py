@@ -15,7 +15,7 @@ import valkey
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
-from medic8.errors import RefusedError
+from medic8.errors import ChangedError, RefusedError
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import RecoveryState
@@ -120,6 +120,7 @@ def plan_for(target: Target, around: Surroundings) -> Plan:
 
 
 def carry_out(target: Target, around: Surroundings, plan: Plan, folder: Path) -> RecoveryState:
+    folder.mkdir(exist_ok=True)
     journal = Journal(f"sqlite:///{folder}/journal.sqlite")
     with open_session(target, around) as session:
         recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
@@ -166,6 +167,39 @@ def test_a_replica_that_got_the_damage_does_not_help(
     assert plan.units == ()
     report = diagnose(target, around)
     assert len(plan_quarantine(report.issues[0], report, target).units) == 1
+
+
+def test_what_a_replica_has_is_not_given_up_and_the_yes_is_the_same_before_and_after_it_helped(
+    replica: ScratchValkey, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """Page 5 of three blocks is lost everywhere, page 6 on the primary alone, in one group."""
+    for member in (2, 9, 13):
+        client.setrange(role_key(NAME, 0, member), 5 * 4096, b"damage")
+    with connection(replica.url) as other:
+        wait_for(lambda: other.getrange(role_key(NAME, 0, 13), 5 * 4096, 5 * 4096 + 5) == b"damage")
+    for member in (2, 9, 13):
+        alone(client, "SETRANGE", role_key(NAME, 0, member), 6 * 4096, b"damage")
+    report = diagnose(target, around)
+    assert report.grid is not None
+    (item,) = report.grid.consistency.beyond_proof
+    assert item.data == ((2, 5), (9, 5), (13, 5))
+    # Where the replica may not be used, its pages are not given up in its stead.
+    refused = plan_quarantine(report.issues[0], report, target)
+    assert refused.units == ()
+    assert "not given up before restore_from_replica" in refused.left_open[0]
+    allowed = target.model_copy(update={"allow": ("restore_from_replica", "quarantine_lost_pages")})
+    plan = plan_quarantine(report.issues[0], report, allowed)
+    damaged = values_of(client)
+    with pytest.raises(ChangedError, match="other pages than the 3 of the plan"):
+        carry_out(allowed, around, plan, tmp_path / "early")
+    assert values_of(client) == damaged
+    client.delete("medic8:claim")
+    carry_out(allowed, around, plan_for(allowed, around), tmp_path / "replica")
+    report = diagnose(allowed, around)
+    again = plan_quarantine(report.issues[0], report, allowed)
+    assert again.digest == plan.digest
+    carry_out(allowed, around, again, tmp_path / "quarantine")
+    assert diagnose(allowed, around).is_healthy
 
 
 def test_a_stale_replica_proves_nothing_and_is_said_to_be_stale(
