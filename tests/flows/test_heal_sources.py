@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import valkey
 
+from flows.resolve import resolve
+from flows.returned import returned
 from flows.run import run
 from medic8.errors import ConfigurationError
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepState
-from medic8.model.resolution import Outcome, Treatment
+from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
@@ -154,6 +156,28 @@ def test_every_source_in_its_order_and_then_a_person(client: valkey.Valkey) -> N
         (BY_NOTHING, member, 9) for member in (0, 2, 8)
     }
     assert {page.recovery for page in listed.pages} == {resolution.recovery}
+
+
+def test_a_yes_to_a_plan_is_none_to_the_plan_that_had_to_be_made_instead(client: valkey.Valkey) -> None:
+    """One more page is lost by the time it is carried out: the new plan waits for a yes of its own."""
+    client.delete(*(role_key(NAME, BY_NOTHING, member) for member in (0, 2, 8)))
+    planned = run("heal", target="lab", dry_run=True)
+    plan = quarantine_of(planned)
+    client.delete(role_key(NAME, BY_NOTHING, 9))
+    damaged = values_of(client, GROUPS)
+    state = resolve(
+        "lab",
+        planned.before.issues[0],
+        plan,
+        planned.before,
+        approved=[plan.digest[:12]],
+        return_state=True,
+    )
+    resolution = returned(state, Resolution)
+    assert resolution.outcome is Outcome.RESTORED
+    assert "other pages than the 48 of the plan" in resolution.reason
+    assert "is another plan than this one" in resolution.reason
+    assert values_of(client, GROUPS) == damaged
 
 
 def test_an_approval_that_is_none_is_a_mistake_of_the_call(client: valkey.Valkey) -> None:
