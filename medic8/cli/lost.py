@@ -16,7 +16,7 @@ from medic8.errors import ConfigurationError, RefusedError
 if TYPE_CHECKING:
     import valkey
 
-    from medic8.model.grid import LostList, LostPage
+    from medic8.model.lost import LostList, LostPage
     from medic8.model.target import Target
     from medic8.targets.grid.cells_file import Cells, Indices
     from medic8.targets.grid.format import Manifest

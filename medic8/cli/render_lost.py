@@ -8,7 +8,7 @@ from itertools import groupby
 from rich.console import RenderableType
 
 from medic8.cli.render import bullets, facts, section, table, text
-from medic8.model.grid import LostList, LostPage
+from medic8.model.lost import LostList, LostPage
 from medic8.model.wording import counted, moment, short
 from medic8.targets.grid.refill import Refilled
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from medic8.errors import ConfigurationError
-from medic8.model.grid import CellRange, LostList, LostPage
+from medic8.model.grid import CellRange
+from medic8.model.lost import LostList, LostPage
 from medic8.model.wording import visible
 from medic8.targets.grid.conversation import Conversation, raise_first
 from medic8.targets.grid.format import FormatError, Manifest

@@ -17,7 +17,7 @@ import valkey
 
 from medic8.errors import ConfigurationError, RefusedError, TransientError
 from medic8.model.frozen import Frozen
-from medic8.model.grid import LostPage
+from medic8.model.lost import LostPage
 from medic8.targets.grid import checksum
 from medic8.targets.grid.cells_file import Cells, Indices
 from medic8.targets.grid.compare_and_write import (
