@@ -497,6 +497,45 @@ def test_no_error_shows_a_secret(site: Site, text: str) -> None:
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+GRID = '[[target]]\nname = "waves"\nkind = "grid"\nurl = "valkey://ann:pw@host:1/2"\n'
+
+
+def test_a_replica_has_the_credentials_of_its_target_unless_it_has_its_own(site: Site) -> None:
+    """And its database."""
+    urls = ["valkey://a:1", "valkey://bob:pw2@b:2/0", "valkeys://c:3/5", "unix:///run/v.sock"]
+    target = site.load(GRID + f"replicas = {urls}\n").target("waves")
+    assert target.replica_addresses == (
+        "valkey://ann:pw@a:1/2",
+        "valkey://bob:pw2@b:2/0",
+        "valkeys://ann:pw@c:3/5",
+        "unix://ann:pw@/run/v.sock",
+    )
+    assert "pw" not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "message"),
+    [
+        ('["valkey://a", "http://:hunter2@b"]', '"replicas[1]": scheme'),
+        ('["valkey://:hun/ter2@b"]', '"replicas[0]": the address does not parse'),
+        ('"valkey://:hunter2@b"', '"replicas": expected an array'),
+        ("[5]", '"replicas[0]": expected a string'),
+    ],
+)
+def test_a_replica_that_is_none_is_named_without_its_secret(site: Site, replicas: str, message: str) -> None:
+    """Line and field, and why."""
+    with pytest.raises(ConfigurationError) as caught:
+        site.load(GRID + f"replicas = {replicas}\n")
+    assert f'medic8.toml:5: target "waves": field {message}' in str(caught.value)
+    assert "ter2" not in repr(caught.value)
+
+
+def test_replicas_belong_to_a_grid(site: Site) -> None:
+    """Of a server they are asked of itself."""
+    with pytest.raises(ConfigurationError, match="'replicas' belongs to kind 'grid'"):
+        site.load(GRID.replace('"grid"', '"valkey"') + 'replicas = ["valkey://a"]\n')
+
+
 def test_settings_show_no_secret(site: Site) -> None:
     """``repr`` and ``str`` end up in logs."""
     text = POT.replace("tea://kitchen", "tea://:hunter2@kitchen")

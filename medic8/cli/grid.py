@@ -9,15 +9,16 @@ import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
-from medic8.errors import ConfigurationError, RefusedError
+from medic8.cli.grid_target import GridName, grid_target
+from medic8.cli.lost import lost, refill
+from medic8.errors import RefusedError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from medic8.model.target import Target
     from medic8.targets.grid.grid import Grid
 
-GridName = Annotated[str, typer.Argument(metavar="TARGET", help="A target of kind grid; see medic8 targets.")]
+__all__ = ["GridName", "build_grid", "grid_target"]
 
 #: How many keys one request asks for.
 _ASKED_AT_ONCE = 1000
@@ -33,7 +34,7 @@ def build_grid() -> typer.Typer:
         help="Create, fill, scrub, export and import memory grids; needs no Prefect.",
         no_args_is_help=True,
     )
-    for command in (create, fill, scrub):
+    for command in (create, fill, scrub, lost, refill):
         app.command(epilog=EPILOG)(command)
     return app
 
@@ -118,21 +119,6 @@ def scrub(
     call.screen.show(report, lambda: render_grid_report(report))
     whole = report.consistency.is_consistent and report.health.manifest_copies_good == _COPIES
     return ExitCode.WELL if whole and not report.health.risks else ExitCode.NOT_WELL
-
-
-def grid_target(call: Call, target: str) -> tuple[Target, str]:
-    """
-    The target called *target* and its grid's name.
-
-    Raises:
-        ConfigurationError: there is no such target, or it is no grid.
-    """
-    found = call.settings.target(target)
-    if found.kind != "grid":
-        raise ConfigurationError(
-            f'target "{found.name}" is of kind "{found.kind}"; this command is for grids'
-        )
-    return found, found.grid_name
 
 
 def _record_keys(grid: Grid) -> Iterator[str]:

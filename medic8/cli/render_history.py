@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_report import render_issue
-from medic8.cli.render_treatment import render_changes
+from medic8.cli.render_treatment import approved, render_changes
 from medic8.model.recovery import StepRecord
 from medic8.model.resolution import HistoryEntry, Resolution
 from medic8.model.wording import moment, short, span
@@ -67,6 +67,7 @@ def render_resolution_of(
     outcome = (
         ("outcome", word(resolution.outcome)),
         ("why", resolution.reason),
+        ("approved", approved(resolution)),
         ("recovery", resolution.recovery),
         ("saved", resolution.saved_state),
     )

@@ -54,6 +54,12 @@ def render_changes(changes: tuple[Change, ...]) -> RenderableType:
     return numbers
 
 
+def approved(resolution: Resolution) -> str:
+    """Who said yes and when; empty if nobody had to."""
+    approval = resolution.approval
+    return "" if approval is None else f"{approval.digest} by the {approval.by}, {moment(approval.at)}"
+
+
 def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
     yield render_issue(resolution.issue)
     if resolution.plan is not None:
@@ -65,6 +71,7 @@ def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
             (
                 ("outcome", word(resolution.outcome)),
                 ("why", resolution.reason),
+                ("approved", approved(resolution)),
                 ("verdict", word(resolution.verdict) if resolution.recovery else ""),
                 ("recovery", short(resolution.recovery) if resolution.recovery else ""),
             )

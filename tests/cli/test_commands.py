@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medic8.errors import ConfigurationError, RefusedError, TransientError, UndoError, UnreachableError
+from medic8.model.plan import StepClass
 from medic8.model.report import Health
-from medic8.model.resolution import Outcome, Treatment
+from medic8.model.resolution import Approval, Outcome, Treatment
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Answers, Medic8, Samples
@@ -43,6 +44,42 @@ def test_plan_and_dry_run_never_ask_to_act(
     answers.treatment = Treatment(target="pot", kind="teapot", before=samples.a_report())
     assert medic8(*arguments).code == 0
     assert answers.asked == [("heal", "pot", is_dry_run)]
+
+
+def test_heal_carries_every_yes_and_refuses_what_is_none(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """Digests as plan shows them; a word is a mistake of the call, and nothing is asked then."""
+    answers.treatment = Treatment(target="pot", kind="teapot", before=samples.a_report())
+    assert medic8("heal", "pot", "--approve", "0123456789AB", "--approve", "c" * 64).code == 0
+    assert answers.asked == [("heal", "pot", False, "0123456789ab", "c" * 64)]
+    ended = medic8("heal", "pot", "--approve", "yes")
+    assert (ended.code, len(answers.asked)) == (2, 1)
+    assert "12 to 64 hexadecimal digits" in ended.err
+
+
+def test_a_plan_that_cannot_be_taken_back_shows_its_digest_and_a_treatment_who_said_yes(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """The digits that --approve takes, beside the words that there is no way back."""
+    resolution = samples.a_resolution(Outcome.PLANNED)
+    plan = resolution.plan
+    assert plan is not None
+    step = plan.units[0].steps[0].model_copy(update={"step_class": StepClass.ONE_WAY})
+    plan = plan.model_copy(update={"units": (plan.units[0].model_copy(update={"steps": (step,)}),)})
+    approval = Approval(
+        digest=plan.digest[:12], by="holder of the command line", at=samples.a_report().taken_at
+    )
+    answers.treatment = Treatment(
+        target="pot",
+        kind="teapot",
+        before=samples.a_report(Health.FAILING, samples.an_issue()),
+        resolutions=(resolution.model_copy(update={"plan": plan, "approval": approval}),),
+    )
+    out = medic8("plan", "pot").out
+    assert f"digest    {plan.digest[:12]}" in out
+    assert "needed: it cannot be taken back" in out
+    assert f"{plan.digest[:12]} by the holder of the command line" in out
 
 
 @pytest.mark.parametrize(

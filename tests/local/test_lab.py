@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import valkey
 
+from medic8.backups.place import BackupPlace
 from medic8.cli.run import run
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.local.lab import settings as lab_settings
@@ -20,17 +22,22 @@ from medic8.local.lab.reset import remove_grid, reset
 from medic8.local.lab.server import lab_connection
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.grid import BlockDamage, BlockRole, ScrubReport
-from medic8.model.target import SettingRule
+from medic8.model.target import SettingRule, Target
+from medic8.targets.grid.backup import create_backup
+from medic8.targets.grid.backup_reading import grid_repository
+from medic8.targets.grid.diagnose import diagnose_grid
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.rebuild import inspect_manifest, rebuild_group, swap
+from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection, setting
 
 STOCK = np.random.default_rng(6).integers(0, 256, (8, 65_536), dtype=np.uint8).view(CELL)
 IN_GROUPS = sorted(set(FAULTS) - {"setting_out_of_range", "damage_manifest_copy"})
+BEYOND_PARITY = {"damage_three_of_a_group", "lose_pages"}
 SEEDS = range(3)
 
 
@@ -99,14 +106,16 @@ def test_a_fault_changes_exactly_what_it_says_and_a_scrub_names_exactly_that(
     assert breakage.what
     if fault == "stale_block":  # the write that is lost is in P, Q and the record; the block is as it was
         assert not hurt & set(breakage.keys)
+    elif fault == "lose_pages":  # written as an application does, so parity and the record moved as well
+        assert hurt > set(breakage.keys)
     else:
         assert hurt == set(breakage.keys)
     report = report_of(bench)
     assert {key_of(block) for group in report.damage for block in group.blocks} == set(breakage.keys)
-    assert bool(report.lost_cells) == (fault == "damage_three_of_a_group")
+    assert bool(report.lost_cells) == (fault in BEYOND_PARITY)
 
 
-@pytest.mark.parametrize("fault", sorted(set(IN_GROUPS) - {"damage_three_of_a_group", "stale_block"}))
+@pytest.mark.parametrize("fault", sorted(set(IN_GROUPS) - {*BEYOND_PARITY, "stale_block"}))
 def test_parity_heals_what_is_said_to_be_healed_by_parity(bench: Bench, fault: str) -> None:
     """Afterwards every byte of the server is as it was."""
     assert FAULTS[fault].healed_by == "rebuild_from_parity"
@@ -115,6 +124,25 @@ def test_parity_heals_what_is_said_to_be_healed_by_parity(bench: Bench, fault: s
     for damage in report_of(bench).damage:
         rebuild_group(bench.client, bench.manifest, damage.group)
     assert dump(bench.client) == before
+
+
+def test_what_was_written_after_a_backup_and_lost_is_beyond_proof(bench: Bench, tmp_path: Path) -> None:
+    """A backup from before the fault heals three damaged blocks, and not pages that were written since."""
+    target = Target(name="lab", kind="grid", url="valkey://unused", grid="lab")
+    for fault, expected in (("damage_three_of_a_group", 0), ("lose_pages", 3)):
+        reset(bench.client, "lab", waves, depth=6)
+        fresh = Bench(bench.client, "lab")
+        create_backup(
+            bench.client,
+            "lab",
+            grid_repository(BackupPlace.of(tmp_path), "lab"),
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        broken(fresh, fault)
+        report = with_repairs(
+            bench.client, diagnose_grid(bench.client, "lab"), target, BackupPlace.of(tmp_path)
+        )
+        assert sum(len(item.data) for item in report.consistency.beyond_proof) == expected
 
 
 def test_a_lost_write_is_found_again(bench: Bench) -> None:

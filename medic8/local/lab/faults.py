@@ -10,11 +10,12 @@ from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Breakage, Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
-from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group
+from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
 from medic8.local.lab.places import misplace_block, stale_block
 from medic8.local.lab.settings import setting_out_of_range
 
 _PARITY, _BACKUP = "rebuild_from_parity", "restore_from_backup"
+_QUARANTINE = "quarantine_lost_pages"
 
 _ALL = (
     Fault("flip_bits", "flips random bits of blocks, P and Q", "bits", 8, _PARITY, flip_bits),
@@ -34,6 +35,14 @@ _ALL = (
         1,
         _BACKUP,
         damage_three_of_a_group,
+    ),
+    Fault(
+        "lose_pages",
+        "writes to the same page of three blocks of a parity group, then damages it: no backup holds that",
+        "groups",
+        1,
+        _QUARANTINE,
+        lose_pages,
     ),
     Fault("misplace_block", "writes a good block over another one", "blocks", 1, _PARITY, misplace_block),
     Fault("stale_block", "loses the last write to a block", "blocks", 1, _PARITY, stale_block),

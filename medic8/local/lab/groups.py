@@ -5,11 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import numpy as np
+
 from medic8.errors import RefusedError
 from medic8.local.lab.bench import Bench, Value, in_groups
 from medic8.local.lab.breakage import Harm
 from medic8.local.lab.damage import WITHIN_PARITY
-from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, PAGES
+from medic8.targets.grid.errors import GridDamagedError
+from medic8.targets.grid.format import CELL
+from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.layout import BLOCK_CELLS, CELL_BYTES, MEMBERS, PAGE_BYTES, PAGE_CELLS, PAGES
 
 _BITS = 8
 _BEYOND_PARITY = WITHIN_PARITY + 1
@@ -41,6 +46,34 @@ def damage_three_of_a_group(bench: Bench, rng: random.Random, strength: int) -> 
             what = (
                 f"page {page} of {value.name} is damaged (bit {bit} of byte {at:,}): one of three of "
                 f"group {value.group}"
+            )
+            harms.append(Harm(what=what, key=value.key))
+    return tuple(harms)
+
+
+def lose_pages(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """
+    Write to the same page of three blocks of each of *strength* groups, then damage those pages.
+
+    The writes are made as an application makes them, through the library. No
+    backup from before holds that state, so nothing proves the pages any more.
+    """
+    grid = Grid(bench.client, bench.manifest)
+    harms = []
+    for members in _groups(rng, bench.blocks(), strength, least=_BEYOND_PARITY):
+        page = rng.randrange(PAGES)
+        victims = rng.sample(members, _BEYOND_PARITY)
+        cells = [value.block * BLOCK_CELLS + page * PAGE_CELLS for value in victims]
+        try:
+            grid.write_cells(cells, np.frombuffer(rng.randbytes(CELL_BYTES * len(cells)), dtype=CELL))
+        except GridDamagedError as exc:
+            raise RefusedError(f'{exc}; "medic8 lab reset" makes the grid whole again') from exc
+        for value in victims:
+            at, bit = page * PAGE_BYTES + rng.randrange(PAGE_BYTES), rng.randrange(_BITS)
+            bench.flip_bit(value.key, at, bit)
+            what = (
+                f"page {page} of {value.name} was written, then damaged (bit {bit} of byte {at:,}): one of "
+                f"three of group {value.group}"
             )
             harms.append(Harm(what=what, key=value.key))
     return tuple(harms)

@@ -296,7 +296,7 @@ def _by_watch(talk: Conversation, checks: Sequence[Check], writes: Sequence[Writ
         if failed is not None:
             talk.ask([("UNWATCH",)])
             return failed
-        done = talk.ask_at_once([command_of(write) for write in writes])
+        done = talk.ask_at_once([_command(write) for write in writes])
     except valkey.exceptions.ResponseError:
         talk.ask([("UNWATCH",)])
         raise
@@ -346,8 +346,7 @@ def _holds(check: Check, type_name: str, answer: object) -> bool:
             return type_name == "string" and answer == expected
 
 
-def command_of(write: Write) -> Command:
-    """The command that does *write* and compares nothing."""
+def _command(write: Write) -> Command:
     match write:
         case WriteRange(key=key, offset=offset, content=content):
             return ("SETRANGE", key, offset, content)

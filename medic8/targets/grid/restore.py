@@ -10,39 +10,27 @@ record of checksums, which every write of a grid's library changes.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import valkey
 
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.backup import BackupManifest, RestoreReport
-from medic8.targets.grid import checksum
 from medic8.targets.grid.backup_reading import BackupReader
-from medic8.targets.grid.compare_and_write import Check, CompareAndWrite, HoldsExactly, IsAbsent
+from medic8.targets.grid.compare_and_write import CompareAndWrite
 from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import NotAGridError
-from medic8.targets.grid.format import SUMS_BYTES, Manifest
-from medic8.targets.grid.grid import Grid, jittered_pause
-from medic8.targets.grid.image import GroupImage, WrongType
-from medic8.targets.grid.judgement import judge
-from medic8.targets.grid.keys import manifest_keys, sums_key
-from medic8.targets.grid.layout import (
-    BLOCK_BYTES,
-    EXTENT_BLOCKS,
-    PAGE_BYTES,
-    PAGES,
-    block_at,
-    group_of,
-    member_of,
-)
+from medic8.targets.grid.format import Manifest
+from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.keys import manifest_keys
+from medic8.targets.grid.layout import EXTENT_BLOCKS, LAYER_BLOCKS, group_of
 from medic8.targets.grid.manifest import create_manifest, grow_manifest, read_manifest
-from medic8.targets.grid.parity import Octets
+from medic8.targets.grid.merge import BackupBlock, in_the_way, merged
 from medic8.targets.grid.reading import read_group
-from medic8.targets.grid.write import whole_group
+from medic8.targets.grid.write import jittered_pause
 
 _TRIES = 50
 
@@ -145,7 +133,7 @@ def _wanted_by_group(reader: BackupReader, blocks: Collection[int] | None) -> It
     """The blocks to look at, group by group, extent by extent; the index is read as far as it is needed."""
     if blocks is None:
         return _all_by_group(reader)
-    most = reader.content.depth * 32
+    most = reader.content.depth * LAYER_BLOCKS
     for block in blocks:
         if not 0 <= block < most:
             raise ConfigurationError(f"block {block}: the backup's grid has blocks 0 to {most - 1}")
@@ -184,51 +172,49 @@ class _Restore:
     def group(self, group: int, blocks: list[int]) -> None:
         """Look at *blocks* of one group, and write what is to be written."""
         self.counts["asked"] += len(blocks)
-        stored: dict[int, bytes | None] = {}
-        masks: dict[int, int] = {}
+        stored: dict[int, BackupBlock] = {}
         for block in blocks:
             try:
                 found = self.reader.stored(block)
-                stored[block] = None if found is None else self.reader.read(found)
-                masks[block] = 0 if found is None else found.pages
+                if found is None:
+                    self.counts["absent"] += 1
+                else:
+                    stored[block] = BackupBlock(self.reader.read(found), found.pages)
             except BackupDamagedError as exc:
                 self._leave(f"block {block}: {exc}")
-        self.counts["absent"] += sum(1 for content in stored.values() if content is None)
-        usable = {block: content for block, content in stored.items() if content is not None}
-        if usable:
-            self._settle(group, usable, masks)
+        if stored:
+            self._settle(group, stored)
         if self.options.on_progress is not None:
             total = (
                 len(self.options.blocks) if self.options.blocks is not None else self.reader.content.blocks
             )
             self.options.on_progress(self.counts["asked"], total)
 
-    def _settle(self, group: int, stored: dict[int, bytes], masks: dict[int, int]) -> None:
+    def _settle(self, group: int, stored: dict[int, BackupBlock]) -> None:
         compare_and_write = CompareAndWrite(self.client)
-        key = checksum.grid_key(self.manifest.uuid)
         pause = jittered_pause()
         for attempt in range(_TRIES):
             with conversation(self.client) as talk:
                 image = read_group(talk, self.manifest, group)
-            if problem := _in_the_way(image):
-                for block in stored:
-                    self._leave(f"block {block}: {problem}")
+            if problem := in_the_way(image):
+                self._leave_all(stored, problem)
                 return
-            outcome = _merged(image, key, self.manifest, stored, masks, overwrites=self.options.overwrites)
-            if outcome.still_lost and outcome.changed:
-                for block in stored:
-                    self._leave(f"block {block}: {outcome.still_lost}; heal the grid first")
+            found = merged(image, self.manifest, stored, overwrites=self.options.overwrites)
+            if found.still_lost and found.changed:
+                self._leave_all(stored, f"{found.still_lost}; heal the grid first")
                 return
-            checks = [_as_read(sums_key(self.manifest.name, group), image)]
-            writes = whole_group(self.manifest, key, group, outcome.blocks) if outcome.changed else []
-            if not writes or compare_and_write(checks, writes).is_written:
-                self.counts["written"] += len(outcome.changed)
-                self.counts["newer"] += len(outcome.newer)
-                self.counts["same"] += len(stored) - len(outcome.changed | outcome.newer)
+            writes = found.writes(self.manifest)
+            if not writes or compare_and_write(found.checks(self.manifest), writes).is_written:
+                self.counts["written"] += len(found.changed)
+                self.counts["newer"] += len(found.newer)
+                self.counts["same"] += len(stored) - len(found.changed | found.newer)
                 return
             pause(attempt)
-        for block in stored:
-            self._leave(f"block {block}: others kept changing its group during {_TRIES} tries")
+        self._leave_all(stored, f"others kept changing its group during {_TRIES} tries")
+
+    def _leave_all(self, blocks: Iterable[int], why: str) -> None:
+        for block in blocks:
+            self._leave(f"block {block}: {why}")
 
     def _leave(self, why: str) -> None:
         self.left_count += 1
@@ -244,80 +230,3 @@ class _Restore:
             is_created=is_created,
             **self.counts,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Merged:
-    """
-    A group after the backup's content was put in.
-
-    Attributes:
-        blocks: 64 KiB for each member that shall exist.
-        changed: Blocks of the backup by which it differs from what is there.
-        newer: Blocks of the backup that differ from what is there, and were left.
-        still_lost: What nothing knows in the group even so; empty if all is known.
-    """
-
-    blocks: dict[int, Octets]
-    changed: set[int]
-    newer: set[int]
-    still_lost: str
-
-
-def _merged(
-    image: GroupImage,
-    key: int,
-    manifest: Manifest,
-    stored: dict[int, bytes],
-    masks: dict[int, int],
-    *,
-    overwrites: bool,
-) -> _Merged:
-    members = manifest.layout.members(image.group)
-    verdict = judge(image, key, members)
-    pages, is_known, exists = verdict.pages.copy(), verdict.is_known.copy(), list(verdict.exists)
-    changed: set[int] = set()
-    newer: set[int] = set()
-    for block, content in stored.items():
-        member = member_of(block)
-        found = np.frombuffer(content, dtype=np.uint8).reshape(PAGES, PAGE_BYTES)
-        was_there = exists[member]
-        for page in range(PAGES):
-            if not masks[block] >> page & 1:
-                continue
-            is_good = was_there and bool(is_known[member, page])
-            if is_good and (pages[member, page] == found[page]).all():
-                continue
-            if is_good and not overwrites:
-                newer.add(block)
-                continue
-            pages[member, page] = found[page]
-            is_known[member, page] = True
-            changed.add(block)
-        if not was_there and block in changed:
-            exists[member] = True
-            for page in range(PAGES):
-                if not masks[block] >> page & 1:
-                    is_known[member, page] = False
-    lost = [
-        f"page {page} of block {block_at(image.group, member)} is lost, and not in the backup"
-        for member in range(members)
-        for page in range(PAGES)
-        if exists[member] and not is_known[member, page]
-    ]
-    blocks = {member: pages[member].reshape(BLOCK_BYTES) for member in range(members) if exists[member]}
-    return _Merged(blocks, changed, newer - changed, lost[0] if lost else "")
-
-
-def _in_the_way(image: GroupImage) -> str:
-    """What a person has to move away before anything can be written into the group; empty if nothing."""
-    odd = next((value for value in (*image.values, image.sums) if isinstance(value, WrongType)), None)
-    if odd is not None:
-        return f"a key of its group holds a {odd.name}; move it away (RENAME) first"
-    if isinstance(image.sums, bytes) and len(image.sums) > SUMS_BYTES:
-        return "the record of checksums of its group is too long; heal the grid first"
-    return ""
-
-
-def _as_read(key: str, image: GroupImage) -> Check:
-    return HoldsExactly(key, image.sums) if isinstance(image.sums, bytes) else IsAbsent(key)

@@ -404,6 +404,21 @@ def test_what_parity_cannot_rebuild_comes_from_the_backup_if_that_is_the_last_st
     journal.dispose()
 
 
+def test_backups_that_cannot_be_reached_keep_parity_from_nothing(
+    grid: Grid, client: valkey.Valkey, target: Target
+) -> None:
+    """Their storage does not answer, or its package is missing: said, and what parity can do is planned."""
+    assert grid.manifest.name == NAME
+    client.delete(role_key(NAME, 1, 0), *(role_key(NAME, 2, member) for member in (1, 2, 3)))
+    for url, said in (("ftp://127.0.0.1:1/backups", "cannot be reached"), ("s3://b/c", "needs a package")):
+        around = Surroundings(backups=BackupPlace(url=url), now=NOW)
+        report = diagnose(target, around)
+        assert plan_from_parity(report.issues[0], report, target).step_count == 1
+        assert report.grid is not None
+        (unusable,) = report.grid.consistency.unusable_backups
+        assert said in unusable
+
+
 def test_a_page_written_after_the_backup_is_not_turned_back(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
 ) -> None:

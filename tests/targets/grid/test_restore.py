@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +21,18 @@ from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.targets.grid.backup import create_backup
 from medic8.targets.grid.backup_reading import grid_repository
+from medic8.targets.grid.compare_and_write import Answer
 from medic8.targets.grid.errors import GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
-from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
+from medic8.targets.grid.keys import lost_key, manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, block_at
+from medic8.targets.grid.lost_record import unpack_lost
+from medic8.targets.grid.quarantine import quarantine_item, saved_form, swap, wanted
+from medic8.targets.grid.rebuild import inspect_group
 from medic8.targets.grid.restore import RestoreOptions, restore_grid, restore_into_new
 from medic8.targets.grid.scrub import ScrubOptions, scrub
+from medic8.targets.grid.write import patient
 from medic8.targets.valkey.client import connection
 
 NAME = "lab"
@@ -206,6 +212,30 @@ def test_a_damaged_backup_costs_only_the_blocks_that_lie_in_the_damage(
     assert "No such file" in report.left[0]
     restored = everything(client)
     assert restored == {key: value for key, value in before.items() if b"/69}" not in key}
+
+
+def test_a_page_that_was_given_up_comes_back_and_off_the_list(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Three blocks lost a page and it was zeroed; one of them was written since, and stays as it is."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    before = everything(client)
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 5, b"damage")
+    item = quarantine_item(NAME, inspect_group(client, grid.manifest, GROUP).judgement)
+    assert item is not None
+    form = saved_form(client, item)
+    zeros = wanted(client, item, recovery=str(uuid.uuid4()), at_s=1)
+    assert swap(client, item, form, zeros, (), patient()) is Answer.WRITTEN
+    edited(grid, GROUP, 2, 4711)
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.newer) == (2, 1)
+    (row,) = unpack_lost(client.get(lost_key(NAME, GROUP)), grid.manifest.uuid, GROUP)
+    assert row.place == (2, 0)
+    assert grid.read_cells([block_at(GROUP, 2) * BLOCK_CELLS])[0]["id"] == 4711
+    assert is_clean(client, grid)
+    restore_grid(client, NAME, repository, backup, RestoreOptions(overwrites=True))
+    assert everything(client) == before
 
 
 def test_a_key_of_another_type_in_the_way_is_left_to_a_person(
