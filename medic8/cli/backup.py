@@ -6,7 +6,7 @@ import typer
 
 from medic8.cli.call import Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
-from medic8.cli.grid import GridName, grid_target
+from medic8.cli.grid_target import GridName, grid_target
 
 
 def build_backup() -> typer.Typer:

@@ -9,30 +9,27 @@ import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
-from medic8.errors import ConfigurationError, RefusedError
+from medic8.cli.grid_map import map_
+from medic8.cli.grid_target import GridName, exit_after_scrub, grid_target, scrub_limit
+from medic8.errors import RefusedError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from medic8.model.target import Target
     from medic8.targets.grid.grid import Grid
-
-GridName = Annotated[str, typer.Argument(metavar="TARGET", help="A target of kind grid; see medic8 targets.")]
 
 #: How many keys one request asks for.
 _ASKED_AT_ONCE = 1000
-
-_MIB = 1 << 20
-_COPIES = 2
 
 
 def build_grid() -> typer.Typer:
     """Everything that ``medic8 grid`` understands."""
     app = typer.Typer(
-        name="grid", help="Create, fill and scrub memory grids; needs no Prefect.", no_args_is_help=True
+        name="grid", help="Create, fill, scrub and map memory grids; needs no Prefect.", no_args_is_help=True
     )
     for command in (create, fill, scrub):
         app.command(epilog=EPILOG)(command)
+    app.command("map", epilog=EPILOG)(map_)
     return app
 
 
@@ -105,32 +102,16 @@ def scrub(
 
     call = call_of(ctx, wants_json=json)
     found, name = grid_target(call, target)
-    rate = found.scrub_mib_per_s if rate_mib is None else rate_mib
     with (
         connection(found.address, timeout_s=found.timeout_s) as client,
         call.screen.progress(f"scrubbing grid {name}", "blocks") as moved,
     ):
-        limit = None if rate is None else rate * _MIB
-        options = ScrubOptions(is_deep=deep, limit_bytes_per_s=limit, on_progress=moved)
+        options = ScrubOptions(
+            is_deep=deep, limit_bytes_per_s=scrub_limit(found, rate_mib), on_progress=moved
+        )
         report = diagnose_grid(client, name, options)
     call.screen.show(report, lambda: render_grid_report(report))
-    whole = report.consistency.is_consistent and report.health.manifest_copies_good == _COPIES
-    return ExitCode.WELL if whole and not report.health.risks else ExitCode.NOT_WELL
-
-
-def grid_target(call: Call, target: str) -> tuple[Target, str]:
-    """
-    The target called *target* and its grid's name.
-
-    Raises:
-        ConfigurationError: there is no such target, or it is no grid.
-    """
-    found = call.settings.target(target)
-    if found.kind != "grid":
-        raise ConfigurationError(
-            f'target "{found.name}" is of kind "{found.kind}"; this command is for grids'
-        )
-    return found, found.grid_name
+    return exit_after_scrub(report)
 
 
 def _record_keys(grid: Grid) -> Iterator[str]:

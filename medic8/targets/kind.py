@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,11 +39,13 @@ class Surroundings:
         backups: Folder that holds the backups of all targets.
         now: When the diagnosis or plan is made.
         progress: Told how far a long look has come.
+        recoveries: Gives those with steps that were proven since a time; None if nobody knows.
     """
 
     backups: Path
     now: datetime
     progress: Progress = no_progress
+    recoveries: Callable[[datetime], Iterable[Recovery]] | None = None
 
 
 class Holds(StrEnum):

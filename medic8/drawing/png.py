@@ -1,0 +1,44 @@
+"""A map as a PNG."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from medic8.drawing.palette import GROUND, ON_FILL
+from medic8.drawing.plane import CELL, LINE, Plane, plane
+from medic8.model.grid_map import MapPicture
+
+_MARK_SIZE = 9
+
+
+def as_png(picture: MapPicture) -> bytes:
+    """The bytes of a PNG, with what is seen there in words beside it."""
+    laid = plane(picture)
+    image = Image.new("RGB", (laid.width, laid.height), GROUND)
+    _paint(ImageDraw.Draw(image), laid)
+    written = io.BytesIO()
+    image.save(written, "PNG", optimize=True, pnginfo=_words_of(laid))
+    return written.getvalue()
+
+
+def _paint(draw: ImageDraw.ImageDraw, laid: Plane) -> None:
+    middle = (CELL - LINE) / 2
+    mark_font = ImageFont.load_default(_MARK_SIZE)
+    for cells in laid.cells:
+        for x in range(cells.x, cells.x + cells.count * CELL, CELL):
+            draw.rectangle((x, cells.y, x + CELL - LINE - 1, cells.y + CELL - LINE - 1), cells.fill)
+            if cells.mark:
+                draw.text((x + middle, cells.y + middle), cells.mark, ON_FILL, mark_font, anchor="mm")
+    for words in laid.words:
+        anchor = "ra" if words.is_right else "la"
+        font = ImageFont.load_default(words.size)
+        draw.text((words.x, words.y), words.text, words.colour, font, anchor=anchor)
+
+
+def _words_of(laid: Plane) -> PngImagePlugin.PngInfo:
+    known = PngImagePlugin.PngInfo()
+    known.add_itxt("Title", laid.title)
+    known.add_itxt("Description", laid.description)
+    return known
