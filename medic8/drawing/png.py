@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
@@ -25,16 +26,20 @@ def as_png(picture: MapPicture) -> bytes:
 
 def _paint(draw: ImageDraw.ImageDraw, laid: Plane) -> None:
     middle = (CELL - LINE) / 2
-    mark_font = ImageFont.load_default(_MARK_SIZE)
     for cells in laid.cells:
         for x in range(cells.x, cells.x + cells.count * CELL, CELL):
             draw.rectangle((x, cells.y, x + CELL - LINE - 1, cells.y + CELL - LINE - 1), cells.fill)
             if cells.mark:
-                draw.text((x + middle, cells.y + middle), cells.mark, ON_FILL, mark_font, anchor="mm")
+                draw.text((x + middle, cells.y + middle), cells.mark, ON_FILL, _font(_MARK_SIZE), anchor="mm")
     for words in laid.words:
         anchor = "ra" if words.is_right else "la"
-        font = ImageFont.load_default(words.size)
-        draw.text((words.x, words.y), words.text, words.colour, font, anchor=anchor)
+        draw.text((words.x, words.y), words.text, words.colour, _font(words.size), anchor=anchor)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: the same on every machine."""
+    return ImageFont.load_default(size)
 
 
 def _words_of(laid: Plane) -> PngImagePlugin.PngInfo:

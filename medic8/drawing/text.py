@@ -33,10 +33,10 @@ def titled_bands(picture: MapPicture) -> Iterator[tuple[str, MapBand]]:
     """The overview and the extents in detail, and what a cell of each stands for."""
     if picture.overview is not None:
         groups = counted(picture.groups_per_cell, "parity group")
-        yield f"{picture.overview.title}: a cell is {groups}, it shows the worst inside", picture.overview
+        yield f"{picture.overview.title}, a cell is the worst of {groups}", picture.overview
     for band in picture.bands:
         many = picture.blocks_per_cell > 1
-        cell = f": a cell is {picture.blocks_per_cell} blocks, it shows the worst inside" if many else ""
+        cell = f", a cell is the worst of {picture.blocks_per_cell} blocks" if many else ""
         yield band.title + cell, band
 
 

@@ -153,11 +153,6 @@ class MapPicture(Frozen):
     beyond_parity: tuple[int, ...]
     beyond_parity_total: int
 
-    @property
-    def is_in_trouble(self) -> bool:
-        """Whether anything was found that a person wants to know the place of."""
-        return any(count.state in TROUBLE for count in self.counts)
-
 
 class MapDocument(Frozen):
     """

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from medic8.model.grid_map import TROUBLE, MapDocument, StateCount, StateRun, ValueState
+from medic8.model.grid_map import MapDocument, StateCount, StateRun, ValueState
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.layout import EXTENT_BLOCKS, EXTENT_GROUPS, MEMBERS, group_of, member_of
 from medic8.targets.grid.map.collector import CODES, VALUES, MapCollector, States
@@ -60,11 +60,6 @@ class GridMap:
         """Groups with a value that nothing in the group can prove, ascending."""
         is_lost = (self.states == CODES[ValueState.LOST]).any(axis=1)
         return [int(group) for group in np.flatnonzero(is_lost)]
-
-    @property
-    def is_in_trouble(self) -> bool:
-        """Whether any value is damaged, missing, lost or in quarantine."""
-        return bool((self.states >= min(CODES[state] for state in TROUBLE)).any())
 
     def counts(self) -> tuple[StateCount, ...]:
         """How many values are in each state that occurs."""

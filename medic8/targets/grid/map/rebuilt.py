@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -14,9 +13,9 @@ from medic8.targets.grid.layout import P, Q, member_of
 from medic8.targets.grid.map.grid_map import Place
 
 
-def rebuilt_by(recoveries: Iterable[Recovery], grid: uuid.UUID, since: datetime) -> Iterator[Place]:
+def rebuilt_by(recoveries: Iterable[Recovery], grid_uuid: str, since: datetime) -> Iterator[Place]:
     """
-    The values of *grid* that *recoveries* wrote back and proved since *since*.
+    The values of the grid with *grid_uuid* that *recoveries* wrote back and proved since *since*.
 
     A unit that proved itself stands, however its recovery ended. The manifest is no part of a map,
     and a stray value that was deleted is nowhere.
@@ -30,7 +29,7 @@ def rebuilt_by(recoveries: Iterable[Recovery], grid: uuid.UUID, since: datetime)
             if record.done_at is None or record.done_at < since:
                 continue
             item = WriteBack.of(step).item
-            if item.grid_uuid == str(grid) and (place := _place(item)) is not None:
+            if item.grid_uuid == grid_uuid and (place := _place(item)) is not None:
                 yield place
 
 

@@ -12,7 +12,7 @@ from medic8.model.grid import GridReport
 from medic8.model.recovery import Recovery
 from medic8.targets.grid.diagnose import diagnose_grid
 from medic8.targets.grid.map.collector import MapCollector
-from medic8.targets.grid.map.grid_map import GridMap, build_map
+from medic8.targets.grid.map.grid_map import GridMap, Place, build_map
 from medic8.targets.grid.map.rebuilt import rebuilt_by
 from medic8.targets.grid.scrub import ScrubOptions
 
@@ -51,7 +51,8 @@ def survey(
     """
     seen = MapCollector()
     report = diagnose_grid(client, name, replace(options, watcher=seen))
-    if past is None or seen.manifest is None:
-        return report, build_map(seen, taken_at=now)
-    rebuilt = rebuilt_by(past.recoveries(past.since), seen.manifest.uuid, past.since)
-    return report, build_map(seen, taken_at=now, rebuilt=rebuilt, rebuilt_since=past.since)
+    rebuilt: Iterable[Place] = ()
+    if past is not None:
+        rebuilt = rebuilt_by(past.recoveries(past.since), report.health.uuid, past.since)
+    since = None if past is None else past.since
+    return report, build_map(seen, taken_at=now, rebuilt=rebuilt, rebuilt_since=since)
