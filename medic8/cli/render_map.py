@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from medic8.cli.render import text
-from medic8.drawing.palette import FILLS, as_hex
+from medic8.drawing.palette import FILLS, ON_FILL, as_hex
 from medic8.drawing.text import LABEL_COLUMNS, gap, headline, in_words, remarks, titled_bands
 from medic8.model.grid_map import MARKS, TROUBLE, MapPicture, MapRow, ValueState
 
@@ -17,7 +17,7 @@ _CALM = {
     ValueState.REBUILT: f"bold {as_hex(FILLS[ValueState.REBUILT])}",
 }
 _STYLES = {
-    MARKS[state]: f"bold black on {as_hex(FILLS[state])}" if state in TROUBLE else _CALM.get(state, "dim")
+    MARKS[state]: f"bold {as_hex(ON_FILL)} on {as_hex(FILLS[state])}" if state in TROUBLE else _CALM.get(state, "dim")
     for state in ValueState
 }
 
@@ -46,9 +46,10 @@ def render_map(picture: MapPicture, files: Iterable[str] = ()) -> Iterator[Rende
 
 
 def _row(row: MapRow) -> Text:
-    line = Text(f"{row.label:>{LABEL_COLUMNS}} ", style="dim", no_wrap=True, overflow="crop")
+    line = Text(no_wrap=True, overflow="crop")
+    line.append(f"{row.label:>{LABEL_COLUMNS}} ", "dim")
     if not row.cells:
-        line.append(gap())
+        line.append(gap(), "dim")
     for mark in row.cells:
         line.append(mark, _STYLES.get(mark, "dim"))
     return line
