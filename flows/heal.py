@@ -16,6 +16,7 @@ from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.model.target import Target
+from medic8.safety.admission import check_approvals
 from medic8.settings import load_settings
 from medic8.targets.registry import kind_named
 from tasks.plan import plan_treatment
@@ -23,18 +24,20 @@ from tasks.save import end_interrupted
 from tasks.track import tags_of, untagged
 
 #: After these the next strategy may still help.
-_MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED)
+_MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 
 
 @flow(name="heal", flow_run_name="heal {target}", persist_result=True, result_serializer="json")
-def heal(target: str, dry_run: bool = False) -> State[Treatment]:
+def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows.
 
     Args:
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
+        approved: Digests of plans that cannot be taken back and that a person agreed to.
     """
+    agreed = list(check_approvals(approved or []))
     site = load_settings()
     subject = site.target(target)
     with untagged():
@@ -44,7 +47,7 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
     for issue in before.issues:
         if was_interrupted():
             break
-        treated, report = _treat_issue(subject, issue, report, dry_run=dry_run)
+        treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated
     treatment = Treatment(
         target=target,
@@ -62,7 +65,7 @@ def heal(target: str, dry_run: bool = False) -> State[Treatment]:
 
 
 def _treat_issue(
-    target: Target, issue: Issue, report: DiagnosticReport, *, dry_run: bool
+    target: Target, issue: Issue, report: DiagnosticReport, approved: list[str], *, dry_run: bool
 ) -> tuple[list[Resolution], DiagnosticReport]:
     """Try one strategy after another until the issue is gone; also the newest report."""
     resolutions: list[Resolution] = []
@@ -75,7 +78,7 @@ def _treat_issue(
             plan = plan_treatment(target, present, report, tried)
         if resolutions and (plan is None or not plan.units):
             break
-        resolution = _resolve(target, present, plan, report, dry_run=dry_run)
+        resolution = _resolve(target, present, plan, report, approved, dry_run=dry_run)
         resolutions.append(resolution)
         if resolution.after is not None:
             report = resolution.after
@@ -88,10 +91,18 @@ def _treat_issue(
 
 
 def _resolve(
-    target: Target, issue: Issue, plan: Plan | None, report: DiagnosticReport, *, dry_run: bool
+    target: Target,
+    issue: Issue,
+    plan: Plan | None,
+    report: DiagnosticReport,
+    approved: list[str],
+    *,
+    dry_run: bool,
 ) -> Resolution:
     with tags(*tags_of(target, issue)):
-        state = resolve(target.name, issue, plan, report, dry_run=dry_run, return_state=True)
+        state = resolve(
+            target.name, issue, plan, report, dry_run=dry_run, approved=approved, return_state=True
+        )
     return returned(state, Resolution)
 
 

@@ -19,8 +19,9 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import RecoveryResult
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import Outcome, Resolution
+from medic8.model.resolution import Approval, Outcome, Resolution
 from medic8.model.target import Target
+from medic8.safety.admission import is_approved
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.admit import admit
@@ -38,7 +39,12 @@ _FAILED = (Outcome.RESTORED, Outcome.NEEDS_PERSON)
     result_serializer="json",
 )
 def resolve(
-    target: str, issue: Issue, plan: Plan | None, before: DiagnosticReport, dry_run: bool = False
+    target: str,
+    issue: Issue,
+    plan: Plan | None,
+    before: DiagnosticReport,
+    dry_run: bool = False,
+    approved: list[str] | None = None,
 ) -> State[Resolution]:
     """
     Carry out a plan for one issue if it is admitted, and track what came of it.
@@ -49,12 +55,14 @@ def resolve(
         plan: What to do; None or without steps if no strategy helps.
         before: The diagnosis that found the issue.
         dry_run: Walk the same road up to the decision, and change nothing.
+        approved: Digests of plans that a person agreed to; without, no plan that cannot be taken back is
+            carried out.
     """
     site = load_settings()
     subject = site.target(target)
     began = datetime.now(UTC)
     with untagged():
-        ended = _treat(subject, issue, plan, site, dry_run=dry_run)
+        ended = _treat(subject, issue, plan, site, approved or [], dry_run=dry_run)
     compare = kind_named(subject.kind).compare
     resolution = Resolution(
         target=target,
@@ -62,6 +70,7 @@ def resolve(
         issue=issue,
         plan=plan,
         changes=compare(before, ended.after) if ended.after else (),
+        approval=_approval(plan, approved or [], began),
         started_at=began,
         ended_at=datetime.now(UTC),
         **dict(ended),
@@ -73,24 +82,44 @@ def resolve(
     return state(name=name, message=resolution.reason, data=resolution)
 
 
-def _treat(target: Target, issue: Issue, plan: Plan | None, site: Settings, *, dry_run: bool) -> Ending:
+def _treat(
+    target: Target, issue: Issue, plan: Plan | None, site: Settings, approved: list[str], *, dry_run: bool
+) -> Ending:
     if plan is None or not plan.units:
         return ending.unsupported(issue, plan)
     show_plan(plan)
-    admission = admit(plan, target)
+    admission = admit(plan, target, approved)
     if dry_run:
-        return ending.planned(plan, admission.reason)
+        return ending.planned(plan, admission.reason, waits_for_approval=admission.waits_for_approval)
     if not admission.is_granted:
-        return ending.refused(admission.reason)
+        return ending.not_admitted(plan, admission.reason, waits_for_approval=admission.waits_for_approval)
     result = _recover(target, plan, issue)
     if isinstance(result, ChangedError) or (isinstance(result, RecoveryResult) and result.was_outdated):
         # Once only: a target that changes faster than it can be planned for is not ours to chase.
         renewed = plan_treatment(target, issue, report_on(target, site))
         if renewed is not None and renewed.strategy == plan.strategy and renewed.units:
-            result = _recover(target, renewed, issue)
+            # A yes to the first plan is none to this one.
+            admission = admit(renewed, target, approved)
+            if not admission.is_granted:
+                result = _with_reason(result, admission.reason)
+            else:
+                result = _recover(target, renewed, issue)
     if isinstance(result, RefusedError):
         return ending.refused(str(result))
     return ending.of_recovery(result, issue)
+
+
+def _approval(plan: Plan | None, approved: list[str], at: datetime) -> Approval | None:
+    if plan is None or not plan.needs_approval:
+        return None
+    given = next((digest for digest in approved if is_approved(plan, [digest.lower()])), None)
+    return None if given is None else Approval(digest=given, by="holder of the command line", at=at)
+
+
+def _with_reason(result: RecoveryResult | RefusedError, reason: str) -> RecoveryResult | RefusedError:
+    if isinstance(result, RefusedError):
+        return RefusedError(reason)
+    return result.model_copy(update={"reason": f"{result.reason}; {reason}"})
 
 
 def _recover(target: Target, plan: Plan, issue: Issue) -> RecoveryResult | RefusedError:

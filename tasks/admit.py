@@ -12,6 +12,6 @@ from tasks.attempts import ONCE
 
 
 @task(task_run_name="admit {plan.strategy} on {target.name}", **ONCE)
-def admit(plan: Plan, target: Target) -> Admission:
+def admit(plan: Plan, target: Target, approved: list[str]) -> Admission:
     """Whether *plan* may be carried out on *target*, and if not, why."""
-    return admission.admit(plan, target)
+    return admission.admit(plan, target, admission.check_approvals(approved))

@@ -44,12 +44,19 @@ def unsupported(issue: Issue, plan: Plan | None) -> Ending:
     return Ending(outcome=Outcome.UNSUPPORTED, reason=plan.summary, left=plan.left_open)
 
 
-def planned(plan: Plan, objection: str) -> Ending:
+def planned(plan: Plan, objection: str, *, waits_for_approval: bool = False) -> Ending:
     """A dry run: what would be done, or why it would be refused."""
     reason = f"dry run: {plan.step_count} steps would be applied"
     if objection:
-        reason = f"dry run: it would be refused: {objection}"
+        reason = f"dry run: it would {'wait' if waits_for_approval else 'be refused'}: {objection}"
     return Ending(outcome=Outcome.PLANNED, reason=reason, left=plan.left_open)
+
+
+def not_admitted(plan: Plan, reason: str, *, waits_for_approval: bool) -> Ending:
+    """Nothing was touched; with *waits_for_approval* all that is missing is a person who agrees."""
+    if waits_for_approval:
+        return Ending(outcome=Outcome.AWAITING_APPROVAL, reason=reason, left=plan.left_open)
+    return refused(reason)
 
 
 def refused(reason: str) -> Ending:

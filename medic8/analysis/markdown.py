@@ -46,7 +46,8 @@ def plan(planned: Plan) -> str:
     parts = [
         f"# Plan {planned.strategy} for {escape(planned.target)}",
         escape(planned.summary),
-        f"Risk **{planned.risk.value}**, {planned.step_count} steps in {len(planned.units)} units.",
+        f"Risk **{planned.risk.value}**, {planned.step_count} steps in {len(planned.units)} units, digest "
+        f"`{planned.digest[:12]}`." + (" It needs approval." if planned.needs_approval else ""),
         table(("#", "Unit", "Step", "Class"), rows),
     ]
     parts += _section("Left open", _list(planned.left_open))
@@ -62,6 +63,11 @@ def resolution(resolved: Resolution) -> str:
     ]
     if resolved.plan is not None:
         parts.append(f"Plan `{resolved.plan.strategy}`: {escape(resolved.plan.summary)}")
+    if resolved.approval is not None:
+        approval = resolved.approval
+        parts.append(
+            f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
+        )
     parts += _section("Before and after", _changes(resolved))
     parts += _section("Steps", _steps(resolved.steps))
     parts += _section("Left for a person", _list(resolved.left))

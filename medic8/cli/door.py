@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -29,8 +29,8 @@ class Door(Protocol):
     def diagnose(self, target: str) -> DiagnosticReport:
         """Look at *target*."""
 
-    def heal(self, target: str, *, dry_run: bool) -> Treatment:
-        """Treat *target*; with *dry_run* only plan."""
+    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
+        """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
 
     def back_up(self, target: str) -> BackupManifest:
         """Back *target* up."""
@@ -106,9 +106,10 @@ class PrefectDoor:
         """Look at *target*."""
         return cast("DiagnosticReport", self._run("flows.run", "run", "diagnose", target=target))
 
-    def heal(self, target: str, *, dry_run: bool) -> Treatment:
+    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
-        return cast("Treatment", self._run("flows.run", "run", "heal", target=target, dry_run=dry_run))
+        asked = {"target": target, "dry_run": dry_run, "approved": list(approved)}
+        return cast("Treatment", self._run("flows.run", "run", "heal", **asked))
 
     def back_up(self, target: str) -> BackupManifest:
         """Back *target* up."""

@@ -11,6 +11,7 @@ from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
 from medic8.cli.grid_map import map_
 from medic8.cli.grid_target import GridName, exit_after_scrub, grid_target, scrub_limit
+from medic8.cli.lost import lost, refill
 from medic8.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def build_grid() -> typer.Typer:
     app = typer.Typer(
         name="grid", help="Create, fill, scrub and map memory grids; needs no Prefect.", no_args_is_help=True
     )
-    for command in (create, fill, scrub):
+    for command in (create, fill, scrub, lost, refill):
         app.command(epilog=EPILOG)(command)
     app.command("map", epilog=EPILOG)(map_)
     return app

@@ -14,25 +14,36 @@ from medic8.cli.recoveries import tell_of_recoveries
 
 def plan(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
     """Say what heal would do, and what it may not; nothing is changed."""
-    return _treat(call_of(ctx, wants_json=json), target, is_dry_run=True)
+    return _treat(call_of(ctx, wants_json=json), target, [], is_dry_run=True)
 
 
 def heal(
     ctx: typer.Context,
     target: TargetName,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan, like medic8 plan.")] = False,
+    approve: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Agree to the plan with this digest, which cannot be taken back; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Do what the target's allow-list permits, verify it, and undo what does not help."""
-    return _treat(call_of(ctx, wants_json=json), target, is_dry_run=dry_run)
+    return _treat(call_of(ctx, wants_json=json), target, approve or [], is_dry_run=dry_run)
 
 
-def _treat(call: Call, target: str, *, is_dry_run: bool) -> int:
+def _treat(call: Call, target: str, approve: list[str], *, is_dry_run: bool) -> int:
+    from medic8.safety.admission import check_approvals
+
     name = call.settings.target(target).name
+    approved = list(check_approvals(approve))
     door = call.door
     with call.screen.working(f"{'planning for' if is_dry_run else 'healing'} {name}"):
         try:
-            treatment = door.heal(name, dry_run=is_dry_run)
+            treatment = door.heal(name, dry_run=is_dry_run, approved=approved)
         except KeyboardInterrupt:
             if not is_dry_run:
                 call.screen.say("interrupted; what had been begun was put back, unless it is named here")

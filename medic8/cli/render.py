@@ -25,6 +25,7 @@ _STYLES = {
     "planned": "cyan",
     "restored": "yellow",
     "refused": "yellow",
+    "awaiting_approval": "yellow",
     "unsupported": "yellow",
     "needs_person": "bold red",
     "better": "green",

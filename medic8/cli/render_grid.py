@@ -40,6 +40,7 @@ def grid_facts(grid: GridReport) -> RenderableType:
             ("looked at", f"{looked}, {read}" + (f" ({speed / _MIB:,.0f} MiB/s)" if speed else "")),
             ("damaged", counted(scrub.damaged_groups, "group") if scrub.damaged_groups else ""),
             ("lost", counted(scrub.lost_cells, "cell") if scrub.lost_cells else ""),
+            ("in quarantine", counted(scrub.quarantined_pages, "page") if scrub.quarantined_pages else ""),
         )
     )
 

@@ -17,7 +17,9 @@ _CALM = {
     ValueState.REBUILT: f"bold {as_hex(FILLS[ValueState.REBUILT])}",
 }
 _STYLES = {
-    MARKS[state]: f"bold {as_hex(ON_FILL)} on {as_hex(FILLS[state])}" if state in TROUBLE else _CALM.get(state, "dim")
+    MARKS[state]: f"bold {as_hex(ON_FILL)} on {as_hex(FILLS[state])}"
+    if state in TROUBLE
+    else _CALM.get(state, "dim")
     for state in ValueState
 }
 

@@ -20,6 +20,10 @@ def render_plan(plan: Plan) -> RenderableType:
                 ("risk", word(plan.risk)),
                 ("size", size if plan.units else "nothing can be done"),
                 ("digest", short(plan.digest)),
+                (
+                    "approval",
+                    text("needed: it cannot be taken back", "bold red") if plan.needs_approval else "",
+                ),
             )
         ),
     ]

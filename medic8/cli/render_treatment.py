@@ -54,6 +54,11 @@ def render_changes(changes: tuple[Change, ...]) -> RenderableType:
     return numbers
 
 
+def _approved(resolution: Resolution) -> str:
+    approval = resolution.approval
+    return "" if approval is None else f"{approval.digest} by the {approval.by}, {moment(approval.at)}"
+
+
 def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
     yield render_issue(resolution.issue)
     if resolution.plan is not None:
@@ -65,6 +70,7 @@ def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
             (
                 ("outcome", word(resolution.outcome)),
                 ("why", resolution.reason),
+                ("approved", _approved(resolution)),
                 ("verdict", word(resolution.verdict) if resolution.recovery else ""),
                 ("recovery", short(resolution.recovery) if resolution.recovery else ""),
             )

@@ -51,8 +51,8 @@ def gap() -> str:
 
 
 def in_words(count: StateCount) -> str:
-    """``damaged: 3 blocks, 1 of P, Q and checksums``."""
-    also = f", {count.checks:,} of P, Q and sums" if count.checks else ""
+    """``damaged: 3 blocks, 1 of P, Q and records``."""
+    also = f", {count.checks:,} of P, Q and records" if count.checks else ""
     plural = "block" if count.blocks == 1 else "blocks"
     return f"{state_in_words(count.state)}: {count.blocks:,} {plural}{also}"
 

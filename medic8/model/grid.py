@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from medic8.model.frozen import Frozen
 from medic8.model.grid_map import MapPicture
@@ -41,6 +45,8 @@ class BlockRole(StrEnum):
     Q = "q"
     SUMS = "m"
     """The group's record of checksums and existing blocks."""
+    LOST = "lost"
+    """The group's list of pages that were given up."""
     MANIFEST = "manifest"
 
 
@@ -76,8 +82,8 @@ class BlockDamage(Frozen):
 
     Attributes:
         role: What the value is for.
-        member: Which data block of the group, 0 to 15; None for P, Q and the record of checksums.
-        block: Number of the block in the grid; None for P, Q and the record of checksums.
+        member: Which data block of the group, 0 to 15; None for P, Q and the two records.
+        block: Number of the block in the grid; None for P, Q and the two records.
         group: Number of the parity group.
         nature: What is wrong.
         pages: Pages, 0 to 15, whose content is concerned.
@@ -109,7 +115,8 @@ class GroupDamage(Frozen):
 
     Attributes:
         group: Number of the group.
-        blocks: One entry for each value concerned: data by member, then P, Q, the record of checksums.
+        blocks: One entry for each value concerned: data by member, then P, Q, the record of checksums, the
+            list of lost pages.
     """
 
     group: int
@@ -170,6 +177,81 @@ class RebuildItem(Frozen):
     size_bytes: int
 
 
+class QuarantineItem(Frozen):
+    """
+    The pages of one parity group that no source proves, as plain data that another process can act on.
+
+    Attributes:
+        grid: Name of the grid.
+        grid_uuid: Its UUID, so that a grid created anew under the name is not written.
+        group: Number of the parity group.
+        pages: For each of the 16 members, for P and for Q, which of its pages: bit *n* is page *n*.
+    """
+
+    grid: str
+    grid_uuid: str
+    group: int
+    pages: tuple[Annotated[int, Field(ge=0, lt=1 << 16)], ...] = Field(min_length=18, max_length=18)
+
+    @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """Role (0 to 15 for data, then P and Q) and number of each page, ascending."""
+        return tuple(
+            (role, page) for role, bitmap in enumerate(self.pages) for page in range(16) if bitmap >> page & 1
+        )
+
+    @property
+    def data(self) -> tuple[tuple[int, int], ...]:
+        """Member and number of each page of data: those that hold cells."""
+        return tuple((role, page) for role, page in self.places if role < 16)  # noqa: PLR2004 - see pages
+
+
+class LostPage(Frozen):
+    """
+    A page that was given up: its cells were lost, and read as zeros until somebody writes them.
+
+    Attributes:
+        block: Number of the block in the grid.
+        page: Which page of it, 0 to 15.
+        group: Number of the parity group.
+        cells: The page's cells.
+        first: x, y and z of the first of them.
+        last: x, y and z of the last of them.
+        checksum: The page's checksum before it was lost, 16 hexadecimal digits; empty if it was lost as well.
+        lost_at: When it was given up.
+        recovery: The recovery that did it.
+    """
+
+    block: int = Field(ge=0)
+    page: int = Field(ge=0, lt=16)
+    group: int = Field(ge=0)
+    cells: CellRange
+    first: tuple[int, int, int]
+    last: tuple[int, int, int]
+    checksum: str = Field(pattern=r"^([0-9a-f]{16})?$")
+    lost_at: datetime
+    recovery: str
+
+
+class LostList(Frozen):
+    """
+    Everything of a grid that was given up.
+
+    Attributes:
+        grid: Name of the grid.
+        grid_uuid: Its UUID.
+        pages: The pages, by group, block and page.
+        damaged_groups: Groups whose list cannot be read.
+        problems: Why, one sentence for each of them.
+    """
+
+    grid: str
+    grid_uuid: str
+    pages: tuple[LostPage, ...]
+    damaged_groups: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class ScrubReport(Frozen):
     """
     What a scrub saw.
@@ -186,6 +268,7 @@ class ScrubReport(Frozen):
         lost_cells: How many cells nothing can prove any more.
         is_deep: Whether P and Q were compared with the data as well.
         is_complete: Whether every group asked for was looked at.
+        quarantined_pages: Pages that were given up and read as zeros since, by the lists of lost pages.
     """
 
     groups_checked: int
@@ -199,6 +282,7 @@ class ScrubReport(Frozen):
     lost_cells: int
     is_deep: bool
     is_complete: bool
+    quarantined_pages: int = 0
 
     @property
     def is_clean(self) -> bool:
@@ -221,6 +305,8 @@ class GridHealth(Frozen):
         blocks_existing: Data blocks ever written, by the records of checksums that were read.
         manifest_copies_good: 2 if both copies are good, 1 if one must be rebuilt from the other.
         risks: Why the server may drop keys of the grid, a sentence each; with any, no repair starts.
+        replica_of: Where the primary is if the server asked is a replica, else empty; with it, no repair
+            starts either.
     """
 
     name: str
@@ -233,6 +319,7 @@ class GridHealth(Frozen):
     blocks_existing: int
     manifest_copies_good: int
     risks: tuple[str, ...]
+    replica_of: str = ""
 
 
 class Source(StrEnum):
@@ -240,6 +327,8 @@ class Source(StrEnum):
 
     PARITY = "parity"
     """The rest of the group, or the other copy of a checksum or manifest."""
+    REPLICA = "replica"
+    """A replica of the server, where the rest of the group does not suffice."""
     BACKUP = "backup"
     """A backup, where the rest of the group does not suffice."""
 
@@ -251,7 +340,8 @@ class GroupRepair(Frozen):
     Attributes:
         group: Number of the group; None for the manifest.
         source: Where the right bytes come from.
-        backup: The backup's id; empty for parity.
+        backup: The backup's id; empty for other sources.
+        replica: Where the replica is, host and port; empty for other sources.
         items: What can be written, data by member, then P, Q, the record of checksums.
         lost_pages: Pages that this source cannot prove either.
         by_hand: Values that a person has to move away first, one sentence each.
@@ -260,6 +350,7 @@ class GroupRepair(Frozen):
     group: int | None
     source: Source
     backup: str = ""
+    replica: str = ""
     items: tuple[RebuildItem, ...]
     lost_pages: int = 0
     by_hand: tuple[str, ...] = ()
@@ -271,13 +362,19 @@ class GridConsistency(Frozen):
 
     Attributes:
         scrub: What the scrub saw.
-        repairs: What can be written back; a group that needs a backup has one entry for what parity
-            alone can do, and one for what it can do with the backup.
+        repairs: What can be written back; a group for which parity does not suffice has one entry for what
+            parity alone can do, one for what it can do with a replica, and one with a backup.
+        beyond_proof: What no source proves, by group.
+        not_given_up: What stands in the way of giving up more than that, one sentence each.
+        unusable_replicas: Replicas that could not be used, and why, one sentence each.
         unusable_backups: Backups that could not be used, and why, one sentence each.
     """
 
     scrub: ScrubReport
     repairs: tuple[GroupRepair, ...] = ()
+    beyond_proof: tuple[QuarantineItem, ...] = ()
+    not_given_up: tuple[str, ...] = ()
+    unusable_replicas: tuple[str, ...] = ()
     unusable_backups: tuple[str, ...] = ()
 
     @property

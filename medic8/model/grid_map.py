@@ -62,7 +62,7 @@ class StateCount(Frozen):
     Attributes:
         state: The state.
         blocks: Data blocks.
-        checks: P, Q and records of checksums.
+        checks: P, Q and records.
     """
 
     state: ValueState
@@ -75,7 +75,7 @@ class StateRun(Frozen):
     Neighbours in one state.
 
     Attributes:
-        first: Number of the first block; of the first group for P, Q and records of checksums.
+        first: Number of the first block; of the first group for P, Q and records.
         count: How many.
         state: Their state.
     """
@@ -90,9 +90,9 @@ class MapRow(Frozen):
     One row of a picture.
 
     Attributes:
-        label: Which layers it holds, or ``P``, ``Q``, ``sums``.
+        label: Which layers it holds, or ``P``, ``Q``, ``records``.
         cells: A mark for each cell; empty stands for rows that are left out, which the label tells of.
-        is_check: Whether it holds P, Q or records of checksums rather than blocks.
+        is_check: Whether it holds P, Q or records rather than blocks.
     """
 
     label: str
@@ -107,7 +107,7 @@ class MapBand(Frozen):
     Attributes:
         title: Which layers and groups.
         ruler: The number of a group above every eighth column; empty where a column is many.
-        rows: From the first layer on; in an extent followed by P, Q and the records of checksums.
+        rows: From the first layer on; in an extent followed by P, Q and the records.
     """
 
     title: str
@@ -169,7 +169,7 @@ class MapDocument(Frozen):
         blocks: Data blocks by number, never_written and not_looked_at left out.
         p: P by group, likewise.
         q: Q by group.
-        sums: Records of checksums by group.
+        records: Each group's record of checksums and list of lost pages, as one, by group.
         runs_left_out: Runs beyond the most that are kept; ``--groups`` shows a part whole.
         files: Pictures that were written.
     """
@@ -184,6 +184,6 @@ class MapDocument(Frozen):
     blocks: tuple[StateRun, ...]
     p: tuple[StateRun, ...]
     q: tuple[StateRun, ...]
-    sums: tuple[StateRun, ...]
+    records: tuple[StateRun, ...]
     runs_left_out: int
     files: tuple[str, ...] = ()

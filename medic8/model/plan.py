@@ -87,8 +87,17 @@ class Plan(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the plan's content: what was agreed to is what is carried out."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """
+        SHA-256 over what would be done: what was agreed to is what is carried out.
+
+        Not over what stays open, which other plans change and this one does not touch.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude={"left_open"}).encode()).hexdigest()
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a person has to agree to this very plan: a step of it cannot be taken back."""
+        return any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
 
     @property
     def step_count(self) -> int:

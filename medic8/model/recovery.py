@@ -88,7 +88,7 @@ class StepState(StrEnum):
     PLANNED = "planned"
     BEGUN = "begun"  #: may have been applied
     DONE = "done"
-    COMMITTED = "committed"  #: its unit proved itself and stands
+    COMMITTED = "committed"  #: its unit proved itself and stands, or it cannot be taken back
     UNDONE = "undone"
     CONFLICT = "conflict"  #: somebody else changed it since; theirs was left
 
@@ -106,7 +106,7 @@ class StepRecord(Frozen):
         written_digest: Digest of what was to be written; empty while only planned.
         begun_at: When it was begun.
         done_at: When it was done.
-        undone_at: When it was undone or found in conflict.
+        undone_at: When it was undone, found in conflict, or found to stand.
         note: What a person should know about it.
     """
 

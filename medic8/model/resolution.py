@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     RESTORED = "restored"
     NEEDS_PERSON = "needs_person"
     REFUSED = "refused"
+    AWAITING_APPROVAL = "awaiting_approval"
     PLANNED = "planned"
     UNSUPPORTED = "unsupported"
 
@@ -48,6 +49,21 @@ class Change(Frozen):
     after: str
 
 
+class Approval(Frozen):
+    """
+    A person's yes to a plan that cannot be taken back.
+
+    Attributes:
+        digest: Of the plan, as it was given: 12 digits or more.
+        by: Who gave it, as far as that is known.
+        at: When the run that carries it was started.
+    """
+
+    digest: str
+    by: str
+    at: datetime
+
+
 class Resolution(Frozen):
     """
     The tracked result of treating one issue.
@@ -61,6 +77,7 @@ class Resolution(Frozen):
         verdict: What the numbers say.
         reason: Why it ended so, one or more sentences for a person.
         changes: The numbers before and after.
+        approval: Who agreed to the plan, if it needed that and got it.
         recovery: The recovery's id; empty if nothing was opened.
         saved_state: Folder that holds what was there before; empty if nothing was saved.
         steps: Every step as the journal knows it at the end.
@@ -78,6 +95,7 @@ class Resolution(Frozen):
     verdict: Verdict = Verdict.CANNOT_TELL
     reason: str
     changes: tuple[Change, ...] = ()
+    approval: Approval | None = None
     recovery: str = ""
     saved_state: str = ""
     steps: tuple[StepRecord, ...] = ()

@@ -59,6 +59,7 @@ class Target(Frozen):
         allow: Names of the strategies that may be applied when *mode* is ``act``.
         labels: Free words to group targets by.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
+        replicas: Addresses of the server's replicas with credentials (kind ``grid``); never printed.
         timeout_s: Longest wait for one reply of the target.
         scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
     """
@@ -71,6 +72,7 @@ class Target(Frozen):
     allow: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
     setting: tuple[SettingRule, ...] = ()
+    replicas: tuple[SecretStr, ...] = ()
     timeout_s: float = Field(default=5.0, gt=0, le=300)
     scrub_mib_per_s: float | None = Field(default=None, gt=0)
 
@@ -78,6 +80,11 @@ class Target(Frozen):
     def address(self) -> str:
         """The address with its credentials, for opening a connection and for nothing else."""
         return self.url.get_secret_value()
+
+    @property
+    def replica_addresses(self) -> tuple[str, ...]:
+        """The replicas' addresses with their credentials, for opening connections and for nothing else."""
+        return tuple(each.get_secret_value() for each in self.replicas)
 
     @property
     def grid_name(self) -> str:

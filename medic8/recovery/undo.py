@@ -50,6 +50,8 @@ def undo(
     the *written* one, the saved one is put back; if it holds anything else,
     somebody changed it since: theirs stays and is listed. A unit that proves
     itself after all (its steps are done, only the proof was not reached) stands.
+    A one-way step is neither repeated nor undone: if it took effect, that stands
+    and is listed; only if nothing tells whether it did, a person has to look.
 
     Returns:
         The recovery closed, as ``restored``, or as ``needs_person`` with what is left.
@@ -89,9 +91,11 @@ def undo(
         )
         journal.undone(recovery.id, record.number, state=undone.state, note=undone.note, at=clock())
         needs_person = needs_person or undone.needs_person
-    # Read again: conflicts that an earlier, interrupted undo found belong into the list as well.
+    # Read again: what an earlier, interrupted undo found belongs into the list as well.
     left = tuple(
-        record.note for record in journal.read(recovery.id).steps if record.state is StepState.CONFLICT
+        record.note
+        for record in journal.read(recovery.id).steps
+        if record.state is StepState.CONFLICT or (record.state is StepState.COMMITTED and record.note)
     )
     state = RecoveryState.NEEDS_PERSON if needs_person else RecoveryState.RESTORED
     return contract.close(journal, session, recovery, state, left=left, at=clock())
@@ -184,8 +188,7 @@ def _undo_step(
     if digest == record.saved_digest:
         return _Undone(StepState.UNDONE, "held what was saved")
     if step.step_class is StepClass.ONE_WAY:
-        note = f"{step.touches}: a one-way step was begun; look whether it took effect"
-        return _Undone(StepState.CONFLICT, note, needs_person=True)
+        return _settle_one_way(session, recovery, record, step, digest)
     if digest != record.written_digest:
         return _Undone(StepState.CONFLICT, _conflict(step, record, digest))
     saved = saved_state.value_of(Path(recovery.saved_state), item)
@@ -194,6 +197,23 @@ def _undo_step(
     except ChangedError:
         return _Undone(StepState.CONFLICT, _conflict(step, record, digest_of(session.capture(step))))
     return _Undone(StepState.UNDONE, "put back")
+
+
+def _settle_one_way(
+    session: Session, recovery: Recovery, record: StepRecord, step: Step, found: str
+) -> _Undone:
+    """Say whether a step that is neither repeated nor undone took effect; if nothing tells, ask a person."""
+    if found == record.written_digest or record.state is StepState.DONE:
+        took_effect: bool | None = True
+    else:
+        took_effect = session.took_effect(step, recovery.id)
+    if took_effect is None:
+        note = f"{step.touches}: a one-way step was begun; look whether it took effect"
+        return _Undone(StepState.CONFLICT, note, needs_person=True)
+    if not took_effect:
+        return _Undone(StepState.UNDONE, "did not take effect")
+    since = "" if found == record.written_digest else "; somebody wrote there since"
+    return _Undone(StepState.COMMITTED, f"{step.touches}: took effect and cannot be taken back{since}")
 
 
 def _conflict(step: Step, record: StepRecord, found: str) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
+from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Plan, StepClass
 from medic8.model.target import Mode, Target
@@ -21,17 +25,48 @@ class Admission(Frozen):
     rule: str = ""
     reason: str = ""
 
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether all that is missing is a person who agrees."""
+        return self.rule == APPROVAL
+
+
+#: The rule that a plan which cannot be taken back needs a person.
+APPROVAL = "approval"
 
 GRANTED = Admission(is_granted=True)
 
+#: Fewer digits of a digest could be met by chance, or typed by heart.
+LEAST_DIGITS = 12
 
-def admit(plan: Plan, target: Target) -> Admission:
+
+def check_approvals(approved: Collection[str]) -> tuple[str, ...]:
+    """
+    *approved* in lower case.
+
+    Raises:
+        ConfigurationError: one is not 12 to 64 hexadecimal digits.
+    """
+    for digest in approved:
+        if not re.fullmatch(r"[0-9a-fA-F]{12,64}", digest):
+            raise ConfigurationError(
+                f"approved digest {digest[:80]!r}: it must be {LEAST_DIGITS} to 64 hexadecimal digits, as "
+                "medic8 plan shows them"
+            )
+    return tuple(digest.lower() for digest in approved)
+
+
+def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admission:
     """
     Whether *plan* may be carried out on *target*; what is not allowed is refused.
+
+    A plan with a step that cannot be taken back needs, beside a place on the
+    allow-list, a person who agreed to exactly that plan.
 
     Args:
         plan: What is to be done.
         target: Says by ``mode`` and ``allow`` what may be done to it.
+        approved: Digests of plans that a person agreed to, 12 digits or more of each.
     """
     if target.mode is not Mode.ACT:
         return _refused(
@@ -46,14 +81,26 @@ def admit(plan: Plan, target: Target) -> Admission:
             f"strategy {plan.strategy} is not on the allow-list of target {target.name}, "
             f"which allows {allowed}",
         )
-    one_way = [
-        step.title for unit in plan.units for step in unit.steps if step.step_class is StepClass.ONE_WAY
-    ]
-    if one_way:
-        return _refused(
-            "approval", f"{one_way[0]!r} cannot be taken back and needs a person's approval first"
-        )
+    if plan.needs_approval and not is_approved(plan, approved):
+        return _refused(APPROVAL, _not_approved(plan, target, approved))
     return GRANTED
+
+
+def is_approved(plan: Plan, approved: Collection[str]) -> bool:
+    """Whether a person agreed to exactly *plan*."""
+    return any(len(digest) >= LEAST_DIGITS and plan.digest.startswith(digest) for digest in approved)
+
+
+def _not_approved(plan: Plan, target: Target, approved: Collection[str]) -> str:
+    one_way = next(
+        step.title for unit in plan.units for step in unit.steps if step.step_class is StepClass.ONE_WAY
+    )
+    digest = plan.digest[:LEAST_DIGITS]
+    another = f"what was approved ({', '.join(approved)}) is another plan than this one; " if approved else ""
+    return (
+        f"{another}{one_way!r} cannot be taken back and needs a person's approval: "
+        f"medic8 heal {target.name} --approve {digest}"
+    )
 
 
 def _refused(rule: str, reason: str) -> Admission:

@@ -90,6 +90,18 @@ def with_credentials(
     return urlunsplit(parts._replace(netloc=f"{user}{colon}{secret}@{host}")), warnings
 
 
+def like(url: str, other: str) -> str:
+    """*other* with the credentials, and the database, of *url* where it names none of its own."""
+    parts, base = urlsplit(other), urlsplit(url)
+    netloc, path = parts.netloc, parts.path
+    there, at, _ = base.netloc.rpartition("@")
+    if at and "@" not in netloc and not holds_password(other):
+        netloc = f"{there}@{netloc}"
+    if parts.scheme != "unix" and base.scheme != "unix" and path in {"", "/"}:
+        path = base.path
+    return urlunsplit(parts._replace(netloc=netloc, path=path))
+
+
 def what_is_wrong_with(url: str) -> str:
     """
     Why *url* cannot be taken apart without doubt; empty if it can.

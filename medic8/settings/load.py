@@ -57,4 +57,5 @@ def load_settings(
 
 def _spells_password(document: Document) -> bool:
     tables = (*document.content.get("target", []), document.content.get("journal", {}))
-    return any(holds_password(table.get("url", "")) for table in tables)
+    urls = (url for table in tables for url in (table.get("url", ""), *table.get("replicas", ())))
+    return any(holds_password(url) for url in urls)

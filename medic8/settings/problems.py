@@ -30,7 +30,7 @@ _EXPECTED = {
 }
 
 #: Fields whose values are never shown.
-_SECRET = frozenset({"url", "password_env", "password_file"})
+_SECRET = frozenset({"url", "replicas", "password_env", "password_file"})
 
 _LONGEST_SHOWN = 60
 

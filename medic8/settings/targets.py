@@ -9,6 +9,7 @@ from medic8.model.target import Mode, Target
 from medic8.settings.credentials import (
     Credentials,
     CredentialsError,
+    like,
     what_is_wrong_with,
     with_credentials,
 )
@@ -17,6 +18,7 @@ from medic8.settings.lines import KeyPath
 from medic8.settings.problems import listed, nearest, shown
 from medic8.targets.kind import TargetKind
 from medic8.targets.registry import kind_named, kind_names
+from medic8.targets.valkey.client import address_problems
 
 
 class TargetTable(Target, Credentials):
@@ -54,12 +56,29 @@ def _read_target(document: Document, index: int, values: object) -> Target | Non
         document.wrong_field(owner, path, (exc.field,), str(exc))
         return None
     document.warnings += [f"{owner}: {warning}" for warning in warnings]
-    target = Target.model_validate(fields)
+    replicas = _replicas(document, owner, path, table.replica_addresses, fields["url"])
+    if replicas is None:
+        return None
+    target = Target.model_validate({**fields, "replicas": replicas})
     if kind is not None:
         _check_with_kind(document, owner, path, target, kind)
     if target.mode is Mode.ACT and not target.allow:
         document.warnings.append(f'{owner}: "mode" is "act" and "allow" is empty, so nothing will be applied')
     return target
+
+
+def _replicas(
+    document: Document, owner: str, path: KeyPath, urls: tuple[str, ...], target_url: str
+) -> tuple[str, ...] | None:
+    """The addresses of replicas, with the target's credentials where they have none; None if one is wrong."""
+    found = []
+    for index, url in enumerate(urls):
+        wrong = what_is_wrong_with(url) or next(iter(address_problems(url)), "").removeprefix("field 'url': ")
+        if wrong:
+            document.wrong_field(owner, path, ("replicas", index), wrong)
+            return None
+        found.append(like(target_url, url))
+    return tuple(found)
 
 
 def _kind_of(document: Document, owner: str, path: KeyPath, values: object) -> TargetKind | None:

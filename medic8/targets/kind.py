@@ -112,6 +112,9 @@ class Session(Protocol):
             FencedError: the claim is gone or another's; nothing was changed.
         """
 
+    def took_effect(self, step: Step, recovery: str) -> bool | None:
+        """Whether a one-way *step* of *recovery* took effect, by a mark that it left; None if none tells."""
+
     def verify(self, unit: Unit) -> None:
         """
         Look whether *unit* brought back what it is for.

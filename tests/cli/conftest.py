@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,9 +46,9 @@ class Answers:
         self.asked.append(("diagnose", target))
         return _answer(self.report)
 
-    def heal(self, target: str, *, dry_run: bool) -> Treatment:
+    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Answer with the treatment."""
-        self.asked.append(("heal", target, dry_run))
+        self.asked.append(("heal", target, dry_run, *approved))
         return _answer(self.treatment)
 
     def back_up(self, target: str) -> BackupManifest:

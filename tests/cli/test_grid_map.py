@@ -74,10 +74,10 @@ def test_a_whole_grid_is_a_map_without_alarm(grid_map: Map) -> None:
         "        2-3 " + 64 * "·",
         "          P " + 64 * "■",
         "          Q " + 64 * "■",
-        "       sums " + 64 * "■",
+        "    records " + 64 * "■",
         "",
         "·  never written: 64 blocks",
-        "■  good: 64 blocks, 192 of P, Q and sums",
+        "■  good: 64 blocks, 192 of P, Q and records",
     ]
 
 
@@ -95,7 +95,7 @@ def test_damage_is_mapped_and_exits_with_1(grid_map: Map, client: valkey.Valkey)
     assert lines[-5:] == [
         "D  damaged: 1 block",
         "M  missing: 1 block",
-        "X  lost, beyond parity: 1 block, 2 of P, Q and sums",
+        "X  lost, beyond parity: 1 block, 2 of P, Q and records",
         "",
         "beyond parity: group 5",
     ]
@@ -112,7 +112,7 @@ def test_a_program_reads_runs_and_counts(grid_map: Map, client: valkey.Valkey) -
         {"first": 9, "count": 1, "state": "missing"},
         {"first": 10, "count": 1, "state": "good"},
     ]
-    assert document["p"] == document["sums"] == [{"first": 8, "count": 3, "state": "good"}]
+    assert document["p"] == document["records"] == [{"first": 8, "count": 3, "state": "good"}]
     assert document["counts"][0] == {"state": "not_looked_at", "blocks": 122, "checks": 183}
     assert (document["runs_left_out"], document["beyond_parity"], document["files"]) == (0, [], [])
 

@@ -145,14 +145,16 @@ def test_parity_first_then_the_backup_until_the_grid_is_bit_for_bit_what_it_was(
 
 
 def test_what_no_source_proves_stays_as_found_and_is_said(client: valkey.Valkey) -> None:
-    """Three blocks of a group are gone and there is no backup: nothing is invented."""
+    """Three blocks of a group are gone, there is no backup, and giving up is not allowed: nothing is done."""
     for member in (3, 7, 11):
         client.delete(role_key(NAME, 2, member))
     damaged = values_of(client)
     treatment = run("heal", target="lab")
     (resolution,) = treatment.resolutions
-    assert resolution.outcome is Outcome.UNSUPPORTED
-    assert resolution.left == ("48 pages of parity group 2 cannot be brought back from here",)
+    assert resolution.outcome is Outcome.REFUSED
+    assert resolution.plan is not None
+    assert "Give up 48 pages in 1 parity group" in resolution.plan.summary
+    assert "quarantine_lost_pages is not on the allow-list" in resolution.reason
     assert values_of(client) == damaged
     assert not treatment.is_healed
 

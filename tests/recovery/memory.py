@@ -28,6 +28,7 @@ class MemoryTarget:
         proven: Names whose unit is verified as good.
         dies_at: Number of the write, from 0, at which the process dies; None = never.
         landed: Whether that write still happens.
+        mark: Whether a one-way step says that it took effect; None = it does not tell.
     """
 
     def __init__(self, values: dict[str, bytes | None]) -> None:
@@ -39,6 +40,7 @@ class MemoryTarget:
         self.is_sound = True
         self.ground = "run 1"
         self.holds = Holds.YES
+        self.mark: bool | None = None
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -96,6 +98,10 @@ class MemorySession:
             self.target.values[name] = new
         if dies:
             raise Died
+
+    def took_effect(self, step: Step, recovery: str) -> bool | None:
+        del step, recovery
+        return self.target.mark
 
     def verify(self, unit: Unit) -> None:
         if not self.target.is_sound:

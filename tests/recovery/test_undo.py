@@ -132,20 +132,69 @@ def test_a_proving_unit_that_died_before_its_proof_is_kept_if_it_proves_itself_n
     assert target.values == {"a": b"new"}
 
 
-def test_a_one_way_step_that_was_begun_needs_a_person_and_closes_the_resource(
+def one_way_plan() -> Plan:
+    plan = plan_of((("a", "new"),))
+    step = plan.units[0].steps[0].model_copy(update={"step_class": StepClass.ONE_WAY})
+    return plan.model_copy(update={"units": (plan.units[0].model_copy(update={"steps": (step,)}),)})
+
+
+@pytest.mark.parametrize(
+    ("found", "mark", "state", "left"),
+    [
+        (b"old", None, StepState.UNDONE, None),
+        (b"new", None, StepState.COMMITTED, "a: took effect and cannot be taken back"),
+        (
+            b"other",
+            True,
+            StepState.COMMITTED,
+            "took effect and cannot be taken back; somebody wrote there since",
+        ),
+        (b"other", False, StepState.UNDONE, None),
+    ],
+)
+def test_a_begun_one_way_step_is_told_by_what_is_there(
+    journal: Journal, tmp_path: Path, found: bytes, mark: bool | None, state: StepState, left: str | None
+) -> None:
+    """Saved: nothing happened. Written, or its own mark: it took effect, which stands and is listed."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, one_way_plan(), tmp_path / "saved")
+    journal.begun(recovery.id, 0, written_digest=contract.digest_of(b"new"), at=AT)
+    target.values["a"], target.mark = found, mark
+    ended = undo_all(journal, target, recovery)
+    assert ended.state is RecoveryState.RESTORED
+    assert target.values == {"a": found}
+    assert journal.read(recovery.id).steps[0].state is state
+    assert [left in line for line in ended.left] == ([True] if left else [])
+
+
+def test_a_one_way_step_that_is_done_took_effect_whatever_is_there_by_now(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """The journal says so: nobody has to look, and nothing is put back."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, one_way_plan(), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    target.values["a"] = b"other"
+    ended = undo_all(journal, target, recovery)
+    assert (ended.state, target.values) == (RecoveryState.RESTORED, {"a": b"other"})
+    assert journal.read(recovery.id).steps[0].state is StepState.COMMITTED
+
+
+def test_a_begun_one_way_step_of_which_nothing_tells_needs_a_person_and_closes_the_resource(
     journal: Journal, tmp_path: Path
 ) -> None:
     """It is neither repeated nor undone, and nothing repairs there until somebody has looked."""
     target = MemoryTarget({"a": b"old"})
-    plan = plan_of((("a", "new"),))
-    step = plan.units[0].steps[0].model_copy(update={"step_class": StepClass.ONE_WAY})
-    plan = plan.model_copy(update={"units": (plan.units[0].model_copy(update={"steps": (step,)}),)})
+    plan = one_way_plan()
     recovery = begin(journal, target, plan, tmp_path / "saved")
+    journal.begun(recovery.id, 0, written_digest=contract.digest_of(b"new"), at=AT)
+    target.values["a"] = b"other"
+    ended = undo_all(journal, target, recovery)
+    assert ended.state is RecoveryState.NEEDS_PERSON
+    assert "look whether it took effect" in ended.left[0]
+    assert target.values == {"a": b"other"}
     with target.session() as session:
-        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-        ended = undo.undo(journal, session, recovery, clock=lambda: AT)
-        assert ended.state is RecoveryState.NEEDS_PERSON
-        assert target.values == {"a": b"new"}
         with pytest.raises(Exception, match=f"medic8 acknowledge {recovery.id}"):
             contract.open_recovery(journal, session, plan, this_process(), at=AT)
         journal.acknowledge(recovery.id)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from medic8.errors import ConfigurationError
 from medic8.model.plan import Plan, Step, StepClass, Unit
 from medic8.model.target import Mode, Target
-from medic8.safety.admission import GRANTED, admit
+from medic8.safety.admission import GRANTED, admit, check_approvals
 
 
 def plan_of(step_class: StepClass = StepClass.RESTORABLE) -> Plan:
@@ -48,3 +49,37 @@ def test_a_one_way_step_is_never_granted_by_configuration_alone() -> None:
     """It takes a person, each time."""
     refusal = admit(plan_of(StepClass.ONE_WAY), target_of(Mode.ACT, "rebuild_from_parity"))
     assert (refusal.is_granted, refusal.rule) == (False, "approval")
+
+
+def test_a_person_agrees_to_one_plan_and_to_no_other() -> None:
+    """Twelve digits of its digest or more; with another plan's, the refusal names the new digest."""
+    plan, target = plan_of(StepClass.ONE_WAY), target_of(Mode.ACT, "rebuild_from_parity")
+    for digits in (12, 20, 64):
+        assert admit(plan, target, [plan.digest[:digits]]) == GRANTED
+    assert not admit(plan, target, [plan.digest[:11]]).is_granted
+    another = plan.model_copy(update={"summary": "Rebuild more."})
+    refusal = admit(another, target, [plan.digest[:12]])
+    assert (refusal.is_granted, refusal.waits_for_approval) == (False, True)
+    assert f"--approve {another.digest[:12]}" in refusal.reason
+    assert "another plan" in refusal.reason
+
+
+def test_a_yes_does_not_stand_in_for_the_configuration() -> None:
+    """The strategy must be allowed as well, and the mode be to act."""
+    plan = plan_of(StepClass.ONE_WAY)
+    assert admit(plan, target_of(Mode.ACT, "other"), [plan.digest]).rule == "allow"
+    assert admit(plan, target_of(Mode.OBSERVE, "rebuild_from_parity"), [plan.digest]).rule == "mode"
+
+
+def test_what_stays_open_does_not_change_what_was_agreed_to() -> None:
+    """Other strategies close it meanwhile; the steps are the same."""
+    plan = plan_of(StepClass.ONE_WAY)
+    assert plan.model_copy(update={"left_open": ("3 other groups",)}).digest == plan.digest
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "0123456789a", "0123456789ag", "0" * 65, "yes"])
+def test_an_approval_is_digits_of_a_digest(digest: str) -> None:
+    """A word, or so few digits that chance would do, is no yes."""
+    with pytest.raises(ConfigurationError, match="12 to 64 hexadecimal"):
+        check_approvals([digest])
+    assert check_approvals(["ABCDEF012345"]) == ("abcdef012345",)

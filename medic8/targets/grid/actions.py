@@ -10,18 +10,20 @@ import valkey
 
 from medic8.errors import ChangedError, FencedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
-from medic8.model.grid import BlockRole, RebuildItem
+from medic8.model.grid import BlockRole, QuarantineItem, RebuildItem
 from medic8.model.plan import Step, Unit
 from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
-from medic8.targets.grid import rebuild
+from medic8.targets.grid import quarantine, rebuild
 from medic8.targets.grid.compare_and_write import Answer, HoldsExactly
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import P, Q, member_of
 from medic8.targets.grid.manifest import read_manifest
-from medic8.targets.grid.repairs import candidates_for
+from medic8.targets.grid.repairs import backup_candidates, replica_candidates
+from medic8.targets.grid.replicas import primary_of
+from medic8.targets.grid.write import patient
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.claimed import ClaimedServer
@@ -29,6 +31,7 @@ from medic8.targets.valkey.client import RECOVERY, connection, reached
 from medic8.targets.valkey.identity import server_resources
 
 WRITE_BACK = "write_back"
+QUARANTINE = "quarantine"
 
 
 class WriteBack(Frozen):
@@ -38,10 +41,12 @@ class WriteBack(Frozen):
     Attributes:
         item: What is written; its key follows from grid, group and role and is not kept in a plan.
         backup: Id of the backup that pages come from where parity does not suffice; empty = none.
+        replica: Host and port of the replica that they come from; empty = none.
     """
 
     item: RebuildItem
     backup: str = ""
+    replica: str = ""
 
     def as_arguments(self) -> dict[str, Any]:
         """Plain data for a step."""
@@ -49,19 +54,46 @@ class WriteBack(Frozen):
 
     @classmethod
     def of(cls, step: Step) -> WriteBack:
-        """
-        The arguments of *step*.
-
-        Raises:
-            RefusedError: the step is of another action.
-        """
-        if step.action != WRITE_BACK:
-            raise RefusedError(f"kind grid has no action {step.action!r}; it has {WRITE_BACK!r}")
+        """The arguments of *step*."""
         item = dict(step.arguments["item"])  # type: ignore[arg-type]  # JSON; checked just below
         item["key"] = ""
         plain = RebuildItem.model_validate(item)
         whole = plain.model_copy(update={"key": _key_of(plain)})
-        return cls(item=whole, backup=str(step.arguments.get("backup", "")))
+        backup, replica = (str(step.arguments.get(name, "")) for name in ("backup", "replica"))
+        return cls(item=whole, backup=backup, replica=replica)
+
+
+class GiveUp(Frozen):
+    """
+    Arguments of the action ``quarantine``.
+
+    Attributes:
+        item: Which pages are given up.
+    """
+
+    item: QuarantineItem
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Plain data for a step."""
+        return self.model_dump(mode="json")
+
+
+def arguments_of(step: Step) -> WriteBack | GiveUp:
+    """
+    What *step* is to do.
+
+    Raises:
+        RefusedError: it is of an action that grids do not have.
+    """
+    match step.action:
+        case "write_back":
+            return WriteBack.of(step)
+        case "quarantine":
+            return GiveUp.model_validate(step.arguments)
+        case _:
+            raise RefusedError(
+                f"kind grid has no action {step.action!r}; it has {WRITE_BACK!r} and {QUARANTINE!r}"
+            )
 
 
 class GridSession(ClaimedServer):
@@ -69,8 +101,24 @@ class GridSession(ClaimedServer):
 
     def __init__(self, target: Target, client: valkey.Valkey, around: Surroundings) -> None:
         super().__init__(client, target.address)
+        self._target = target
         self._name = target.grid_name
         self._around = around
+
+    @reached
+    def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
+        """
+        Mark the server as ours.
+
+        Raises:
+            RefusedError: it is a replica; what is written there does not reach the primary, or is refused.
+        """
+        if primary := primary_of(self._client):
+            raise RefusedError(
+                f"the server of target {self._target.name} is a replica of {primary}: a repair goes to the "
+                "primary, so point the target's url there"
+            )
+        super().take_claim(claim, lasts_s=lasts_s)
 
     @reached
     def still_holds(self, recovery: Recovery) -> Holds:
@@ -90,7 +138,11 @@ class GridSession(ClaimedServer):
     @reached
     def capture(self, step: Step) -> bytes | None:
         """The bytes that the step is about to write over; None if there is no such value."""
-        return rebuild.present(self._client, WriteBack.of(step).item)
+        match arguments_of(step):
+            case WriteBack(item=item):
+                return rebuild.present(self._client, item)
+            case GiveUp(item=item):
+                return quarantine.saved_form(self._client, item)
 
     @reached
     def prepare(self, step: Step) -> bytes | None:
@@ -99,16 +151,26 @@ class GridSession(ClaimedServer):
 
         Raises:
             RefusedError: nothing proves them.
+            ChangedError: pages are to be given up, and others than those are what nothing proves.
         """
-        ask = WriteBack.of(step)
-        return rebuild.proven(self._client, ask.item, self._candidates(ask))
+        match arguments_of(step):
+            case WriteBack() as ask:
+                return rebuild.proven(self._client, ask.item, self._candidates(ask))
+            case GiveUp(item=item):
+                if self.claim is None:
+                    raise FencedError(f"{step.touches}: no recovery holds the server")
+                at_s = int(self._around.now.timestamp())
+                return quarantine.wanted(self._client, item, recovery=self.claim.recovery, at_s=at_s)
 
     @reached
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
         """Write *new* where *expected* is, guarded by *claim*, at one moment."""
-        ask = WriteBack.of(step)
         fence = (HoldsExactly(CLAIM_KEY.decode(), claim.content),)
-        answer = rebuild.swap(self._client, ask.item, expected, new, fence).answer
+        match arguments_of(step):
+            case WriteBack(item=item):
+                answer = rebuild.swap(self._client, item, expected, new, fence).answer
+            case GiveUp(item=item):
+                answer = quarantine.swap(self._client, item, expected or b"", new or b"", fence, patient())
         if answer is Answer.FENCED:
             raise FencedError(f"{step.touches}: the claim of recovery {claim.recovery} was lost")
         if answer is Answer.CHANGED:
@@ -123,19 +185,38 @@ class GridSession(ClaimedServer):
             VerifyError: a value is not what the rest of the group says it must be.
         """
         for step in unit.steps:
-            ask = WriteBack.of(step)
-            try:
-                is_good = rebuild.is_as_proven(self._client, ask.item, self._candidates(ask))
-            except GridDamagedError as exc:
-                raise VerifyError(f"{step.touches} cannot be proven any more: {exc}") from exc
-            if not is_good:
-                raise VerifyError(f"{step.touches} does not hold what its group proves it must")
+            match arguments_of(step):
+                case WriteBack() as ask:
+                    self._verify_written(step, ask)
+                case GiveUp(item=item):
+                    if problem := quarantine.problem_after(self._client, item):
+                        raise VerifyError(f"{step.touches} is not whole: {problem}")
+
+    @reached
+    def took_effect(self, step: Step, recovery: str) -> bool | None:
+        """Whether *recovery* gave up what *step* says; a step that is no one-way step does not tell."""
+        match arguments_of(step):
+            case GiveUp(item=item):
+                return quarantine.took_effect(self._client, item, recovery)
+            case _:
+                return None
+
+    def _verify_written(self, step: Step, ask: WriteBack) -> None:
+        try:
+            is_good = rebuild.is_as_proven(self._client, ask.item, self._candidates(ask))
+        except GridDamagedError as exc:
+            raise VerifyError(f"{step.touches} cannot be proven any more: {exc}") from exc
+        if not is_good:
+            raise VerifyError(f"{step.touches} does not hold what its group proves it must")
 
     def _candidates(self, ask: WriteBack) -> Candidates | None:
-        if not ask.backup or ask.item.group is None:
+        group = ask.item.group
+        if group is None or not (ask.backup or ask.replica):
             return None
         manifest = read_manifest(self._client, self._name).manifest
-        return candidates_for(self._client, manifest, ask.item.group, self._around.backups, ask.backup)
+        if ask.replica:
+            return replica_candidates(self._client, manifest, group, self._target, ask.replica)
+        return backup_candidates(self._client, manifest, group, self._around.backups, ask.backup)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import SIDE, P
 from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.grid.replicas import primary_of
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 
 #: Groups whose keys are asked for an expiry, evenly spread over the grid.
@@ -45,6 +46,7 @@ def diagnose_grid(client: valkey.Valkey, name: str, options: ScrubOptions | None
         blocks_existing=result.blocks_existing,
         manifest_copies_good=state.good_copies,
         risks=at_risk,
+        replica_of=primary_of(client),
     )
     return GridReport(
         health=health, consistency=GridConsistency(scrub=result.report), performance=result.performance

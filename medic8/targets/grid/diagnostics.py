@@ -34,13 +34,13 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
             report, grid_map = survey(client, name, options, now=around.now, past=_past(around))
         except NotAGridError as exc:
             return DiagnosticResult(diagnostic="grid", findings=(_no_grid(name, exc),), taken_at=around.now)
-        report = with_repairs(client, report, around.backups)
+        report = with_repairs(client, report, target, around.backups)
     report = report.model_copy(update={"map": picture(grid_map)})
     return DiagnosticResult(
         diagnostic="grid",
         readings=_readings(report),
         findings=judge_grid(report),
-        unseen=report.consistency.unusable_backups,
+        unseen=(*report.consistency.unusable_replicas, *report.consistency.unusable_backups),
         grid=report,
         taken_at=around.now,
     )
@@ -62,7 +62,12 @@ def blocks_in_words(damaged: list[BlockDamage]) -> str:
     more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
     words = [f"{'block' if len(numbers) == 1 else 'blocks'} {named}{more}"] if numbers else []
     others = Counter(each.role for each in damaged if each.block is None)
-    called = {BlockRole.P: "P", BlockRole.Q: "Q", BlockRole.SUMS: "record of checksums"}
+    called = {
+        BlockRole.P: "P",
+        BlockRole.Q: "Q",
+        BlockRole.SUMS: "record of checksums",
+        BlockRole.LOST: "list of lost pages",
+    }
     words += [f"{count} {called.get(role, role.value)}" for role, count in sorted(others.items())]
     return ", ".join(words)
 
@@ -136,6 +141,7 @@ def _readings(report: GridReport) -> tuple[Reading, ...]:
         "grid.damaged_groups": scrub.damaged_groups,
         "grid.damaged_values": sum(len(group.blocks) for group in scrub.damage),
         "grid.lost_cells": scrub.lost_cells,
+        "grid.quarantined_pages": scrub.quarantined_pages,
         "grid.read_again": scrub.suspicions,
     }
     readings = [Reading(name=name, value=value, unit="count") for name, value in counts.items()]

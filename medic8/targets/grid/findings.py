@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -28,7 +28,7 @@ from medic8.targets.grid.format import (
     OtherPlaceError,
     pack_footer,
 )
-from medic8.targets.grid.image import WrongType, number_of
+from medic8.targets.grid.image import Value, WrongType, number_of
 from medic8.targets.grid.judgement import Judgement
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.layout import (
@@ -43,9 +43,13 @@ from medic8.targets.grid.layout import (
     cells_of_page,
     role_name,
 )
+from medic8.targets.grid.lost_record import unpack_lost
 
 #: Index of the ``:m`` record among the values of a group, after the 18 roles.
 SUMS_ROLE = ROLES
+
+#: Index of the ``:lost`` record, after that.
+LOST_ROLE = ROLES + 1
 
 _ALL_PAGES = tuple(range(PAGES))
 
@@ -56,7 +60,7 @@ class Finding:
     One value that is not what it must be.
 
     Attributes:
-        role: 0 to 15, P, Q, or `SUMS_ROLE`.
+        role: 0 to 15, P, Q, `SUMS_ROLE` or `LOST_ROLE`.
         damage: What is wrong, in words.
         expected: What must be written: the whole value, or the *ranges* joined; None if it must be
             deleted or is not known.
@@ -71,14 +75,18 @@ class Finding:
     @property
     def can_be_rebuilt_in_part(self) -> bool:
         """Whether there is anything to write or to delete."""
-        return self.expected is not None or self.damage.nature is DamageNature.STRAY
+        is_value = self.role != LOST_ROLE
+        return self.expected is not None or (is_value and self.damage.nature is DamageNature.STRAY)
 
 
 def findings(judgement: Judgement) -> tuple[Finding, ...]:
-    """What is wrong with a group: data by member, then P, Q and the record of checksums."""
-    found = [finding for role in range(ROLES) if (finding := _of_role(judgement, role)) is not None]
-    record = _of_record(judgement)
-    return (*found, record) if record is not None else tuple(found)
+    """What is wrong with a group: data by member, P, Q, the record of checksums, the list of lost pages."""
+    found = (
+        *(_of_role(judgement, role) for role in range(ROLES)),
+        _of_record(judgement),
+        _of_lost(judgement),
+    )
+    return tuple(finding for finding in found if finding is not None)
 
 
 def group_damage(group: int, found: Iterable[Finding]) -> GroupDamage | None:
@@ -209,21 +217,7 @@ def _of_record(judgement: Judgement) -> Finding | None:
         return None
     if isinstance(record, GroupSums) and expected is None:
         return None  # it is sound, and what it says of lost pages is the best there is
-    nature = (
-        DamageNature.MISSING
-        if image.sums is None
-        else DamageNature.WRONG_TYPE
-        if isinstance(image.sums, WrongType)
-        else DamageNature.TRUNCATED
-        if len(image.sums) != SUMS_BYTES
-        else DamageNature.FOREIGN
-        if isinstance(record, OtherGridError)
-        else DamageNature.MISPLACED
-        if isinstance(record, OtherPlaceError)
-        else DamageNature.DAMAGED
-        if isinstance(record, FormatError)
-        else DamageNature.STALE
-    )
+    nature = _nature_of_record(image.sums, record, is_of_length=lambda value: len(value) == SUMS_BYTES)
     damage = BlockDamage(
         role=BlockRole.SUMS,
         member=None,
@@ -240,6 +234,56 @@ def _of_record(judgement: Judgement) -> Finding | None:
         + ("" if expected is not None else "; what they must be cannot be proven"),
     )
     return Finding(SUMS_ROLE, damage, expected, ())
+
+
+def _of_lost(judgement: Judgement) -> Finding | None:
+    """What a damaged list held nothing proves: it has no second copy, as it guards nothing that is there."""
+    image = judgement.evidence.image
+    if image.lost is None:
+        return None
+    problem: FormatError | None = None
+    if isinstance(image.lost, bytes):
+        try:
+            unpack_lost(image.lost, image.grid, image.group)
+        except FormatError as exc:
+            problem = exc
+        else:
+            if not image.is_empty:
+                return None
+    nature = _nature_of_record(image.lost, problem, is_of_length=lambda _: True)
+    if nature is DamageNature.STALE:
+        nature = DamageNature.STRAY
+    damage = BlockDamage(
+        role=BlockRole.LOST,
+        member=None,
+        block=None,
+        group=image.group,
+        nature=nature,
+        pages=(),
+        is_footer_concerned=False,
+        can_be_rebuilt=False,
+        proof=None,
+        lost_pages=(),
+        lost_cells=(),
+        detail=f"list of lost pages of group {image.group}: {nature.value.replace('_', ' ')}"
+        + (", the group is not there" if nature is DamageNature.STRAY else "; what it held cannot be proven"),
+    )
+    return Finding(LOST_ROLE, damage, None, ())
+
+
+def _nature_of_record(
+    value: Value, problem: object, *, is_of_length: Callable[[bytes], bool]
+) -> DamageNature:
+    if not isinstance(value, bytes):
+        return DamageNature.MISSING if value is None else DamageNature.WRONG_TYPE
+    if not is_of_length(value):
+        return DamageNature.TRUNCATED
+    natures: dict[type, DamageNature] = {
+        OtherGridError: DamageNature.FOREIGN,
+        OtherPlaceError: DamageNature.MISPLACED,
+    }
+    otherwise = DamageNature.DAMAGED if isinstance(problem, FormatError) else DamageNature.STALE
+    return natures.get(type(problem), otherwise)
 
 
 def _lost(judgement: Judgement, role: int) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import valkey
 
 from medic8.errors import ConfigurationError
+from medic8.model.grid import CellRange
 from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import CompareAndWrite, Road
 from medic8.targets.grid.conversation import conversation
@@ -37,6 +37,7 @@ from medic8.targets.grid.layout import (
     role_name,
 )
 from medic8.targets.grid.look import Look, Wanted, look
+from medic8.targets.grid.lost import ranges_of, read_lost
 from medic8.targets.grid.manifest import create_manifest, grow_manifest, read_manifest
 from medic8.targets.grid.parity import Octets
 from medic8.targets.grid.reading import read_group
@@ -45,6 +46,7 @@ from medic8.targets.grid.write import (
     Edit,
     Edits,
     Patience,
+    patient,
     write_pages,
     write_whole_group,
 )
@@ -52,24 +54,9 @@ from medic8.targets.grid.write import (
 Cells = npt.NDArray[np.void]
 Indices = npt.NDArray[np.int64]
 
-_ATTEMPTS = 100
-_SHORTEST_PAUSE_S = 0.0002
-_LONGEST_PAUSE_S = 0.02
 
 #: Whole blocks by number, for `Grid.fill`; None for a block that shall not exist.
 Source = Callable[[int], Cells | None]
-
-
-def jittered_pause(
-    rng: random.Random | None = None, sleep: Callable[[float], None] = time.sleep
-) -> Callable[[int], None]:
-    """A pause between tries: at random up to a bound that doubles from 0.2 ms to 20 ms."""
-    rng = rng or random.Random()  # noqa: S311  # jitter, not cryptography
-
-    def pause(attempt: int) -> None:
-        sleep(rng.uniform(0, min(_LONGEST_PAUSE_S, _SHORTEST_PAUSE_S * 2**attempt)))
-
-    return pause
 
 
 class Grid:
@@ -96,7 +83,7 @@ class Grid:
         self._client = client
         self._key = checksum.grid_key(manifest.uuid)
         self._compare_and_write = CompareAndWrite(client, road=road)
-        self._patience = patience or Patience(_ATTEMPTS, jittered_pause())
+        self._patience = patience or patient()
 
     @classmethod
     def create(cls, client: valkey.Valkey, name: str, depth: int, *, now_s: float | None = None) -> Self:
@@ -149,6 +136,22 @@ class Grid:
         grown = dataclasses.replace(self.manifest, depth=depth)
         grow_manifest(self._client, grown)
         self.manifest = grown
+
+    def lost_cells(self) -> tuple[CellRange, ...]:
+        """
+        Cells that were given up because nothing proved them, by linear index, ascending.
+
+        They read as zeros until somebody writes them, and stay listed until they are refilled or dismissed.
+
+        Raises:
+            GridDamagedError: the list of a group cannot be read.
+        """
+        with conversation(self._client) as talk:
+            listed = read_lost(talk, self.manifest)
+        if listed.problems:
+            where = listed.problems[0]
+            raise GridDamagedError(f"grid {self.manifest.name!r}, {where}", listed.damaged_groups[0], where)
+        return ranges_of(listed.pages)
 
     def read_cell(self, x: int, y: int, z: int) -> np.void:
         """The cell at (*x*, *y*, *z*); zeros if it was never written."""

@@ -53,16 +53,18 @@ class GroupImage:
         group: Number of the group.
         values: 16 data blocks, P, Q; None where there is no key. One that is too long may be cut off.
         sums: The ``:m`` record.
+        lost: The ``:lost`` record.
     """
 
     grid: uuid.UUID
     group: int
     values: tuple[Value, ...]
     sums: Value
+    lost: Value = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of the group is there, which is how a group looks that was never written."""
+        """Whether no value of the group is there, which is how a group looks that was never written."""
         return self.sums is None and not any(value is not None for value in self.values)
 
 

@@ -38,3 +38,8 @@ def role_key(name: str, group: int, role: int) -> str:
 def sums_key(name: str, group: int) -> str:
     """Key of the group's ``:m`` record: the second copy of all page checksums, and which blocks exist."""
     return f"m8:{{{name}/{group}}}:m"
+
+
+def lost_key(name: str, group: int) -> str:
+    """Key of the group's ``:lost`` record: the pages that were given up; there is none if none was."""
+    return f"m8:{{{name}/{group}}}:lost"

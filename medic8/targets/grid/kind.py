@@ -51,6 +51,7 @@ _COMPARED = {
     "grid.damaged_values": "damaged values",
     "grid.damaged_groups": "damaged groups",
     "grid.lost_cells": "lost cells",
+    "grid.quarantined_pages": "pages in quarantine",
 }
 
 

@@ -9,13 +9,15 @@ import valkey.exceptions
 from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.grid.format import SUMS_BYTES, VALUE_BYTES, Manifest
 from medic8.targets.grid.image import GroupImage, Value, WrongType
-from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.layout import ROLES
+from medic8.targets.grid.lost_record import MOST_LOST_BYTES
 
 
 def group_keys(name: str, group: int) -> list[str]:
-    """The keys of a group: 16 data blocks, P, Q, and its record of checksums."""
-    return [*(role_key(name, group, role) for role in range(ROLES)), sums_key(name, group)]
+    """The keys of a group: 16 data blocks, P, Q, its record of checksums, and its list of lost pages."""
+    roles = (role_key(name, group, role) for role in range(ROLES))
+    return [*roles, sums_key(name, group), lost_key(name, group)]
 
 
 def get_at_most(key: str, good_bytes: int) -> Command:
@@ -38,11 +40,15 @@ def read_group(talk: Conversation, manifest: Manifest, group: int) -> GroupImage
     Of a value that is too long, only so much as shows it.
     """
     keys = group_keys(manifest.name, group)
-    *roles, record = keys
-    looks = [*(get_at_most(key, VALUE_BYTES) for key in roles), get_at_most(record, SUMS_BYTES)]
+    *roles, record, lost = keys
+    looks = [
+        *(get_at_most(key, VALUE_BYTES) for key in roles),
+        get_at_most(record, SUMS_BYTES),
+        get_at_most(lost, MOST_LOST_BYTES),
+    ]
     answers = talk.ask_at_once([*looks, *(("TYPE", key) for key in keys)]) or []
     values = [as_value(answer, answers[len(keys) + at]) for at, answer in enumerate(answers[: len(keys)])]
-    return GroupImage(manifest.uuid, group, tuple(values[:ROLES]), values[ROLES])
+    return GroupImage(manifest.uuid, group, tuple(values[:ROLES]), values[ROLES], values[ROLES + 1])
 
 
 def as_value(answer: Any, type_name: bytes) -> Value:

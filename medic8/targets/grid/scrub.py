@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -25,8 +25,9 @@ from medic8.targets.grid.format import (
 from medic8.targets.grid.glance import Glances
 from medic8.targets.grid.image import GroupImage, Value, has_parity
 from medic8.targets.grid.judgement import judge
-from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, ROLES
+from medic8.targets.grid.lost_record import MOST_LOST_BYTES, unpack_lost
 from medic8.targets.grid.reading import get_at_most, group_keys, is_wrong_type, read_group
 
 #: Groups whose records of checksums are read together: 150 KiB.
@@ -54,6 +55,9 @@ class Watcher(Protocol):
             existing: For each of its 16 members, whether the block must be there.
             damage: What is wrong with it; None if nothing is.
         """
+
+    def given_up(self, group: int, pages: Iterable[tuple[int, int]]) -> None:
+        """Take note of *pages* of *group*, by member and number, that were zeroed and listed as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class _Scrub:
     suspicions: int = 0
     damaged_groups: int = 0
     lost_cells: int = 0
+    quarantined_pages: int = 0
     is_complete: bool = False
     damage: list[GroupDamage] = field(default_factory=list)
     read_times_s: list[float] = field(default_factory=list)
@@ -165,7 +170,7 @@ class _Scrub:
         remaining = iter(groups)
         is_stopped = False
         while not is_stopped and (window := list(islice(remaining, _WINDOW))):
-            suspects: set[int] = set()
+            suspects = self._read_lists(talk, window)
             glances = Glances(self.manifest.uuid, grid_key)
             asked = list(self._read_records(talk, window, suspects))
             asked = self._of_right_length(talk, self._without_strays(talk, asked, suspects), suspects)
@@ -174,6 +179,27 @@ class _Scrub:
                 self._look_again(talk, group, grid_key)
         self.is_complete = not is_stopped
         self.duration_s = options.clock() - self.started_s
+
+    def _read_lists(self, talk: Conversation, window: list[int]) -> set[int]:
+        """Count what was given up in the groups of a window; the groups whose list of it is odd."""
+        name, grid = self.manifest.name, self.manifest.uuid
+        there = talk.ask([("EXISTS", lost_key(name, group)) for group in window])
+        raise_first(there)
+        listed = [group for group, exists in zip(window, there, strict=True) if exists]
+        answers = talk.ask([get_at_most(lost_key(name, group), MOST_LOST_BYTES) for group in listed])
+        suspects: set[int] = set()
+        for group, answer in zip(listed, answers, strict=True):
+            if not is_wrong_type(answer):
+                raise_first([answer])
+            try:
+                rows = unpack_lost(answer if isinstance(answer, bytes) else b"", grid, group)
+            except FormatError:
+                suspects.add(group)
+            else:
+                self.quarantined_pages += len(rows)
+                if self.options.watcher is not None:
+                    self.options.watcher.given_up(group, [row.place for row in rows])
+        return suspects
 
     def _read_records(self, talk: Conversation, window: list[int], suspects: set[int]) -> Iterator[_Asked]:
         """Read the records of a window; say what to read next of each group that has a usable one."""
@@ -331,6 +357,7 @@ class _Scrub:
             lost_cells=self.lost_cells,
             is_deep=self.options.is_deep,
             is_complete=self.is_complete,
+            quarantined_pages=self.quarantined_pages,
         )
         times = sorted(self.read_times_s)
         performance = GridPerformance(

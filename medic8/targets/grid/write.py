@@ -8,6 +8,8 @@ moment, verified, and compared byte for byte by the same act that writes.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,7 +31,7 @@ from medic8.targets.grid.compare_and_write import (
 from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.grid.format import GroupSums, Manifest, pack_block, pack_footer, pack_sums
 from medic8.targets.grid.image import number_of
-from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.layout import (
     BLOCK_BYTES,
     CELL_BYTES,
@@ -43,6 +45,10 @@ from medic8.targets.grid.layout import (
 )
 from medic8.targets.grid.look import Look, Wanted
 from medic8.targets.grid.parity import Octets, p_of, power, q_of, times
+
+_ATTEMPTS = 100
+_SHORTEST_PAUSE_S = 0.0002
+_LONGEST_PAUSE_S = 0.02
 
 #: Data pages written by one compare-and-write.
 MOST_PAGES_AT_ONCE = 64
@@ -84,6 +90,23 @@ class Patience:
 
     attempts: int
     pause: Callable[[int], None]
+
+
+def jittered_pause(
+    rng: random.Random | None = None, sleep: Callable[[float], None] = time.sleep
+) -> Callable[[int], None]:
+    """A pause between tries: at random up to a bound that doubles from 0.2 ms to 20 ms."""
+    rng = rng or random.Random()  # noqa: S311  # jitter, not cryptography
+
+    def pause(attempt: int) -> None:
+        sleep(rng.uniform(0, min(_LONGEST_PAUSE_S, _SHORTEST_PAUSE_S * 2**attempt)))
+
+    return pause
+
+
+def patient() -> Patience:
+    """As often as a writer tries: 100 times, with pauses that grow to 20 ms."""
+    return Patience(_ATTEMPTS, jittered_pause())
 
 
 def wanted_for(edits: Edits) -> Wanted:
@@ -187,11 +210,38 @@ def _pack(manifest: Manifest, group: int, existing: tuple[bool, ...], sums: chec
     return pack_sums(manifest.uuid, group, GroupSums(existing, np.where(there, sums, np.uint64(0))))
 
 
+def whole_group(
+    manifest: Manifest, grid_key: int, group: int, blocks: Mapping[int, Octets]
+) -> tuple[dict[int, bytes], bytes]:
+    """
+    The values by role, and the record of checksums, of a group that holds *blocks* and no others.
+
+    Args:
+        manifest: Of the grid.
+        grid_key: What `checksum.grid_key` returned for the grid's UUID.
+        group: Number of the group.
+        blocks: 64 KiB for each member that shall exist; at least one.
+    """
+    rows = np.zeros((ROLES, BLOCK_BYTES), dtype=np.uint8)
+    for member, content in blocks.items():
+        rows[member] = content
+    rows[P], rows[Q] = p_of(rows[:MEMBERS]), q_of(rows[:MEMBERS])
+    keys = checksum.place_keys(grid_key, group)
+    sums = np.zeros((ROLES, PAGES), dtype=np.uint64)
+    values: dict[int, bytes] = {}
+    for role in (*sorted(blocks), P, Q):
+        pages = rows[role].reshape(PAGES, PAGE_BYTES)
+        sums[role] = checksum.hash_rows(pages) ^ keys[role]
+        values[role] = pack_block(pages, manifest.uuid, role, number_of(group, role), sums[role])
+    existing = tuple(member in blocks for member in range(MEMBERS))
+    return values, _pack(manifest, group, existing, sums)
+
+
 def write_whole_group(
     talk: Conversation, manifest: Manifest, grid_key: int, group: int, blocks: Mapping[int, Octets]
 ) -> None:
     """
-    Replace everything in a group at one moment, without reading what is there.
+    Replace everything in a group at one moment, its list of lost pages included, without reading it.
 
     Args:
         talk: Where to write.
@@ -201,24 +251,14 @@ def write_whole_group(
         blocks: 64 KiB for each member that shall exist; the others will not.
     """
     commands: list[Command] = []
+    gone = [lost_key(manifest.name, group)]
     if blocks:
-        rows = np.zeros((ROLES, BLOCK_BYTES), dtype=np.uint8)
-        for member, content in blocks.items():
-            rows[member] = content
-        rows[P], rows[Q] = p_of(rows[:MEMBERS]), q_of(rows[:MEMBERS])
-        keys = checksum.place_keys(grid_key, group)
-        sums = np.zeros((ROLES, PAGES), dtype=np.uint64)
-        for role in (*sorted(blocks), P, Q):
-            pages = rows[role].reshape(PAGES, PAGE_BYTES)
-            sums[role] = checksum.hash_rows(pages) ^ keys[role]
-            value = pack_block(pages, manifest.uuid, role, number_of(group, role), sums[role])
-            commands.append(("SET", role_key(manifest.name, group, role), value))
-        existing = tuple(member in blocks for member in range(MEMBERS))
-        commands.append(("SET", sums_key(manifest.name, group), _pack(manifest, group, existing, sums)))
-    gone = [role for role in range(ROLES if not blocks else MEMBERS) if role not in blocks]
-    keys_gone = [role_key(manifest.name, group, role) for role in gone]
-    if not blocks:
-        keys_gone.append(sums_key(manifest.name, group))
-    if keys_gone:
-        commands.append(("DEL", *keys_gone))
+        values, record = whole_group(manifest, grid_key, group, blocks)
+        commands += [("SET", role_key(manifest.name, group, role), value) for role, value in values.items()]
+        commands.append(("SET", sums_key(manifest.name, group), record))
+    else:
+        gone.append(sums_key(manifest.name, group))
+    absent = range(MEMBERS if blocks else ROLES)
+    gone += [role_key(manifest.name, group, role) for role in absent if role not in blocks]
+    commands.append(("DEL", *gone))
     raise_first(talk.ask_at_once(commands) or [])

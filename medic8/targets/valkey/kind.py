@@ -76,6 +76,8 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
+    if target.replicas:
+        wrong.append("field 'replicas' belongs to kind 'grid'")
     return tuple(wrong)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -155,7 +155,7 @@ def test_runs_and_counts_say_what_the_map_says(depth: int, seed: int) -> None:
     assert told.runs_left_out == 0
     silent = {0, CODES[ValueState.NEVER_WRITTEN], CODES[ValueState.NOT_LOOKED_AT]}
     columns = (grid_map.by_block, *grid_map.states[:, 16:].T)
-    for states, runs in zip(columns, (told.blocks, told.p, told.q, told.sums), strict=True):
+    for states, runs in zip(columns, (told.blocks, told.p, told.q, told.records), strict=True):
         spelled = [0] * len(states)
         for run in runs:
             spelled[run.first : run.first + run.count] = [CODES[run.state]] * run.count
@@ -259,8 +259,8 @@ def test_what_the_scrub_found_wrong_is_not_painted_over() -> None:
     damaged = wrong(0, 1, nature=DamageNature.DAMAGED, can_be_rebuilt=True)
     seen.looked_at(0, (True, True, True, True, *[False] * 12), GroupDamage(group=0, blocks=(damaged,)))
     places: list[Place] = [(0, 0), (0, 1), (0, 9), (0, P), (0, 19), (99, 0), (-1, 0), (0, -1)]
-    zeroed = {0: 1, 64: 0xFFFF, 128: 0, 192: 4, 99_999: 1, -64: 1}
-    found = build_map(seen, taken_at=NOW, rebuilt=places, rebuilt_since=NOW, quarantined=zeroed)
+    seen.given_up(0, [(0, 3), (0, 4), (1, 0), (3, 15), (9, 0)])
+    found = build_map(seen, taken_at=NOW, rebuilt=places, rebuilt_since=NOW)
     states = [found.state(0, place) for place in (0, 1, 2, 3, 9, P, Q)]
     assert states == [
         ValueState.QUARANTINED,
@@ -290,7 +290,7 @@ def test_the_map_of_the_largest_grid_is_small_whatever_it_is_like() -> None:
     assert grid_map.states.nbytes == 131_072 * 19
     assert peak < 120_000_000
     assert len(shown.model_dump_json()) < 25_000
-    assert [len(each) for each in (told.blocks, told.p, told.q, told.sums)] == [MOST_RUNS] * 4
+    assert [len(each) for each in (told.blocks, told.p, told.q, told.records)] == [MOST_RUNS] * 4
     assert told.runs_left_out > 1_000_000
     assert len(told.model_dump_json()) < 2_500_000
 
@@ -403,10 +403,10 @@ def test_each_state_that_can_be_made_on_a_server_is_mapped(client: valkey.Valkey
     assert [(row.label, row.cells) for row in first.rows if row.is_check] == [
         ("P", "■■■X" + 20 * "■" + dots),
         ("Q", "■■■■M" + 19 * "■" + dots),
-        ("sums", "■■■■■D" + 18 * "■" + dots),
+        ("records", "■■■■■D" + 18 * "■" + dots),
     ]
     assert second.rows[0].cells == "M·····■" + 57 * "·"
-    assert [row.label for row in second.rows] == ["32-33", "34-35", "36-37", "38-39", "P", "Q", "sums"]
+    assert [row.label for row in second.rows] == ["32-33", "34-35", "36-37", "38-39", "P", "Q", "records"]
     assert (first.title, second.title) == ("layers 0-31, groups 0-63", "layers 32-39, groups 64-127")
     assert second.ruler.split() == [str(group) for group in range(64, 128, 8)]
 
@@ -475,6 +475,9 @@ def test_a_watcher_is_told_of_every_group_and_of_suspects_again(client: valkey.V
     class Listener:
         def begin(self, manifest: Manifest) -> None:
             assert manifest == grid.manifest
+
+        def given_up(self, group: int, pages: Iterable[tuple[int, int]]) -> None:
+            raise AssertionError(group, pages)
 
         def looked_at(self, group: int, existing: Sequence[bool], damage: GroupDamage | None) -> None:
             told.append((group, sum(existing), damage is None))

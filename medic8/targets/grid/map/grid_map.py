@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from medic8.model.grid_map import MapDocument, StateCount, StateRun, ValueState
 from medic8.targets.grid.format import Manifest
-from medic8.targets.grid.layout import EXTENT_BLOCKS, EXTENT_GROUPS, MEMBERS, group_of, member_of
+from medic8.targets.grid.layout import EXTENT_BLOCKS, EXTENT_GROUPS, MEMBERS
 from medic8.targets.grid.map.collector import CODES, VALUES, MapCollector, States
 
-#: A value by its group and its place in it: member 0 to 15, P, Q, or the record of checksums.
+#: A value by its group and its place in it: member 0 to 15, P, Q, or its records.
 Place = tuple[int, int]
 
 #: Runs that a document keeps of each kind of value; a grid can be worn into millions of them.
@@ -33,7 +33,7 @@ class GridMap:
         taken_at: When it was looked at.
         rebuilt_since: From when on a value that was written back counts as rebuilt; None if nobody
             could say.
-        states: For each group 16 members, P, Q and the record of checksums, as `CODES`; read-only.
+        states: For each group 16 members, P, Q and its records, as `CODES`; read-only.
     """
 
     manifest: Manifest
@@ -78,7 +78,6 @@ def build_map(
     taken_at: datetime,
     rebuilt: Iterable[Place] = (),
     rebuilt_since: datetime | None = None,
-    quarantined: Mapping[int, int] | None = None,
 ) -> GridMap:
     """
     Put together what a scrub saw and what it cannot see.
@@ -91,7 +90,6 @@ def build_map(
         taken_at: When that was.
         rebuilt: Values that recoveries wrote back; those the grid does not have are passed over.
         rebuilt_since: From when on.
-        quarantined: For each block with pages that were zeroed and listed as lost, their bitmap.
     Raises:
         ValueError: *seen* has watched no scrub.
     """
@@ -102,11 +100,9 @@ def build_map(
     for group, place in rebuilt:
         if 0 <= group < len(states) and 0 <= place < VALUES and states[group, place] == good:
             states[group, place] = CODES[ValueState.REBUILT]
-    calm = (good, CODES[ValueState.REBUILT])
-    for block, pages in (quarantined or {}).items():
-        group, member = group_of(block), member_of(block)
-        if pages and 0 <= block < seen.manifest.layout.blocks and states[group, member] in calm:
-            states[group, member] = CODES[ValueState.QUARANTINED]
+    data = states[:, :MEMBERS]
+    is_sound = (data == good) | (data == CODES[ValueState.REBUILT])
+    data[is_sound & seen.is_quarantined] = CODES[ValueState.QUARANTINED]
     states.setflags(write=False)
     return GridMap(seen.manifest, taken_at, rebuilt_since, states)
 
@@ -114,7 +110,7 @@ def build_map(
 def document(grid_map: GridMap, files: tuple[str, ...] = ()) -> MapDocument:
     """The map as runs of equal states, bounded whatever the grid is like."""
     columns = (grid_map.by_block, *grid_map.states[:, MEMBERS:].T)
-    (blocks, p, q, sums), left_out = zip(*(_runs(column) for column in columns), strict=True)
+    (blocks, p, q, records), left_out = zip(*(_runs(column) for column in columns), strict=True)
     manifest = grid_map.manifest
     return MapDocument(
         grid=manifest.name,
@@ -127,7 +123,7 @@ def document(grid_map: GridMap, files: tuple[str, ...] = ()) -> MapDocument:
         blocks=blocks,
         p=p,
         q=q,
-        sums=sums,
+        records=records,
         runs_left_out=sum(left_out),
         files=files,
     )

@@ -17,7 +17,7 @@ MOST_NAMED = 256
 _EXTENT_LAYERS = EXTENT_BLOCKS // LAYER_BLOCKS
 _ROW_LAYERS = EXTENT_GROUPS // LAYER_BLOCKS
 _RULED = 8
-_CHECKS = ("P", "Q", "sums")
+_CHECKS = ("P", "Q", "records")
 
 _MARKS = (NOTHING, *(MARKS[state] for state in CODES))
 _WRITTEN = CODES[ValueState.GOOD]
