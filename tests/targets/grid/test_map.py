@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +16,22 @@ import valkey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medic8.analysis.analyzer import analyze
+from medic8.analysis.detector import detect_issues
 from medic8.model.grid import BlockDamage, BlockRole, DamageNature, GroupDamage, RebuildItem
 from medic8.model.grid_map import MARKS, STATES, MapPicture, StateRun, ValueState
 from medic8.model.plan import Plan, Step, Unit
-from medic8.model.recovery import Claim, Fence, Recovery, StepRecord, StepState
+from medic8.model.recovery import Claim, Fence, Recovery, RecoveryState, StepRecord, StepState
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.recovery import contract
+from medic8.recovery.journal import Journal
 from medic8.recovery.owner import this_process
-from medic8.targets.grid.actions import WRITE_BACK, WriteBack
+from medic8.targets.grid.actions import WRITE_BACK, WriteBack, open_session
 from medic8.targets.grid.format import CELL, Manifest
 from medic8.targets.grid.grid import Grid
-from medic8.targets.grid.keys import role_key, sums_key
+from medic8.targets.grid.keys import lost_key, role_key, sums_key
+from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.layout import Layout, block_at, group_of, member_of
 from medic8.targets.grid.map.collector import CODES, MapCollector
 from medic8.targets.grid.map.grid_map import MOST_RUNS, GridMap, Place, build_map, document
@@ -31,6 +39,8 @@ from medic8.targets.grid.map.picture import Frame, picture
 from medic8.targets.grid.map.rebuilt import rebuilt_by
 from medic8.targets.grid.map.survey import Past, survey
 from medic8.targets.grid.scrub import ScrubOptions, scrub
+from medic8.targets.grid.strategies import plan_from_parity, plan_quarantine
+from medic8.targets.kind import Strategy, Surroundings
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 UUID = uuid.UUID("6d656d38-0000-4000-8000-000000000001")
@@ -418,32 +428,61 @@ def test_only_the_groups_asked_for_are_looked_at(client: valkey.Valkey, grid: Gr
     assert drawn["0-1"] == "---■■■" + 58 * "-"
 
 
-def test_what_was_healed_is_shown_as_rebuilt(client: valkey.Valkey, grid: Grid) -> None:
-    """A recovery of which the journal knows, in the same grid and not too long ago."""
-    item = RebuildItem(
-        grid="lab",
-        grid_uuid=str(grid.manifest.uuid),
-        group=1,
-        role=BlockRole.DATA,
-        number=65,
-        key="",
-        nature=DamageNature.MISSING,
-        ranges=(),
-        must_be_absent=False,
-        is_restorable=True,
-        size_bytes=1,
+def recover(journal: Journal, target: Target, around: Surroundings, strategy: Strategy, folder: Path) -> None:
+    """Diagnose, plan and carry out, as the flow does, without Prefect."""
+    results = {name: look(target, around) for name, look in KIND.diagnostics.items()}
+    analysis = analyze(results.values())
+    issues = detect_issues(analysis, KIND.rules, target="lab", at=NOW)
+    report = DiagnosticReport(
+        target="lab", kind="grid", results=results, analysis=analysis, issues=issues, taken_at=NOW
     )
-    asked = []
+    plan = strategy(issues[0], report, target)
+    with open_session(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        recovery = contract.save_state(journal, session, recovery, folder=folder, limit_bytes=64 << 20)
+        for unit in range(len(plan.units)):
+            for step in contract.numbers_of(plan, unit):
+                contract.apply_step(journal, session, recovery, step, clock=lambda: NOW)
+            contract.verify_unit(journal, session, recovery, unit)
+        contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW)
 
-    def recoveries(since: datetime) -> list[Recovery]:
-        asked.append(since)
-        return [recovery_of([(item, StepState.COMMITTED, NOW)])]
 
-    past = Past(NOW - timedelta(days=7), recoveries)
-    _, found = survey(client, "lab", ScrubOptions(), now=NOW, past=past)
-    assert found.state(1, 1) is ValueState.REBUILT
-    assert {count.state: count.blocks for count in found.counts()}[ValueState.REBUILT] == 1
-    assert asked == [NOW - timedelta(days=7)]
+def test_what_was_healed_and_what_was_given_up_is_shown_as_that(
+    client: valkey.Valkey, grid: Grid, valkey_url: str, tmp_path: Path
+) -> None:
+    """By real recoveries: rebuilt for as long as was asked for, in quarantine until its group is filled."""
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    target = Target(name="lab", kind="grid", url=valkey_url, grid="lab")
+    around = Surroundings(backups=tmp_path / "backups", now=NOW, recoveries=journal.committed_since)
+    client.delete(role_key("lab", 1, 1))
+    client.delete(role_key("lab", 2, 16))
+    client.setrange(sums_key("lab", 4), 100, b"damage")
+    recover(journal, target, around, plan_from_parity, tmp_path / "saved")
+    for role in (0, 1, 16):
+        client.delete(role_key("lab", 3, role))
+    recover(journal, target, around, plan_quarantine, tmp_path / "saved")
+    past = Past(NOW, journal.committed_since)
+    report, found = survey(client, "lab", ScrubOptions(), now=NOW, past=past)
+    assert report.consistency.is_consistent
+    drawn = {row.label: row.cells[:6] for row in picture(found).bands[0].rows}
+    assert [drawn[label] for label in ("0-1", "2-3", "P", "Q", "records")] == [
+        "■■■Z■■",
+        "■R■Z■■",
+        "■■R■■■",
+        "■■■■■■",
+        "■■■■R■",
+    ]
+    looked = KIND.diagnostics["grid"](target, around).grid
+    assert looked is not None
+    assert looked.map == picture(replace(found, rebuilt_since=NOW - timedelta(days=7)))
+    late = Past(NOW + timedelta(seconds=1), journal.committed_since)
+    later = survey(client, "lab", ScrubOptions(), now=NOW, past=late)[1]
+    assert later.state(1, 1) is ValueState.GOOD
+    grid.fill(lambda number: STOCK[number % 8], groups=[3])
+    assert mapped(client).state(3, 0) is ValueState.GOOD
+    client.set(lost_key("lab", 3), b"damage")
+    assert mapped(client).state(3, SUMS) is ValueState.LOST
+    journal.dispose()
 
 
 def test_a_sparse_grid_of_full_depth_is_mapped_with_few_requests(client: valkey.Valkey) -> None:
