@@ -33,8 +33,12 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> Diagnosti
     now, began = datetime.now(UTC), time.perf_counter()
     look = kind_named(target.kind).diagnostics[diagnostic]
     try:
-        recoveries = Journal(site.journal_url).committed_since
-        result = look(target, Surroundings(backups=site.backups, now=now, recoveries=recoveries))
+        around = Surroundings(
+            backups=site.backups,
+            now=now,
+            recoveries=lambda since: Journal(site.journal_url).committed_since(since),
+        )
+        result = look(target, around)
     except UnreachableError as exc:
         result = DiagnosticResult(diagnostic=diagnostic, findings=(_unreachable(exc),), taken_at=now)
     except RefusedError as exc:

@@ -12,7 +12,7 @@ import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.grid_target import GridName, exit_after_scrub, grid_target, scrub_limit
-from medic8.errors import ConfigurationError, Medic8Error
+from medic8.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from medic8.model.grid_map import MapPicture
@@ -79,8 +79,12 @@ def map_(
                 groups=wanted, limit_bytes_per_s=scrub_limit(found, rate_mib), on_progress=moved
             )
             report, grid_map = survey(client, name, options, now=now, past=past)
-    drawn = picture(grid_map, Frame(most_rows=_DRAWN_ROWS, most_bands=_DRAWN_BANDS))
-    files = tuple(_draw(drawn, png, svg, may_replace=overwrite))
+    if grid_map.unseen:
+        call.screen.warn(f"not seen: {grid_map.unseen}")
+    files: tuple[str, ...] = ()
+    if png is not None or svg is not None:
+        drawn = picture(grid_map, Frame(most_rows=_DRAWN_ROWS, most_bands=_DRAWN_BANDS))
+        files = tuple(_draw(drawn, png, svg, may_replace=overwrite))
     shown = picture(grid_map, _frame(call))
     call.screen.show(document(grid_map, files), lambda: render_map(shown, files))
     return exit_after_scrub(report)
@@ -109,13 +113,10 @@ def _draw(drawn: MapPicture, png: Path | None, svg: Path | None, *, may_replace:
 
 
 def _recoveries(call: Call, since: datetime) -> Iterable[Recovery]:
-    """What the journal knows; a map without it is better than none."""
+    """What the journal knows."""
     from medic8.recovery.journal import Journal
 
-    try:
-        yield from Journal(call.settings.journal_url).committed_since(since)
-    except Medic8Error as exc:
-        call.screen.warn(f"what recoveries rebuilt is not shown: {exc}")
+    return Journal(call.settings.journal_url).committed_since(since)
 
 
 def _wanted(layout: Layout, groups: str | None, layers: str | None) -> range | None:

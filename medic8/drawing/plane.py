@@ -6,7 +6,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-from medic8.drawing.palette import FAINT, FILLS, GROUND, INK, ON_FILL
+from medic8.drawing.palette import FAINT, FILLS, INK
 from medic8.drawing.text import gap, headline, in_words, remarks, titled_bands
 from medic8.model.grid_map import STATES, TROUBLE, MapBand, MapPicture, MapRow, ValueState
 
@@ -199,6 +199,3 @@ class _Page:
     def _cell(self, x: int, y: int, count: int, state: ValueState) -> None:
         mark = next(each for each, of in STATES.items() if of is state) if state in _TOLD else ""
         self.cells.append(Cells(x, y, count, FILLS[state], mark, state))
-
-
-__all__ = ["CELL", "GROUND", "LINE", "ON_FILL", "Cells", "Plane", "Words", "plane"]

@@ -174,7 +174,7 @@ def test_without_a_journal_the_map_is_shown_all_the_same(grid_map: Map, tmp_path
     code, out, err = grid_map()
     assert code == 0
     assert "good: 64 blocks" in out
-    assert "warning: what recoveries rebuilt is not shown: the journal " in err
+    assert "warning: not seen: what recoveries rebuilt: the journal " in err
 
 
 class Terminal(io.StringIO):

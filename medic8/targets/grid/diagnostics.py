@@ -40,7 +40,11 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
         diagnostic="grid",
         readings=_readings(report),
         findings=judge_grid(report),
-        unseen=(*report.consistency.unusable_replicas, *report.consistency.unusable_backups),
+        unseen=(
+            *report.consistency.unusable_replicas,
+            *report.consistency.unusable_backups,
+            *([grid_map.unseen] if grid_map.unseen else []),
+        ),
         grid=report,
         taken_at=around.now,
     )

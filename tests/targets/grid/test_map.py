@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
+from medic8.errors import TransientError
 from medic8.model.grid import BlockDamage, BlockRole, DamageNature, GroupDamage, RebuildItem
 from medic8.model.grid_map import MARKS, STATES, MapPicture, StateRun, ValueState
 from medic8.model.plan import Plan, Step, Unit
@@ -483,6 +484,28 @@ def test_what_was_healed_and_what_was_given_up_is_shown_as_that(
     client.set(lost_key("lab", 3), b"damage")
     assert mapped(client).state(3, SUMS) is ValueState.LOST
     journal.dispose()
+
+
+def test_a_journal_that_does_not_answer_costs_a_diagnosis_no_more_than_what_was_rebuilt(
+    client: valkey.Valkey, grid: Grid, valkey_url: str, tmp_path: Path
+) -> None:
+    """Half way through, too; the report says what was not seen."""
+    client.delete(role_key("lab", 1, 1))
+
+    def recoveries(since: datetime) -> Iterator[Recovery]:
+        yield recovery_of([])
+        raise TransientError(f"the journal did not answer what was done since {since:%Y}")
+
+    target = Target(name="lab", kind="grid", url=valkey_url, grid="lab")
+    around = Surroundings(backups=tmp_path / "backups", now=NOW, recoveries=recoveries)
+    result = KIND.diagnostics["grid"](target, around)
+    said = "what recoveries rebuilt: the journal did not answer what was done since 2026"
+    assert result.unseen == (said,)
+    assert result.grid is not None
+    assert result.grid.map is not None
+    assert result.grid.map.bands[0].rows[1].cells[:3] == "■M■"
+    assert result.grid.map.rebuilt_since is None
+    assert grid.layout.depth == 40
 
 
 def test_a_sparse_grid_of_full_depth_is_mapped_with_few_requests(client: valkey.Valkey) -> None:

@@ -34,12 +34,14 @@ class GridMap:
         rebuilt_since: From when on a value that was written back counts as rebuilt; None if nobody
             could say.
         states: For each group 16 members, P, Q and its records, as `CODES`; read-only.
+        unseen: What could not be looked at, and why; empty if nothing.
     """
 
     manifest: Manifest
     taken_at: datetime
     rebuilt_since: datetime | None
     states: States
+    unseen: str = ""
 
     def state(self, group: int, place: int) -> ValueState | None:
         """The state of one value; None if the grid has none there."""
@@ -78,6 +80,7 @@ def build_map(
     taken_at: datetime,
     rebuilt: Iterable[Place] = (),
     rebuilt_since: datetime | None = None,
+    unseen: str = "",
 ) -> GridMap:
     """
     Put together what a scrub saw and what it cannot see.
@@ -90,6 +93,7 @@ def build_map(
         taken_at: When that was.
         rebuilt: Values that recoveries wrote back; those the grid does not have are passed over.
         rebuilt_since: From when on.
+        unseen: What could not be looked at, and why.
     Raises:
         ValueError: *seen* has watched no scrub.
     """
@@ -104,7 +108,7 @@ def build_map(
     is_sound = (data == good) | (data == CODES[ValueState.REBUILT])
     data[is_sound & seen.is_quarantined] = CODES[ValueState.QUARANTINED]
     states.setflags(write=False)
-    return GridMap(seen.manifest, taken_at, rebuilt_since, states)
+    return GridMap(seen.manifest, taken_at, rebuilt_since, states, unseen)
 
 
 def document(grid_map: GridMap, files: tuple[str, ...] = ()) -> MapDocument:

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 import valkey
 
+from medic8.errors import Medic8Error
 from medic8.model.grid import GridReport
 from medic8.model.recovery import Recovery
 from medic8.targets.grid.diagnose import diagnose_grid
 from medic8.targets.grid.map.collector import MapCollector
-from medic8.targets.grid.map.grid_map import GridMap, Place, build_map
+from medic8.targets.grid.map.grid_map import GridMap, build_map
 from medic8.targets.grid.map.rebuilt import rebuilt_by
 from medic8.targets.grid.scrub import ScrubOptions
 
@@ -27,7 +28,8 @@ class Past:
 
     Attributes:
         since: From when on.
-        recoveries: Gives those with steps that were proven since then.
+        recoveries: Gives those with steps that were proven since then; an error of ours in that is told
+            and costs the map what was rebuilt, no more.
     """
 
     since: datetime
@@ -51,8 +53,11 @@ def survey(
     """
     seen = MapCollector()
     report = diagnose_grid(client, name, replace(options, watcher=seen))
-    rebuilt: Iterable[Place] = ()
-    if past is not None:
+    if past is None:
+        return report, build_map(seen, taken_at=now)
+    try:
         rebuilt = rebuilt_by(past.recoveries(past.since), report.health.uuid, past.since)
-    since = None if past is None else past.since
-    return report, build_map(seen, taken_at=now, rebuilt=rebuilt, rebuilt_since=since)
+        return report, build_map(seen, taken_at=now, rebuilt=rebuilt, rebuilt_since=past.since)
+    except Medic8Error as exc:
+        # A grid is not to go unseen because the journal does.
+        return report, build_map(seen, taken_at=now, unseen=f"what recoveries rebuilt: {exc}")
