@@ -30,7 +30,8 @@ from medic8.targets.grid.compare_and_write import Road
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import role_key, sums_key
-from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, MEMBERS, ROLES
+from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, MAX_DEPTH, MEMBERS, ROLES
+from medic8.targets.grid.map.collector import MapCollector
 from medic8.targets.grid.parity import p_of, q_of, solve
 from medic8.targets.grid.rebuild import rebuild_group
 from medic8.targets.grid.scrub import ScrubOptions, scrub
@@ -172,8 +173,8 @@ def on_a_server(repetitions: int, mebibytes: int) -> list[Result]:
             grid.fill(lambda number: stock[number % len(stock)])
             return grid.layout.blocks * BLOCK_BYTES / 1e6
 
-        def scrubbed(*, is_deep: bool = False) -> float:
-            report = scrub(client, grid.manifest, ScrubOptions(is_deep=is_deep)).report
+        def scrubbed(*, is_deep: bool = False, watcher: MapCollector | None = None) -> float:
+            report = scrub(client, grid.manifest, ScrubOptions(is_deep=is_deep, watcher=watcher)).report
             assert report.is_clean
             assert report.suspicions == 0
             return report.bytes_read / 1e9
@@ -202,9 +203,16 @@ def on_a_server(repetitions: int, mebibytes: int) -> list[Result]:
             {
                 "read": lambda: read_only(client, grid),
                 "scrub": scrubbed,
+                "map": lambda: scrubbed(watcher=MapCollector()),
                 "deep": lambda: scrubbed(is_deep=True),
             },
         )
+        sparse = Grid.create(client, "sparse", MAX_DEPTH)
+
+        def scrub_sparse() -> float:
+            return scrub(client, sparse.manifest, ScrubOptions(watcher=MapCollector())).report.groups_checked
+
+        reading |= rates(min(repetitions, 3), {"sparse": scrub_sparse})
         writing = rates(
             repetitions,
             {
@@ -219,11 +227,14 @@ def on_a_server(repetitions: int, mebibytes: int) -> list[Result]:
         assert client.exists(sums_key("bench", 0))
     median = {name: statistics.median(numbers) for name, numbers in (reading | writing).items()}
     share = statistics.median(a / b for a, b in zip(reading["scrub"], reading["read"], strict=True))
+    mapped = statistics.median(a / b for a, b in zip(reading["map"], reading["scrub"], strict=True))
     size = f"{mebibytes} MiB"
     return [
         Result(f"only read {size} over a Unix socket", median["read"], "GB/s", "reference", None),
         Result(f"scrub {size}", median["scrub"], "GB/s", "", None),
         Result("scrub against only reading", share, "", ">= 0.70", share >= 0.70),
+        Result("scrub that makes a map against one that does not", mapped, "", ">= 0.95", mapped >= 0.95),
+        Result("map a grid of 65,536 layers, none written", median["sparse"], "groups/s", "reported", None),
         Result(f"deep scrub {size}", median["deep"], "GB/s", "reported", None),
         Result("fill whole groups", median["fill"], "MB/s of cells", "reported", None),
         Result("write runs of 1 MiB", median["bulk"], "MB/s of cells", "reported", None),
@@ -246,7 +257,7 @@ def main() -> int:
     print(on)
     for result in results:
         verdict = "" if result.is_met is None else "met" if result.is_met else "MISSED"
-        print(f"{result.name:<40} {result.median:>10.2f} {result.unit:<14} {result.target:<10} {verdict}")
+        print(f"{result.name:<48} {result.median:>10.2f} {result.unit:<14} {result.target:<10} {verdict}")
     print(json.dumps({"machine": on, "results": [asdict(result) for result in results]}))
     return 0 if all(result.is_met is not False for result in results) else 1
 

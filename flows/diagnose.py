@@ -18,7 +18,7 @@ from medic8.targets.registry import kind_named
 from tasks.analyze import analyze
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
-from tasks.track import show_report, untagged
+from tasks.track import show_map, show_report, untagged
 
 
 @flow(name="diagnose", flow_run_name="diagnose {target}", persist_result=True, result_serializer="json")
@@ -33,6 +33,8 @@ def diagnose(target: str) -> State[DiagnosticReport]:
     with untagged():
         report = report_on(site.target(target), site)
         show_report(report)
+        if report.grid is not None and report.grid.map is not None:
+            show_map(report.target, report.grid.map)
     get_run_logger().info(summary(report))
     return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
 

@@ -8,7 +8,7 @@ from flows.diagnose import report_on
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.model.grid import GridReport
 from medic8.settings import load_settings
-from tasks.track import show_report, untagged
+from tasks.track import show_map, show_report, untagged
 
 
 @flow(
@@ -31,6 +31,8 @@ def diagnose_grid(target: str) -> GridReport:
     with untagged():
         report = report_on(subject, site)
         show_report(report)
+        if report.grid is not None and report.grid.map is not None:
+            show_map(report.target, report.grid.map)
     if report.grid is None:
         raise UnreachableError(
             f"grid {target!r} could not be looked at: "

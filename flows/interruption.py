@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SEEN = threading.Event()
@@ -36,7 +38,18 @@ def noting_interruption() -> Iterator[None]:
             earlier(number, frame)
 
     signal.signal(signal.SIGINT, note)
+    told = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_tell_unless_noted, told)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, earlier)
+        sys.unraisablehook = told
+
+
+def _tell_unless_noted(
+    told: Callable[[sys.UnraisableHookArgs], object], args: sys.UnraisableHookArgs
+) -> None:
+    # One that lands while something is cleaned away cannot be raised there. It was noted, which is enough.
+    if not issubclass(args.exc_type, KeyboardInterrupt):
+        told(args)

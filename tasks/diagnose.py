@@ -12,6 +12,7 @@ from medic8.errors import RefusedError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
+from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
@@ -33,7 +34,13 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> Diagnosti
     now, began = datetime.now(UTC), time.perf_counter()
     look = kind_named(target.kind).diagnostics[diagnostic]
     try:
-        result = look(target, Surroundings(backups=site.backups, now=now, progress=listener()))
+        around = Surroundings(
+            backups=site.backups,
+            now=now,
+            progress=listener(),
+            recoveries=lambda since: Journal(site.journal_url).committed_since(since),
+        )
+        result = look(target, around)
     except UnreachableError as exc:
         result = DiagnosticResult(diagnostic=diagnostic, findings=(_unreachable(exc),), taken_at=now)
     except RefusedError as exc:

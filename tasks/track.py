@@ -23,7 +23,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 
 from medic8.analysis import markdown
+from medic8.drawing.text import in_words
 from medic8.errors import ConfigurationError
+from medic8.model.grid_map import TROUBLE, MapPicture
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
@@ -86,6 +88,17 @@ def show_report(report: DiagnosticReport) -> None:
         key=_key("report", report.target),
         markdown=markdown.report(report),
         description=f"{report.target} is {report.analysis.health.value}",
+    )
+
+
+@task(task_run_name="show map of {target}", **ATTEMPTS)
+def show_map(target: str, picture: MapPicture) -> None:
+    """Show where in a grid the damage is as an artifact."""
+    trouble = [in_words(count) for count in picture.counts if count.state in TROUBLE]
+    create_markdown_artifact(
+        key=_key("map", target),
+        markdown=markdown.map_of(picture),
+        description="; ".join(trouble) or f"nothing is wrong with {target}",
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Sequence
 
+from medic8.drawing.png import as_png
+from medic8.drawing.text import as_text, in_words, remarks
+from medic8.model.grid_map import MapPicture
 from medic8.model.issue import Finding, Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepRecord
@@ -13,6 +17,9 @@ from medic8.model.resolution import Resolution
 
 #: Rows of one table; an artifact is for reading, the whole is in the persisted result.
 _MOST_ROWS = 100
+
+#: Bytes of a picture inside an artifact; what is larger is told as text.
+_MOST_PICTURED = 140_000
 
 
 def report(diagnosis: DiagnosticReport) -> str:
@@ -65,6 +72,17 @@ def resolution(resolved: Resolution) -> str:
     parts += _section("Steps", _steps(resolved.steps))
     parts += _section("Left for a person", _list(resolved.left))
     return "\n\n".join(parts)
+
+
+def map_of(picture: MapPicture) -> str:
+    """The map of a grid as a picture that is part of the text, and what is seen there in words."""
+    seen = _list((*(in_words(count) for count in picture.counts), *remarks(picture)))
+    drawn = as_png(picture)
+    if len(drawn) > _MOST_PICTURED:
+        shown = f"```text\n{as_text(picture)}\n```"
+    else:
+        shown = f"![map of the grid](data:image/png;base64,{base64.b64encode(drawn).decode()})"
+    return "\n\n".join((f"# Map of grid {escape(picture.grid)}", shown, seen))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from medic8.cli.call import Json, call_of
 from medic8.cli.exits import ExitCode
-from medic8.cli.grid import GridName, grid_target
+from medic8.cli.grid_target import GridName, grid_target
 from medic8.errors import ConfigurationError
 
 _MIB = 1 << 20

@@ -9,7 +9,8 @@ import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
-from medic8.cli.grid_target import GridName, grid_target
+from medic8.cli.grid_map import map_
+from medic8.cli.grid_target import GridName, exit_after_scrub, grid_target, scrub_limit
 from medic8.cli.lost import lost, refill
 from medic8.errors import RefusedError
 
@@ -18,24 +19,20 @@ if TYPE_CHECKING:
 
     from medic8.targets.grid.grid import Grid
 
-__all__ = ["GridName", "build_grid", "grid_target"]
-
 #: How many keys one request asks for.
 _ASKED_AT_ONCE = 1000
-
-_MIB = 1 << 20
-_COPIES = 2
 
 
 def build_grid() -> typer.Typer:
     """Everything that ``medic8 grid`` understands."""
     app = typer.Typer(
         name="grid",
-        help="Create, fill, scrub, export and import memory grids; needs no Prefect.",
+        help="Create, fill, scrub, map, export and import memory grids; needs no Prefect.",
         no_args_is_help=True,
     )
     for command in (create, fill, scrub, lost, refill):
         app.command(epilog=EPILOG)(command)
+    app.command("map", epilog=EPILOG)(map_)
     return app
 
 
@@ -108,17 +105,16 @@ def scrub(
 
     call = call_of(ctx, wants_json=json)
     found, name = grid_target(call, target)
-    rate = found.scrub_mib_per_s if rate_mib is None else rate_mib
     with (
         connection(found.address, timeout_s=found.timeout_s) as client,
         call.screen.progress(f"scrubbing grid {name}", "blocks") as moved,
     ):
-        limit = None if rate is None else rate * _MIB
-        options = ScrubOptions(is_deep=deep, limit_bytes_per_s=limit, on_progress=moved)
+        options = ScrubOptions(
+            is_deep=deep, limit_bytes_per_s=scrub_limit(found, rate_mib), on_progress=moved
+        )
         report = diagnose_grid(client, name, options)
     call.screen.show(report, lambda: render_grid_report(report))
-    whole = report.consistency.is_consistent and report.health.manifest_copies_good == _COPIES
-    return ExitCode.WELL if whole and not report.health.risks else ExitCode.NOT_WELL
+    return exit_after_scrub(report)
 
 
 def _record_keys(grid: Grid) -> Iterator[str]:

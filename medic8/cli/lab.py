@@ -10,7 +10,7 @@ import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
-from medic8.cli.grid import grid_target
+from medic8.cli.grid_target import grid_target
 
 if TYPE_CHECKING:
     import valkey

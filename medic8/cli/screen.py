@@ -50,6 +50,11 @@ class Screen:
             for part in people():
                 self._print(part)
 
+    @property
+    def width(self) -> int:
+        """Columns of standard output; very many where nobody looks through a window."""
+        return self._results.width
+
     def say(self, text: str) -> None:
         """Tell what goes on."""
         self._told(text, "dim")

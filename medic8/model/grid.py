@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from medic8.model.frozen import Frozen
+from medic8.model.grid_map import MapPicture
 
 
 class DamageNature(StrEnum):
@@ -362,8 +363,10 @@ class GridReport(Frozen):
         health: Whether it is there, and what could take it away.
         consistency: Whether every byte is what was written.
         performance: How the server answered meanwhile.
+        map: Where the damage is, as a picture; None if nobody asked for one.
     """
 
     health: GridHealth
     consistency: GridConsistency
     performance: GridPerformance
+    map: MapPicture | None = None

@@ -197,6 +197,18 @@ class Journal:
             ids = connection.scalars(sa.select(tables.grants.c.recovery).distinct()).all()
             return tuple(self._read(connection, recovery_id) for recovery_id in ids)
 
+    def committed_since(self, since: datetime) -> Iterator[Recovery]:
+        """Recoveries with a step that was done and proven since *since*; one is held in memory at a time."""
+        steps = tables.steps
+        with self._transaction() as connection:
+            ids = connection.scalars(
+                sa.select(steps.c.recovery)
+                .where(steps.c.state == StepState.COMMITTED, steps.c.done_at >= since.astimezone(UTC))
+                .distinct()
+            ).all()
+        for recovery_id in ids:
+            yield self.read(recovery_id)
+
     # -- inside one transaction --------------------------------------------------------------
 
     def _set_up(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,11 +41,13 @@ class Surroundings:
         backups: Where the backups of all targets are.
         now: When the diagnosis or plan is made.
         progress: Told how far a long look has come.
+        recoveries: Gives those with steps that were proven since a time; None if nobody knows.
     """
 
     backups: BackupPlace
     now: datetime
     progress: Progress = no_progress
+    recoveries: Callable[[datetime], Iterable[Recovery]] | None = None
 
 
 class Holds(StrEnum):

@@ -85,7 +85,7 @@ def test_what_a_grid_holds_is_replaced_only_on_demand(grid: Grid) -> None:
 
 def test_a_target_that_is_no_grid_is_refused(grid: Grid) -> None:
     """Its server may hold anything."""
-    for command in ("create", "fill", "scrub"):
+    for command in ("create", "fill", "scrub", "map"):
         code, answer = grid(command, "plain")
         assert (code, answer["error"]["message"]) == (
             2,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import valkey
+from PIL import Image
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.run import run
 from medic8.errors import ConfigurationError
@@ -74,6 +81,34 @@ def test_a_healthy_grid_is_reported_by_the_words_of_the_guide(client: valkey.Val
     assert report.health.blocks_existing == 48
     assert report.consistency.is_consistent
     assert report.performance.reads_timed > 0
+
+
+def test_a_diagnosis_shows_a_map_of_what_is_broken_and_of_what_was_rebuilt(client: valkey.Valkey) -> None:
+    """A picture inside the artifact, as Prefect's pages show it; and rows of marks in the report."""
+    client.delete(role_key(NAME, 1, 2))
+    assert run("heal", target="lab").is_healed
+    for member in (3, 7, 11):
+        client.delete(role_key(NAME, 2, member))
+    report = run("diagnose_grid", target="lab")
+    marks = {row.label: row.cells.strip("·") for row in report.map.bands[0].rows}
+    assert (marks["4-5"], marks["6-7"], marks["P"]) == ("■R■", "■■X", "■■■")
+    assert report.map.beyond_parity == (2,)
+    with get_client(sync_client=True) as prefect:
+        (shown,) = prefect.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["map-lab"])),
+            sort=ArtifactSort.CREATED_DESC,
+            limit=1,
+        )
+    assert shown.description == "lost, beyond parity: 3 blocks"
+    encoded = re.search(r"\(data:image/png;base64,([^)]+)\)", shown.data)[1]
+    image = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    assert image.text["Title"].startswith("Map of grid lab, 32 layers")
+    assert "- rebuilt: 1 block" in shown.data
+    assert len(shown.data) < 200_000
+    run("diagnose", target="lab")
+    with get_client(sync_client=True) as prefect:
+        keys = [artifact.key for artifact in prefect.read_artifacts(sort=ArtifactSort.CREATED_DESC, limit=2)]
+    assert "map-lab" in keys
 
 
 def test_only_a_grid_can_be_diagnosed_as_one(client: valkey.Valkey) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,30 @@ def test_what_was_written_is_read_by_another_process(journal: Journal, journal_u
     assert again.read(recovery.id).steps[1].state is StepState.BEGUN
     assert again.read(recovery.id).steps[1].begun_at == AT
     assert again.holding() == (again.read(recovery.id),)
+
+
+def test_what_was_proven_since_is_found_whatever_became_of_its_recovery(journal: Journal) -> None:
+    """By the time of the step, whichever zone that is told in; what was done and not proven is not there."""
+    ends = (RecoveryState.HEALTHY, RecoveryState.RESTORED, RecoveryState.OPEN)
+    ids = []
+    for number, end in enumerate(ends):
+        server = (Resource(identity=f"valkey:{number}", carries="its server"),)
+        recovery = journal.open(PLAN, server, this_process(), stands_on="", at=AT)
+        for step in (0, 1):
+            journal.begun(recovery.id, step, written_digest="d", at=AT)
+            journal.done(recovery.id, step, at=AT + timedelta(hours=number))
+        journal.committed(recovery.id, 0)
+        if end is not RecoveryState.OPEN:
+            journal.close(recovery.id, end, at=AT)
+        ids.append(recovery.id)
+    unproven = journal.open(PLAN, (Resource(identity="x", carries="x"),), this_process(), stands_on="", at=AT)
+    journal.done(unproven.id, 0, at=AT + timedelta(hours=9))
+    far_east = timezone(timedelta(hours=9))
+    found = list(journal.committed_since((AT + timedelta(hours=1)).astimezone(far_east)))
+    assert {recovery.id for recovery in found} == set(ids[1:])
+    assert all(recovery.steps[0].state is StepState.COMMITTED for recovery in found)
+    assert len(list(journal.committed_since(AT))) == 3
+    assert list(journal.committed_since(AT + timedelta(hours=3))) == []
 
 
 def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, journal_url: str) -> None:

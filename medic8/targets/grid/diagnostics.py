@@ -9,8 +9,9 @@ from medic8.model.grid import BlockDamage, BlockRole, GridReport
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
-from medic8.targets.grid.diagnose import diagnose_grid
 from medic8.targets.grid.errors import NotAGridError
+from medic8.targets.grid.map.picture import picture
+from medic8.targets.grid.map.survey import REBUILT_FOR, Past, survey
 from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions
 from medic8.targets.kind import Diagnostic, Surroundings
@@ -30,15 +31,20 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
     )
     with connection(target.address, timeout_s=target.timeout_s) as client:
         try:
-            report = diagnose_grid(client, name, options)
+            report, grid_map = survey(client, name, options, now=around.now, past=_past(around))
         except NotAGridError as exc:
             return DiagnosticResult(diagnostic="grid", findings=(_no_grid(name, exc),), taken_at=around.now)
         report = with_repairs(client, report, target, around.backups)
+    report = report.model_copy(update={"map": picture(grid_map)})
     return DiagnosticResult(
         diagnostic="grid",
         readings=_readings(report),
         findings=judge_grid(report),
-        unseen=(*report.consistency.unusable_replicas, *report.consistency.unusable_backups),
+        unseen=(
+            *report.consistency.unusable_replicas,
+            *report.consistency.unusable_backups,
+            *([grid_map.unseen] if grid_map.unseen else []),
+        ),
         grid=report,
         taken_at=around.now,
     )
@@ -47,6 +53,10 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
 def judge_grid(report: GridReport) -> tuple[Finding, ...]:
     """What is wrong with a grid, from its report alone."""
     return tuple(_damage(report)) + tuple(_risks(report))
+
+
+def _past(around: Surroundings) -> Past | None:
+    return None if around.recoveries is None else Past(around.now - REBUILT_FOR, around.recoveries)
 
 
 def blocks_in_words(damaged: list[BlockDamage]) -> str:

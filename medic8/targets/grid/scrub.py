@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import valkey
 
@@ -33,8 +33,31 @@ from medic8.targets.grid.reading import get_at_most, group_keys, is_wrong_type, 
 #: Groups whose records of checksums are read together: 150 KiB.
 _WINDOW = 64
 
+#: The members of a group that was never written.
+_NONE = (False,) * MEMBERS
+
 #: Damaged groups described in a report; all are counted.
 MOST_DAMAGE_KEPT = 256
+
+
+class Watcher(Protocol):
+    """Told of every group that a scrub looks at, whether anything is wrong with it or not."""
+
+    def begin(self, manifest: Manifest) -> None:
+        """A scrub of the grid of *manifest* begins."""
+
+    def looked_at(self, group: int, existing: Sequence[bool], damage: GroupDamage | None) -> None:
+        """
+        Take note of *group*; a suspected group comes twice, and the second time counts.
+
+        Args:
+            group: Its number.
+            existing: For each of its 16 members, whether the block must be there.
+            damage: What is wrong with it; None if nothing is.
+        """
+
+    def given_up(self, group: int, pages: Iterable[tuple[int, int]]) -> None:
+        """Take note of *pages* of *group*, by member and number, that were zeroed and listed as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,7 @@ class ScrubOptions:
         on_progress: Called after each group with data blocks looked at, and data blocks to look at,
             those never written included. It must not use the scrub's client.
         should_stop: Asked before each group; True ends the scrub early.
+        watcher: Told of every group; None is nobody. It must not use the scrub's client.
         most_damage_kept: Damaged groups described in the report, at most; all are counted.
         clock: Seconds that only go forward.
         sleep: Waits so many seconds.
@@ -59,6 +83,7 @@ class ScrubOptions:
     limit_bytes_per_s: float | None = None
     on_progress: Callable[[int, int], None] | None = None
     should_stop: Callable[[], bool] | None = None
+    watcher: Watcher | None = None
     most_damage_kept: int = MOST_DAMAGE_KEPT
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -106,6 +131,7 @@ class _Asked:
 
     group: int
     record: bytes
+    existing: Sequence[bool]
     roles: list[int]
     commands: list[Command]
 
@@ -138,13 +164,16 @@ class _Scrub:
             layout.blocks if options.groups is None else sum(layout.members(group) for group in groups)
         )
         grid_key = checksum.grid_key(self.manifest.uuid)
+        if options.watcher is not None:
+            options.watcher.begin(self.manifest)
         self.started_s = options.clock()
         remaining = iter(groups)
         is_stopped = False
         while not is_stopped and (window := list(islice(remaining, _WINDOW))):
             suspects = self._read_lists(talk, window)
             glances = Glances(self.manifest.uuid, grid_key)
-            asked = self._of_right_length(talk, list(self._read_records(talk, window, suspects)), suspects)
+            asked = list(self._read_records(talk, window, suspects))
+            asked = self._of_right_length(talk, self._without_strays(talk, asked, suspects), suspects)
             is_stopped = self._read_values(talk, asked, suspects, glances)
             for group in sorted(suspects | glances.suspects()):
                 self._look_again(talk, group, grid_key)
@@ -168,6 +197,8 @@ class _Scrub:
                 suspects.add(group)
             else:
                 self.quarantined_pages += len(rows)
+                if self.options.watcher is not None:
+                    self.options.watcher.given_up(group, [row.place for row in rows])
         return suspects
 
     def _read_records(self, talk: Conversation, window: list[int], suspects: set[int]) -> Iterator[_Asked]:
@@ -179,11 +210,11 @@ class _Scrub:
             record = self._unpack(answer, group)
             if record is None:
                 # Absent, or empty: an empty record is as odd as values without one.
-                yield _Asked(group, b"", [], [("EXISTS", *group_keys(name, group))])
+                yield _Asked(group, b"", _NONE, [], [("EXISTS", *group_keys(name, group))])
                 continue
             if isinstance(record, FormatError):
                 suspects.add(group)
-                yield _Asked(group, b"", [], [])
+                yield _Asked(group, b"", _NONE, [], [])
                 continue
             if not is_probed:
                 self._probe(talk, group)
@@ -195,7 +226,16 @@ class _Scrub:
                 commands.append(("EXISTS", *absent))
             self.blocks_existing += sum(record.existing)
             self.bytes_read += len(answer)
-            yield _Asked(group, answer, roles, commands)
+            yield _Asked(group, answer, record.existing, roles, commands)
+
+    @staticmethod
+    def _without_strays(talk: Conversation, asked: list[_Asked], suspects: set[int]) -> list[_Asked]:
+        """Ask at one go whether anything is there of the groups without a record, which may be most."""
+        unwritten = {each.group: each.commands for each in asked if each.commands and not each.record}
+        answers = talk.ask([command for commands in unwritten.values() for command in commands])
+        raise_first(answers)
+        suspects.update(group for group, count in zip(unwritten, answers, strict=True) if count)
+        return [replace(each, commands=[]) if each.group in unwritten else each for each in asked]
 
     def _of_right_length(self, talk: Conversation, asked: list[_Asked], suspects: set[int]) -> list[_Asked]:
         """
@@ -250,6 +290,8 @@ class _Scrub:
                 talk.send(current.commands)
             if self._is_suspect(talk, current, glances):
                 suspects.add(current.group)
+            if self.options.watcher is not None:
+                self.options.watcher.looked_at(current.group, current.existing, None)
             self.groups_checked += 1
             self.members_done += self.manifest.layout.members(current.group)
             if self.options.on_progress is not None:
@@ -293,6 +335,8 @@ class _Scrub:
         members = self.manifest.layout.members(group)
         judgement = judge(image, grid_key, members, deep=self.options.is_deep)
         damage = group_damage(group, findings(judgement))
+        if self.options.watcher is not None:
+            self.options.watcher.looked_at(group, judgement.exists[:MEMBERS], damage)
         if damage is None:
             return
         self.damaged_groups += 1
