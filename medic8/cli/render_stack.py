@@ -14,7 +14,10 @@ _ANSWERS = {True: "answers", False: "does not answer", None: "-"}
 
 
 def render_stack(status: StackStatus) -> Iterator[RenderableType]:
-    """One line for each server, then where to go."""
+    """One line for each server, then where to go; first of all what could not be found out."""
+    if status.problem:
+        yield text(status.problem, "red")
+        yield ""
     listed = table("server", "state", "", "version", "pid", "since", "address")
     for server in status.servers:
         listed.add_row(

@@ -20,6 +20,10 @@ STOP_PATIENCE_S = 15.0
 START_TIMEOUT_S = (
     180.0  # 6 s on an idle machine, 12 s with a new database; slow disks and busy CI take their time
 )
+#: What uvicorn is told to serve, and by which such a process is known.
+APPLICATION = "prefect.server.api.server:create_app"
+#: The setting that names its database.
+DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
 _GRACE_S = 5  # an open page of the user interface holds a connection for ever
 _REPLY_TIMEOUT_S = 3.0
 # Of the user's settings for Prefect only these are meant for a server of ours; any other (a profile, an API
@@ -93,7 +97,7 @@ def start_prefect(
 
     # The program that Prefect's own command line starts. That command line refuses a port on which
     # connections of an earlier server still linger.
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command = [sys.executable, "-m", "uvicorn", "--factory", APPLICATION]
     command += ["--host", HOST, "--port", str(port), "--log-level", "warning"]
     command += ["--timeout-graceful-shutdown", str(_GRACE_S)]
     launch(
@@ -117,7 +121,7 @@ def server_environment(
     }
     return kept | {
         "PREFECT_HOME": str(folder),
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
+        DATABASE: database,
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_UI_API_URL": api_url(port),

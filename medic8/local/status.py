@@ -63,6 +63,7 @@ class StackStatus(BaseModel):
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
         servers: In the order in which they are stopped.
+        problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +74,7 @@ class StackStatus(BaseModel):
     valkey_url: str | None = None
     valkey_socket_url: str | None = None
     servers: tuple[ServerStatus, ...] = ()
+    problem: str = ""
 
     @property
     def is_up(self) -> bool:
