@@ -11,16 +11,22 @@ import contextlib
 import importlib
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from medic8.errors import TransientError
+from medic8.errors import TransientError, UnreachableError
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
+    from medic8.local.prefect_access import PrefectAccess
+    from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.settings import Settings
+
+
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class Door(Protocol):
@@ -63,23 +69,61 @@ def open_door(call: Call) -> Door:
     A way to the flows, on the Prefect server that answers; else the local stack is started.
 
     Raises:
-        UnreachableError: the server of ``PREFECT_API_URL`` does not answer, or none could be started.
+        UnreachableError: the server that the user has named does not answer or does not let us in, or none
+            could be started.
     """
     from medic8.local import stack
 
     home = call.settings.home
     status = stack.status(home, environment=call.environ)
-    if status.prefect_api_url is None or not status.server("prefect").answers:
-        if not call.environ.get("PREFECT_API_URL"):
+    if not status.server("prefect").answers:
+        if status.server("prefect").state != "external":
             call.screen.say("no Prefect server runs; starting the local stack (medic8 down stops it)")
         status = stack.up(home, progress=call.screen.say, environment=call.environ)
-    prepare(call.environ, call.settings, str(status.prefect_api_url), is_debug=call.is_debug)
-    return PrefectDoor(str(status.prefect_api_url))
+    access = way_to(call, status)
+    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
+    return PrefectDoor(access)
 
 
-def prepare(environ: MutableMapping[str, str], settings: Settings, api_url: str, *, is_debug: bool) -> None:
+def way_to(call: Call, status: StackStatus) -> PrefectAccess:
+    """
+    The way to the server that *status* found, ours or the user's own, with the user's credentials.
+
+    Raises:
+        UnreachableError: it does not let us in.
+    """
+    from medic8.local.prefect_access import access_to
+    from medic8.local.prefect_answer import ask
+
+    if status.server("prefect").state == "external":
+        return access_to("", call.environ)  # asked already
+    access = access_to(str(status.prefect_api_url), call.environ)
+    _go_past_proxies(call.environ)
+    # Who starts our server with a password of its own need not say it twice.
+    if not access.auth_string and (own := call.environ.get("PREFECT_SERVER_API_AUTH_STRING")):
+        access = access.model_copy(update={"auth_string": own})
+    if problem := ask(access).problem:
+        raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
+    return access
+
+
+def _go_past_proxies(environ: MutableMapping[str, str]) -> None:
+    """Have clients reach the loopback interface directly; a proxy knows nothing of ours."""
+    from medic8.local.loopback import HOST
+
+    # The name in lower case goes before the other, so it has to say all. Source: urllib.request.getproxies.
+    direct = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    if HOST not in direct.split(","):
+        environ["no_proxy"] = f"{direct},{HOST}".lstrip(",")
+
+
+def prepare(
+    environ: MutableMapping[str, str], settings: Settings, access: PrefectAccess, *, is_debug: bool
+) -> None:
     """Put into *environ* what Prefect and the flows read from there; what a person has set stays."""
-    environ["PREFECT_API_URL"] = api_url
+    environ["PREFECT_API_URL"] = access.api_url
+    if access.auth_string:
+        environ.setdefault("PREFECT_API_AUTH_STRING", access.auth_string)
     environ["MEDIC8_HOME"] = str(settings.home)
     if settings.source is not None:
         environ["MEDIC8_CONFIG"] = str(settings.source)
@@ -97,10 +141,10 @@ def prepare(environ: MutableMapping[str, str], settings: Settings, api_url: str,
 
 
 class PrefectDoor:
-    """Runs the flows in this process, tracked by the server at *api_url*."""
+    """Runs the flows in this process, tracked by the server that *access* leads to."""
 
-    def __init__(self, api_url: str) -> None:
-        self._api_url = api_url
+    def __init__(self, access: PrefectAccess) -> None:
+        self._access = access
 
     def diagnose(self, target: str) -> DiagnosticReport:
         """Look at *target*."""
@@ -143,10 +187,18 @@ class PrefectDoor:
     def _reaching_prefect(self) -> Iterator[None]:
         import httpx
 
+        from medic8.local.prefect_answer import refusal
+
+        server = f"the Prefect server at {self._access.shown_url}"
+        begun = "what was begun is ended by the next run on the target"
         try:
             yield
         except httpx.TransportError as exc:
-            raise TransientError(
-                f"the Prefect server at {self._api_url} stopped answering: {exc}; what was begun is ended by "
-                "the next run on the target"
-            ) from exc
+            raise TransientError(f"{server} stopped answering: {exc}; {begun}") from exc
+        except httpx.HTTPStatusError as exc:
+            status = exc.response.status_code
+            if status in _REFUSALS:
+                raise UnreachableError(f"{server} {refusal(self._access, status)}; {begun}") from exc
+            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            raise TransientError(f"{server} answers with status {status}; {begun}") from exc

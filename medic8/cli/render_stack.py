@@ -23,7 +23,7 @@ def render_stack(status: StackStatus) -> Iterator[RenderableType]:
         listed.add_row(
             text(server.name, "bold"),
             word(server.state),
-            _ANSWERS[server.answers],
+            _ANSWERS[server.answers] if not server.problem else "cannot be used",
             text(server.version or "-"),
             str(server.pid or "-"),
             moment(server.since),
@@ -31,6 +31,10 @@ def render_stack(status: StackStatus) -> Iterator[RenderableType]:
         )
     yield listed
     yield ""
+    for server in status.servers:
+        if server.problem:
+            yield text(f"{server.name} {server.problem}", "red")
+            yield ""
     yield facts(
         (
             ("home", str(status.home)),

@@ -159,25 +159,17 @@ def is_healthy(server: PrefectServer) -> bool:
     """Tell whether this very server answers, and says that it reaches its database."""
     return (
         is_listening(server.identity.pid, server.port)
-        and reply_status(f"{server.api_url}/health") == HTTPStatus.OK
-        and reply_status(f"{server.api_url}/ready") == HTTPStatus.OK
+        and _reply_status(f"{server.api_url}/health") == HTTPStatus.OK
+        and _reply_status(f"{server.api_url}/ready") == HTTPStatus.OK
     )
 
 
-def reply_status(url: str, *, through_proxy: bool = False) -> int | None:
-    """
-    Get the HTTP status that *url* answers with, None if nothing answers there.
-
-    Args:
-        url: With scheme http or https; None is the answer to any other.
-        through_proxy: Whether to go by the user's proxy settings, which know nothing of our loopback
-            interface.
-    """
-    if not url.startswith(("http://", "https://")):
-        return None
-    proxies = () if through_proxy else (urllib.request.ProxyHandler({}),)
+def _reply_status(url: str) -> int | None:
+    """Get the HTTP status that *url* answers with, None if nothing answers there."""
+    # The user's proxies know nothing of our loopback interface.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.build_opener(*proxies).open(url, timeout=_REPLY_TIMEOUT_S) as answer:
+        with opener.open(url, timeout=_REPLY_TIMEOUT_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

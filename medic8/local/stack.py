@@ -17,6 +17,7 @@ from medic8.local.home import make_home, own_folder, remove_folder, server_room,
 from medic8.local.loopback import free_port
 from medic8.local.mend import mend
 from medic8.local.postgres import PostgresServer
+from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
 from medic8.local.programs import find_postgres, find_valkey, version_of
 from medic8.local.records import (
@@ -33,7 +34,6 @@ from medic8.local.status import (
     STOP_ORDER,
     ServerStatus,
     StackStatus,
-    answers_anything,
     external_prefect,
     look,
 )
@@ -55,8 +55,8 @@ def up(
 
     May be called again at any time, and by two callers at once. What was killed is started again on its data,
     whatever it left, and also where the record of it is lost; see `medic8.local.mend`.
-    With ``PREFECT_API_URL`` set, that server is used and neither Prefect nor PostgreSQL is started; the
-    address of our own server does not count as set.
+    Where the user has named a Prefect server (see `medic8.local.prefect_access`), that one is used, and
+    neither Prefect nor PostgreSQL is started; the address of our own server does not count as named.
 
     Args:
         home: From `medic8.local.home.medic8_home`; made if it does not exist.
@@ -65,7 +65,7 @@ def up(
     Raises:
         ConfigurationError: A wheel is missing, or this machine does not let us start the servers.
         UnreachableError: A server did not come up, with the end of its log, or the user's own does not
-            answer. Everything that this call started is stopped again.
+            answer or let us in. Everything that this call started is stopped again.
         RefusedError: Another command holds the home.
     """
     environment = os.environ if environment is None else environment
@@ -174,12 +174,12 @@ class _Start:
         """Start what is missing. Valkey starts while PostgreSQL and Prefect are waited for."""
         external = external_prefect(self._environment, self.record)
         if external is not None:
-            if not answers_anything(external):
+            if problem := ask(external).problem:
                 raise UnreachableError(
-                    f"the Prefect server of PREFECT_API_URL, {external}, does not answer; "
-                    "start it, or unset the variable to have one started here"
+                    f"the Prefect server of {external.named_by}, {external.shown_url}, {problem}; with "
+                    "PREFECT_API_URL set to nothing one is started here"
                 )
-            self._progress(f"using the Prefect server of PREFECT_API_URL, {external}")
+            self._progress(f"using the Prefect server of {external.named_by}, {external.shown_url}")
         account = server_account()
         room = server_room(self._home, account)
         # Both wheels are looked for before anything is started.

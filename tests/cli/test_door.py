@@ -8,6 +8,11 @@ import pytest
 
 from medic8.cli.door import PrefectDoor
 from medic8.cli.run import run
+from medic8.local.prefect_access import PrefectAccess
+
+
+def access(api_url: str) -> PrefectAccess:
+    return PrefectAccess(api_url=api_url, named_by="a test")
 
 
 def test_a_server_is_diagnosed_healed_and_found_in_the_history(
@@ -27,7 +32,9 @@ def test_a_server_is_diagnosed_healed_and_found_in_the_history(
     monkeypatch.setenv("MEDIC8_CONFIG", str(config))
 
     def medic8(*arguments: str) -> tuple[int, dict]:
-        code = run([*arguments, "--json"], open_door=lambda _: PrefectDoor(prefect_api), environ=os.environ)
+        code = run(
+            [*arguments, "--json"], open_door=lambda _: PrefectDoor(access(prefect_api)), environ=os.environ
+        )
         return code, json.loads(capsys.readouterr().out)
 
     assert [medic8("diagnose", "cache")[0], medic8("plan", "cache")[0]] == [1, 1]
@@ -51,6 +58,6 @@ def test_a_prefect_server_that_is_gone_is_an_error_of_ours(
     gone = "http://127.0.0.1:1/api"
     environ = {"MEDIC8_HOME": str(tmp_path)}
     with temporary_settings({PREFECT_API_URL: gone, PREFECT_CLIENT_MAX_RETRIES: 0}):
-        code = run(["history"], open_door=lambda _: PrefectDoor(gone), environ=environ)
+        code = run(["history"], open_door=lambda _: PrefectDoor(access(gone)), environ=environ)
     assert (code, prefect_api == gone) == (1, False)
     assert f"medic8: the Prefect server at {gone} stopped answering" in capsys.readouterr().err

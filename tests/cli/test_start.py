@@ -11,6 +11,7 @@ import pytest
 from medic8.cli.door import prepare
 from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
 from medic8.cli.run import run
+from medic8.local.prefect_access import PrefectAccess
 from medic8.settings import load_settings
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ def test_flows_find_the_server_and_the_same_configuration(medic8: Medic8, tmp_pa
     assert medic8("targets").code == 0
     environ = {"MEDIC8_HOME": str(tmp_path / "home"), "DO_NOT_TRACK": "0"}
     settings = load_settings(environ=environ, cwd=tmp_path)
-    prepare(environ, settings, "http://127.0.0.1:4200/api", is_debug=False)
+    access = PrefectAccess(api_url="http://127.0.0.1:4200/api", named_by="a test", auth_string="ann:hunter2")
+    prepare(environ, settings, access, is_debug=False)
     assert environ == {
         "MEDIC8_HOME": str(tmp_path / "home"),
         "MEDIC8_CONFIG": str(tmp_path / "medic8.toml"),
+        "PREFECT_API_AUTH_STRING": "ann:hunter2",
         "PREFECT_API_URL": "http://127.0.0.1:4200/api",
         "PREFECT_CLIENT_MAX_RETRIES": "3",
         "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
@@ -83,7 +86,8 @@ def test_with_debug_prefect_logs_to_the_terminal(medic8: Medic8, tmp_path: Path)
     """Its logs tell which task failed."""
     assert medic8("targets").code == 0
     environ = {"MEDIC8_HOME": str(tmp_path / "home")}
-    prepare(environ, load_settings(environ=environ, cwd=tmp_path), "http://x/api", is_debug=True)
+    access = PrefectAccess(api_url="http://x/api", named_by="a test")
+    prepare(environ, load_settings(environ=environ, cwd=tmp_path), access, is_debug=True)
     assert "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL" not in environ
 
 
