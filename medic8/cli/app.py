@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli import acknowledge, backup, demo, diagnose, grid, heal, history, lab, stack, targets
+from medic8.cli import (
+    acknowledge,
+    backup,
+    completion,
+    demo,
+    diagnose,
+    grid,
+    heal,
+    history,
+    lab,
+    stack,
+    targets,
+)
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
 
@@ -35,6 +47,7 @@ def build_app() -> typer.Typer:
         stack.down,
         stack.status,
         demo.demo,
+        completion.completion,
     ):
         app.command(epilog=EPILOG)(command)
     app.add_typer(grid.build_grid())

@@ -7,10 +7,16 @@ from typing import Annotated
 import typer
 
 from medic8.cli.call import Json, call_of
+from medic8.cli.complete import target_names
 from medic8.cli.exits import exit_after
 from medic8.cli.recoveries import tell_of_recoveries
 
-TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target's name; see medic8 targets.")]
+TargetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="A target's name; see medic8 targets.", autocompletion=target_names
+    ),
+]
 
 
 def diagnose(ctx: typer.Context, target: TargetName, json: Json = False) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medic8.cli.call import Call, Json, call_of
+from medic8.cli.complete import grid_names
 from medic8.cli.exits import EPILOG, ExitCode
 from medic8.errors import ConfigurationError, RefusedError
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from medic8.model.target import Target
     from medic8.targets.grid.grid import Grid
 
-GridName = Annotated[str, typer.Argument(metavar="TARGET", help="A target of kind grid; see medic8 targets.")]
+GridName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="A target of kind grid; see medic8 targets.", autocompletion=grid_names
+    ),
+]
 
 #: How many keys one request asks for.
 _ASKED_AT_ONCE = 1000

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medic8.cli.call import Json, call_of
+from medic8.cli.complete import issue_types, outcomes, target_names
 from medic8.cli.exits import ExitCode
 from medic8.errors import ConfigurationError
 
@@ -16,11 +17,18 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def history(
     ctx: typer.Context,
-    target: Annotated[str | None, typer.Option(help="Only of this target.", show_default=False)] = None,
-    issue: Annotated[
-        str | None, typer.Option(help="Only about this type of issue.", show_default=False)
+    target: Annotated[
+        str | None,
+        typer.Option(help="Only of this target.", show_default=False, autocompletion=target_names),
     ] = None,
-    outcome: Annotated[str | None, typer.Option(help="Only with this outcome.", show_default=False)] = None,
+    issue: Annotated[
+        str | None,
+        typer.Option(help="Only about this type of issue.", show_default=False, autocompletion=issue_types),
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(help="Only with this outcome.", show_default=False, autocompletion=outcomes),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
