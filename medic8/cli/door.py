@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from medic8.settings import Settings
 
 
+_NOTHING = "nothing was changed on the target"
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
@@ -152,7 +153,9 @@ class PrefectDoor:
 
     def heal(self, target: str, *, dry_run: bool) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
-        return cast("Treatment", self._run("flows.run", "run", "heal", target=target, dry_run=dry_run))
+        left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
+        treatment = self._run("flows.run", "run", "heal", left=left, target=target, dry_run=dry_run)
+        return cast("Treatment", treatment)
 
     def back_up(self, target: str) -> BackupManifest:
         """Back *target* up."""
@@ -168,7 +171,13 @@ class PrefectDoor:
         limit: int,
     ) -> list[HistoryEntry]:
         """The resolutions that match, the newest first."""
-        filters = {"target": target, "issue": issue, "outcome": outcome, "since": since, "limit": limit}
+        filters: dict[str, Any] = {
+            "target": target,
+            "issue": issue,
+            "outcome": outcome,
+            "since": since,
+            "limit": limit,
+        }
         return cast("list[HistoryEntry]", self._run("tasks.track", "history", **filters))
 
     def resolution_of(self, run: str) -> tuple[HistoryEntry, Resolution | None]:
@@ -179,26 +188,32 @@ class PrefectDoor:
         """The page of *run* in Prefect's interface."""
         return str(self._run("tasks.track", "run_url", run))
 
-    def _run(self, module: str, name: str, *args: object, **kwargs: object) -> Any:
-        with self._reaching_prefect():
+    def _run(self, module: str, name: str, *args: object, left: str = _NOTHING, **kwargs: object) -> Any:
+        with self._reaching_prefect(left):
             return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
     @contextlib.contextmanager
-    def _reaching_prefect(self) -> Iterator[None]:
+    def _reaching_prefect(self, left: str) -> Iterator[None]:
+        """Say of a server that is gone what that means: *left* is what became of the target."""
         import httpx
 
         from medic8.local.prefect_answer import refusal
 
         server = f"the Prefect server at {self._access.shown_url}"
-        begun = "what was begun is ended by the next run on the target"
         try:
             yield
         except httpx.TransportError as exc:
-            raise TransientError(f"{server} stopped answering: {exc}; {begun}") from exc
+            what = str(exc) or type(exc).__name__
+            raise TransientError(f"{server} stopped answering: {what}; {left}") from exc
         except httpx.HTTPStatusError as exc:
             status = exc.response.status_code
             if status in _REFUSALS:
-                raise UnreachableError(f"{server} {refusal(self._access, status)}; {begun}") from exc
+                raise UnreachableError(f"{server} {refusal(self._access, status)}; {left}") from exc
             if status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
-            raise TransientError(f"{server} answers with status {status}; {begun}") from exc
+            raise TransientError(f"{server} answers with status {status}; {left}") from exc
+        except RuntimeError as exc:
+            # What Prefect's client makes of any error while it compares versions before the first call.
+            if not str(exc).startswith("Failed to reach API"):
+                raise
+            raise TransientError(f"{server} stopped answering: {exc.__cause__ or exc}; {left}") from exc

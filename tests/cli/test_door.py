@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -61,3 +66,91 @@ def test_a_prefect_server_that_is_gone_is_an_error_of_ours(
         code = run(["history"], open_door=lambda _: PrefectDoor(access(gone)), environ=environ)
     assert (code, prefect_api == gone) == (1, False)
     assert f"medic8: the Prefect server at {gone} stopped answering" in capsys.readouterr().err
+
+
+class Mortal:
+    """
+    A way to a server that breaks off for good before request number *last*, as the death of a server does.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, port: int, last: int) -> None:
+        self._there = port
+        self._left = last
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Break off."""
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._there))
+                self._open += [here, there]
+                for way in ((here, there), (there, here)):
+                    threading.Thread(target=self._pump, args=way, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                self._left -= piece.count(b" HTTP/1.1\r\n")
+                if self._left <= 0:
+                    self.close()
+                sink.sendall(piece)
+
+
+@contextlib.contextmanager
+def mortal(api_url: str, last: int) -> Iterator[str]:
+    way = Mortal(int(urlsplit(api_url).port or 0), last)
+    try:
+        yield f"http://127.0.0.1:{way.port}/api"
+    finally:
+        way.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "last", "left"),
+    [
+        (("history",), 1, "nothing was changed on the target"),
+        (("show", "1"), 1, "nothing was changed on the target"),
+        (("diagnose", "cache"), 1, "nothing was changed on the target"),
+        (("plan", "cache"), 2, "nothing was changed on the target"),
+        (("heal", "cache"), 2, "what was begun is ended by the next run on the target"),
+    ],
+)
+def test_a_prefect_server_that_dies_in_the_middle_is_told_as_that(
+    prefect_api: str,
+    valkey_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    last: int,
+    left: str,
+) -> None:
+    """In one sentence, with what became of the target, whatever Prefect's client makes of it."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    config = tmp_path / "medic8.toml"
+    config.write_text(f'[[target]]\nname = "cache"\nkind = "valkey"\nurl = "{valkey_url}"\n')
+    monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MEDIC8_CONFIG", str(config))
+    with (
+        mortal(prefect_api, last) as gone,
+        temporary_settings({PREFECT_API_URL: gone, PREFECT_CLIENT_MAX_RETRIES: 0}),
+    ):
+        code = run(arguments, open_door=lambda _: PrefectDoor(access(gone)), environ=os.environ)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert code == 1
+    assert told.startswith(f"medic8: the Prefect server at {gone} stopped answering: ")
+    assert told.endswith(f"; {left}")
