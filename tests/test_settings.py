@@ -356,26 +356,46 @@ def test_the_journals_password_comes_from_outside_too(site: Site) -> None:
             'password_file = "/dev/zero"',
             '"password_file": "/dev/zero" holds more than the 4096 bytes of a password',
         ),
-        (
-            'password_env = "PW"\npassword_file = "empty"',
-            '"password_file": field "password_env" is given too; keep one of the two',
-        ),
-        ("password_env = 5", '"password_env": expected a string'),
     ],
 )
-def test_a_password_that_cannot_be_had_is_a_mistake_of_the_configuration(
-    site: Site, fields: str, message: str
-) -> None:
-    """Going on without one would look like a server that refuses us."""
+def test_a_password_that_cannot_be_had_closes_its_target_alone(site: Site, fields: str, message: str) -> None:
+    """Going on without one would look like a server that refuses us; the others need it not."""
     site.environ |= {"EMPTY": "", "PW": "secret"}
     (site.folder / "empty").write_text("\n")
     (site.folder / "binary").write_bytes(b"\xff\xfe")
+    settings = site.load(f"{POT}{fields}\n" + POT.replace('"pot"', '"pan"'))
+    said = f'medic8.toml:5: target "pot": field {message.format(folder=site.folder)}'
+    assert settings.unusable == {"pot": said}
+    assert settings.target("pan").name == "pan"
+    with pytest.raises(ConfigurationError) as caught:
+        settings.target("pot")
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            'password_env = "PW"\npassword_file = "empty"',
+            '6: target "pot": field "password_file": field "password_env" is given too; keep one of the two',
+        ),
+        ("password_env = 5", '5: target "pot": field "password_env": expected a string'),
+    ],
+)
+def test_a_password_that_is_named_wrongly_is_a_mistake_of_the_configuration(
+    site: Site, fields: str, message: str
+) -> None:
+    """It is wrong for everybody, wherever it is read."""
+    site.environ["PW"] = "secret"
     with pytest.raises(ConfigurationError) as caught:
         site.load(f"{POT}{fields}\n")
-    line = 4 + fields[: fields.find("password_file") if "is given too" in message else 0].count("\n") + 1
-    assert (
-        str(caught.value) == f'medic8.toml:{line}: target "pot": field {message.format(folder=site.folder)}'
-    )
+    assert str(caught.value) == f"medic8.toml:{message}"
+
+
+def test_a_journal_without_its_password_stops_everything(site: Site) -> None:
+    """Nothing may be done that cannot be written down."""
+    with pytest.raises(ConfigurationError, match=r'\[journal\]: field "password_env": .* "NONE" is not set'):
+        site.load('[journal]\nurl = "postgres://ann@db/medic8"\npassword_env = "NONE"\n')
 
 
 @pytest.mark.parametrize(

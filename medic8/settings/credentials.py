@@ -55,6 +55,15 @@ class CredentialsError(Exception):
         return str(self.args[1])
 
 
+class NoPasswordError(CredentialsError):
+    """
+    A password that cannot be had here and now.
+
+    It says nothing against the configuration: another user, or a service with
+    its secrets, can use the same file.
+    """
+
+
 def with_credentials(
     url: str, credentials: Credentials, *, environ: Mapping[str, str], folder: Path
 ) -> tuple[str, tuple[str, ...]]:
@@ -69,7 +78,8 @@ def with_credentials(
     Returns:
         The address and warnings, one sentence each.
     Raises:
-        CredentialsError: no such variable or file, or the address has that already.
+        NoPasswordError: no such variable or file, or no password in it.
+        CredentialsError: the address has that already.
     """
     password, field, warnings = _password(credentials, environ, folder)
     if credentials.username is None and password is None:
@@ -130,7 +140,7 @@ def _password(
         password = environ.get(variable)
         if not password:
             state = "not set" if password is None else "empty"
-            raise CredentialsError("password_env", f'environment variable "{variable}" is {state}')
+            raise NoPasswordError("password_env", f'environment variable "{variable}" is {state}')
         return password, "password_env", ()
     if file is not None:
         return _password_in(folder / expand(file, environ))
@@ -144,14 +154,14 @@ def _password_in(path: Path) -> tuple[str, str, tuple[str, ...]]:
             content = file.read(_LONGEST_PASSWORD + 1)
         warnings = (_LOOSE.format(path=path),) if readable_by_others(path) else ()
     except OSError as exc:
-        raise CredentialsError(field, f'"{path}" cannot be read: {exc.strerror}') from None
+        raise NoPasswordError(field, f'"{path}" cannot be read: {exc.strerror}') from None
     if len(content) > _LONGEST_PASSWORD:
-        raise CredentialsError(field, f'"{path}" holds more than the {_LONGEST_PASSWORD} bytes of a password')
+        raise NoPasswordError(field, f'"{path}" holds more than the {_LONGEST_PASSWORD} bytes of a password')
     try:
         # An editor ends the file with a new line; a password never does.
         password = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise CredentialsError(field, f'"{path}" holds bytes that are no UTF-8 text') from None
+        raise NoPasswordError(field, f'"{path}" holds bytes that are no UTF-8 text') from None
     if not password:
-        raise CredentialsError(field, f'"{path}" is empty')
+        raise NoPasswordError(field, f'"{path}" is empty')
     return password, field, warnings
