@@ -40,6 +40,7 @@ _STYLES = {
     "conflict": "red",
     "running": "green",
     "died": "red",
+    "interrupted": "red",
 }
 
 
