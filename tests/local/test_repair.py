@@ -22,7 +22,7 @@ from medic8.errors import ConfigurationError
 from medic8.local import postgres, stack, valkey_server
 from medic8.local.account import server_account
 from medic8.local.children import identify, stop
-from medic8.local.home import make_home, own_folder, remove_folder
+from medic8.local.home import make_home, own_folder
 from medic8.local.leftovers import clear_leftovers
 from medic8.local.loopback import HOST, free_port
 from medic8.local.mend import mend
@@ -106,16 +106,19 @@ def children(status: StackStatus, name: str) -> list[psutil.Process]:
     return psutil.Process(status.server(name).pid).children(recursive=True)
 
 
-def dying(step: int, home: Path, what: str, environment: dict[str, str] = ENVIRONMENT) -> int:
-    """Die before the change number *step*; the exit code, 0 if there were not so many."""
-    return subprocess.run(
+def dying(step: int, home: Path, what: str) -> bool:
+    """Die before the change number *step*; False if there were not so many, and all is done."""
+    ended = subprocess.run(
         [sys.executable, "-c", DYING, str(step), str(home), what],
         check=False,
         cwd=ROOT,
-        env=environment,
-        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
         timeout=60,
-    ).returncode
+    )
+    assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
+    return ended.returncode != 0
 
 
 @pytest.fixture(scope="module")
@@ -386,9 +389,8 @@ def test_a_database_being_made_when_its_starter_was_killed_is_made_anew(tmp_path
     place = Place(home)
     try:
         with subprocess.Popen([sys.executable, "-c", code, str(home)], cwd=ROOT) as starter:
-            until(lambda: psutil.Process(starter.pid).children())
+            until(lambda: list((place.room / "postgres").glob("new-*/base")))
             (initdb,) = psutil.Process(starter.pid).children()
-            until(lambda: initdb.name() == "initdb" and list((place.room / "postgres").glob("new-*")))
             initdb.suspend()
             starter.kill()
         said: list[str] = []
@@ -400,37 +402,49 @@ def test_a_database_being_made_when_its_starter_was_killed_is_made_anew(tmp_path
         place.close()
 
 
-def test_a_database_comes_up_wherever_its_starter_was_killed(tmp_path: Path) -> None:
-    """Before every change to the file system and every new process, each time without a database."""
+def test_a_database_is_whole_or_not_there_wherever_its_maker_was_killed(tmp_path: Path) -> None:
+    """Before every change to the file system and every new process, until there is one."""
     place = Place(tmp_path / "home")
     folder = place.room / "postgres"
-    step, code = 0, -9
+    step = 0
     try:
-        while code != 0:
+        while not (folder / "data").exists():
             step += 1
-            code = dying(step, place.home, "postgres")
-            assert code in {0, -9}
+            assert dying(step, place.home, "postgres")
+            mend(place.home, progress=quiet)
+            assert {each.name for each in folder.glob("*")} <= {"data"}
+        assert postgres.is_ready(place.start())
+    finally:
+        place.close()
+    assert step > 3
+
+
+def test_a_database_comes_up_wherever_its_starter_was_killed(tmp_path: Path) -> None:
+    """Before every change to the file system and every new process, each time after a crash of the server."""
+    place = Place(tmp_path / "home")
+    step, died = 0, True
+    try:
+        place.crash(place.start())
+        while died:
+            step += 1
+            died = dying(step, place.home, "postgres")
             record = mend(place.home, progress=quiet)
             server = place.start() if record.postgres is None else record.postgres
             assert postgres.is_ready(server)
-            assert [each.name for each in folder.iterdir()] == ["data"]
             place.crash(server)
-            remove_folder(folder)
             forget(place.home)
     finally:
         place.close()
-    assert step > 8
+    assert step > 3
 
 
 def test_up_may_be_killed_at_any_step(tmp_path: Path) -> None:
     """Each try dies one step later and finds what the one before it left; the last one is whole."""
     home = make_home(tmp_path / "home")
-    step, code = 0, -9
+    step = 1
     try:
-        while code != 0:
+        while dying(step, home, "stack"):
             step += 1
-            code = dying(step, home, "stack")
-            assert code in {0, -9}
         status = up(home)
         room = (home / "servers").resolve()
         halves = {each.name for folder in (home, room) for each in folder.iterdir() if each.name[0] == "."}
