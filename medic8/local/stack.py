@@ -292,7 +292,7 @@ class _Start:
             try:
                 valkey_server.wait_for_valkey(server)
             except UnreachableError:
-                if server.identity.is_alive() and "valkey" not in self._started:
+                if "valkey" not in self._started:  # an earlier start's, that hangs or has ended meanwhile
                     self._progress("Valkey runs but does not answer; starting it anew")
                     valkey_server.stop_valkey(server)
                 elif not (tries_left and _lost_its_port(server)):

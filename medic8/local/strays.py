@@ -139,8 +139,8 @@ def _server(name: str, identity: Identity, home: Path, room: Path) -> Server | N
         lines = postgres.pid_file(data)
         if lines[:1] != [str(identity.pid)]:
             return None
-        # Source: PostgreSQL 18, src/include/utils/pidfile.h: line 5 is the folder of the socket.
-        return PostgresServer(identity=identity, data=data, sockets=Path(lines[4]), log=log)
+        sockets = (room / "postgres-socket").resolve()
+        return PostgresServer(identity=identity, data=data, sockets=sockets, log=log)
     port = _port(identity.pid)
     if port is None:
         return None

@@ -362,6 +362,22 @@ def test_a_port_that_somebody_took_meanwhile_is_given_up(home: Path, running: St
 # --- the command itself ---
 
 
+@pytest.mark.parametrize("name", ["postgres", "valkey"])
+def test_a_server_on_record_that_ends_before_it_begins_is_started_anew(
+    home: Path, running: StackStatus, name: str
+) -> None:
+    """A starter that was killed between record and start leaves a process that lives for a moment more."""
+    assert running.is_up
+    kill(home, name)
+    with subprocess.Popen(["/bin/sleep", "1"]) as passing:
+        identity = identify(passing.pid)
+        assert identity is not None
+        record = json.loads((home / "local.json").read_text())
+        record[name]["identity"] = identity.model_dump()
+        (home / "local.json").write_text(json.dumps(record))
+        up(home)
+
+
 def test_a_starter_killed_before_the_server_was_let_run_leaves_nobody(tmp_path: Path) -> None:
     """Its child has a number and is on record, and ends without ever having become the server."""
     code = (
