@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from medic8.backups.place import BackupPlace
+from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError
 from medic8.model.target import Mode
 from medic8.settings import Settings, default_home, load_settings
@@ -152,8 +153,6 @@ def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(si
         ('folder = "a"\nurl = "s3://b/c"', '"url": field "folder" is given too; keep one of the two'),
         ('url = "backups"', '"url": got "backups", expected an address such as "s3://bucket/prefix"'),
         ('url = "ftp://ann:hush@host/x"', '"url": it spells a password out; give it as "options_env"'),
-        ('options_env = { secret = "NONE" }', '"options_env": environment variable "NONE" is not set'),
-        ('key_env = "NONE"', '"key_env": environment variable "NONE" is not set'),
         ('key_env = "PW"', '"key_env": the backups\' key must be 32 bytes in hexadecimal (64 digits)'),
         ('key_env = "PW"\nkey_file = "x"', '"key_file": field "key_env" is given too; keep one of the two'),
         ("keep_last = -1", '"keep_last": got -1, expected'),
@@ -166,6 +165,25 @@ def test_what_is_wrong_with_the_place_of_backups_is_told(site: Site, fields: str
         site.load(f"[backups]\n{fields}\n")
     assert f"[backups]: field {message}" in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('options_env = { secret = "NONE" }', '"options_env": environment variable "NONE" is not set'),
+        ('key_env = "NONE"', '"key_env": environment variable "NONE" is not set'),
+        ('key_file = "none"', '"key_file": "{folder}/none" cannot be read: No such file or directory'),
+    ],
+)
+def test_a_secret_of_the_backups_that_is_missing_closes_the_backups_alone(
+    site: Site, fields: str, message: str
+) -> None:
+    """Whoever is called at night may have no key, and diagnoses and heals all the same."""
+    settings = site.load(f"{POT}[backups]\n{fields}\n")
+    assert settings.target("pot").name == "pot"
+    with pytest.raises(ConfigurationError) as caught:
+        Repository(settings.backups, "grid", "waves")
+    assert str(caught.value) == f"[backups]: field {message.format(folder=site.folder)}"
 
 
 # --- which file is read ---
@@ -407,26 +425,46 @@ def test_the_journals_password_comes_from_outside_too(site: Site) -> None:
             'password_file = "/dev/zero"',
             '"password_file": "/dev/zero" holds more than the 4096 bytes of a password',
         ),
-        (
-            'password_env = "PW"\npassword_file = "empty"',
-            '"password_file": field "password_env" is given too; keep one of the two',
-        ),
-        ("password_env = 5", '"password_env": expected a string'),
     ],
 )
-def test_a_password_that_cannot_be_had_is_a_mistake_of_the_configuration(
-    site: Site, fields: str, message: str
-) -> None:
-    """Going on without one would look like a server that refuses us."""
+def test_a_password_that_cannot_be_had_closes_its_target_alone(site: Site, fields: str, message: str) -> None:
+    """Going on without one would look like a server that refuses us; the others need it not."""
     site.environ |= {"EMPTY": "", "PW": "secret"}
     (site.folder / "empty").write_text("\n")
     (site.folder / "binary").write_bytes(b"\xff\xfe")
+    settings = site.load(f"{POT}{fields}\n" + POT.replace('"pot"', '"pan"'))
+    said = f'medic8.toml:5: target "pot": field {message.format(folder=site.folder)}'
+    assert settings.unusable == {"pot": said}
+    assert settings.target("pan").name == "pan"
+    with pytest.raises(ConfigurationError) as caught:
+        settings.target("pot")
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            'password_env = "PW"\npassword_file = "empty"',
+            '6: target "pot": field "password_file": field "password_env" is given too; keep one of the two',
+        ),
+        ("password_env = 5", '5: target "pot": field "password_env": expected a string'),
+    ],
+)
+def test_a_password_that_is_named_wrongly_is_a_mistake_of_the_configuration(
+    site: Site, fields: str, message: str
+) -> None:
+    """It is wrong for everybody, wherever it is read."""
+    site.environ["PW"] = "secret"
     with pytest.raises(ConfigurationError) as caught:
         site.load(f"{POT}{fields}\n")
-    line = 4 + fields[: fields.find("password_file") if "is given too" in message else 0].count("\n") + 1
-    assert (
-        str(caught.value) == f'medic8.toml:{line}: target "pot": field {message.format(folder=site.folder)}'
-    )
+    assert str(caught.value) == f"medic8.toml:{message}"
+
+
+def test_a_journal_without_its_password_stops_everything(site: Site) -> None:
+    """Nothing may be done that cannot be written down."""
+    with pytest.raises(ConfigurationError, match=r'\[journal\]: field "password_env": .* "NONE" is not set'):
+        site.load('[journal]\nurl = "postgres://ann@db/medic8"\npassword_env = "NONE"\n')
 
 
 @pytest.mark.parametrize(

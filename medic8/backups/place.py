@@ -36,12 +36,14 @@ class BackupPlace(Frozen):
         url: A folder, or an address that fsspec understands (``s3://bucket/prefix``); without secrets.
         options: What the storage of that address is opened with, as fsspec wants it; never printed.
         key: 32 bytes in hexadecimal that new backups are encrypted with; None is no encryption.
+        problem: What keeps us from the backups here and now, such as a missing key; empty if nothing.
         retention: What pruning keeps.
     """
 
     url: str
     options: dict[str, SecretStr | bool | int | float] = Field(default_factory=dict, repr=False)
     key: SecretStr | None = None
+    problem: str = ""
     retention: Retention = Retention()
 
     @classmethod

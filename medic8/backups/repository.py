@@ -54,9 +54,13 @@ class Repository:
         where: The place for people, without secrets.
         secrecy: Names content, and encrypts if the site has a key.
         storage: Where the files are.
+    Raises:
+        ConfigurationError: the storage is not known, or a secret that it needs is not there.
     """
 
     def __init__(self, place: BackupPlace, kind: str, name: str) -> None:
+        if place.problem:
+            raise ConfigurationError(place.problem)
         self.secrecy = Secrecy(place.key)
         self.storage: Storage = open_storage(place, kind, name)
         self.where = self.storage.where

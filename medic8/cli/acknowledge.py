@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from medic8.cli.call import Json, call_of
+from medic8.cli.complete import waiting_recoveries
 from medic8.cli.exits import ExitCode
 from medic8.errors import ConfigurationError
 
@@ -15,7 +16,12 @@ def acknowledge(
     ctx: typer.Context,
     recovery: Annotated[
         str | None,
-        typer.Argument(metavar="RECOVERY", help="Its id, or the beginning of it.", show_default=False),
+        typer.Argument(
+            metavar="RECOVERY",
+            help="Its id, or the beginning of it.",
+            show_default=False,
+            autocompletion=waiting_recoveries,
+        ),
     ] = None,
     json: Json = False,
 ) -> int:

@@ -10,6 +10,7 @@ import typer
 from medic8.cli import (
     acknowledge,
     backup,
+    completion,
     demo,
     diagnose,
     exchange,
@@ -47,6 +48,7 @@ def build_app() -> typer.Typer:
         stack.down,
         stack.status,
         demo.demo,
+        completion.completion,
     ):
         app.command(epilog=EPILOG)(command)
     app.command("repair-file", epilog=EPILOG)(exchange.repair_file)

@@ -52,7 +52,7 @@ def _raised(call: Call, depth: int, seed: int, is_kept: bool) -> Iterator[Stage]
     """Bring up all that the demo is played on; the stack stays up."""
     import time
 
-    from medic8.cli.door import PrefectDoor, prepare
+    from medic8.cli.door import PrefectDoor, prepare, way_to
     from medic8.cli.lab_configuration import write_lab_configuration
     from medic8.cli.render_demo import told_stack
     from medic8.cli.sample_waves import sample_block
@@ -72,14 +72,15 @@ def _raised(call: Call, depth: int, seed: int, is_kept: bool) -> Iterator[Stage]
     with site.only_demo(folder):
         call.config = site.write_configuration(folder, str(status.valkey_url))
         settings = load_settings(call.config, environ=call.environ)
-        prepare(call.environ, settings, str(status.prefect_api_url), is_debug=call.is_debug)
+        access = way_to(call, status)
+        prepare(call.environ, settings, access, is_debug=call.is_debug)
         stage = Stage(
             folder=folder,
             settings=settings,
             valkey_url=str(status.valkey_socket_url),
-            flows=PrefectDoor(str(status.prefect_api_url)),
+            flows=PrefectDoor(access),
             audience=audience,
-            pages=Pages(str(status.prefect_api_url), status.prefect_ui_url, call.environ),
+            pages=Pages(access, status.prefect_ui_url),
             waves=lambda number: sample_block(seed, number),
             depth=depth,
             seed=seed,

@@ -9,13 +9,24 @@ from typing import Annotated
 import typer
 
 from medic8.cli.call import Call, Json, call_of
+from medic8.cli.complete import target_names
 from medic8.cli.exits import ExitCode, exit_after
 from medic8.cli.recoveries import tell_of_recoveries
 from medic8.errors import ConfigurationError
 
-TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target's name; see medic8 targets.")]
+TargetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="A target's name; see medic8 targets.", autocompletion=target_names
+    ),
+]
 TargetOrFile = Annotated[
-    str, typer.Argument(metavar="TARGET", help="A target's name, see medic8 targets; or a .m8 file.")
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A target's name, see medic8 targets; or a .m8 file.",
+        autocompletion=target_names,
+    ),
 ]
 
 

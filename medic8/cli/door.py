@@ -11,17 +11,24 @@ import contextlib
 import importlib
 from collections.abc import Iterator, MutableMapping, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from medic8.errors import TransientError
+from medic8.errors import TransientError, UnreachableError
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
+    from medic8.local.prefect_access import PrefectAccess
+    from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.settings import Settings
     from medic8.targets.kind import Progress
+
+
+_NOTHING = "nothing was changed on the target"
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class Door(Protocol):
@@ -73,23 +80,61 @@ def open_door(call: Call) -> Door:
     A way to the flows, on the Prefect server that answers; else the local stack is started.
 
     Raises:
-        UnreachableError: the server of ``PREFECT_API_URL`` does not answer, or none could be started.
+        UnreachableError: the server that the user has named does not answer or does not let us in, or none
+            could be started.
     """
     from medic8.local import stack
 
     home = call.settings.home
     status = stack.status(home, environment=call.environ)
-    if status.prefect_api_url is None or not status.server("prefect").answers:
-        if not call.environ.get("PREFECT_API_URL"):
+    if not status.server("prefect").answers:
+        if status.server("prefect").state != "external":
             call.screen.say("no Prefect server runs; starting the local stack (medic8 down stops it)")
         status = stack.up(home, progress=call.screen.say, environment=call.environ)
-    prepare(call.environ, call.settings, str(status.prefect_api_url), is_debug=call.is_debug)
-    return PrefectDoor(str(status.prefect_api_url))
+    access = way_to(call, status)
+    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
+    return PrefectDoor(access)
 
 
-def prepare(environ: MutableMapping[str, str], settings: Settings, api_url: str, *, is_debug: bool) -> None:
+def way_to(call: Call, status: StackStatus) -> PrefectAccess:
+    """
+    The way to the server that *status* found, ours or the user's own, with the user's credentials.
+
+    Raises:
+        UnreachableError: it does not let us in.
+    """
+    from medic8.local.prefect_access import access_to
+    from medic8.local.prefect_answer import ask
+
+    if status.server("prefect").state == "external":
+        return access_to("", call.environ)  # asked already
+    access = access_to(str(status.prefect_api_url), call.environ)
+    _go_past_proxies(call.environ)
+    # Who starts our server with a password of its own need not say it twice.
+    if not access.auth_string and (own := call.environ.get("PREFECT_SERVER_API_AUTH_STRING")):
+        access = access.model_copy(update={"auth_string": own})
+    if problem := ask(access).problem:
+        raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
+    return access
+
+
+def _go_past_proxies(environ: MutableMapping[str, str]) -> None:
+    """Have clients reach the loopback interface directly; a proxy knows nothing of ours."""
+    from medic8.local.loopback import HOST
+
+    # The name in lower case goes before the other, so it has to say all. Source: urllib.request.getproxies.
+    direct = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    if HOST not in direct.split(","):
+        environ["no_proxy"] = f"{direct},{HOST}".lstrip(",")
+
+
+def prepare(
+    environ: MutableMapping[str, str], settings: Settings, access: PrefectAccess, *, is_debug: bool
+) -> None:
     """Put into *environ* what Prefect and the flows read from there; what a person has set stays."""
-    environ["PREFECT_API_URL"] = api_url
+    environ["PREFECT_API_URL"] = access.api_url
+    if access.auth_string:
+        environ.setdefault("PREFECT_API_AUTH_STRING", access.auth_string)
     environ["MEDIC8_HOME"] = str(settings.home)
     if settings.source is not None:
         environ["MEDIC8_CONFIG"] = str(settings.source)
@@ -107,10 +152,10 @@ def prepare(environ: MutableMapping[str, str], settings: Settings, api_url: str,
 
 
 class PrefectDoor:
-    """Runs the flows in this process, tracked by the server at *api_url*."""
+    """Runs the flows in this process, tracked by the server that *access* leads to."""
 
-    def __init__(self, api_url: str) -> None:
-        self._api_url = api_url
+    def __init__(self, access: PrefectAccess) -> None:
+        self._access = access
 
     def diagnose(self, target: str) -> DiagnosticReport:
         """Look at *target*."""
@@ -118,18 +163,21 @@ class PrefectDoor:
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
-        asked = {"target": target, "dry_run": dry_run, "approved": list(approved)}
-        return cast("Treatment", self._run("flows.run", "run", "heal", **asked))
+        asked: dict[str, Any] = {"target": target, "dry_run": dry_run, "approved": list(approved)}
+        left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
+        return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
-        given = {"target": target, "full": full, "prefix": prefix}
+        given: dict[str, Any] = {"target": target, "full": full, "prefix": prefix}
         return cast("BackupManifest", self._run("flows.run", "run", "back_up", progress, **given))
 
     def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
         """Write what *wish* asks for from a backup into *target*."""
-        given = {"target": target, **dict(wish)}
-        return cast("RestoreReport", self._run("flows.run", "run", "restore_backup", progress, **given))
+        given: dict[str, Any] = {"target": target, **dict(wish)}
+        left = "what was restored stands, and the same command goes on"
+        report = self._run("flows.run", "run", "restore_backup", progress, left=left, **given)
+        return cast("RestoreReport", report)
 
     def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
         """Read a backup of *target* again; an empty *backup* is the newest complete one."""
@@ -138,7 +186,7 @@ class PrefectDoor:
 
     def prune_backups(self, target: str, *, dry_run: bool) -> PruneReport:
         """Remove the backups of *target* that retention does not keep."""
-        given = {"target": target, "dry_run": dry_run}
+        given: dict[str, Any] = {"target": target, "dry_run": dry_run}
         return cast("PruneReport", self._run("flows.run", "run", "prune_backups", **given))
 
     def history(
@@ -151,7 +199,13 @@ class PrefectDoor:
         limit: int,
     ) -> list[HistoryEntry]:
         """The resolutions that match, the newest first."""
-        filters = {"target": target, "issue": issue, "outcome": outcome, "since": since, "limit": limit}
+        filters: dict[str, Any] = {
+            "target": target,
+            "issue": issue,
+            "outcome": outcome,
+            "since": since,
+            "limit": limit,
+        }
         return cast("list[HistoryEntry]", self._run("tasks.track", "history", **filters))
 
     def resolution_of(self, run: str) -> tuple[HistoryEntry, Resolution | None]:
@@ -162,18 +216,32 @@ class PrefectDoor:
         """The page of *run* in Prefect's interface."""
         return str(self._run("tasks.track", "run_url", run))
 
-    def _run(self, module: str, name: str, *args: object, **kwargs: object) -> Any:
-        with self._reaching_prefect():
+    def _run(self, module: str, name: str, *args: object, left: str = _NOTHING, **kwargs: object) -> Any:
+        with self._reaching_prefect(left):
             return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
     @contextlib.contextmanager
-    def _reaching_prefect(self) -> Iterator[None]:
+    def _reaching_prefect(self, left: str) -> Iterator[None]:
+        """Say of a server that is gone what that means: *left* is what became of the target."""
         import httpx
 
+        from medic8.local.prefect_answer import refusal
+
+        server = f"the Prefect server at {self._access.shown_url}"
         try:
             yield
         except httpx.TransportError as exc:
-            raise TransientError(
-                f"the Prefect server at {self._api_url} stopped answering: {exc}; what was begun is ended by "
-                "the next run on the target"
-            ) from exc
+            what = str(exc) or type(exc).__name__
+            raise TransientError(f"{server} stopped answering: {what}; {left}") from exc
+        except httpx.HTTPStatusError as exc:
+            status = exc.response.status_code
+            if status in _REFUSALS:
+                raise UnreachableError(f"{server} {refusal(self._access, status)}; {left}") from exc
+            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            raise TransientError(f"{server} answers with status {status}; {left}") from exc
+        except RuntimeError as exc:
+            # What Prefect's client makes of any error while it compares versions before the first call.
+            if not str(exc).startswith("Failed to reach API"):
+                raise
+            raise TransientError(f"{server} stopped answering: {exc.__cause__ or exc}; {left}") from exc

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medic8.cli.complete import grid_names
 from medic8.cli.exits import ExitCode
 from medic8.errors import ConfigurationError
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from medic8.model.grid import GridReport
     from medic8.model.target import Target
 
-GridName = Annotated[str, typer.Argument(metavar="TARGET", help="A target of kind grid; see medic8 targets.")]
+GridName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="A target of kind grid; see medic8 targets.", autocompletion=grid_names
+    ),
+]
 
 _MIB = 1 << 20
 _COPIES = 2

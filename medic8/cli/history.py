@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from medic8.cli.call import Json, call_of
+from medic8.cli.complete import issue_types, outcomes, target_names
 from medic8.cli.exits import ExitCode
+from medic8.cli.recoveries import interrupted, marked, recovery_called
 from medic8.errors import ConfigurationError
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -16,11 +18,18 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def history(
     ctx: typer.Context,
-    target: Annotated[str | None, typer.Option(help="Only of this target.", show_default=False)] = None,
-    issue: Annotated[
-        str | None, typer.Option(help="Only about this type of issue.", show_default=False)
+    target: Annotated[
+        str | None,
+        typer.Option(help="Only of this target.", show_default=False, autocompletion=target_names),
     ] = None,
-    outcome: Annotated[str | None, typer.Option(help="Only with this outcome.", show_default=False)] = None,
+    issue: Annotated[
+        str | None,
+        typer.Option(help="Only about this type of issue.", show_default=False, autocompletion=issue_types),
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(help="Only with this outcome.", show_default=False, autocompletion=outcomes),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -44,6 +53,7 @@ def history(
     door = call.door
     with call.screen.working("reading the history"):
         entries = door.history(target=target, issue=issue, outcome=outcome, since=begin, limit=limit)
+    entries = marked(entries, interrupted(call))
     call.screen.show({"history": entries}, lambda: render_history(entries))
     return ExitCode.WELL
 
@@ -56,15 +66,20 @@ def _as_stored(word: str | None) -> str | None:
 def show(
     ctx: typer.Context,
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, or its beginning; see medic8 history.")
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run's id, or a recovery's, or its beginning; see medic8 history."
+        ),
     ],
     json: Json = False,
 ) -> int:
-    """Show one resolution with every step."""
-    from medic8.cli.render_history import render_resolution_of
+    """Show one resolution with every step; of a recovery, what the journal knows."""
+    from medic8.cli.render_history import render_recovery, render_resolution_of
 
     call = call_of(ctx, wants_json=json)
-    _ = call.settings
+    if (recovery := recovery_called(call, run)) is not None:
+        call.screen.show({"recovery": recovery}, lambda: render_recovery(recovery))
+        return ExitCode.WELL
     door = call.door
     with call.screen.working("reading the history"):
         entry, resolution = door.resolution_of(run)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medic8.cli.call import Call, Json, call_of
+from medic8.cli.complete import fault_names, target_names
 from medic8.cli.exits import EPILOG, ExitCode
 from medic8.cli.grid_target import grid_target
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from medic8.local.lab.reset import LabReset
     from medic8.model.target import SettingRule, Target
 
-LabTarget = Annotated[str, typer.Option(help="A target on the lab's own server.")]
+LabTarget = Annotated[
+    str, typer.Option(help="A target on the lab's own server.", autocompletion=target_names)
+]
 
 #: Seeds are drawn below this, so that they can be typed.
 _SEEDS = 1_000_000
@@ -43,7 +46,10 @@ def build_lab() -> typer.Typer:
 
 def break_(
     ctx: typer.Context,
-    fault: Annotated[str, typer.Argument(metavar="FAULT", help="What to do; see medic8 lab list.")],
+    fault: Annotated[
+        str,
+        typer.Argument(metavar="FAULT", help="What to do; see medic8 lab list.", autocompletion=fault_names),
+    ],
     target: LabTarget = "lab",
     strength: Annotated[
         int | None, typer.Option(help="How much of it; see medic8 lab list.", show_default=False)

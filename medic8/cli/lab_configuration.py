@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
+import tomllib
 from pathlib import Path
 
 from medic8.settings import CONFIGURATION
+
+_NAMES = ("lab", "lab-server")
+_ADDRESS = re.compile(r"valkey://127\.0\.0\.1:\d+/0")
 
 _LAB = """\
 # Written by "medic8 up", once: change it as you like.
@@ -42,14 +48,66 @@ def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
     """
     Write a configuration with the lab's targets into *home* if there is none.
 
+    One that was written here, and not changed since, follows the server to another port; one that was cut
+    short while it was written is finished.
+
+    Args:
+        home: It exists.
+        valkey_url: Where the lab's server is now.
     Returns:
-        The file; None if there was one already, which is left alone.
+        The file; None if there is one that is right, or somebody's own, which is left alone.
     """
     file = home / CONFIGURATION
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    wanted = _LAB.format(url=valkey_url)
+    found = _read(file)
+    if found is not None and (found == wanted or not _is_ours(found)):
         return None
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(_LAB.format(url=valkey_url))
+    descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{CONFIGURATION}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(wanted)
+    if found is not None:
+        Path(work).rename(file)
+        return file
+    try:
+        file.hardlink_to(work)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        return None  # somebody was faster
+    finally:
+        Path(work).unlink()
     return file
+
+
+def lost_lab_targets(home: Path, valkey_url: str) -> tuple[str, ...]:
+    """
+    Get the lab's targets of a configuration in *home* that lead to a port where its server is no longer.
+
+    Nothing of a configuration that is wrong: whoever reads it says so.
+    """
+    try:
+        content = tomllib.loads(_read(home / CONFIGURATION) or "")
+    except tomllib.TOMLDecodeError:
+        return ()
+    targets = content.get("target", [])
+    tables = [each for each in targets if isinstance(each, dict)] if isinstance(targets, list) else []
+    return tuple(
+        str(each["name"])
+        for each in tables
+        if each.get("name") in _NAMES
+        and _ADDRESS.fullmatch(str(each.get("url")))
+        and each["url"] != valkey_url
+    )
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        return "?"  # none of ours
+
+
+def _is_ours(found: str) -> bool:
+    """Whether *found* is what we write, for whatever port, or the beginning of it."""
+    address = _ADDRESS.search(found)
+    return _LAB.format(url=address[0] if address else "").startswith(found) or not found

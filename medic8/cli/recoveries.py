@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
+    from medic8.model.recovery import Recovery
+    from medic8.model.resolution import HistoryEntry
+
+#: As much of an id as no run of Prefect's shares by chance.
+_LEAST = 8
 
 
 def tell_of_recoveries(call: Call, target: str) -> bool:
@@ -35,3 +41,55 @@ def tell_of_recoveries(call: Call, target: str) -> bool:
         else:
             call.screen.say(f"recovery {recovery.id} is under way ({since})")
     return waits
+
+
+def recovery_called(call: Call, name: str) -> Recovery | None:
+    """The one recovery whose id is *name*, or begins so; None if the journal knows none, or is silent."""
+    from medic8.errors import TransientError
+    from medic8.recovery.journal import Journal
+
+    url = call.settings.journal_url  # first of all: a wrong configuration is told whatever was asked for
+    if len(name) < _LEAST:
+        return None
+    try:
+        found = Journal(url).beginning_with(name.lower())
+    except TransientError as exc:
+        call.screen.warn(str(exc))
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def interrupted(call: Call) -> list[Recovery]:
+    """The recoveries that died half way and have not been ended; none if the journal does not answer."""
+    from medic8.errors import TransientError
+    from medic8.recovery.interrupted import is_interrupted
+    from medic8.recovery.journal import Journal
+
+    try:
+        held = Journal(call.settings.journal_url).holding()
+    except TransientError as exc:
+        call.screen.warn(str(exc))
+        return []
+    return [each for each in held if is_interrupted(each)]
+
+
+def marked(entries: Sequence[HistoryEntry], dead: Iterable[Recovery]) -> list[HistoryEntry]:
+    """
+    Get *entries* with those marked that one of the *dead* recoveries was begun in.
+
+    The journal knows the run that carried a recovery out, the history the one
+    around it: of its target, begun before it, without an outcome, the last such.
+    """
+    runs = set()
+    for recovery in dead:
+        within = {
+            entry.started_at: entry.run
+            for entry in entries
+            if entry.target == recovery.plan.target
+            and not entry.outcome
+            and entry.started_at is not None
+            and entry.started_at <= recovery.opened_at
+        }
+        if within:
+            runs.add(within[max(within)])
+    return [entry.model_copy(update={"is_interrupted": entry.run in runs}) for entry in entries]

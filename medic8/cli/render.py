@@ -41,6 +41,7 @@ _STYLES = {
     "conflict": "red",
     "running": "green",
     "died": "red",
+    "interrupted": "red",
 }
 
 

@@ -11,7 +11,7 @@ from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_report import render_issue
 from medic8.cli.render_treatment import approved, render_changes
-from medic8.model.recovery import StepRecord
+from medic8.model.recovery import Recovery, StepRecord
 from medic8.model.resolution import HistoryEntry, Resolution
 from medic8.model.wording import moment, short, span
 
@@ -33,10 +33,12 @@ def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
             text(entry.target),
             word(entry.issue),
             text(entry.strategy or "-"),
-            word(entry.outcome) if entry.outcome else text("-"),
+            word(_outcome(entry)),
             text(entry.state),
         )
     yield listed
+    for target in sorted({entry.target for entry in entries if entry.is_interrupted}):
+        yield text(f"a recovery of {target} died half way; medic8 heal {target} ends it first", "yellow")
 
 
 def render_resolution_of(
@@ -78,6 +80,35 @@ def render_resolution_of(
         yield section("Before and after", render_changes(resolution.changes))
     if resolution.left:
         yield section("Left for you", bullets(resolution.left))
+
+
+def render_recovery(recovery: Recovery) -> Iterator[RenderableType]:
+    """Everything that the journal knows about one recovery."""
+    from medic8.recovery.interrupted import is_interrupted
+
+    yield line(text(f"recovery of {recovery.plan.target}", "bold"), word(recovery.state))
+    if is_interrupted(recovery):
+        ends = f"medic8 heal {recovery.plan.target} ends it first"
+        yield text(f"died half way; {ends}", "yellow")
+    yield facts(
+        (
+            ("recovery", recovery.id),
+            ("run", recovery.owner.flow_run),
+            ("opened", moment(recovery.opened_at)),
+            ("ended", "" if recovery.closed_at is None else moment(recovery.closed_at)),
+            ("on", ", ".join(f"{each.carries} ({each.identity})" for each in recovery.resources)),
+            ("saved", recovery.saved_state),
+        )
+    )
+    yield section("Plan", render_plan(recovery.plan))
+    if recovery.steps:
+        yield section("Steps", _steps(recovery.steps))
+    if recovery.left:
+        yield section("Left for you", bullets(recovery.left))
+
+
+def _outcome(entry: HistoryEntry) -> str:
+    return "interrupted" if entry.is_interrupted else entry.outcome or "-"
 
 
 def _steps(steps: Sequence[StepRecord]) -> RenderableType:

@@ -14,13 +14,16 @@ _ANSWERS = {True: "answers", False: "does not answer", None: "-"}
 
 
 def render_stack(status: StackStatus) -> Iterator[RenderableType]:
-    """One line for each server, then where to go."""
+    """One line for each server, then where to go; first of all what could not be found out."""
+    if status.problem:
+        yield text(status.problem, "red")
+        yield ""
     listed = table("server", "state", "", "version", "pid", "since", "address")
     for server in status.servers:
         listed.add_row(
             text(server.name, "bold"),
             word(server.state),
-            _ANSWERS[server.answers],
+            _ANSWERS[server.answers] if not server.problem else "cannot be used",
             text(server.version or "-"),
             str(server.pid or "-"),
             moment(server.since),
@@ -28,6 +31,10 @@ def render_stack(status: StackStatus) -> Iterator[RenderableType]:
         )
     yield listed
     yield ""
+    for server in status.servers:
+        if server.problem:
+            yield text(f"{server.name} {server.problem}", "red")
+            yield ""
     yield facts(
         (
             ("home", str(status.home)),

@@ -6,26 +6,28 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 
-from medic8.cli.render import table, text
+from medic8.cli.render import section, table, text
 from medic8.settings import Settings
 from medic8.targets.kind import TargetKind
 
 
 def render_targets(settings: Settings) -> Iterator[RenderableType]:
-    """One line for each target."""
+    """One line for each target, then what keeps one from being used."""
     if not settings.targets:
         return
     listed = table("target", "kind", "mode", "may apply", "labels")
     for target in settings.targets:
         labels = ", ".join(f"{name}={value}" for name, value in target.labels.items())
         listed.add_row(
-            text(target.name, "bold"),
+            text(target.name, "bold red" if target.name in settings.unusable else "bold"),
             text(target.kind),
             text(target.mode),
             text(", ".join(target.allow) if target.mode == "act" and target.allow else "nothing"),
             text(labels),
         )
     yield listed
+    if settings.unusable:
+        yield section("Cannot be used", *(text(each, "red") for each in settings.unusable.values()))
 
 
 def render_kinds(kinds: Sequence[TargetKind]) -> Iterator[RenderableType]:

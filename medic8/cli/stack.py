@@ -10,17 +10,23 @@ from medic8.cli.exits import ExitCode
 
 def up(ctx: typer.Context, json: Json = False) -> int:
     """Start PostgreSQL, Prefect and a Valkey server for the lab, as far as they do not run."""
-    from medic8.cli.lab_configuration import write_lab_configuration
+    from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
     from medic8.cli.render_stack import render_stack
     from medic8.local import stack
-    from medic8.settings import default_home
+    from medic8.settings import CONFIGURATION, default_home
 
     call = call_of(ctx, wants_json=json)
     home = default_home(call.environ)
     with call.screen.working("starting the local stack"):
         status = stack.up(home, progress=call.screen.say, environment=call.environ)
-    if status.valkey_url is not None and (written := write_lab_configuration(home, status.valkey_url)):
-        call.screen.say(f"wrote {written} with the lab's targets")
+    if status.valkey_url is not None:
+        if written := write_lab_configuration(home, status.valkey_url):
+            call.screen.say(f"wrote {written} with the lab's targets")
+        if lost := lost_lab_targets(home, status.valkey_url):
+            call.screen.warn(
+                f"the lab's server is at {status.valkey_url} now; {home / CONFIGURATION} says otherwise of "
+                f"{', '.join(lost)}, change it there"
+            )
     call.screen.show(status, lambda: render_stack(status))
     return ExitCode.WELL
 

@@ -29,7 +29,10 @@ def _targets(call: Call) -> int:
     if not settings.targets:
         call.screen.say(settings.hint)
     # The address stays out of it: it may hold a password, and a hidden one says nothing.
-    listed = [target.model_dump(mode="json", exclude={"url"}) for target in settings.targets]
+    listed = [
+        {**target.model_dump(mode="json", exclude={"url"}), "problem": settings.unusable.get(target.name, "")}
+        for target in settings.targets
+    ]
     source = None if settings.source is None else str(settings.source)
     call.screen.show({"source": source, "targets": listed}, lambda: render_targets(settings))
     return ExitCode.WELL

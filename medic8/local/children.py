@@ -195,6 +195,9 @@ def stop(identity: Identity, *, first: signal.Signals = signal.SIGTERM, patience
         return True
     family = _descendants(identity)
     _signal(identity, first)
+    # A process that somebody has stopped hears nothing until it goes on.
+    for member in (identity, *family):
+        _signal(member, signal.SIGCONT)
     went = _gone((identity, *family), patience_s)
     if not went:
         family = tuple({*family, *_descendants(identity)})
@@ -205,6 +208,24 @@ def stop(identity: Identity, *, first: signal.Signals = signal.SIGTERM, patience
                 f"process {identity.pid} is still there {_KILL_PATIENCE_S:g} s after SIGKILL"
             )
     return went
+
+
+def let_go_on(identity: Identity) -> bool:
+    """
+    Continue a server that a signal (SIGSTOP, Ctrl-Z) has stopped, with everything that descends from it.
+
+    Returns:
+        Whether any of it was stopped. One that a debugger holds is left to the debugger.
+    Raises:
+        UnreachableError: We may not signal it.
+    """
+    if not identity.is_alive():
+        return False
+    # Source: proc_pid_stat(5): T is stopped on a signal, t by a tracer.
+    stopped = [member for member in (identity, *_descendants(identity)) if _stat(member.pid)[:1] == ["T"]]
+    for member in stopped:
+        _signal(member, signal.SIGCONT)
+    return bool(stopped)
 
 
 def last_lines(log: Path) -> str:

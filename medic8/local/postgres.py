@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -21,6 +23,12 @@ from medic8.local.children import Identity, identify, last_lines, launch, stop, 
 STOP_PATIENCE_S = 30.0  # a fast shutdown writes a checkpoint
 START_TIMEOUT_S = 60.0  # recovery after a crash replays the log
 _INITDB_TIMEOUT_S = 120.0
+_REPLY_TIMEOUT_S = 3.0
+_SOCKET_NAME = ".s.PGSQL.5432"
+_PROTOCOL = 3 << 16  # version 3.0
+_TERMINATE = b"X\0\0\0\4"
+_TOO_MANY_CONNECTIONS = b"C53300\0"  # the code of the one refusal that a server gives while all is well
+_LONGEST_REPLY = 8192
 # Beyond the largest number a process can have (proc_sys_kernel(5), pid_max), so never a living one.
 _NO_PID = 2**22 + 1
 
@@ -77,6 +85,9 @@ def start_postgres(
         _make_database(programs, folder, log=log, account=account)
     _check_version(programs, data)
     _forget_stranger(data, account)
+    # The same number stands there, and PostgreSQL believes it in the same way. The folder is this server's
+    # alone, so that no other one can be behind the socket.
+    (sockets / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
     server: list[PostgresServer] = []
 
     def note(identity: Identity) -> None:
@@ -109,13 +120,14 @@ def wait_for_postgres(server: PostgresServer, *, timeout_s: float = START_TIMEOU
 
 def is_ready(server: PostgresServer) -> bool:
     """
-    Tell whether this very server says of itself that it accepts connections.
+    Tell whether this very server says of itself that it accepts connections, and does.
 
     Source: PostgreSQL 18, src/include/utils/pidfile.h: line 1 is the pid, line 8 the state; ``pg_ctl -w``
         goes by it.
     """
-    lines = _pid_file(server.data)
-    return lines[:1] == [str(server.identity.pid)] and [line.strip() for line in lines[7:8]] == ["ready"]
+    lines = pid_file(server.data)
+    says = lines[:1] == [str(server.identity.pid)] and [line.strip() for line in lines[7:8]] == ["ready"]
+    return says and _answers(server)
 
 
 def stop_postgres(server: PostgresServer, *, patience_s: float = STOP_PATIENCE_S) -> None:
@@ -163,7 +175,13 @@ def _make_database(programs: Path, folder: Path, *, log: Path, account: Account 
 
 
 def _check_version(programs: Path, data: Path) -> None:
-    made_by = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+    try:
+        made_by = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(
+            f"the database in {data} is damaged, its PG_VERSION cannot be read: {exc}; "
+            "restore the folder from a copy, or move it away to begin anew"
+        ) from exc
     catalogue = programs.parent / "share" / "postgres.bki"
     with catalogue.open(encoding="utf-8") as text:
         here = text.readline().split()[-1]
@@ -174,7 +192,8 @@ def _check_version(programs: Path, data: Path) -> None:
         )
 
 
-def _pid_file(data: Path) -> list[str]:
+def pid_file(data: Path) -> list[str]:
+    """Get the lines of the server's lock file, none if there is no such file."""
     try:
         return (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -191,7 +210,7 @@ def _forget_stranger(data: Path, account: Account | None) -> None:
     Raises:
         UnreachableError: A server that is not on our record runs on this folder.
     """
-    lines = _pid_file(data)
+    lines = pid_file(data)
     if not lines or not lines[0].strip().isdigit():
         return
     pid = int(lines[0])
@@ -212,6 +231,25 @@ def _forget_stranger(data: Path, account: Account | None) -> None:
     if account is not None:
         shutil.chown(work, account.uid, account.gid)
     work.rename(path)
+
+
+def _answers(server: PostgresServer) -> bool:
+    """
+    Tell whether a new connection is let in; also one that is not for want of room, since that is an answer.
+
+    Source: PostgreSQL 18 documentation, "Message Formats": StartupMessage, AuthenticationOk, ErrorResponse.
+    """
+    asked = struct.pack("!I", _PROTOCOL) + b"user\0postgres\0database\0postgres\0\0"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_REPLY_TIMEOUT_S)
+            connection.connect(str(server.sockets / _SOCKET_NAME))
+            connection.sendall(struct.pack("!I", len(asked) + 4) + asked)
+            reply = connection.recv(_LONGEST_REPLY)
+            connection.sendall(_TERMINATE)
+    except OSError:
+        return False
+    return reply[:1] == b"R" or (reply[:1] == b"E" and _TOO_MANY_CONNECTIONS in reply)
 
 
 def _serves(pid: int, data: Path) -> bool:

@@ -20,6 +20,10 @@ STOP_PATIENCE_S = 15.0
 START_TIMEOUT_S = (
     180.0  # 6 s on an idle machine, 12 s with a new database; slow disks and busy CI take their time
 )
+#: What uvicorn is told to serve, and by which such a process is known.
+APPLICATION = "prefect.server.api.server:create_app"
+#: The setting that names its database.
+DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
 _GRACE_S = 5  # an open page of the user interface holds a connection for ever
 _REPLY_TIMEOUT_S = 3.0
 # Of the user's settings for Prefect only these are meant for a server of ours; any other (a profile, an API
@@ -93,7 +97,7 @@ def start_prefect(
 
     # The program that Prefect's own command line starts. That command line refuses a port on which
     # connections of an earlier server still linger.
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command = [sys.executable, "-m", "uvicorn", "--factory", APPLICATION]
     command += ["--host", HOST, "--port", str(port), "--log-level", "warning"]
     command += ["--timeout-graceful-shutdown", str(_GRACE_S)]
     launch(
@@ -117,7 +121,7 @@ def server_environment(
     }
     return kept | {
         "PREFECT_HOME": str(folder),
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
+        DATABASE: database,
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_UI_API_URL": api_url(port),
@@ -155,25 +159,17 @@ def is_healthy(server: PrefectServer) -> bool:
     """Tell whether this very server answers, and says that it reaches its database."""
     return (
         is_listening(server.identity.pid, server.port)
-        and reply_status(f"{server.api_url}/health") == HTTPStatus.OK
-        and reply_status(f"{server.api_url}/ready") == HTTPStatus.OK
+        and _reply_status(f"{server.api_url}/health") == HTTPStatus.OK
+        and _reply_status(f"{server.api_url}/ready") == HTTPStatus.OK
     )
 
 
-def reply_status(url: str, *, through_proxy: bool = False) -> int | None:
-    """
-    Get the HTTP status that *url* answers with, None if nothing answers there.
-
-    Args:
-        url: With scheme http or https; None is the answer to any other.
-        through_proxy: Whether to go by the user's proxy settings, which know nothing of our loopback
-            interface.
-    """
-    if not url.startswith(("http://", "https://")):
-        return None
-    proxies = () if through_proxy else (urllib.request.ProxyHandler({}),)
+def _reply_status(url: str) -> int | None:
+    """Get the HTTP status that *url* answers with, None if nothing answers there."""
+    # The user's proxies know nothing of our loopback interface.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.build_opener(*proxies).open(url, timeout=_REPLY_TIMEOUT_S) as answer:
+        with opener.open(url, timeout=_REPLY_TIMEOUT_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

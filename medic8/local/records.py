@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from medic8.durable import sync_folder
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_server import PrefectServer
@@ -23,6 +24,10 @@ _LOCK = "local.lock"
 _LOOK_AGAIN_S = 0.1
 
 Server = PostgresServer | PrefectServer | ValkeyServer
+
+
+class DamagedRecordError(ConfigurationError):
+    """The record was cut short or overwritten; nothing was read or changed."""
 
 
 class Note(BaseModel):
@@ -86,6 +91,7 @@ def read_record(home: Path) -> StackRecord:
     Get the record of *home*; an empty one if nothing was ever started.
 
     Raises:
+        DamagedRecordError: It is no record any more.
         ConfigurationError: It cannot be read.
     """
     path = home / _RECORD
@@ -93,7 +99,10 @@ def read_record(home: Path) -> StackRecord:
         return StackRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return StackRecord()
-    except (OSError, ValidationError) as exc:
+    except ValidationError as exc:
+        what = exc.errors(include_url=False, include_input=False)[0]["msg"]
+        raise DamagedRecordError(f"the record of the local stack, {path}, is damaged: {what}") from exc
+    except OSError as exc:
         raise ConfigurationError(f"the record of the local stack, {path}, cannot be read: {exc}") from exc
 
 
@@ -105,6 +114,12 @@ def write_record(home: Path, record: StackRecord) -> None:
         text.flush()
         os.fsync(text.fileno())
     Path(work).rename(home / _RECORD)
+    sync_folder(home)
+
+
+def set_aside(home: Path) -> Path:
+    """Take a damaged record out of the way and get where it is now, for whoever wants to look at it."""
+    return (home / _RECORD).rename(home / f"{_RECORD}.damaged")
 
 
 def forget(home: Path) -> None:

@@ -15,15 +15,25 @@ from medic8.local.account import Account, server_account
 from medic8.local.children import last_lines
 from medic8.local.home import make_home, own_folder, remove_folder, server_room, socket_folder
 from medic8.local.loopback import free_port
+from medic8.local.mend import mend
 from medic8.local.postgres import PostgresServer
+from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
 from medic8.local.programs import find_postgres, find_valkey, version_of
-from medic8.local.records import Note, Server, StackRecord, forget, only_one, read_record, write_record
+from medic8.local.records import (
+    DamagedRecordError,
+    Note,
+    Server,
+    StackRecord,
+    forget,
+    only_one,
+    read_record,
+    write_record,
+)
 from medic8.local.status import (
     STOP_ORDER,
     ServerStatus,
     StackStatus,
-    answers_anything,
     external_prefect,
     look,
 )
@@ -43,9 +53,10 @@ def up(
     """
     Start what does not run yet, and return when all of it answers.
 
-    May be called again at any time, and by two callers at once. What was killed is started again on its data.
-    With ``PREFECT_API_URL`` set, that server is used and neither Prefect nor PostgreSQL is started; the
-    address of our own server does not count as set.
+    May be called again at any time, and by two callers at once. What was killed is started again on its data,
+    whatever it left, and also where the record of it is lost; see `medic8.local.mend`.
+    Where the user has named a Prefect server (see `medic8.local.prefect_access`), that one is used, and
+    neither Prefect nor PostgreSQL is started; the address of our own server does not count as named.
 
     Args:
         home: From `medic8.local.home.medic8_home`; made if it does not exist.
@@ -54,13 +65,13 @@ def up(
     Raises:
         ConfigurationError: A wheel is missing, or this machine does not let us start the servers.
         UnreachableError: A server did not come up, with the end of its log, or the user's own does not
-            answer. Everything that this call started is stopped again.
+            answer or let us in. Everything that this call started is stopped again.
         RefusedError: Another command holds the home.
     """
     environment = os.environ if environment is None else environment
     home = make_home(home)
     with only_one(home, progress=progress, timeout_s=_LOCK_TIMEOUT_S):
-        start = _Start(home, progress=progress, environment=environment)
+        start = _Start(home, mend(home, progress=progress), progress=progress, environment=environment)
         try:
             start.run()
         except BaseException:
@@ -88,9 +99,8 @@ def down(
     if not home.exists():
         return look(home, StackRecord(), environment)
     with only_one(home, progress=progress, timeout_s=_LOCK_TIMEOUT_S):
-        record = read_record(home)
-        _stop(home, record, STOP_ORDER, progress)
-        return look(home, read_record(home), environment)
+        record = _stop(home, mend(home, progress=progress), STOP_ORDER, progress)
+        return look(home, record, environment)
 
 
 def status(home: Path, *, environment: Mapping[str, str] | None = None) -> StackStatus:
@@ -104,7 +114,12 @@ def status(home: Path, *, environment: Mapping[str, str] | None = None) -> Stack
         ConfigurationError: The record of what was started cannot be read.
     """
     home = home.absolute()
-    return look(home, read_record(home), os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    try:
+        return look(home, read_record(home), environment)
+    except DamagedRecordError as exc:
+        unknown = look(home, StackRecord(), environment)
+        return unknown.model_copy(update={"problem": f"{exc}; medic8 up finds out what runs"})
 
 
 def remove(home: Path, *, progress: Callable[[str], None]) -> None:
@@ -123,6 +138,10 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
         if room.exists():
             for sockets in room.resolve().glob("*-socket"):
                 remove_folder(sockets)
+            # First by a name under which it counts as half done: half a database must not look like one.
+            for data in (room / "postgres", room / "valkey"):
+                if data.exists():
+                    data.rename(data.with_name(f".{data.name}.removed"))
         for folder in (room, home / "prefect", home / "logs"):
             remove_folder(folder)
         forget(home)
@@ -138,9 +157,14 @@ class _Start:
     """
 
     def __init__(
-        self, home: Path, *, progress: Callable[[str], None], environment: Mapping[str, str]
+        self,
+        home: Path,
+        record: StackRecord,
+        *,
+        progress: Callable[[str], None],
+        environment: Mapping[str, str],
     ) -> None:
-        self.record = read_record(home)
+        self.record = record
         self._home = home
         self._progress = progress
         self._environment = environment
@@ -150,12 +174,12 @@ class _Start:
         """Start what is missing. Valkey starts while PostgreSQL and Prefect are waited for."""
         external = external_prefect(self._environment, self.record)
         if external is not None:
-            if not answers_anything(external):
+            if problem := ask(external).problem:
                 raise UnreachableError(
-                    f"the Prefect server of PREFECT_API_URL, {external}, does not answer; "
-                    "start it, or unset the variable to have one started here"
+                    f"the Prefect server of {external.named_by}, {external.shown_url}, {problem}; with "
+                    "PREFECT_API_URL set to nothing one is started here"
                 )
-            self._progress(f"using the Prefect server of PREFECT_API_URL, {external}")
+            self._progress(f"using the Prefect server of {external.named_by}, {external.shown_url}")
         account = server_account()
         room = server_room(self._home, account)
         # Both wheels are looked for before anything is started.
@@ -268,7 +292,7 @@ class _Start:
             try:
                 valkey_server.wait_for_valkey(server)
             except UnreachableError:
-                if server.identity.is_alive() and "valkey" not in self._started:
+                if "valkey" not in self._started:  # an earlier start's, that hangs or has ended meanwhile
                     self._progress("Valkey runs but does not answer; starting it anew")
                     valkey_server.stop_valkey(server)
                 elif not (tries_left and _lost_its_port(server)):

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.children import boot_id
 from medic8.local.postgres import PostgresServer
+from medic8.local.prefect_access import PrefectAccess, is_at, prefect_access
+from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
 from medic8.local.records import Server, StackRecord
 from medic8.local.valkey_server import ValkeyServer
@@ -31,8 +33,9 @@ class ServerStatus(BaseModel):
         state: ``running``: its process lives. ``stopped``: never started, stopped on purpose, or ended with
             the machine. ``died``: it ended by itself or was killed. ``external``: the user's own, not ours to
             start or stop.
-        answers: Whether it answered just now; a server that runs without answering starts, hangs or is
-            overloaded. None where nobody asked since it does not run.
+        answers: Whether it answered just now, and let us in; a server that runs without answering starts,
+            hangs or is overloaded. None where nobody asked since it does not run.
+        problem: What is wrong with the user's own server, as the end of a sentence that begins with its name.
         pid: Number of its process while it runs.
         address: Where it is reached while it runs.
         since: When it was started, while it runs.
@@ -45,6 +48,7 @@ class ServerStatus(BaseModel):
     name: str
     state: State
     answers: bool | None = None
+    problem: str = ""
     pid: int | None = None
     address: str | None = None
     since: datetime | None = None
@@ -58,11 +62,13 @@ class StackStatus(BaseModel):
 
     Attributes:
         home: Whose stack it is.
-        prefect_api_url: What ``PREFECT_API_URL`` must be to use it; None while there is no server.
+        prefect_api_url: What ``PREFECT_API_URL`` must be to use it, without credentials; None while there is
+            no server.
         prefect_ui_url: The page to open; None while there is no server, or if it is not known where it is.
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
         servers: In the order in which they are stopped.
+        problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +79,7 @@ class StackStatus(BaseModel):
     valkey_url: str | None = None
     valkey_socket_url: str | None = None
     servers: tuple[ServerStatus, ...] = ()
+    problem: str = ""
 
     @property
     def is_up(self) -> bool:
@@ -90,16 +97,22 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
     servers = {name: _server_status(name, record) for name in STOP_ORDER}
     api = ui = None
     if external is not None:
+        answer = ask(external)
         servers["prefect"] = ServerStatus(
-            name="prefect", state="external", address=external, answers=answers_anything(external)
+            name="prefect",
+            state="external",
+            address=external.shown_url,
+            answers=not answer.problem,
+            problem=answer.problem,
+            version=answer.version or None,
         )
         if servers["postgres"].state != "running":
             # Its database is the external server's own affair.
             servers["postgres"] = ServerStatus(
                 name="postgres", state="external", answers=servers["prefect"].answers
             )
-        api = external
-        ui = external.removesuffix("/api") if external.endswith("/api") else None
+        api = external.shown_url
+        ui = api.removesuffix("/api") if api.endswith("/api") else None
     elif record.prefect is not None and servers["prefect"].state == "running":
         api, ui = record.prefect.api_url, record.prefect.ui_url
     valkey = record.valkey if servers["valkey"].state == "running" else None
@@ -148,15 +161,15 @@ def _address(server: Server) -> str:
     return server.api_url if isinstance(server, PrefectServer) else server.url
 
 
-def external_prefect(environment: Mapping[str, str], record: StackRecord) -> str | None:
-    """Get the address of the user's own Prefect server, None if there is none or the variable names ours."""
-    url = environment.get("PREFECT_API_URL", "").strip().rstrip("/")
+def external_prefect(environment: Mapping[str, str], record: StackRecord) -> PrefectAccess | None:
+    """
+    Get the way to the user's own Prefect server, None if there is none or what is named is ours.
+
+    Raises:
+        ConfigurationError: What the user has set for Prefect is wrong.
+    """
+    access = prefect_access(environment)
     ours = "" if record.prefect is None else record.prefect.api_url
-    return None if not url or url.replace("//localhost:", "//127.0.0.1:") == ours else url
-
-
-def answers_anything(url: str) -> bool:
-    """Tell whether there is a Prefect server at *url*, whatever it thinks of us."""
-    # Any answer will do: a server that wants a key says 401 here, and is there.
-    code = prefect_server.reply_status(f"{url}/health", through_proxy=True)
-    return code is not None and code < 500  # noqa: PLR2004  # 5xx: a proxy without a server behind it
+    if access is None or is_at(access.api_url, ours):
+        return None
+    return None if access.is_presumed and ask(access).problem else access

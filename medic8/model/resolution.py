@@ -146,6 +146,7 @@ class HistoryEntry(Frozen):
         state: The state that Prefect shows.
         started_at: When it was begun; None if never.
         duration_s: How long it took, in seconds.
+        is_interrupted: Whether the journal says that it died half way and has not been ended since.
     """
 
     run: str
@@ -158,3 +159,4 @@ class HistoryEntry(Frozen):
     state: str
     started_at: datetime | None
     duration_s: float
+    is_interrupted: bool = False

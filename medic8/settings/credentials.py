@@ -55,6 +55,15 @@ class CredentialsError(Exception):
         return str(self.args[1])
 
 
+class NoSecretError(CredentialsError):
+    """
+    A password or key that cannot be had here and now.
+
+    It says nothing against the configuration: another user, or a service with
+    its secrets, can use the same file.
+    """
+
+
 def with_credentials(
     url: str, credentials: Credentials, *, environ: Mapping[str, str], folder: Path
 ) -> tuple[str, tuple[str, ...]]:
@@ -69,7 +78,8 @@ def with_credentials(
     Returns:
         The address and warnings, one sentence each.
     Raises:
-        CredentialsError: no such variable or file, or the address has that already.
+        NoSecretError: no such variable or file, or no password in it.
+        CredentialsError: the address has that already.
     """
     password, field, warnings = _password(credentials, environ, folder)
     if credentials.username is None and password is None:
@@ -173,7 +183,7 @@ def secret(
         found = environ.get(variable)
         if not found:
             state = "not set" if found is None else "empty"
-            raise CredentialsError(by_variable, f'environment variable "{variable}" is {state}')
+            raise NoSecretError(by_variable, f'environment variable "{variable}" is {state}')
         return found, by_variable, ()
     if file is not None:
         return _secret_in(folder / expand(file, environ), by_file)
@@ -188,16 +198,16 @@ def _secret_in(path: Path, field: str) -> tuple[str, str, tuple[str, ...]]:
             (_LOOSE.format(what=field.replace("_", " "), path=path),) if readable_by_others(path) else ()
         )
     except OSError as exc:
-        raise CredentialsError(field, f'"{path}" cannot be read: {exc.strerror}') from None
+        raise NoSecretError(field, f'"{path}" cannot be read: {exc.strerror}') from None
     if len(content) > _LONGEST_SECRET:
-        raise CredentialsError(
+        raise NoSecretError(
             field, f'"{path}" holds more than the {_LONGEST_SECRET} bytes of a {field.removesuffix("_file")}'
         )
     try:
         # An editor ends the file with a new line; a secret never does.
         found = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise CredentialsError(field, f'"{path}" holds bytes that are no UTF-8 text') from None
+        raise NoSecretError(field, f'"{path}" holds bytes that are no UTF-8 text') from None
     if not found:
-        raise CredentialsError(field, f'"{path}" is empty')
+        raise NoSecretError(field, f'"{path}" is empty')
     return found, field, warnings

@@ -33,6 +33,7 @@ class Document:
         lines: Where each part of it stands.
         problems: What is wrong, in the order found.
         warnings: What works and should still be changed.
+        unusable: What keeps a target from being used here and now, by its name.
     """
 
     folder: Path
@@ -41,16 +42,21 @@ class Document:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unusable: dict[str, Problem] = field(default_factory=dict)
 
     def wrong(self, path: KeyPath, text: str) -> None:
-        """Note that *path* is wrong; a part that is not there stands where the table around it does."""
-        while path not in self.lines and path:
-            path = path[:-1]
-        self.problems.append(Problem(self.lines.get(path, 1), text))
+        """Note that *path* is wrong."""
+        self.problems.append(self.problem(path, text))
 
     def wrong_field(self, owner: str, table: KeyPath, within: KeyPath, text: str) -> None:
         """Note that the field *within* a *table*, which people call *owner*, is wrong."""
         self.wrong((*table, *within), in_field(owner, within, text))
+
+    def problem(self, path: KeyPath, text: str) -> Problem:
+        """*text* with the line of *path*; a part that is not there stands where the table around it does."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return Problem(self.lines.get(path, 1), text)
 
     def parse(self, model: type[Table], owner: str, table: KeyPath, values: object) -> Table | None:
         """*values* as a *model*; None, and the problems noted, if they are not one."""

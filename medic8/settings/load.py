@@ -52,7 +52,14 @@ def load_settings(
         document.warnings.append(
             f'{named} holds a password and can be read by others; "chmod 600" keeps it to its owner'
         )
-    return Settings(targets=targets, source=source, home=home, warnings=tuple(document.warnings), **state)
+    return Settings(
+        targets=targets,
+        unusable={name: f"{named}:{each.line}: {each.text}" for name, each in document.unusable.items()},
+        source=source,
+        home=home,
+        warnings=tuple(document.warnings),
+        **state,
+    )
 
 
 def _spells_password(document: Document) -> bool:

@@ -19,6 +19,7 @@ class Settings(Frozen):
 
     Attributes:
         targets: Everything under care, in the order of the file.
+        unusable: Why a target cannot be used here and now, by its name: its password cannot be had.
         source: The file it was read from; None = there is no configuration.
         home: Folder of Medic8's own state.
         backups: Where the backups of all targets are.
@@ -29,6 +30,7 @@ class Settings(Frozen):
     """
 
     targets: tuple[Target, ...] = ()
+    unusable: dict[str, str] = Field(default_factory=dict)
     source: Path | None = None
     home: Path
     backups: BackupPlace
@@ -42,10 +44,14 @@ class Settings(Frozen):
         The target called *name*.
 
         Raises:
-            ConfigurationError: there is none; the message names those that are.
+            ConfigurationError: there is none, and the message names those that are; or its password
+                cannot be had.
         """
         for target in self.targets:
             if target.name == name:
+                if name in self.unusable:
+                    # Going on without a password would look like a server that refuses us.
+                    raise ConfigurationError(self.unusable[name])
                 return target
         known = [target.name for target in self.targets]
         if not known:

@@ -13,6 +13,7 @@ from medic8.model.frozen import Frozen
 from medic8.settings.credentials import (
     Credentials,
     CredentialsError,
+    NoSecretError,
     holds_password,
     secret,
     what_is_wrong_with,
@@ -116,19 +117,19 @@ def _backups(document: Document, table: BackupsTable, default: Path) -> BackupPl
     options: dict[str, SecretStr | bool | int | float] = {
         name: SecretStr(value) if isinstance(value, str) else value for name, value in table.options.items()
     }
+    problem = ""
     for name, variable in table.options_env.items():
-        value = document.environ.get(variable)
-        if not value:
-            wrong(
-                "options_env",
-                f'environment variable "{variable}" is {"not set" if value is None else "empty"}',
-            )
-        else:
+        if value := document.environ.get(variable):
             options[name] = SecretStr(value)
+        else:
+            state = "not set" if value is None else "empty"
+            problem = f'[backups]: field "options_env": environment variable "{variable}" is {state}'
+    key, without_key = _backup_key(document, table)
     return BackupPlace(
         url=table.url or str(_folder(document, table.folder, default)),
         options=options,
-        key=_backup_key(document, table),
+        key=key,
+        problem=problem or without_key,
         retention=Retention(
             keep_last=table.keep_last, keep_daily=table.keep_daily, keep_weekly=table.keep_weekly
         ),
@@ -141,23 +142,26 @@ def _spelled_out(url: str) -> str:
     return 'it spells a password out; give it as "options_env", such as { password = "BACKUP_PASSWORD" }'
 
 
-def _backup_key(document: Document, table: BackupsTable) -> SecretStr | None:
+def _backup_key(document: Document, table: BackupsTable) -> tuple[SecretStr | None, str]:
+    """The key, and why it cannot be had here and now: that closes the backups, and nothing else."""
     try:
         text, field, warnings = secret(
             table.key_env, table.key_file, ("key_env", "key_file"), document.environ, document.folder
         )
+    except NoSecretError as exc:
+        return None, f'[backups]: field "{exc.field}": {exc}'
     except CredentialsError as exc:
         document.wrong_field("[backups]", ("backups",), (exc.field,), str(exc))
-        return None
+        return None, ""
     document.warnings += [f"[backups]: {warning}" for warning in warnings]
     if text is None:
-        return None
+        return None, ""
     try:
         key_bytes(text)
     except ConfigurationError as exc:
         document.wrong_field("[backups]", ("backups",), (field,), str(exc))
-        return None
-    return SecretStr(text)
+        return None, ""
+    return SecretStr(text), ""
 
 
 def _folder(document: Document, given: str | None, default: Path) -> Path:

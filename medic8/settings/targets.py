@@ -9,13 +9,14 @@ from medic8.model.target import Mode, Target
 from medic8.settings.credentials import (
     Credentials,
     CredentialsError,
+    NoSecretError,
     like,
     what_is_wrong_with,
     with_credentials,
 )
 from medic8.settings.document import Document
 from medic8.settings.lines import KeyPath
-from medic8.settings.problems import listed, nearest, shown
+from medic8.settings.problems import in_field, listed, nearest, shown
 from medic8.targets.kind import TargetKind
 from medic8.targets.registry import kind_named, kind_names
 from medic8.targets.valkey.client import address_problems
@@ -52,6 +53,11 @@ def _read_target(document: Document, index: int, values: object) -> Target | Non
         fields["url"], warnings = with_credentials(
             table.address, table, environ=document.environ, folder=document.folder
         )
+    except NoSecretError as exc:
+        # Whoever has no business with this target need not have its password.
+        text = in_field(owner, (exc.field,), str(exc))
+        document.unusable[table.name] = document.problem((*path, exc.field), text)
+        warnings = ()
     except CredentialsError as exc:
         document.wrong_field(owner, path, (exc.field,), str(exc))
         return None

@@ -365,3 +365,22 @@ def test_text_from_a_target_is_shown_and_never_obeyed(
     assert r"[red]key[/red] \x1b]0;owned\x07 :boom: \u202egnp.exe\nnext" in out
     answers.report = UnreachableError("server said \x1b[2J[bold]")
     assert r"server said \x1b[2J[bold]" in medic8("diagnose", "pot").err
+
+
+def test_a_target_without_its_password_stops_nobody_elses_commands(
+    medic8: Medic8, answers: Answers, samples: type[Samples], tmp_path: Path
+) -> None:
+    """Whoever is on call for one target need not have the secrets of all; the list marks what is closed."""
+    file = tmp_path / "medic8.toml"
+    other = '[[target]]\nname = "pan"\nkind = "teapot"\nurl = "tea://cellar"\npassword_env = "NONE"\n'
+    file.write_text(file.read_text() + other)
+    answers.report = samples.a_report()
+    assert medic8("diagnose", "pot").code == 0
+    assert medic8("history").code == 0
+    said = 'medic8.toml:11: target "pan": field "password_env": environment variable "NONE" is not set'
+    closed = medic8("diagnose", "pan")
+    assert (closed.code, closed.err) == (2, f"medic8: {said}\n")
+    listed = medic8("targets", "--json")
+    assert (listed.code, [each["problem"] for each in listed.document["targets"]]) == (0, ["", said])
+    assert said in medic8("targets").out
+    assert answers.asked == [("diagnose", "pot"), ("history", None, None, None, None, 100)]

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from medic8.cli.door import PrefectDoor
 from medic8.cli.run import run
+from medic8.local.prefect_access import PrefectAccess
+
+
+def access(api_url: str) -> PrefectAccess:
+    return PrefectAccess(api_url=api_url, named_by="a test")
 
 
 def test_a_server_is_diagnosed_healed_and_found_in_the_history(
@@ -27,7 +37,9 @@ def test_a_server_is_diagnosed_healed_and_found_in_the_history(
     monkeypatch.setenv("MEDIC8_CONFIG", str(config))
 
     def medic8(*arguments: str) -> tuple[int, dict]:
-        code = run([*arguments, "--json"], open_door=lambda _: PrefectDoor(prefect_api), environ=os.environ)
+        code = run(
+            [*arguments, "--json"], open_door=lambda _: PrefectDoor(access(prefect_api)), environ=os.environ
+        )
         return code, json.loads(capsys.readouterr().out)
 
     assert [medic8("diagnose", "cache")[0], medic8("plan", "cache")[0]] == [1, 1]
@@ -51,6 +63,94 @@ def test_a_prefect_server_that_is_gone_is_an_error_of_ours(
     gone = "http://127.0.0.1:1/api"
     environ = {"MEDIC8_HOME": str(tmp_path)}
     with temporary_settings({PREFECT_API_URL: gone, PREFECT_CLIENT_MAX_RETRIES: 0}):
-        code = run(["history"], open_door=lambda _: PrefectDoor(gone), environ=environ)
+        code = run(["history"], open_door=lambda _: PrefectDoor(access(gone)), environ=environ)
     assert (code, prefect_api == gone) == (1, False)
     assert f"medic8: the Prefect server at {gone} stopped answering" in capsys.readouterr().err
+
+
+class Mortal:
+    """
+    A way to a server that breaks off for good before request number *last*, as the death of a server does.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, port: int, last: int) -> None:
+        self._there = port
+        self._left = last
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Break off."""
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._there))
+                self._open += [here, there]
+                for way in ((here, there), (there, here)):
+                    threading.Thread(target=self._pump, args=way, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                self._left -= piece.count(b" HTTP/1.1\r\n")
+                if self._left <= 0:
+                    self.close()
+                sink.sendall(piece)
+
+
+@contextlib.contextmanager
+def mortal(api_url: str, last: int) -> Iterator[str]:
+    way = Mortal(int(urlsplit(api_url).port or 0), last)
+    try:
+        yield f"http://127.0.0.1:{way.port}/api"
+    finally:
+        way.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "last", "left"),
+    [
+        (("history",), 1, "nothing was changed on the target"),
+        (("show", "1"), 1, "nothing was changed on the target"),
+        (("diagnose", "cache"), 1, "nothing was changed on the target"),
+        (("plan", "cache"), 2, "nothing was changed on the target"),
+        (("heal", "cache"), 2, "what was begun is ended by the next run on the target"),
+    ],
+)
+def test_a_prefect_server_that_dies_in_the_middle_is_told_as_that(
+    prefect_api: str,
+    valkey_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    last: int,
+    left: str,
+) -> None:
+    """In one sentence, with what became of the target, whatever Prefect's client makes of it."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    config = tmp_path / "medic8.toml"
+    config.write_text(f'[[target]]\nname = "cache"\nkind = "valkey"\nurl = "{valkey_url}"\n')
+    monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MEDIC8_CONFIG", str(config))
+    with (
+        mortal(prefect_api, last) as gone,
+        temporary_settings({PREFECT_API_URL: gone, PREFECT_CLIENT_MAX_RETRIES: 0}),
+    ):
+        code = run(arguments, open_door=lambda _: PrefectDoor(access(gone)), environ=os.environ)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert code == 1
+    assert told.startswith(f"medic8: the Prefect server at {gone} stopped answering: ")
+    assert told.endswith(f"; {left}")

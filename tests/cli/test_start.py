@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medic8.cli.door import prepare
-from medic8.cli.lab_configuration import write_lab_configuration
+from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
 from medic8.cli.run import run
+from medic8.local.prefect_access import PrefectAccess
 from medic8.settings import load_settings
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ def test_flows_find_the_server_and_the_same_configuration(medic8: Medic8, tmp_pa
     assert medic8("targets").code == 0
     environ = {"MEDIC8_HOME": str(tmp_path / "home"), "DO_NOT_TRACK": "0"}
     settings = load_settings(environ=environ, cwd=tmp_path)
-    prepare(environ, settings, "http://127.0.0.1:4200/api", is_debug=False)
+    access = PrefectAccess(api_url="http://127.0.0.1:4200/api", named_by="a test", auth_string="ann:hunter2")
+    prepare(environ, settings, access, is_debug=False)
     assert environ == {
         "MEDIC8_HOME": str(tmp_path / "home"),
         "MEDIC8_CONFIG": str(tmp_path / "medic8.toml"),
+        "PREFECT_API_AUTH_STRING": "ann:hunter2",
         "PREFECT_API_URL": "http://127.0.0.1:4200/api",
         "PREFECT_CLIENT_MAX_RETRIES": "3",
         "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
@@ -83,7 +86,8 @@ def test_with_debug_prefect_logs_to_the_terminal(medic8: Medic8, tmp_path: Path)
     """Its logs tell which task failed."""
     assert medic8("targets").code == 0
     environ = {"MEDIC8_HOME": str(tmp_path / "home")}
-    prepare(environ, load_settings(environ=environ, cwd=tmp_path), "http://x/api", is_debug=True)
+    access = PrefectAccess(api_url="http://x/api", named_by="a test")
+    prepare(environ, load_settings(environ=environ, cwd=tmp_path), access, is_debug=True)
     assert "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL" not in environ
 
 
@@ -104,3 +108,38 @@ def test_the_labs_configuration_is_written_once_and_for_its_owner_alone(tmp_path
     file.write_text("# mine")
     assert write_lab_configuration(tmp_path, "valkey://127.0.0.1:6391/0") is None
     assert file.read_text() == "# mine"
+
+
+def test_the_labs_configuration_follows_its_server_while_nobody_has_changed_it(tmp_path: Path) -> None:
+    """A port that somebody took meanwhile must not make the lab's targets those of a stranger."""
+    there, here = "valkey://127.0.0.1:6390/0", "valkey://127.0.0.1:40151/0"
+    write_lab_configuration(tmp_path, there)
+    file = write_lab_configuration(tmp_path, here)
+    assert file is not None
+    written = file.read_text()
+    assert (written.count(here), there in written) == (2, False)
+    assert lost_lab_targets(tmp_path, here) == ()
+    file.write_text(written + "# mine")
+    assert write_lab_configuration(tmp_path, there) is None
+    assert lost_lab_targets(tmp_path, there) == ("lab", "lab-server")
+
+
+@pytest.mark.parametrize("length", [0, 10, 300, 500])
+def test_a_labs_configuration_that_was_cut_short_is_finished(tmp_path: Path, length: int) -> None:
+    """Its writer was killed; nobody would write that by hand."""
+    url = "valkey://127.0.0.1:6390/0"
+    file = write_lab_configuration(tmp_path, url)
+    assert file is not None
+    whole = file.read_text()
+    file.write_text(whole[:length])
+    assert write_lab_configuration(tmp_path, url) == file
+    assert file.read_text() == whole
+    assert [each.name for each in tmp_path.iterdir()] == ["medic8.toml"]
+
+
+def test_a_configuration_that_is_wrong_is_somebody_elses_to_tell(tmp_path: Path) -> None:
+    """Up brings the stack up all the same."""
+    for content in (b"[[target]\n", b"\xff\xfe", b"target = 7", b"[[target]]\nname = 7\n"):
+        (tmp_path / "medic8.toml").write_bytes(content)
+        assert write_lab_configuration(tmp_path, "valkey://127.0.0.1:6390/0") is None
+        assert lost_lab_targets(tmp_path, "valkey://127.0.0.1:6390/0") == ()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import httpx
 
-from medic8.local.loopback import HOST
+from medic8.local.prefect_access import PrefectAccess
+from medic8.local.prefect_answer import client_of
 
 _TIMEOUT_S = 5.0
 
@@ -19,15 +17,13 @@ class Pages:
     Looks flow runs up by their names.
 
     Args:
-        api_url: Of the Prefect server.
+        access: To the Prefect server.
         ui_url: Of its interface; None if it is not known where it is.
-        environ: May hold what the server asks of its clients.
     """
 
-    def __init__(self, api_url: str, ui_url: str | None, environ: Mapping[str, str]) -> None:
-        self._api_url = api_url
+    def __init__(self, access: PrefectAccess, ui_url: str | None) -> None:
+        self._access = access
         self._ui_url = ui_url
-        self._headers = _credentials(environ)
 
     def of_run(self, name: str, since: datetime) -> str:
         """
@@ -47,20 +43,9 @@ class Pages:
             "limit": 1,
         }
         try:
-            # A proxy knows nothing of our loopback interface.
-            with httpx.Client(
-                timeout=_TIMEOUT_S, trust_env=urlsplit(self._api_url).hostname != HOST
-            ) as client:
-                answer = client.post(f"{self._api_url}/flow_runs/filter", json=wanted, headers=self._headers)
+            with client_of(self._access, timeout_s=_TIMEOUT_S) as client:
+                answer = client.post(f"{self._access.api_url}/flow_runs/filter", json=wanted)
                 found = answer.raise_for_status().json()
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, OSError, ValueError):
             return ""
         return str(found[0]["id"]) if found else ""
-
-
-def _credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    if basic := environ.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": f"Basic {base64.b64encode(basic.encode()).decode()}"}
-    if key := environ.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    return {}
