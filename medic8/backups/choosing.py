@@ -13,6 +13,8 @@ def chosen_backup(repository: Repository, backup_id: str = "") -> BackupManifest
     """
     The backup called *backup_id*; if that is empty, the newest complete one, else the newest.
 
+    One of some keys of a server only is taken if there is none of all keys.
+
     Raises:
         ConfigurationError: there is no such backup.
         RefusedError: there is none at all, or it cannot be read.
@@ -20,8 +22,8 @@ def chosen_backup(repository: Repository, backup_id: str = "") -> BackupManifest
     if backup_id:
         return repository.read(backup_id)
     listed = repository.list(datetime.now(UTC))
-    complete = [backup for backup in listed.backups if backup.is_complete]
-    if found := next(iter((*complete, *listed.backups)), None):
-        return found
+    # The list has the newest first, and sorting keeps that among equals.
+    if found := sorted(listed.backups, key=lambda each: (not each.is_of_all, not each.is_complete)):
+        return found[0]
     problems = "".join(f"; {each.path}: {each.reason}" for each in listed.problems)
     raise RefusedError(f"there is no backup in {repository.where}{problems}")

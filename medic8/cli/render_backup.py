@@ -38,7 +38,7 @@ def render_backups(listed: BackupList) -> Iterator[RenderableType]:
         things = {backup.of for backup in listed.backups}
         rows = table("backup", "taken", "holds", "content", "added", "encrypted", "left out")
         for backup in listed.backups:
-            is_earlier = len(things) > 1 and backup.of != listed.backups[0].of
+            is_earlier = backup.grid is not None and len(things) > 1 and backup.of != listed.backups[0].of
             rows.add_row(
                 text(backup.id),
                 moment(backup.created_at),
@@ -119,7 +119,7 @@ def _mib(size_bytes: int) -> str:
 def _holds(backup: BackupManifest) -> str:
     if backup.grid is not None:
         return counted(backup.grid.blocks, "block")
-    return counted(backup.keyspace.keys, "key") if backup.keyspace is not None else ""
+    return counted(backup.keyspace.count, "key") if backup.keyspace is not None else ""
 
 
 def _read_anew(backup: BackupManifest) -> str:

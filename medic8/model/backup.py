@@ -66,18 +66,20 @@ class KeysContent(Frozen):
 
     Attributes:
         database: Number of the database.
-        keys: Keys in the backup.
+        count: Keys in the backup.
         by_type: How many of each type.
         prefix: The prefix that all of them have; empty if the backup is of all keys.
+        is_by_name: Whether it is only of keys that were asked for by name.
         changing: Keys that changed during every try to read them at one moment: their members are from
             several moments.
         left_out: What is not in it, one sentence for each reason.
     """
 
     database: int = Field(ge=0)
-    keys: int = Field(ge=0)
+    count: int = Field(ge=0)
     by_type: dict[str, int]
     prefix: str = ""
+    is_by_name: bool = False
     changing: int = Field(default=0, ge=0)
     left_out: tuple[str, ...] = ()
 
@@ -126,9 +128,18 @@ class BackupManifest(Frozen):
         return self.keyspace is not None and not self.keyspace.left_out and not self.keyspace.changing
 
     @property
+    def is_of_all(self) -> bool:
+        """Whether it is of the whole target, and not only of some of its keys."""
+        return self.keyspace is None or not (self.keyspace.prefix or self.keyspace.is_by_name)
+
+    @property
     def of(self) -> str:
-        """What two backups must share to be of the same thing: a grid's UUID; of a server, its name."""
-        return self.name if self.grid is None else self.grid.uuid
+        """What two backups must share to be of the same thing: a grid's UUID; of a server, which keys."""
+        if self.grid is not None:
+            return self.grid.uuid
+        if self.keyspace is None or self.is_of_all:
+            return self.name
+        return f"{self.name} {'by name' if self.keyspace.is_by_name else self.keyspace.prefix}"
 
 
 class BackupProblem(Frozen):
