@@ -51,7 +51,7 @@ def _restore(target: Target, site: Settings, wish: RestoreWish) -> RestoreReport
     chosen = chosen_backup(backups_of(target).repository(target, site.backups), wish.backup)
     saved_before = ""
     if wish.overwrite and not wish.into:
-        saved_before = back_up_target(target, site, prefix=wish.prefix).id
+        saved_before = back_up_target(target, site, prefix=wish.prefix, names=wish.names).id
         get_run_logger().info("what was there before is kept in backup %s", saved_before)
     report = restore_target(target, site, chosen, wish)
     return report.model_copy(update={"saved_before": saved_before})

@@ -22,7 +22,7 @@ _LONGEST_S = 4 * 3600
 
 @task(task_run_name="back up {target.name}", timeout_seconds=_LONGEST_S, **ATTEMPTS)
 def back_up_target(
-    target: Target, site: Settings, *, is_full: bool = False, prefix: str = ""
+    target: Target, site: Settings, *, is_full: bool = False, prefix: str = "", names: tuple[str, ...] = ()
 ) -> BackupManifest:
     """
     Write a verified backup of a target to the site's storage; the target is only read.
@@ -34,7 +34,7 @@ def back_up_target(
         RefusedError: there is nothing to back up, no room, or another backup of it is being written.
         TransientError: the server stopped answering half way; tried again.
     """
-    backup = backups_of(target).create(target, _around(site), is_full=is_full, prefix=prefix)
+    backup = backups_of(target).create(target, _around(site), is_full=is_full, prefix=prefix, names=names)
     get_run_logger().info("backup %s: %.1f MiB added", backup.id, backup.added_bytes / 2**20)
     return backup
 

@@ -133,7 +133,13 @@ class Backups(Protocol):
         """The backups of *target*."""
 
     def create(
-        self, target: Target, around: Surroundings, *, is_full: bool = False, prefix: str = ""
+        self,
+        target: Target,
+        around: Surroundings,
+        *,
+        is_full: bool = False,
+        prefix: str = "",
+        names: tuple[str, ...] = (),
     ) -> BackupManifest:
         """
         Back *target* up; it is only read.
@@ -143,6 +149,7 @@ class Backups(Protocol):
             around: Where to.
             is_full: Read and write everything, whatever earlier backups have.
             prefix: Only keys that begin so, where the kind has keys.
+            names: Only these keys, where the kind has keys; empty is all.
         """
 
     def verify(self, target: Target, around: Surroundings, backup: BackupManifest) -> VerifyReport:

@@ -25,11 +25,17 @@ class GridBackups:
         return grid_repository(place, target.grid_name)
 
     def create(
-        self, target: Target, around: Surroundings, *, is_full: bool = False, prefix: str = ""
+        self,
+        target: Target,
+        around: Surroundings,
+        *,
+        is_full: bool = False,
+        prefix: str = "",
+        names: tuple[str, ...] = (),
     ) -> BackupManifest:
         """Back a grid up while others write to it."""
-        if prefix:
-            raise RefusedError(f"target {target.name} is a grid, which has blocks and no keys with a prefix")
+        if prefix or names:
+            raise RefusedError(f"target {target.name} is a grid, which has blocks and no keys")
         rate = target.scrub_mib_per_s
         options = BackupOptions(
             limit_bytes_per_s=None if rate is None else rate * _MIB,
