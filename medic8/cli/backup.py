@@ -102,7 +102,10 @@ def restore(
         str, typer.Option(metavar="LIST", help="Only these blocks of a grid: 3,17-20.", show_default=False)
     ] = "",
     key: Annotated[
-        list[str] | None, typer.Option(help="Only this key of a server; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help=r"Only this key of a server; may be repeated. \\xNN is a byte.", show_default=False
+        ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Only keys that begin so.", show_default=False)] = "",
     overwrite: Annotated[

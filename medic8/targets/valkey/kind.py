@@ -11,6 +11,7 @@ from medic8.model.resolution import Change
 from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.policy import SETTABLE
@@ -106,4 +107,5 @@ KIND = TargetKind(
     open_session=open_session,
     compare=compare,
     requires=requires,
+    backups=ValkeyBackups(),
 )
