@@ -34,7 +34,7 @@ from medic8.local.scratch import scratch_valkey
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings, no_progress
-from medic8.targets.valkey import backup_index, read_key, read_pieces
+from medic8.targets.valkey import backup_index, backup_writing, read_key, read_pieces
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.key_names import glob_of_prefix, key_name
@@ -141,7 +141,7 @@ def test_values_of_any_size_are_read_and_written_piece_by_piece_alike(site: Site
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make limits so small that values of a few bytes exceed them."""
-    from medic8.targets.valkey import backup_reading, backup_writing, restore_keys, write_key
+    from medic8.targets.valkey import backup_reading, restore_keys, write_key
 
     monkeypatch.setattr(read_key, "SMALL_BYTES", 0)
     monkeypatch.setattr(restore_keys, "SMALL_BYTES", 0)
@@ -298,7 +298,7 @@ def test_what_is_not_backed_up_is_said_by_type_and_count(site: Site) -> None:
 
 
 def test_an_encrypted_backup_shows_neither_keys_nor_values(site: Site) -> None:
-    """Nor does one without encryption outside the server's own folder; another key opens nothing."""
+    """In none of its files; and another key opens nothing."""
     site.place = site.place.model_copy(update={"key": SecretStr("ab" * 32)})
     site.client.set("name-of-a-key", "a-value" * 50)
     backup = site.back_up()
@@ -400,10 +400,33 @@ def test_a_large_key_that_changes_all_the_while_is_taken_and_counted(site: Site)
     assert site.client.lrange("large", 0, 199_999) == [b"%d" % (at % 1000) for at in range(200_000)]
 
 
+def test_a_large_key_that_was_touched_is_read_again(site: Site) -> None:
+    """And is in the backup as it was after that, at one moment."""
+    for _ in range(200):
+        site.client.rpush("large", *range(1000))
+    site.client.config_resetstat()
+
+    def touch() -> None:
+        with valkey.Valkey.from_url(site.target.address) as client:
+            while client.info("commandstats").get("cmdstat_lrange", {}).get("calls", 0) < 5:
+                pass
+            client.rpush("large", "touched")
+
+    thread = threading.Thread(target=touch)
+    thread.start()
+    backup = site.back_up()
+    thread.join(30)
+    assert backup.keyspace is not None
+    assert (backup.keyspace.changing, backup.is_complete) == (0, True)
+    site.client.flushall()
+    site.restore(backup)
+    assert site.client.llen("large") == 200_001
+
+
 def test_a_key_that_a_scan_gives_twice_is_written_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """As servers do while a table shrinks; every name is doubted here, and looked for in the index."""
     site.client.mset({f"k:{at}": at for at in range(3000)})
-    from medic8.targets.valkey import backup_writing, dump
+    from medic8.targets.valkey import dump
 
     monkeypatch.setattr(backup_writing, "_PART_KEYS", 500)
     monkeypatch.setattr(dump, "_MOST_DOUBTFUL", 700)
@@ -570,8 +593,11 @@ def test_a_key_that_is_written_at_the_last_moment_stays(site: Site, monkeypatch:
     assert len(site.client.keys()) == 3
 
 
-def test_a_server_that_goes_away_is_a_transient_error(tmp_path: Path) -> None:
-    """In the middle of a backup nothing shows; in the middle of a restore it says how far it came."""
+def test_a_server_that_goes_away_is_a_transient_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a backup nothing is left; in the middle of a restore it says how far it came."""
+    monkeypatch.setattr(backup_writing, "_PART_KEYS", 100)  # some parts are written by then
     with scratch_valkey(tmp_path) as server:
         site = Site(server.url, tmp_path / "backups")
         with site.client:
@@ -583,8 +609,10 @@ def test_a_server_that_goes_away_is_a_transient_error(tmp_path: Path) -> None:
                     server.kill()
                     server.start()
 
+            files = site.files()
             with pytest.raises(TransientError, match="stopped answering"):
                 BACKUPS.create(site.target, site.around(restart))
+            assert site.files() == files
             listed = BACKUPS.repository(site.target, site.place).list(datetime.now(UTC))
             assert [each.id for each in listed.backups] == [backup.id]
             with pytest.raises(TransientError, match=r"when \d+ of the \d+ keys looked at had been written"):
@@ -599,7 +627,7 @@ def test_a_server_without_room_ends_a_restore(site: Site) -> None:
         site.client.set(f"k:{at:03d}", "x" * 60_000)
     site.client.rpush("large", *["y" * 5_000] * 400)
     backup = site.back_up()
-    site.client.flushall()
+    raw(site.client, "FLUSHALL", "SYNC")  # without the word the memory is freed some time later
     site.client.config_set("maxmemory-policy", "noeviction")
     site.client.config_set("maxmemory", int(site.client.info("memory")["used_memory"]) + (12 << 20))
     try:
