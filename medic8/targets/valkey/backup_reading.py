@@ -11,7 +11,8 @@ from medic8.errors import RefusedError
 from medic8.model.backup import BackupManifest, BackupPart, VerifyReport
 from medic8.targets.valkey.backup_index import FRAME_BYTES, KeyTable, StoredKey, unpack_keys
 from medic8.targets.valkey.canonical import Digester, kind_of
-from medic8.targets.valkey.elements import Element, ElementReader, Kind
+from medic8.targets.valkey.elements import Element, Kind
+from medic8.targets.valkey.read_elements import ElementReader
 
 #: Sentences that a report about damage has at most.
 _MOST_TOLD = 100

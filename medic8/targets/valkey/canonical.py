@@ -15,12 +15,12 @@ from medic8.backups.errors import BackupDamagedError
 from medic8.targets.valkey.elements import (
     UNORDERED,
     Element,
-    ElementReader,
     Kind,
     Scored,
     StreamState,
     digested,
 )
+from medic8.targets.valkey.read_elements import ElementReader
 
 _HEAD = struct.Struct("<BQ")
 

@@ -15,7 +15,6 @@ from medic8.targets.valkey.canonical import UNORDERED, Digester, Value, canonica
 from medic8.targets.valkey.elements import (
     Consumer,
     Element,
-    ElementReader,
     Entry,
     Field,
     Group,
@@ -26,6 +25,7 @@ from medic8.targets.valkey.elements import (
     StreamId,
     StreamState,
 )
+from medic8.targets.valkey.read_elements import ElementReader
 
 TEXTS = st.binary(max_size=12)
 TIMES = st.integers(-1, 2**63 - 1)
