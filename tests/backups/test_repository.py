@@ -89,6 +89,13 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "too new": (change("format", 3), "has format 3; the limit is format 2"),
     "unknown field": (change("extra", 1), "extra: Extra inputs"),
     "wrong type": (change("parts", "x"), "parts: "),
+    "no time zone": (change("created_at", "2026-03-31T18:00:00"), "created_at: "),
+    "a time that no zone can tell": (change("created_at", "9999-12-31T23:59:59-23:59"), "created_at: "),
+    "too many bytes to count": (change("content_bytes", 10**400), "content_bytes: "),
+    "a grid that cannot be": (
+        change("grid", {"uuid": "a", "created_s": 0, "depth": 65_537, "blocks": 0}),
+        "grid.depth: Input should be less than or equal to 65536",
+    ),
     "a file elsewhere": (
         change("parts", [{"number": 0, "file": "../x"}]),
         "parts.0.file: String should match",

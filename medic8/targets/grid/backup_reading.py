@@ -11,7 +11,7 @@ from medic8.backups.packs import MOST_PACK_BYTES, PackName, read_frame
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import RefusedError
-from medic8.model.backup import BackupList, BackupManifest, BackupPart, VerifyReport
+from medic8.model.backup import BackupList, BackupManifest, BackupPart, GridContent, VerifyReport
 from medic8.targets.grid import checksum
 from medic8.targets.grid.backup import GRID
 from medic8.targets.grid.backup_table import StoredBlock, Table, unpack_table
@@ -23,6 +23,7 @@ from medic8.targets.grid.layout import (
     EXTENT_BLOCKS,
     PAGE_BYTES,
     PAGES,
+    Layout,
     block_at,
     group_of,
     member_of,
@@ -65,6 +66,7 @@ class BackupReader:
         reads_whole_packs: Whether most blocks will be read: a pack is then read at once and kept for a while.
     Raises:
         RefusedError: it is encrypted by another key, or of no grid.
+        BackupDamagedError: what it says of its grid cannot be.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class BackupReader:
     ) -> None:
         if backup.grid is None:
             raise RefusedError(f"backup {backup.id} is of kind {backup.kind!r}, not of a grid")
+        _check_possible(backup, backup.grid)
         self.backup = backup
         self.content = backup.grid
         self._repository = repository
@@ -133,6 +136,19 @@ class BackupReader:
                 del self._packs[next(iter(self._packs))]
             self._packs[pack] = self._repository.storage.read(pack.path, most=MOST_PACK_BYTES)
         return self._packs[pack]
+
+
+def _check_possible(backup: BackupManifest, content: GridContent) -> None:
+    try:
+        UUID(content.uuid)
+    except ValueError as exc:
+        raise BackupDamagedError(f"backup {backup.id}: {content.uuid!r} is no UUID of a grid") from exc
+    extents = -(-Layout(content.depth).blocks // EXTENT_BLOCKS)
+    if beyond := next((part.number for part in backup.parts if part.number >= extents), None):
+        raise BackupDamagedError(
+            f"backup {backup.id}: its index has extent {beyond}; the limit is {extents - 1}, "
+            f"since its grid is {content.depth} layers deep"
+        )
 
 
 def page_candidates(

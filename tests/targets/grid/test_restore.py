@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import valkey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from medic8.backups.errors import BackupDamagedError
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError, RefusedError
@@ -189,6 +191,29 @@ def test_another_grid_is_refused_and_left_as_it_is(
         client.set(key, b"damage")
     with pytest.raises(NotAGridError):
         restore_grid(client, NAME, repository, backup)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grid": {"uuid": "none"}}, "'none' is no UUID of a grid"),
+        ({"parts": [{"number": 2}, {}]}, "its index has extent 2; the limit is 1"),
+    ],
+)
+def test_a_backup_of_no_possible_grid_is_refused_before_anything_is_written(
+    grid: Grid, client: valkey.Valkey, repository: Repository, changes: Any, message: str
+) -> None:
+    """Sealed and well-formed, as whoever can write to the storage can make one where there is no key."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    content = backup.grid.model_copy(update=changes.get("grid", {})) if backup.grid else None
+    updates = changes.get("parts", [{}] * len(backup.parts))
+    parts = [part.model_copy(update=update) for part, update in zip(backup.parts, updates, strict=True)]
+    hostile = backup.model_copy(update={"grid": content, "parts": tuple(parts)})
+    repository.write(hostile)
+    client.flushall()
+    with pytest.raises(BackupDamagedError, match=message):
+        restore_grid(client, NAME, repository, repository.read(hostile.id))
+    assert everything(client) == {}
 
 
 def test_a_damaged_backup_costs_only_the_blocks_that_lie_in_the_damage(
