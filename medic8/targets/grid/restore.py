@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import valkey
@@ -25,19 +26,29 @@ from medic8.targets.grid.backup_reading import BackupReader
 from medic8.targets.grid.compare_and_write import Check, CompareAndWrite, HoldsExactly, IsAbsent
 from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import NotAGridError
-from medic8.targets.grid.format import SUMS_BYTES, Manifest
+from medic8.targets.grid.format import (
+    SUMS_BYTES,
+    VALUE_BYTES,
+    FormatError,
+    Manifest,
+    OtherGridError,
+    unpack_footer,
+    unpack_sums,
+)
 from medic8.targets.grid.grid import Grid, jittered_pause
-from medic8.targets.grid.image import GroupImage, WrongType
+from medic8.targets.grid.image import GroupImage, WrongType, number_of
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import manifest_keys, sums_key
 from medic8.targets.grid.layout import (
     BLOCK_BYTES,
     EXTENT_BLOCKS,
+    MEMBERS,
     PAGE_BYTES,
     PAGES,
     block_at,
     group_of,
     member_of,
+    role_name,
 )
 from medic8.targets.grid.manifest import create_manifest, grow_manifest, read_manifest
 from medic8.targets.grid.parity import Octets
@@ -112,10 +123,10 @@ def restore_grid(
     if manifest.depth < reader.content.depth:
         manifest = Manifest(name, manifest.uuid, reader.content.depth, manifest.created_s)
         grow_manifest(client, manifest)
-    work = _Restore(client, manifest, reader, chosen)
+    work = _Restore(client, manifest, reader, chosen, is_created=is_created)
     for group, blocks in wanted:
         work.group(group, blocks)
-    return work.report(is_created=is_created)
+    return work.report()
 
 
 def restore_into_new(
@@ -135,10 +146,11 @@ def restore_into_new(
     chosen = options or RestoreOptions()
     reader = BackupReader(repository, backup, reads_whole_packs=chosen.blocks is None)
     wanted = _wanted_by_group(reader, chosen.blocks)
-    work = _Restore(client, Grid.create(client, name, reader.content.depth).manifest, reader, chosen)
+    manifest = Grid.create(client, name, reader.content.depth).manifest
+    work = _Restore(client, manifest, reader, chosen, is_created=True)
     for group, blocks in wanted:
         work.group(group, blocks)
-    return work.report(is_created=True)
+    return work.report()
 
 
 def _wanted_by_group(reader: BackupReader, blocks: Collection[int] | None) -> Iterator[tuple[int, list[int]]]:
@@ -175,6 +187,7 @@ class _Restore:
     manifest: Manifest
     reader: BackupReader
     options: RestoreOptions
+    is_created: bool
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("asked", "written", "same", "newer", "absent"), 0)
     )
@@ -210,21 +223,24 @@ class _Restore:
         for attempt in range(_TRIES):
             with conversation(self.client) as talk:
                 image = read_group(talk, self.manifest, group)
-            if problem := _in_the_way(image):
+            if problem := self._in_the_way(image):
                 for block in stored:
                     self._leave(f"block {block}: {problem}")
                 return
             outcome = _merged(image, key, self.manifest, stored, masks, overwrites=self.options.overwrites)
-            if outcome.still_lost and outcome.changed:
+            if outcome.lost and outcome.changed:
                 for block in stored:
-                    self._leave(f"block {block}: {outcome.still_lost}; heal the grid first")
+                    self._leave(f"block {block}: {next(iter(outcome.lost.values()))}; heal the grid first")
                 return
             checks = [_as_read(sums_key(self.manifest.name, group), image)]
             writes = whole_group(self.manifest, key, group, outcome.blocks) if outcome.changed else []
             if not writes or compare_and_write(checks, writes).is_written:
+                left = stored.keys() & outcome.lost.keys()
+                for block in sorted(left):
+                    self._leave(f"block {block}: {outcome.lost[block]}")
                 self.counts["written"] += len(outcome.changed)
-                self.counts["newer"] += len(outcome.newer)
-                self.counts["same"] += len(stored) - len(outcome.changed | outcome.newer)
+                self.counts["newer"] += len(outcome.newer - left)
+                self.counts["same"] += len(stored) - len(outcome.changed | outcome.newer | left)
                 return
             pause(attempt)
         for block in stored:
@@ -235,13 +251,18 @@ class _Restore:
         if len(self.left) < _MOST_TOLD:
             self.left.append(why)
 
-    def report(self, *, is_created: bool) -> RestoreReport:
+    def _in_the_way(self, image: GroupImage) -> str:
+        if self.is_created and (other := _of_another_grid(image)):
+            return f"{other}, whose manifest is gone; move what is left of that grid away (RENAME) first"
+        return _in_the_way(image, self.manifest)
+
+    def report(self) -> RestoreReport:
         return RestoreReport(
             backup=self.reader.backup.id,
             what="blocks",
             left=tuple(self.left),
             left_count=self.left_count,
-            is_created=is_created,
+            is_created=self.is_created,
             **self.counts,
         )
 
@@ -255,13 +276,13 @@ class _Merged:
         blocks: 64 KiB for each member that shall exist.
         changed: Blocks of the backup by which it differs from what is there.
         newer: Blocks of the backup that differ from what is there, and were left.
-        still_lost: What nothing knows in the group even so; empty if all is known.
+        lost: What nothing knows in the group even so, by block; empty if all is known.
     """
 
     blocks: dict[int, Octets]
     changed: set[int]
     newer: set[int]
-    still_lost: str
+    lost: dict[int, str]
 
 
 def _merged(
@@ -287,6 +308,8 @@ def _merged(
                 continue
             is_good = was_there and bool(is_known[member, page])
             if is_good and (pages[member, page] == found[page]).all():
+                if not _is_there(image, member, page, pages[member, page]):
+                    changed.add(block)  # parity knows it, and the server does not have it
                 continue
             if is_good and not overwrites:
                 newer.add(block)
@@ -299,23 +322,58 @@ def _merged(
             for page in range(PAGES):
                 if not masks[block] >> page & 1:
                     is_known[member, page] = False
-    lost = [
-        f"page {page} of block {block_at(image.group, member)} is lost, and not in the backup"
+    lost = {
+        block: f"page {page} of block {block} is lost, and not in the backup"
         for member in range(members)
-        for page in range(PAGES)
-        if exists[member] and not is_known[member, page]
-    ]
+        if exists[member] and not is_known[member].all()
+        for block, page in [(block_at(image.group, member), int(np.argmin(is_known[member])))]
+    }
     blocks = {member: pages[member].reshape(BLOCK_BYTES) for member in range(members) if exists[member]}
-    return _Merged(blocks, changed, newer - changed, lost[0] if lost else "")
+    return _Merged(blocks, changed, newer - changed, lost)
 
 
-def _in_the_way(image: GroupImage) -> str:
+def _is_there(image: GroupImage, member: int, page: int, content: Octets) -> bool:
+    value = image.values[member]
+    return isinstance(value, bytes) and value[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] == content.tobytes()
+
+
+def _of_another_grid(image: GroupImage) -> str:
+    """Which grid it is that has values in the group, by a sound record or footer; empty if it is no other."""
+    looks: list[Callable[[], object]] = [
+        partial(
+            unpack_footer, value[BLOCK_BYTES:VALUE_BYTES], image.grid, role, number_of(image.group, role)
+        )
+        for role, value in enumerate(image.values)
+        if isinstance(value, bytes)
+    ]
+    if isinstance(image.sums, bytes):
+        looks.insert(0, partial(unpack_sums, image.sums, image.grid, image.group))
+    for look in looks:
+        try:
+            look()
+        except OtherGridError as exc:
+            return str(exc)
+        except FormatError:
+            continue
+    return ""
+
+
+def _in_the_way(image: GroupImage, manifest: Manifest) -> str:
     """What a person has to move away before anything can be written into the group; empty if nothing."""
     odd = next((value for value in (*image.values, image.sums) if isinstance(value, WrongType)), None)
     if odd is not None:
         return f"a key of its group holds a {odd.name}; move it away (RENAME) first"
     if isinstance(image.sums, bytes) and len(image.sums) > SUMS_BYTES:
         return "the record of checksums of its group is too long; heal the grid first"
+    for role, value in enumerate(image.values):
+        if isinstance(value, bytes) and len(value) > VALUE_BYTES:
+            return f"{role_name(image.group, role)} in its group is too long; heal the grid first"
+    beyond = range(manifest.layout.members(image.group), MEMBERS)
+    if deeper := [block_at(image.group, member) for member in beyond if image.values[member] is not None]:
+        return (
+            f"its group has block {deeper[0]}, beyond the {manifest.depth} layers that the backup knows of; "
+            "grow the grid first"
+        )
     return ""
 
 

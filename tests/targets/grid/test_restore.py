@@ -158,6 +158,76 @@ def test_a_page_that_neither_has_is_left_and_its_group_with_it(
     assert everything(client) == before
 
 
+def test_a_page_that_neither_has_is_named_even_if_all_else_is_the_same(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """There is nothing to write; all the same the target does not hold what was asked for."""
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 5, b"damage")
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.same, report.left_count, report.is_whole) == (0, 53, 3, False)
+    assert report.left[0] == "block 69: page 0 of block 69 is lost, and not in the backup"
+
+
+def test_what_parity_knows_and_the_server_lacks_is_written(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """A block is gone and another damaged; both follow from parity, but neither is there."""
+    before = everything(client)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.delete(role_key(NAME, GROUP, 3))
+    client.setrange(role_key(NAME, 6, 4), 5, b"damage")
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.same) == (2, 54)
+    assert everything(client) == before
+
+
+def test_a_value_that_outgrew_its_place_is_not_cut(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """What somebody appended to a block is theirs, although other blocks of the group are to be written."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.append(role_key(NAME, GROUP, 3), b"somebody's")
+    client.delete(*(role_key(NAME, GROUP, member) for member in (4, 5, 6)))
+    before = everything(client)
+    report = restore_grid(client, NAME, repository, backup)
+    assert "block 197 in its group is too long" in report.left[0]
+    assert everything(client) == before
+
+
+def test_layers_that_the_backup_does_not_know_are_not_deleted(
+    client: valkey.Valkey, repository: Repository
+) -> None:
+    """The grid had grown since, and its manifest is gone: blocks of the new layers stay, and are named."""
+    grid = Grid.create(client, NAME, 2)
+    grid.fill(some_cells, groups=[GROUP])
+    backup = create_backup(client, NAME, repository, now=NOW)
+    grid.grow(8)
+    edited(Grid.open(client, NAME), GROUP, 3, 4711)
+    client.delete(*manifest_keys(NAME), *(role_key(NAME, GROUP, role) for role in (0, 16, 17)))
+    before = everything(client)
+    report = restore_grid(client, NAME, repository, backup)
+    assert "has block 197, beyond the 2 layers that the backup knows of" in report.left[0]
+    assert {key: client.get(key) for key in before} == before
+
+
+def test_blocks_of_another_grid_without_a_manifest_are_not_overwritten(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """A grid created anew under the name lost its manifest: its content is not that of the backup's grid."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.flushall()
+    anew = Grid.create(client, NAME, 64)
+    anew.fill(lambda number: some_cells(number + 10_000), groups=[GROUP])
+    client.delete(*manifest_keys(NAME))
+    before = everything(client)
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.left_count) == (40, 16)
+    assert f"is of grid {anew.manifest.uuid}, not of {grid.manifest.uuid}" in report.left[0]
+    assert {key: client.get(key) for key in before} == before
+
+
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [([2048], "block 2048: the backup's grid has blocks 0 to 2047"), ([-1], "block -1")],
