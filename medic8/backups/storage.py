@@ -109,12 +109,13 @@ class _Folder:
 
     def sizes(self, folder: str, *, partial: bool = False) -> dict[str, int]:
         try:
+            found: dict[str, int] = {}
             with os.scandir(self._root / folder) as entries:
-                return {
-                    each.name: each.stat(follow_symlinks=False).st_size
-                    for each in entries
-                    if _is_shown(each.name, partial=partial)
-                }
+                for each in entries:
+                    if _is_shown(each.name, partial=partial):
+                        with contextlib.suppress(FileNotFoundError):  # deleted while we look; the others stay
+                            found[each.name] = each.stat(follow_symlinks=False).st_size
+            return found
         except FileNotFoundError:
             return {}
         except OSError as exc:

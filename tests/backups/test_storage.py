@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,29 @@ def test_a_writer_that_is_killed_leaves_a_piece_that_does_not_show(folder: Path)
     (folder / "grid/lab/packs" / f"{PARTIAL}b-1234").write_bytes(b"hal")
     assert storage.sizes("packs") == {"a": 5}
     assert storage.sizes("packs", partial=True) == {f"{PARTIAL}b-1234": 3}
+
+
+def test_a_piece_that_goes_away_meanwhile_takes_no_other_out_of_the_list(folder: Path) -> None:
+    """Somebody deletes between the reading of names and of sizes: what stays is listed, each time."""
+    storage = open_storage(BackupPlace.of(folder))
+    for number in range(100):
+        storage.write(f"packs/{number}", b"")
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        path = folder / "packs" / "passing"
+        while not is_over.is_set():
+            path.touch()
+            path.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        seen = {len(storage.sizes("packs").keys() - {"passing"}) for _ in range(2000)}
+    finally:
+        is_over.set()
+        other.join(20)
+    assert seen == {100}
 
 
 def test_a_folder_that_cannot_be_written_is_a_refusal(folder: Path) -> None:
