@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backup_samples import LOGIN, NOW, a_backup
@@ -272,6 +273,49 @@ def test_elsewhere_a_writer_that_is_gone_is_told_from_one_that_may_live(remote: 
         remote.turn(Doing.PRUNE, "mine", clock=clock),
     ):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"renewed_at": "2026-03-31T18:00:00"},
+        {"id": "../../../victim"},
+        {"a field of a later version": 1},
+    ],
+    ids=["no time zone", "a file elsewhere", "of a later version"],
+)
+def test_a_note_that_cannot_be_read_names_no_file_and_ends_no_list(
+    repository: Repository, folder: Path, change: dict[str, Any]
+) -> None:
+    """On this machine the lock tells who is there, so nobody is held up; and nothing elsewhere is deleted."""
+    victim = folder / "victim.json"
+    repository.storage.write(f"{PRESENCES}/20260331T180000Z-000000.json", a_note(**change))
+    victim.write_text("")
+    assert repository.list(NOW).unfinished == ()
+    with repository.turn(Doing.BACKUP, "mine", clock=clock) as turn:
+        turn.clear_up(*turn.left_behind)
+    assert victim.exists()
+
+
+def test_elsewhere_a_note_that_cannot_be_read_may_be_of_somebody_who_lives(remote: Repository) -> None:
+    """Nobody deletes, or writes what another may delete, until a person has looked."""
+    remote.storage.write(f"{PRESENCES}/20260331T180000Z-000000.json", a_note(later=1))
+    for doing in Doing:
+        with (
+            pytest.raises(RefusedError, match=r"presences/20260331T180000Z-000000.json: somebody may be at"),
+            remote.turn(doing, "mine", clock=clock),
+        ):
+            raise AssertionError
+    remote.storage.delete(f"{PRESENCES}/20260331T180000Z-000000.json")
+    with remote.turn(Doing.PRUNE, "mine", clock=clock) as turn:
+        turn.clear_up()
+
+
+def a_note(**changes: object) -> bytes:
+    note = Presence(
+        id="20260331T180000Z-000000", doing=Doing.BACKUP, owner=this_process(), renewed_at=NOW
+    ).model_dump(mode="json")
+    return json.dumps(note | changes).encode()
 
 
 def test_a_long_backup_shows_that_it_lives(remote: Repository) -> None:

@@ -122,7 +122,10 @@ def create_backup(
             with contextlib.suppress(RefusedError):
                 turn.give_up()
             raise
-        with contextlib.suppress(RefusedError):  # the backup is there
+        # The backup is there, whatever becomes of the rest.
+        with contextlib.suppress(RefusedError):
+            turn.clear_up()
+        with contextlib.suppress(RefusedError):
             if turn.left_behind and repository.storage.local is not None:
                 sweep(repository, packs_of_part, now=chosen.utc())
             turn.clear_up(*turn.left_behind)

@@ -667,6 +667,24 @@ with connection({valkey_url!r}) as client:
     assert len(files_in(repository)) == 2 + 2 + 1  # packs, index, manifest; nothing is left of the dead one
 
 
+def test_a_backup_that_is_there_is_not_called_unfinished(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """One was broken off, and a damaged manifest forbids to remove what it left: those after it are done."""
+
+    def break_off(done: int, total: int) -> None:
+        if done > 1024:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=break_off))
+    repository.storage.write("manifests/20260101T000000Z-000000.json", b"junk")
+    for hours in (1, 2):
+        create_backup(client, grid.manifest.name, repository, now=NOW + timedelta(hours=hours))
+    (unfinished,) = repository.list(NOW).unfinished
+    assert unfinished.startswith("20260131T180000Z-")
+
+
 def test_a_server_that_goes_away_half_way_costs_only_what_is_left(
     grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
 ) -> None:
