@@ -12,9 +12,8 @@ from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import RefusedError
 from medic8.model.backup import BackupList, BackupManifest, BackupPart, GridContent, VerifyReport
-from medic8.targets.grid import checksum
 from medic8.targets.grid.backup import GRID
-from medic8.targets.grid.backup_table import StoredBlock, Table, unpack_table
+from medic8.targets.grid.backup_table import StoredBlock, Table, unpack_table, wrong_page
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.keys import check_name
@@ -22,11 +21,8 @@ from medic8.targets.grid.layout import (
     BLOCK_BYTES,
     EXTENT_BLOCKS,
     PAGE_BYTES,
-    PAGES,
     Layout,
     block_at,
-    group_of,
-    member_of,
 )
 
 #: Packs kept when most blocks are read: an extent has four full ones, and small ones of later backups.
@@ -252,14 +248,9 @@ def _by_place_in_packs(table: Table) -> Iterator[StoredBlock]:
 
 
 def _check_block(reader: BackupReader, extent: int, stored: StoredBlock) -> None:
-    content = reader.read(stored)
-    block = extent * EXTENT_BLOCKS + stored.place
-    keys = checksum.place_keys(checksum.grid_key(UUID(reader.content.uuid)), group_of(block))
-    sums = checksum.as_sums(checksum.hash_pages(content)) ^ keys[member_of(block)]
-    for page in range(PAGES):
-        at = stored.sums[8 * page : 8 * page + 8]
-        if stored.pages >> page & 1 and int(sums[page]) != int.from_bytes(at, "little"):
-            raise BackupDamagedError(
-                f"backup {reader.backup.id}: block {block}, page {page}: "
-                "its content does not match the checksum that the grid had for it"
-            )
+    page = wrong_page(UUID(reader.content.uuid), stored, reader.read(stored))
+    if page is not None:
+        raise BackupDamagedError(
+            f"backup {reader.backup.id}: block {extent * EXTENT_BLOCKS + stored.place}, page {page}: "
+            "its content does not match the checksum that the grid had for it"
+        )

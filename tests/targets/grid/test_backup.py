@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -616,6 +617,12 @@ def test_a_block_that_is_not_what_the_grid_had_is_found(
     assert f"block {1024 + first.place}, page 0: its content does not match" in report.damage[0]
 
 
+def test_a_part_of_more_packs_than_blocks_is_damaged() -> None:
+    """No writer makes one; compressed, three million packs would fit into 2 KiB, and into a gigabyte here."""
+    with pytest.raises(BackupDamagedError, match="2 packs and 1 blocks"):
+        unpack_table(struct.pack("<4sIII", b"m8bt", 0, 2, 1) + bytes(2 * 20 + 176), 0)
+
+
 # Backups that do not come to their end.
 
 
@@ -665,6 +672,40 @@ with connection({valkey_url!r}) as client:
     assert content_of(repository, backup) == what_grid_has()
     assert repository.list(NOW).unfinished == ()
     assert len(files_in(repository)) == 2 + 2 + 1  # packs, index, manifest; nothing is left of the dead one
+
+
+def test_what_a_dead_writer_left_is_believed_only_if_it_is_what_it_says(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Its pack has an end, and a bit in its middle is not what was written: that pack is read anew."""
+
+    def break_off(done: int, total: int) -> None:
+        if done > 1024:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=break_off))
+    (pack,) = folder_of(repository).glob("packs/00000-*")
+    spoil(pack, at=200_000)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW + timedelta(hours=1))
+    assert verify_backup(repository, backup).is_sound
+    assert content_of(repository, backup) == what_grid_has()
+
+
+def test_a_backup_shows_only_if_its_index_is_there(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Somebody removes a part that is shared while the rest is read, as a pruning may that does not see us."""
+    create_backup(client, grid.manifest.name, repository, now=NOW)
+
+    def remove(done: int, total: int) -> None:
+        if done > 1024:
+            for part in folder_of(repository).glob("index/00000-*"):
+                part.unlink()
+
+    with pytest.raises(BackupDamagedError, match=r"index/00000-\w+.m8i has no bytes, should have"):
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=remove))
+    assert len(repository.list(NOW).backups) == 1
 
 
 def test_a_backup_that_is_there_is_not_called_unfinished(
