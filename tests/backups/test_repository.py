@@ -169,6 +169,20 @@ def test_a_seal_by_a_key_cannot_be_made_without_it(keyed: Repository, repository
     assert "does not match its seal" in problem.reason
 
 
+def test_where_there_is_a_key_a_backup_without_one_must_be_named(
+    keyed: Repository, repository: Repository
+) -> None:
+    """Whoever can write to the storage can make one, as new as they like; it is not taken for the site's."""
+    forged = a_backup(timedelta(0))
+    repository.write(forged)
+    with pytest.raises(RefusedError, match=f"if backup {forged.id} is yours, name it"):
+        chosen_backup(keyed)
+    ours = a_backup(timedelta(days=1), lost_pages=1).model_copy(update={"key_id": keyed.secrecy.key_id})
+    keyed.write(ours)
+    assert chosen_backup(keyed) == ours
+    assert chosen_backup(keyed, forged.id) == forged
+
+
 def test_an_equal_part_is_not_written_again(repository: Repository, keyed: Repository) -> None:
     """Also where encryption makes every file look different."""
     for each in (repository, keyed):
