@@ -223,6 +223,17 @@ def test_an_old_record_does_not_make_the_next_backup_old(
     assert backup.is_complete
 
 
+def test_records_that_were_made_huge_cost_no_memory(grid: Grid, client: valkey.Valkey, place: BackupPlace) -> None:
+    """Somebody let two records grow to 200 MiB: a first backup counts blocks without reading all of them."""
+    for group in (6, 7):
+        client.setrange(sums_key(NAME, group), 200 << 20, b"x")
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    backup = create_backup(client, grid.manifest.name, grid_repository(place, NAME), now=NOW)
+    assert backup.grid is not None
+    assert backup.grid.blocks == 56
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 150 << 10
+
+
 def test_a_grid_created_anew_shares_nothing(
     grid: Grid, client: valkey.Valkey, repository: Repository
 ) -> None:
