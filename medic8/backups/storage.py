@@ -115,11 +115,11 @@ class _Folder:
                     if _is_shown(each.name, partial=partial):
                         with contextlib.suppress(FileNotFoundError):  # deleted while we look; the others stay
                             found[each.name] = each.stat(follow_symlinks=False).st_size
-            return found
         except FileNotFoundError:
             return {}
         except OSError as exc:
             raise RefusedError(f"{self.where}/{folder} cannot be listed: {exc.strerror}") from exc
+        return found
 
     def read(self, name: str, *, most: int) -> bytes:
         return self._read(name, 0, None, most)

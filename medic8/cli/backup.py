@@ -22,7 +22,7 @@ BackupId = Annotated[
     ),
 ]
 
-#: Block numbers and ranges of them, such as ``3,17-20``; no block has a number as long as int() and len() mind.
+#: Block numbers and ranges of them, such as ``3,17-20``; int() and len() do not take any number of digits.
 _BLOCKS = re.compile(r"\d{1,12}(-\d{1,12})?(,\d{1,12}(-\d{1,12})?)*", re.ASCII)
 
 #: More blocks than a grid can have in one layer of an extent would be a slip of the finger.

@@ -313,10 +313,11 @@ class _Work:
         parts = self.repository.storage.sizes(INDEX)
         for part in self.parts:
             path = part_path(part)
-            if (size := parts.get(path.rpartition("/")[2])) != part.size_bytes:
+            found = parts.get(path.rpartition("/")[2])
+            if found != part.size_bytes:
                 raise BackupDamagedError(
-                    f"{self.repository.where}/{path} has {'no' if size is None else size} bytes, should have "
-                    f"{part.size_bytes}; try again"
+                    f"{self.repository.where}/{path} has {'no' if found is None else found} bytes, "
+                    f"should have {part.size_bytes}; try again"
                 )
 
 

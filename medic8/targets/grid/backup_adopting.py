@@ -11,9 +11,7 @@ from medic8.targets.grid.backup_table import StoredBlock, unpack_trailer, wrong_
 from medic8.targets.grid.layout import BLOCK_BYTES
 
 
-def adopted_blocks(
-    repository: Repository, grid: UUID, pack: PackName, size_bytes: int
-) -> list[StoredBlock]:
+def adopted_blocks(repository: Repository, grid: UUID, pack: PackName, size_bytes: int) -> list[StoredBlock]:
     """
     The blocks in a pack of a backup that was not finished.
 

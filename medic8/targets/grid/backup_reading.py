@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.packs import MOST_PACK_BYTES, PackName, read_frame
+from medic8.backups.packs import PackName, read_frame
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import RefusedError
@@ -24,9 +26,6 @@ from medic8.targets.grid.layout import (
     Layout,
     block_at,
 )
-
-#: Packs kept when most blocks are read: an extent has four full ones, and small ones of later backups.
-_PACKS_KEPT = 8
 
 #: Sentences that a report about damage has at most.
 _MOST_TOLD = 100
@@ -59,7 +58,9 @@ class BackupReader:
     Args:
         repository: The backups of the grid.
         backup: The one to read.
-        reads_whole_packs: Whether most blocks will be read: a pack is then read at once and kept for a while.
+        reads_whole_packs: Whether most blocks will be read. A pack of which the backup needs most is then read
+            at once, and kept as long as blocks of its extent are asked for: so none is read twice, and what
+            is kept is at most twice the extent.
     Raises:
         RefusedError: it is encrypted by another key, or of no grid.
         BackupDamagedError: what it says of its grid cannot be.
@@ -78,7 +79,7 @@ class BackupReader:
         self._parts = {part.number: part for part in backup.parts}
         self._last: Table | None = None
         self._reads_whole_packs = reads_whole_packs
-        self._packs: dict[PackName, bytes] = {}
+        self._packs: dict[PackName, bytes | None] = {}
 
     @property
     def parts(self) -> tuple[BackupPart, ...]:
@@ -96,6 +97,7 @@ class BackupReader:
             part = self._parts.get(extent)
             body = b"" if part is None else self._repository.read_part(self.backup, part)
             self._last = Table(extent, {}, {}) if part is None else unpack_table(body, extent)
+            self._packs = dict.fromkeys(self._last.packs.keys() - _mostly_needed(self._last))
         return self._last
 
     def stored(self, block: int) -> StoredBlock | None:
@@ -126,12 +128,22 @@ class BackupReader:
             )
         return content
 
-    def _whole(self, pack: PackName) -> bytes:
-        if pack not in self._packs:
-            if len(self._packs) == _PACKS_KEPT:
-                del self._packs[next(iter(self._packs))]
-            self._packs[pack] = self._repository.storage.read(pack.path, most=MOST_PACK_BYTES)
-        return self._packs[pack]
+    def _whole(self, pack: PackName) -> bytes | None:
+        """The pack; None if its frames are to be read one by one."""
+        if self._last is not None and pack in self._last.packs.keys() - self._packs.keys():
+            self._packs[pack] = None
+            with contextlib.suppress(BackupDamagedError):  # then each frame says what is wrong
+                self._packs[pack] = self._repository.storage.read(pack.path, most=self._last.packs[pack])
+        return self._packs.get(pack)
+
+
+def _mostly_needed(table: Table) -> set[PackName]:
+    """The packs of an extent of which its blocks take half or more."""
+    frames = {(block.pack, block.where.offset): block.where.length for block in table.blocks.values()}
+    needed: Counter[PackName] = Counter()
+    for (pack, _), length in frames.items():
+        needed[pack] += min(length, BLOCK_BYTES)
+    return {pack for pack, length in needed.items() if 2 * length >= table.packs[pack]}
 
 
 def _check_possible(backup: BackupManifest, content: GridContent) -> None:

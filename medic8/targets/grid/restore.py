@@ -334,15 +334,15 @@ def _merged(
 
 def _is_there(image: GroupImage, member: int, page: int, content: Octets) -> bool:
     value = image.values[member]
-    return isinstance(value, bytes) and value[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] == content.tobytes()
+    return (
+        isinstance(value, bytes) and value[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] == content.tobytes()
+    )
 
 
 def _of_another_grid(image: GroupImage) -> str:
     """Which grid it is that has values in the group, by a sound record or footer; empty if it is no other."""
     looks: list[Callable[[], object]] = [
-        partial(
-            unpack_footer, value[BLOCK_BYTES:VALUE_BYTES], image.grid, role, number_of(image.group, role)
-        )
+        partial(unpack_footer, value[BLOCK_BYTES:VALUE_BYTES], image.grid, role, number_of(image.group, role))
         for role, value in enumerate(image.values)
         if isinstance(value, bytes)
     ]

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from medic8.targets.grid.errors import GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
-from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, block_at
+from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, block_at, group_of, member_of
 from medic8.targets.grid.restore import RestoreOptions, restore_grid, restore_into_new
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection
@@ -301,6 +301,28 @@ def test_a_damaged_backup_costs_only_the_blocks_that_lie_in_the_damage(
     assert "No such file" in report.left[0]
     restored = everything(client)
     assert restored == {key: value for key, value in before.items() if b"/69}" not in key}
+
+
+def test_no_pack_is_read_again_for_each_block_however_many_backups_share(
+    client: valkey.Valkey, repository: Repository
+) -> None:
+    """After a dozen backups of which each changed a few blocks, an extent lies in sixteen packs."""
+    grid = Grid.create(client, NAME, 32)
+    grid.fill(some_cells)
+    random = np.random.default_rng(8)
+    for hours in range(13):
+        for block in random.choice(1024, 40, replace=False):
+            edited(grid, group_of(int(block)), member_of(int(block)), hours)
+        backup = create_backup(client, NAME, repository, now=NOW + timedelta(hours=hours))
+    client.flushall()
+    before = read_so_far()
+    assert restore_grid(client, NAME, repository, backup).written == 1024
+    assert read_so_far() - before < 2 * 1024 * BLOCK_BYTES
+
+
+def read_so_far() -> int:
+    """Bytes that this process has read from files."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_a_key_of_another_type_in_the_way_is_left_to_a_person(
