@@ -58,7 +58,7 @@ class BackupReader:
     Args:
         repository: The backups of the grid.
         backup: The one to read.
-        reads_whole_packs: Whether most blocks will be read. A pack of which the backup needs most is then read
+        reads_whole_packs: Whether most blocks will be read. A pack of which most is needed is then read
             at once, and kept as long as blocks of its extent are asked for: so none is read twice, and what
             is kept is at most twice the extent.
     Raises:
