@@ -33,6 +33,7 @@ from medic8.model.backup import (
     BackupPart,
     BackupProblem,
 )
+from medic8.model.wording import visible
 
 MANIFESTS = "manifests"
 INDEX = "index"
@@ -71,7 +72,8 @@ class Repository:
             try:
                 backups.append(self._manifest(name.removesuffix(".json")))
             except RefusedError as exc:
-                problems.append(BackupProblem(path=f"{self.where}/{MANIFESTS}/{name}", reason=str(exc)))
+                path = f"{self.where}/{MANIFESTS}/{name}"
+                problems.append(BackupProblem(path=visible(path), reason=visible(str(exc))))
         backups.sort(key=lambda backup: (backup.created_at, backup.id), reverse=True)
         unfinished = tuple(
             f"{note.id} ({'its writer is gone' if is_gone(note, now) else 'being written'})"

@@ -112,7 +112,8 @@ class _Folder:
             found: dict[str, int] = {}
             with os.scandir(self._root / folder) as entries:
                 for each in entries:
-                    if _is_shown(each.name, partial=partial):
+                    # Anything else may hang whoever opens it, or be deleted by nobody.
+                    if _is_shown(each.name, partial=partial) and each.is_file(follow_symlinks=False):
                         with contextlib.suppress(FileNotFoundError):  # deleted while we look; the others stay
                             found[each.name] = each.stat(follow_symlinks=False).st_size
         except FileNotFoundError:

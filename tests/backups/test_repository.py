@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from medic8.backups.presence import PRESENCES, Doing, Presence
 from medic8.backups.repository import Repository, part_path
 from medic8.backups.sweep import prune
 from medic8.errors import ConfigurationError, RefusedError
+from medic8.model.backup import BackupList
 from medic8.model.recovery import Owner
 from medic8.owner import this_process
 
@@ -111,6 +113,18 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "huge": (lambda path: path.write_bytes(bytes(17 << 20)), "the limit is 16777216"),
 }
+
+
+def test_a_manifest_may_be_called_anything(repository: Repository) -> None:
+    """A name of bytes that are no text, and one that would move the cursor: told, as JSON as well."""
+    for name in (b"\xff\xfe.json", b"\x1b[2J.json"):
+        repository.storage.write(f"manifests/{os.fsdecode(name)}", b"")
+    listed = repository.list(NOW)
+    assert BackupList.model_validate_json(listed.model_dump_json()) == listed
+    assert [each.path.rpartition("/")[2] for each in listed.problems] == [
+        "\\x1b[2J.json",
+        "\\udcff\\udcfe.json",
+    ]
 
 
 @pytest.mark.parametrize("harm", HARMS)

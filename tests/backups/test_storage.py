@@ -107,6 +107,16 @@ def test_a_piece_that_goes_away_meanwhile_takes_no_other_out_of_the_list(folder:
     assert seen == {100}
 
 
+def test_what_is_no_file_is_no_piece(folder: Path) -> None:
+    """A pipe would hang whoever opens it, a folder cannot be deleted, and a link is somebody else's file."""
+    storage = open_storage(BackupPlace.of(folder))
+    storage.write("packs/a", b"1")
+    os.mkfifo(folder / "packs" / "b")
+    (folder / "packs" / "lost+found").mkdir()
+    (folder / "packs" / "d").symlink_to(folder / "packs" / "a")
+    assert storage.sizes("packs") == {"a": 1}
+
+
 def test_a_folder_that_cannot_be_written_is_a_refusal(folder: Path) -> None:
     """A file lies where the folder should be; the message says that no target was changed."""
     folder.parent.mkdir()
