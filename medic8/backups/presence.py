@@ -94,6 +94,11 @@ class Turn:
         if now - self._mine.renewed_at >= RENEWED_EVERY and self._storage.local is None:
             self._write(renewed_at=now)
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether our note is still there; if not, somebody took us for dead and used what we wrote."""
+        return self._mine.path.rpartition("/")[2] in self._storage.sizes(PRESENCES)
+
     def give_up(self) -> None:
         """Note that the writer ended without its backup; what it wrote can be gone on with."""
         self._write(is_over=True)

@@ -144,7 +144,7 @@ class Repository:
         Write a part of an index; where *earlier* says the same, that one is used.
 
         Raises:
-            BackupDamagedError: what was read back is not what was written.
+            BackupDamagedError: what was read back is not what was written; it is deleted.
         """
         content = self.secrecy.digest(body).hex()
         if earlier is not None and earlier.content == content:
@@ -159,7 +159,11 @@ class Repository:
             content=content,
         )
         self.storage.write(part_path(part), frame)
-        self._part_file(part, is_back=True)
+        try:
+            self._part_file(part, is_back=True)
+        except BackupDamagedError:
+            self.storage.delete(part_path(part))
+            raise
         return part
 
     def read_part(self, manifest: BackupManifest, part: BackupPart) -> bytes:

@@ -207,6 +207,8 @@ class _Work:
     def take_back(self) -> None:
         """Remove what was written, as far as the storage lets us."""
         storage = self.repository.storage
+        if not self.turn.is_noted:
+            return  # what we wrote may be in a backup of theirs by now
         self.repository.delete(self.backup_id)
         for path in (*(pack.path for pack in self.own_packs), *(part_path(part) for part in self.written)):
             storage.delete(path)

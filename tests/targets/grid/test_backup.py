@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.repository import Repository
+from medic8.backups.storage import Storage
 from medic8.backups.sweep import prune
 from medic8.errors import RefusedError
 from medic8.model.backup import BackupManifest
@@ -316,6 +318,65 @@ def test_storage_elsewhere_holds_the_same_and_is_pruned_the_same(
     client.flushall()
     assert restore_grid(client, NAME, repository, second).is_whole
     assert values(client) == before
+
+
+def test_who_was_taken_for_dead_removes_nothing_of_what_others_went_on_from(
+    grid: Grid, client: valkey.Valkey, ftp_url: str, valkey_url: str
+) -> None:
+    """A writer slept for a day; another one goes on from its pack and ends; then the first one fails."""
+    options = {"username": SecretStr("medic8"), "password": SecretStr("secret")}
+    place = BackupPlace(url=f"{ftp_url}/slept", options=options)
+    later = NOW + timedelta(hours=25)
+    made: list[BackupManifest] = []
+
+    def sleep_and_fail(done: int, total: int) -> None:
+        if 1024 < done < total:
+            with connection(valkey_url) as other:
+                awake = BackupOptions(utc=lambda: later)
+                made.append(
+                    create_backup(other, NAME, grid_repository(place, NAME), now=later, options=awake)
+                )
+            raise RefusedError("the storage went away")
+
+    with pytest.raises(RefusedError, match="went away"):
+        create_backup(
+            client,
+            grid.manifest.name,
+            grid_repository(place, NAME),
+            now=NOW,
+            options=BackupOptions(on_progress=sleep_and_fail, utc=lambda: NOW),
+        )
+    (backup,) = made
+    assert backup.grid is not None
+    assert backup.grid.read_blocks == 16
+    assert verify_backup(grid_repository(place, NAME), backup).is_sound
+
+
+@pytest.mark.parametrize("folder", ["packs", "index"])
+def test_a_storage_that_keeps_something_else_is_found_out(
+    grid: Grid, client: valkey.Valkey, repository: Repository, folder: str
+) -> None:
+    """One bit of a file is not what was written: the backup does not show, and the file is removed."""
+    repository.storage = _FlipsABit(repository.storage, folder)
+    with pytest.raises(BackupDamagedError, match=f"{folder}/.* digest "):
+        create_backup(client, grid.manifest.name, repository, now=NOW)
+    assert files_in(repository) == []
+
+
+class _FlipsABit:
+    """A storage whose disk does not keep what it is given for one folder."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self._storage = storage
+        self._folder = folder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def write(self, name: str, content: bytes) -> None:
+        if name.startswith(f"{self._folder}/"):
+            content = content[:100] + bytes([content[100] ^ 1]) + content[101:]
+        self._storage.write(name, content)
 
 
 def test_a_key_given_later_encrypts_all_anew(grid: Grid, client: valkey.Valkey, place: BackupPlace) -> None:
