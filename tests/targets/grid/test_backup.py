@@ -882,6 +882,24 @@ def test_a_grid_that_goes_away_meanwhile_is_no_backup(
     assert files_in(repository) == []
 
 
+def test_a_grid_that_is_created_anew_meanwhile_is_no_backup(
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
+) -> None:
+    """Half of the groups are of one grid, and the other half would read as never written."""
+
+    def create_anew(done: int, total: int) -> None:
+        if 1024 < done < total:
+            with connection(valkey_url) as other:
+                other.delete(*manifest_keys(NAME))
+                Grid.create(other, NAME, 64)
+
+    with pytest.raises(RefusedError, match="grid 'lab' was created anew while its backup was made"):
+        create_backup(
+            client, grid.manifest.name, repository, now=NOW, options=BackupOptions(on_progress=create_anew)
+        )
+    assert files_in(repository) == []
+
+
 def test_the_rate_limit_is_kept(grid: Grid, client: valkey.Valkey, repository: Repository) -> None:
     """Waits add up to what was read divided by the limit, on a clock of the test's own."""
     now_s = [0.0]
