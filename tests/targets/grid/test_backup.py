@@ -830,6 +830,21 @@ def test_too_little_room_is_refused_before_writing(
     assert files_in(repository) == []
 
 
+def test_too_little_room_for_what_changed_is_refused_and_leaves_the_earlier_ones(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """How much has changed shows while it is read: the disk is asked again before each pack."""
+    create_backup(client, grid.manifest.name, repository, now=NOW)
+    before = files_in(repository)
+    cell = cells(1)
+    cell["id"] = 4711
+    grid.write_cells([block_at(GROUP, 3) * BLOCK_CELLS], cell)
+    options = BackupOptions(headroom_bytes=1 << 60)
+    with pytest.raises(RefusedError, match=r"MiB free, .* needed to go on with"):
+        create_backup(client, NAME, repository, now=NOW + timedelta(hours=1), options=options)
+    assert files_in(repository) == before
+
+
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(
     grid: Grid, client: valkey.Valkey, repository: Repository
 ) -> None:
