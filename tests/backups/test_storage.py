@@ -73,6 +73,7 @@ def test_the_place_is_named_without_secrets(storage: Storage) -> None:
         storage.read("packs/none", most=1)
     assert storage.where in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert "4711" not in repr(BackupPlace(url="sftp://host/x", options={"pin": 4711}))
 
 
 def test_a_writer_that_is_killed_leaves_a_piece_that_does_not_show(folder: Path) -> None:
