@@ -104,8 +104,9 @@ def test_what_is_overwritten_is_backed_up_before(
     assert waves.read_cells([3 * BLOCK_CELLS])[0]["id"] == 4711
 
 
+@pytest.mark.usefixtures("waves")
 def test_a_new_grid_that_was_cut_off_is_not_taken_for_somebody_elses(
-    medic8: Callable[[str], int], waves: Grid, valkey_url: str, capsys: pytest.CaptureFixture[str]
+    medic8: Callable[[str], int], valkey_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The connection is cut while the new grid is written: that is said, and not that it exists already."""
     assert medic8("medic8 backup create waves") == 0
