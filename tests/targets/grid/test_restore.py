@@ -412,6 +412,60 @@ def test_a_restore_loses_nothing_that_others_write_into_the_same_group(
     assert is_clean(client, grid)
 
 
+def test_a_write_between_reading_and_writing_a_group_is_not_lost(
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
+) -> None:
+    """The server holds writes: another's comes first in line, then that of the restore, which has read."""
+    edited(grid, GROUP, 6, 1)  # the server knows the writers' script: what it holds is the write itself
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 3 * 4096, b"damage")
+
+    def write() -> None:
+        with connection(valkey_url) as other:
+            edited(Grid.open(other, NAME), GROUP, 5, 4711)
+
+    def restore() -> None:
+        with connection(valkey_url) as other:
+            written.append(restore_grid(other, NAME, repository, backup).written)
+
+    written: list[int] = []
+    threads = [threading.Thread(target=each) for each in (write, restore)]
+    client.client_pause(60_000, all=False)
+    try:
+        for held, thread in enumerate(threads, start=1):
+            thread.start()
+            deadline_s = time.monotonic() + 20
+            while sum("b" in each["flags"] for each in client.client_list()) < held:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.002)
+    finally:
+        client.client_unpause()
+        for thread in threads:
+            thread.join(20)
+    assert written == [3]
+    assert grid.read_cells([block_at(GROUP, 5) * BLOCK_CELLS])[0]["id"] == 4711
+    assert is_clean(client, grid)
+
+
+def test_a_grid_that_is_shallower_than_the_backup_gets_its_layers_back(
+    client: valkey.Valkey, repository: Repository
+) -> None:
+    """The server came back with an older state of itself, from before the grid had grown."""
+    grid = Grid.create(client, NAME, 2)
+    shallow = [client.get(key) for key in manifest_keys(NAME)]
+    grid.grow(64)
+    grid = Grid.open(client, NAME)
+    grid.fill(some_cells, groups=[64 + GROUP])
+    backup = create_backup(client, NAME, repository, now=NOW)
+    before = everything(client)
+    client.flushall()
+    for key, value in zip(manifest_keys(NAME), shallow, strict=True):
+        client.set(key, value)
+    assert restore_grid(client, NAME, repository, backup).written == 16
+    assert everything(client) == before
+
+
 EDITS = st.lists(
     st.tuples(st.sampled_from([GROUP, 6, 7, 64 + GROUP]), st.integers(0, 15), st.integers(0, 15)),
     max_size=6,
