@@ -14,16 +14,24 @@ def chosen_backup(repository: Repository, backup_id: str = "") -> BackupManifest
     The backup called *backup_id*; if that is empty, the newest complete one, else the newest.
 
     One of some keys of a server only is taken if there is none of all keys.
+    Where there is a key, one that is not encrypted must be named: whoever can
+    write to the storage can make such a one.
 
     Raises:
         ConfigurationError: there is no such backup.
-        RefusedError: there is none at all, or it cannot be read.
+        RefusedError: there is none at all, it cannot be read, or it must be named.
     """
     if backup_id:
         return repository.read(backup_id)
     listed = repository.list(datetime.now(UTC))
+    ours = [backup for backup in listed.backups if backup.key_id == repository.secrecy.key_id]
     # The list has the newest first, and sorting keeps that among equals.
-    if found := sorted(listed.backups, key=lambda each: (not each.is_of_all, not each.is_complete)):
+    if found := sorted(ours, key=lambda each: (not each.is_of_all, not each.is_complete)):
         return found[0]
+    if listed.backups:
+        raise RefusedError(
+            f"no backup in {repository.where} is encrypted by the site's key, so any of them may be somebody "
+            f"else's; if backup {listed.backups[0].id} is yours, name it"
+        )
     problems = "".join(f"; {each.path}: {each.reason}" for each in listed.problems)
     raise RefusedError(f"there is no backup in {repository.where}{problems}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.storage import Storage
@@ -59,7 +59,7 @@ class Presence(Frozen):
     id: str
     doing: Doing
     owner: Owner
-    renewed_at: datetime
+    renewed_at: AwareDatetime
     is_over: bool = False
 
     @property
@@ -94,6 +94,11 @@ class Turn:
         if now - self._mine.renewed_at >= RENEWED_EVERY and self._storage.local is None:
             self._write(renewed_at=now)
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether our note is still there; if not, somebody took us for dead and used what we wrote."""
+        return self._mine.path.rpartition("/")[2] in self._storage.sizes(PRESENCES)
+
     def give_up(self) -> None:
         """Note that the writer ended without its backup; what it wrote can be gone on with."""
         self._write(is_over=True)
@@ -119,7 +124,7 @@ def turn(storage: Storage, doing: Doing, turn_id: str, *, clock: Callable[[], da
         turn_id: The backup's id; of a pruning, made like one.
         clock: Tells the time, with a time zone.
     Raises:
-        RefusedError: somebody else writes or prunes there, or the storage does not let us.
+        RefusedError: somebody else writes or prunes there, or may do so, or the storage does not let us.
     """
     with contextlib.ExitStack() as stack:
         if storage.local is not None:
@@ -129,7 +134,15 @@ def turn(storage: Storage, doing: Doing, turn_id: str, *, clock: Callable[[], da
             storage.local is None or doing is Doing.BACKUP
         ):  # a full disk can be pruned: there the lock is enough
             storage.write(mine.path, mine.model_dump_json().encode())
-        others = [each for each in presences(storage) if each.id != turn_id]
+        found, unreadable = _notes(storage)
+        if unreadable and storage.local is None:
+            # It may be of somebody who deletes, or whose work we would delete.
+            storage.delete(mine.path)
+            raise RefusedError(
+                f"{storage.where}/{unreadable[0]}: somebody may be at the backups there, and what they noted "
+                "cannot be read; try again, and delete that file if nobody is"
+            )
+        others = [each for each in found if each.id != turn_id]
         living = [each for each in others if storage.local is None and not is_gone(each, clock())]
         # Two backups at once do each other no harm; whoever deletes must be alone.
         in_the_way = (
@@ -147,13 +160,30 @@ def turn(storage: Storage, doing: Doing, turn_id: str, *, clock: Callable[[], da
 
 
 def presences(storage: Storage) -> list[Presence]:
-    """All notes; one that cannot be read is passed over, since it says nothing that one could act on."""
-    found = []
+    """All notes; one that cannot be read is passed over."""
+    return _notes(storage)[0]
+
+
+def _notes(storage: Storage) -> tuple[list[Presence], list[str]]:
+    """All notes, and the names of those that are there and cannot be read."""
+    found: list[Presence] = []
+    unreadable: list[str] = []
     for name in sorted(storage.sizes(PRESENCES)):
-        with contextlib.suppress(BackupDamagedError, ValidationError):
-            note = storage.read(f"{PRESENCES}/{name}", most=_MOST_NOTE_BYTES)
-            found.append(Presence.model_validate_json(note))
-    return found
+        path = f"{PRESENCES}/{name}"
+        try:
+            note = Presence.model_validate_json(storage.read(path, most=_MOST_NOTE_BYTES))
+        except (BackupDamagedError, ValidationError):
+            unreadable.append(path)
+            continue
+        # What a note is called is deleted when its writer is gone: it may name no file but itself.
+        if note.path == path:
+            found.append(note)
+        else:
+            unreadable.append(path)
+    if unreadable:
+        there = storage.sizes(PRESENCES)  # one whose writer was done meanwhile is in nobody's way
+        unreadable = [path for path in unreadable if path.rpartition("/")[2] in there]
+    return found, unreadable
 
 
 def is_gone(presence: Presence, now: datetime) -> bool:

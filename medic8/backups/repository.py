@@ -33,6 +33,7 @@ from medic8.model.backup import (
     BackupPart,
     BackupProblem,
 )
+from medic8.model.wording import visible
 
 MANIFESTS = "manifests"
 INDEX = "index"
@@ -75,7 +76,8 @@ class Repository:
             try:
                 backups.append(self._manifest(name.removesuffix(".json")))
             except RefusedError as exc:
-                problems.append(BackupProblem(path=f"{self.where}/{MANIFESTS}/{name}", reason=str(exc)))
+                path = f"{self.where}/{MANIFESTS}/{name}"
+                problems.append(BackupProblem(path=visible(path), reason=visible(str(exc))))
         backups.sort(key=lambda backup: (backup.created_at, backup.id), reverse=True)
         unfinished = tuple(
             f"{note.id} ({'its writer is gone' if is_gone(note, now) else 'being written'})"
@@ -146,7 +148,7 @@ class Repository:
         Write a part of an index; where *earlier* says the same, that one is used.
 
         Raises:
-            BackupDamagedError: what was read back is not what was written.
+            BackupDamagedError: what was read back is not what was written; it is deleted.
         """
         content = self.secrecy.digest(body).hex()
         if earlier is not None and earlier.content == content:
@@ -161,7 +163,11 @@ class Repository:
             content=content,
         )
         self.storage.write(part_path(part), frame)
-        self._part_file(part, is_back=True)
+        try:
+            self._part_file(part, is_back=True)
+        except BackupDamagedError:
+            self.storage.delete(part_path(part))
+            raise
         return part
 
     def read_part(self, manifest: BackupManifest, part: BackupPart) -> bytes:

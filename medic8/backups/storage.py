@@ -109,16 +109,18 @@ class _Folder:
 
     def sizes(self, folder: str, *, partial: bool = False) -> dict[str, int]:
         try:
+            found: dict[str, int] = {}
             with os.scandir(self._root / folder) as entries:
-                return {
-                    each.name: each.stat(follow_symlinks=False).st_size
-                    for each in entries
-                    if _is_shown(each.name, partial=partial)
-                }
+                for each in entries:
+                    # Anything else may hang whoever opens it, or be deleted by nobody.
+                    if _is_shown(each.name, partial=partial) and each.is_file(follow_symlinks=False):
+                        with contextlib.suppress(FileNotFoundError):  # deleted while we look; the others stay
+                            found[each.name] = each.stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             return {}
         except OSError as exc:
             raise RefusedError(f"{self.where}/{folder} cannot be listed: {exc.strerror}") from exc
+        return found
 
     def read(self, name: str, *, most: int) -> bytes:
         return self._read(name, 0, None, most)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from medic8.model.frozen import Frozen
 
@@ -13,6 +14,13 @@ from medic8.model.frozen import Frozen
 BACKUP_FORMAT = 2
 
 BACKUP_ID = r"^\d{8}T\d{6}Z-[0-9a-f]{6}$"
+
+#: A time that can be told in any zone; a manifest may say anything.
+Moment = Annotated[
+    AwareDatetime, Field(ge=datetime(1970, 1, 2, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))
+]
+
+_MOST_BYTES = (1 << 63) - 1
 
 _SHA256 = r"^[0-9a-f]{64}$"
 _FILE_ID = r"^[0-9a-f]{32}$"
@@ -53,8 +61,8 @@ class GridContent(Frozen):
     """
 
     uuid: str
-    created_s: int
-    depth: int
+    created_s: int = Field(ge=0, le=_MOST_BYTES)
+    depth: int = Field(ge=1, le=65_536)
     blocks: int = Field(ge=0)
     lost_pages: int = Field(ge=0)
     read_blocks: int = Field(ge=0)
@@ -109,13 +117,13 @@ class BackupManifest(Frozen):
     id: str = Field(pattern=BACKUP_ID)
     kind: str
     name: str
-    created_at: datetime
-    duration_s: float
+    created_at: Moment
+    duration_s: float = Field(ge=0, allow_inf_nan=False)
     medic8_version: str
     key_id: str = ""
     base: str = ""
-    content_bytes: int = Field(ge=0)
-    added_bytes: int = Field(ge=0)
+    content_bytes: int = Field(ge=0, le=_MOST_BYTES)
+    added_bytes: int = Field(ge=0, le=_MOST_BYTES)
     parts: tuple[BackupPart, ...]
     grid: GridContent | None = None
     keyspace: KeysContent | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backup_samples import LOGIN, NOW, a_backup
@@ -22,6 +24,7 @@ from medic8.backups.presence import PRESENCES, Doing, Presence
 from medic8.backups.repository import Repository, part_path
 from medic8.backups.sweep import prune
 from medic8.errors import ConfigurationError, RefusedError
+from medic8.model.backup import BackupList
 from medic8.model.recovery import Owner
 from medic8.owner import this_process
 
@@ -89,6 +92,13 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "too new": (change("format", 3), "has format 3; the limit is format 2"),
     "unknown field": (change("extra", 1), "extra: Extra inputs"),
     "wrong type": (change("parts", "x"), "parts: "),
+    "no time zone": (change("created_at", "2026-03-31T18:00:00"), "created_at: "),
+    "a time that no zone can tell": (change("created_at", "9999-12-31T23:59:59-23:59"), "created_at: "),
+    "too many bytes to count": (change("content_bytes", 10**400), "content_bytes: "),
+    "a grid that cannot be": (
+        change("grid", {"uuid": "a", "created_s": 0, "depth": 65_537, "blocks": 0}),
+        "grid.depth: Input should be less than or equal to 65536",
+    ),
     "a file elsewhere": (
         change("parts", [{"number": 0, "file": "../x"}]),
         "parts.0.file: String should match",
@@ -103,6 +113,18 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "huge": (lambda path: path.write_bytes(bytes(17 << 20)), "the limit is 16777216"),
 }
+
+
+def test_a_manifest_may_be_called_anything(repository: Repository) -> None:
+    """A name of bytes that are no text, and one that would move the cursor: told, as JSON as well."""
+    for name in (b"\xff\xfe.json", b"\x1b[2J.json"):
+        repository.storage.write(f"manifests/{os.fsdecode(name)}", b"")
+    listed = repository.list(NOW)
+    assert BackupList.model_validate_json(listed.model_dump_json()) == listed
+    assert [each.path.rpartition("/")[2] for each in listed.problems] == [
+        "\\x1b[2J.json",
+        "\\udcff\\udcfe.json",
+    ]
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -159,6 +181,20 @@ def test_a_seal_by_a_key_cannot_be_made_without_it(keyed: Repository, repository
     manifest_of(keyed).write_text(json.dumps(document))
     (problem,) = keyed.list(NOW).problems
     assert "does not match its seal" in problem.reason
+
+
+def test_where_there_is_a_key_a_backup_without_one_must_be_named(
+    keyed: Repository, repository: Repository
+) -> None:
+    """Whoever can write to the storage can make one, as new as they like; it is not taken for the site's."""
+    forged = a_backup(timedelta(0))
+    repository.write(forged)
+    with pytest.raises(RefusedError, match=f"if backup {forged.id} is yours, name it"):
+        chosen_backup(keyed)
+    ours = a_backup(timedelta(days=1), lost_pages=1).model_copy(update={"key_id": keyed.secrecy.key_id})
+    keyed.write(ours)
+    assert chosen_backup(keyed) == ours
+    assert chosen_backup(keyed, forged.id) == forged
 
 
 def test_an_equal_part_is_not_written_again(repository: Repository, keyed: Repository) -> None:
@@ -265,6 +301,49 @@ def test_elsewhere_a_writer_that_is_gone_is_told_from_one_that_may_live(remote: 
         remote.turn(Doing.PRUNE, "mine", clock=clock),
     ):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"renewed_at": "2026-03-31T18:00:00"},
+        {"id": "../../../victim"},
+        {"a field of a later version": 1},
+    ],
+    ids=["no time zone", "a file elsewhere", "of a later version"],
+)
+def test_a_note_that_cannot_be_read_names_no_file_and_ends_no_list(
+    repository: Repository, folder: Path, change: dict[str, Any]
+) -> None:
+    """On this machine the lock tells who is there, so nobody is held up; and nothing elsewhere is deleted."""
+    victim = folder / "victim.json"
+    repository.storage.write(f"{PRESENCES}/20260331T180000Z-000000.json", a_note(**change))
+    victim.write_text("")
+    assert repository.list(NOW).unfinished == ()
+    with repository.turn(Doing.BACKUP, "mine", clock=clock) as turn:
+        turn.clear_up(*turn.left_behind)
+    assert victim.exists()
+
+
+def test_elsewhere_a_note_that_cannot_be_read_may_be_of_somebody_who_lives(remote: Repository) -> None:
+    """Nobody deletes, or writes what another may delete, until a person has looked."""
+    remote.storage.write(f"{PRESENCES}/20260331T180000Z-000000.json", a_note(later=1))
+    for doing in Doing:
+        with (
+            pytest.raises(RefusedError, match=r"presences/20260331T180000Z-000000.json: somebody may be at"),
+            remote.turn(doing, "mine", clock=clock),
+        ):
+            raise AssertionError
+    remote.storage.delete(f"{PRESENCES}/20260331T180000Z-000000.json")
+    with remote.turn(Doing.PRUNE, "mine", clock=clock) as turn:
+        turn.clear_up()
+
+
+def a_note(**changes: object) -> bytes:
+    note = Presence(
+        id="20260331T180000Z-000000", doing=Doing.BACKUP, owner=this_process(), renewed_at=NOW
+    ).model_dump(mode="json")
+    return json.dumps(note | changes).encode()
 
 
 def test_a_long_backup_shows_that_it_lives(remote: Repository) -> None:

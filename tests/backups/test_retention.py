@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 from backup_samples import a_backup
 from hypothesis import given
@@ -32,6 +32,16 @@ def test_the_newest_of_each_day_and_week_stays() -> None:
     assert by_day == [backups[0].id, backups[2].id, backups[4].id]
     by_week = kept(backups, keep_weekly=3)
     assert by_week == [backups[0].id, backups[4].id, backups[5].id]
+
+
+def test_a_day_is_one_in_utc_and_a_week_may_lie_in_two_years() -> None:
+    """Whoever wrote the manifest may have told the time in a zone of theirs."""
+    day = [a_backup(timedelta(hours=hours)) for hours in (1, 17)]  # 17:00 and 01:00 of one day
+    east = timezone(timedelta(hours=10))
+    told = [each.model_copy(update={"created_at": each.created_at.astimezone(east)}) for each in day]
+    assert kept(told, keep_daily=2) == [day[0].id]
+    new_year = [a_backup(timedelta(days=days)) for days in (89, 90)]  # a Thursday and the Wednesday before
+    assert kept(new_year, keep_weekly=2) == [new_year[0].id]
 
 
 def test_the_newest_complete_one_stays_whatever_the_rules_say() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def test_the_place_is_named_without_secrets(storage: Storage) -> None:
         storage.read("packs/none", most=1)
     assert storage.where in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert "4711" not in repr(BackupPlace(url="sftp://host/x", options={"pin": 4711}))
 
 
 def test_a_writer_that_is_killed_leaves_a_piece_that_does_not_show(folder: Path) -> None:
@@ -81,6 +83,39 @@ def test_a_writer_that_is_killed_leaves_a_piece_that_does_not_show(folder: Path)
     (folder / "grid/lab/packs" / f"{PARTIAL}b-1234").write_bytes(b"hal")
     assert storage.sizes("packs") == {"a": 5}
     assert storage.sizes("packs", partial=True) == {f"{PARTIAL}b-1234": 3}
+
+
+def test_a_piece_that_goes_away_meanwhile_takes_no_other_out_of_the_list(folder: Path) -> None:
+    """Somebody deletes between the reading of names and of sizes: what stays is listed, each time."""
+    storage = open_storage(BackupPlace.of(folder))
+    for number in range(100):
+        storage.write(f"packs/{number}", b"")
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        path = folder / "packs" / "passing"
+        while not is_over.is_set():
+            path.touch()
+            path.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        seen = {len(storage.sizes("packs").keys() - {"passing"}) for _ in range(2000)}
+    finally:
+        is_over.set()
+        other.join(20)
+    assert seen == {100}
+
+
+def test_what_is_no_file_is_no_piece(folder: Path) -> None:
+    """A pipe would hang whoever opens it, a folder cannot be deleted, and a link is somebody else's file."""
+    storage = open_storage(BackupPlace.of(folder))
+    storage.write("packs/a", b"1")
+    os.mkfifo(folder / "packs" / "b")
+    (folder / "packs" / "lost+found").mkdir()
+    (folder / "packs" / "d").symlink_to(folder / "packs" / "a")
+    assert storage.sizes("packs") == {"a": 1}
 
 
 def test_a_folder_that_cannot_be_written_is_a_refusal(folder: Path) -> None:

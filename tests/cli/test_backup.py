@@ -120,7 +120,9 @@ def test_a_key_is_made_once_and_read_by_its_owner_only(medic8: Medic8, tmp_path:
     assert medic8("backup", "list", "lab").code == 0
 
 
-@pytest.mark.parametrize("text", ["x", "3,", "-3", "5-3", "1-99999999", "3 4"])
+@pytest.mark.parametrize(
+    "text", ["x", "3,", "-3", "5-3", "1-99999999", "3 4", "1-40000", "0-99999999999999999999", "9" * 5000]
+)
 def test_blocks_are_spelled_as_numbers_and_ranges(text: str) -> None:
     """Anything else is a mistake of the call, and named."""
     with pytest.raises(ConfigurationError, match="--blocks"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from medic8.cli.run import run
 from medic8.cli.sample_waves import sample_block
 from medic8.targets.grid.format import cells
 from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.keys import sums_key
 from medic8.targets.grid.layout import BLOCK_CELLS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "backups.md"
@@ -100,6 +102,32 @@ def test_what_is_overwritten_is_backed_up_before(
     (saved,) = re.findall(r"what was there before +backup (\S+)", out)
     assert medic8(f"medic8 backup restore waves --overwrite --backup {saved}") == 0
     assert waves.read_cells([3 * BLOCK_CELLS])[0]["id"] == 4711
+
+
+@pytest.mark.usefixtures("waves")
+def test_a_new_grid_that_was_cut_off_is_not_taken_for_somebody_elses(
+    medic8: Callable[[str], int], valkey_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The connection is cut while the new grid is written: that is said, and not that it exists already."""
+    assert medic8("medic8 backup create waves") == 0
+    is_over = threading.Event()
+
+    def cut() -> None:
+        with valkey.Valkey.from_url(valkey_url) as client:
+            while not client.exists(sums_key("copy", 1)) and not is_over.is_set():
+                pass
+            client.client_kill_filter(_type="normal", skipme=True)
+
+    other = threading.Thread(target=cut)
+    other.start()
+    try:
+        assert medic8("medic8 backup restore waves --into copy") != 0
+    finally:
+        is_over.set()
+        other.join(20)
+    said = capsys.readouterr().err
+    assert "connection to the server was lost" in said
+    assert "exists already" not in said
 
 
 def _oldest(medic8: Callable[[str], int], capsys: pytest.CaptureFixture[str]) -> str:

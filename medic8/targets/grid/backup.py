@@ -19,12 +19,13 @@ from importlib.metadata import version
 import valkey
 
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.packs import PackName, is_written_by, read_trailer
+from medic8.backups.packs import PackName, is_written_by
 from medic8.backups.presence import Doing, Turn
-from medic8.backups.repository import Repository, new_backup_id, part_path
+from medic8.backups.repository import INDEX, Repository, new_backup_id, part_path
 from medic8.backups.sweep import sweep
 from medic8.errors import RefusedError
 from medic8.model.backup import BACKUP_FORMAT, BackupManifest, BackupPart, GridContent
+from medic8.targets.grid.backup_adopting import adopted_blocks
 from medic8.targets.grid.backup_group import ExtentReader
 from medic8.targets.grid.backup_source import count_blocks
 from medic8.targets.grid.backup_table import (
@@ -33,7 +34,6 @@ from medic8.targets.grid.backup_table import (
     pack_table,
     packs_of_part,
     unpack_table,
-    unpack_trailer,
 )
 from medic8.targets.grid.backup_writing import BlockWriter
 from medic8.targets.grid.conversation import Conversation, conversation
@@ -122,7 +122,10 @@ def create_backup(
             with contextlib.suppress(RefusedError):
                 turn.give_up()
             raise
-        with contextlib.suppress(RefusedError):  # the backup is there
+        # The backup is there, whatever becomes of the rest.
+        with contextlib.suppress(RefusedError):
+            turn.clear_up()
+        with contextlib.suppress(RefusedError):
             if turn.left_behind and repository.storage.local is not None:
                 sweep(repository, packs_of_part, now=chosen.utc())
             turn.clear_up(*turn.left_behind)
@@ -175,7 +178,7 @@ class _Work:
             raise RefusedError(
                 f"grid {self.manifest.name!r} was created anew while its backup was made; try again"
             )
-        self._check_packs()
+        self._check_files()
         backup = BackupManifest(
             format=BACKUP_FORMAT,
             id=self.backup_id,
@@ -204,6 +207,8 @@ class _Work:
     def take_back(self) -> None:
         """Remove what was written, as far as the storage lets us."""
         storage = self.repository.storage
+        if not self.turn.is_noted:
+            return  # what we wrote may be in a backup of theirs by now
         self.repository.delete(self.backup_id)
         for path in (*(pack.path for pack in self.own_packs), *(part_path(part) for part in self.written)):
             storage.delete(path)
@@ -270,8 +275,7 @@ class _Work:
     def _adopted(self, unfinished: dict[PackName, int]) -> Iterator[tuple[PackName, int, list[StoredBlock]]]:
         for pack, size in unfinished.items():
             with contextlib.suppress(BackupDamagedError):
-                trailer = read_trailer(self.repository.storage, self.repository.secrecy, pack, size)
-                yield pack, size, unpack_trailer(trailer, self.manifest.uuid, pack, size)
+                yield pack, size, adopted_blocks(self.repository, self.manifest.uuid, pack, size)
 
     def _tell(self, group: int, began_s: float) -> None:
         options = self.options
@@ -299,7 +303,7 @@ class _Work:
                 f"{needed / _MIB:.0f} MiB needed for {blocks} blocks; nothing was written"
             )
 
-    def _check_packs(self) -> None:
+    def _check_files(self) -> None:
         """See that everything the backup needs is there, whoever wrote it."""
         there = self.repository.packs()
         for pack, size in self.packs.items():
@@ -307,6 +311,15 @@ class _Work:
                 raise BackupDamagedError(
                     f"{self.repository.where}/{pack.path} has {there.get(pack, 'no')} bytes, should have "
                     f"{size}; medic8 backup verify says what is lost, and with --full nothing of it is needed"
+                )
+        parts = self.repository.storage.sizes(INDEX)
+        for part in self.parts:
+            path = part_path(part)
+            found = parts.get(path.rpartition("/")[2])
+            if found != part.size_bytes:
+                raise BackupDamagedError(
+                    f"{self.repository.where}/{path} has {'no' if found is None else found} bytes, "
+                    f"should have {part.size_bytes}; try again"
                 )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
 from medic8.backups.errors import BackupDamagedError
-from medic8.backups.packs import MOST_PACK_BYTES, PackName, read_frame
+from medic8.backups.packs import PackName, read_frame
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import RefusedError
-from medic8.model.backup import BackupList, BackupManifest, BackupPart, VerifyReport
-from medic8.targets.grid import checksum
+from medic8.model.backup import BackupList, BackupManifest, BackupPart, GridContent, VerifyReport
 from medic8.targets.grid.backup import GRID
-from medic8.targets.grid.backup_table import StoredBlock, Table, unpack_table
+from medic8.targets.grid.backup_table import StoredBlock, Table, unpack_table, wrong_page
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.keys import check_name
@@ -22,14 +23,9 @@ from medic8.targets.grid.layout import (
     BLOCK_BYTES,
     EXTENT_BLOCKS,
     PAGE_BYTES,
-    PAGES,
+    Layout,
     block_at,
-    group_of,
-    member_of,
 )
-
-#: Packs kept when most blocks are read: an extent has four full ones, and small ones of later backups.
-_PACKS_KEPT = 8
 
 #: Sentences that a report about damage has at most.
 _MOST_TOLD = 100
@@ -62,9 +58,12 @@ class BackupReader:
     Args:
         repository: The backups of the grid.
         backup: The one to read.
-        reads_whole_packs: Whether most blocks will be read: a pack is then read at once and kept for a while.
+        reads_whole_packs: Whether most blocks will be read. A pack of which most is needed is then read
+            at once, and kept as long as blocks of its extent are asked for: so none is read twice, and what
+            is kept is at most twice the extent.
     Raises:
         RefusedError: it is encrypted by another key, or of no grid.
+        BackupDamagedError: what it says of its grid cannot be.
     """
 
     def __init__(
@@ -72,6 +71,7 @@ class BackupReader:
     ) -> None:
         if backup.grid is None:
             raise RefusedError(f"backup {backup.id} is of kind {backup.kind!r}, not of a grid")
+        _check_possible(backup, backup.grid)
         self.backup = backup
         self.content = backup.grid
         self._repository = repository
@@ -79,7 +79,7 @@ class BackupReader:
         self._parts = {part.number: part for part in backup.parts}
         self._last: Table | None = None
         self._reads_whole_packs = reads_whole_packs
-        self._packs: dict[PackName, bytes] = {}
+        self._packs: dict[PackName, bytes | None] = {}
 
     @property
     def parts(self) -> tuple[BackupPart, ...]:
@@ -97,6 +97,7 @@ class BackupReader:
             part = self._parts.get(extent)
             body = b"" if part is None else self._repository.read_part(self.backup, part)
             self._last = Table(extent, {}, {}) if part is None else unpack_table(body, extent)
+            self._packs = dict.fromkeys(self._last.packs.keys() - _mostly_needed(self._last))
         return self._last
 
     def stored(self, block: int) -> StoredBlock | None:
@@ -127,12 +128,35 @@ class BackupReader:
             )
         return content
 
-    def _whole(self, pack: PackName) -> bytes:
-        if pack not in self._packs:
-            if len(self._packs) == _PACKS_KEPT:
-                del self._packs[next(iter(self._packs))]
-            self._packs[pack] = self._repository.storage.read(pack.path, most=MOST_PACK_BYTES)
-        return self._packs[pack]
+    def _whole(self, pack: PackName) -> bytes | None:
+        """The pack; None if its frames are to be read one by one."""
+        if self._last is not None and pack in self._last.packs.keys() - self._packs.keys():
+            self._packs[pack] = None
+            with contextlib.suppress(BackupDamagedError):  # then each frame says what is wrong
+                self._packs[pack] = self._repository.storage.read(pack.path, most=self._last.packs[pack])
+        return self._packs.get(pack)
+
+
+def _mostly_needed(table: Table) -> set[PackName]:
+    """The packs of an extent of which its blocks take half or more."""
+    frames = {(block.pack, block.where.offset): block.where.length for block in table.blocks.values()}
+    needed: Counter[PackName] = Counter()
+    for (pack, _), length in frames.items():
+        needed[pack] += min(length, BLOCK_BYTES)
+    return {pack for pack, length in needed.items() if 2 * length >= table.packs[pack]}
+
+
+def _check_possible(backup: BackupManifest, content: GridContent) -> None:
+    try:
+        UUID(content.uuid)
+    except ValueError as exc:
+        raise BackupDamagedError(f"backup {backup.id}: {content.uuid!r} is no UUID of a grid") from exc
+    extents = -(-Layout(content.depth).blocks // EXTENT_BLOCKS)
+    if beyond := next((part.number for part in backup.parts if part.number >= extents), None):
+        raise BackupDamagedError(
+            f"backup {backup.id}: its index has extent {beyond}; the limit is {extents - 1}, "
+            f"since its grid is {content.depth} layers deep"
+        )
 
 
 def page_candidates(
@@ -236,14 +260,9 @@ def _by_place_in_packs(table: Table) -> Iterator[StoredBlock]:
 
 
 def _check_block(reader: BackupReader, extent: int, stored: StoredBlock) -> None:
-    content = reader.read(stored)
-    block = extent * EXTENT_BLOCKS + stored.place
-    keys = checksum.place_keys(checksum.grid_key(UUID(reader.content.uuid)), group_of(block))
-    sums = checksum.as_sums(checksum.hash_pages(content)) ^ keys[member_of(block)]
-    for page in range(PAGES):
-        at = stored.sums[8 * page : 8 * page + 8]
-        if stored.pages >> page & 1 and int(sums[page]) != int.from_bytes(at, "little"):
-            raise BackupDamagedError(
-                f"backup {reader.backup.id}: block {block}, page {page}: "
-                "its content does not match the checksum that the grid had for it"
-            )
+    page = wrong_page(UUID(reader.content.uuid), stored, reader.read(stored))
+    if page is not None:
+        raise BackupDamagedError(
+            f"backup {reader.backup.id}: block {extent * EXTENT_BLOCKS + stored.place}, page {page}: "
+            "its content does not match the checksum that the grid had for it"
+        )

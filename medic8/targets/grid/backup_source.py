@@ -10,12 +10,12 @@ import numpy as np
 
 from medic8.targets.grid import checksum
 from medic8.targets.grid.conversation import Conversation, raise_first
-from medic8.targets.grid.format import FormatError, Manifest, unpack_sums
+from medic8.targets.grid.format import SUMS_BYTES, FormatError, Manifest, unpack_sums
 from medic8.targets.grid.image import GroupImage, is_clean
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, PAGES, block_at
-from medic8.targets.grid.reading import is_wrong_type, read_group
+from medic8.targets.grid.reading import get_at_most, is_wrong_type, read_group
 
 ALL_PAGES = (1 << PAGES) - 1
 
@@ -79,7 +79,7 @@ def count_blocks(talk: Conversation, manifest: Manifest) -> int:
     every = range(manifest.layout.groups)
     for start in every[::_WINDOW]:
         groups = every[start : start + _WINDOW]
-        answers = talk.ask([("GET", sums_key(manifest.name, group)) for group in groups])
+        answers = talk.ask([get_at_most(sums_key(manifest.name, group), SUMS_BYTES) for group in groups])
         total += sum(
             _blocks_by(answer, manifest, group) for group, answer in zip(groups, answers, strict=True)
         )
@@ -87,7 +87,7 @@ def count_blocks(talk: Conversation, manifest: Manifest) -> int:
 
 
 def _blocks_by(answer: object, manifest: Manifest, group: int) -> int:
-    if answer is None:
+    if not answer:
         return 0
     if is_wrong_type(answer):
         return manifest.layout.members(group)

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.frames import DIGEST_BYTES, FILE_ID_BYTES
 from medic8.backups.packs import PackName, Place
-from medic8.targets.grid.layout import EXTENT_BLOCKS, PAGES
+from medic8.targets.grid import checksum
+from medic8.targets.grid.layout import EXTENT_BLOCKS, PAGES, group_of, member_of
 
 #: One block: its place in the extent, its known pages by bit, its pack by place in the part, where in the
 #: pack it begins, how long it is there, the name of its 64 KiB, and the checksums of its pages.
@@ -138,6 +139,18 @@ def unpack_trailer(body: bytes, grid: uuid.UUID, pack: PackName, size_bytes: int
     return list(_stored(entries, [pack], {pack: size_bytes}, pack.part))
 
 
+def wrong_page(grid: uuid.UUID, stored: StoredBlock, content: bytes) -> int | None:
+    """The first known page of *content* that does not match its checksum; None if all do."""
+    block = stored.pack.part * EXTENT_BLOCKS + stored.place
+    keys = checksum.place_keys(checksum.grid_key(grid), group_of(block))
+    sums = (checksum.as_sums(checksum.hash_pages(content)) ^ keys[member_of(block)]).astype("<u8").tobytes()
+    for page in range(PAGES):
+        of_page = slice(8 * page, 8 * page + 8)
+        if stored.pages >> page & 1 and sums[of_page] != stored.sums[of_page]:
+            return page
+    return None
+
+
 def _entries(blocks: Sequence[StoredBlock], packs: Sequence[int]) -> Entries:
     entries = np.zeros(len(blocks), dtype=ENTRY)
     for at, (block, pack) in enumerate(zip(blocks, packs, strict=True)):
@@ -158,7 +171,7 @@ def _read(body: bytes, extent: int) -> tuple[Entries, list[PackName], dict[PackN
         raise BackupDamagedError(f"extent {extent}: its part of the index has {len(body)} bytes")
     magic, number, pack_count, block_count = _HEAD.unpack_from(body)
     size = _HEAD.size + pack_count * _PACK.itemsize + block_count * ENTRY.itemsize
-    if (magic, number, size) != (_MAGIC, extent, len(body)) or block_count > EXTENT_BLOCKS:
+    if (magic, number, size) != (_MAGIC, extent, len(body)) or not pack_count <= block_count <= EXTENT_BLOCKS:
         raise BackupDamagedError(
             f"extent {extent}: its part of the index says {magic!r}, extent {number}, {pack_count} packs and "
             f"{block_count} blocks in {len(body)} bytes"

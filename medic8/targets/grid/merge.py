@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,11 +17,27 @@ from medic8.targets.grid.compare_and_write import (
     Write,
     WriteValue,
 )
-from medic8.targets.grid.format import SUMS_BYTES, FormatError, Manifest
-from medic8.targets.grid.image import GroupImage, WrongType
+from medic8.targets.grid.format import (
+    SUMS_BYTES,
+    VALUE_BYTES,
+    FormatError,
+    Manifest,
+    OtherGridError,
+    unpack_footer,
+    unpack_sums,
+)
+from medic8.targets.grid.image import GroupImage, WrongType, number_of
 from medic8.targets.grid.judgement import Judgement, judge
 from medic8.targets.grid.keys import lost_key, role_key, sums_key
-from medic8.targets.grid.layout import BLOCK_BYTES, PAGE_BYTES, PAGES, block_at, member_of
+from medic8.targets.grid.layout import (
+    BLOCK_BYTES,
+    MEMBERS,
+    PAGE_BYTES,
+    PAGES,
+    block_at,
+    member_of,
+    role_name,
+)
 from medic8.targets.grid.lost_record import LostRow, pack_lost, unpack_lost
 from medic8.targets.grid.parity import Octets
 from medic8.targets.grid.write import whole_group
@@ -55,7 +72,7 @@ class Merged:
         given_up: Pages that stay on the list of lost pages.
         changed: Blocks of the backup by which it differs from what is there.
         newer: Blocks of the backup that differ from what is there, and were left.
-        still_lost: What nothing knows in the group even so; empty if all is known.
+        lost: What nothing knows in the group even so, by block; empty if all is known.
     """
 
     image: GroupImage
@@ -63,7 +80,7 @@ class Merged:
     given_up: tuple[LostRow, ...]
     changed: frozenset[int]
     newer: frozenset[int]
-    still_lost: str
+    lost: dict[int, str]
 
     def checks(self, manifest: Manifest) -> list[Check]:
         """
@@ -97,7 +114,7 @@ class Merged:
         return [*found, Delete(key) if lost is None else WriteValue(key, lost)]
 
 
-def in_the_way(image: GroupImage) -> str:
+def in_the_way(image: GroupImage, manifest: Manifest) -> str:
     """What a person has to move away before anything can be written into the group; empty if nothing."""
     values = (*image.values, image.sums, image.lost)
     odd = next((value for value in values if isinstance(value, WrongType)), None)
@@ -105,10 +122,38 @@ def in_the_way(image: GroupImage) -> str:
         return f"a key of its group holds a {odd.name}; move it away (RENAME) first"
     if isinstance(image.sums, bytes) and len(image.sums) > SUMS_BYTES:
         return "the record of checksums of its group is too long; heal the grid first"
+    for role, value in enumerate(image.values):
+        if isinstance(value, bytes) and len(value) > VALUE_BYTES:
+            return f"{role_name(image.group, role)} in its group is too long; heal the grid first"
+    beyond = range(manifest.layout.members(image.group), MEMBERS)
+    if deeper := [block_at(image.group, member) for member in beyond if image.values[member] is not None]:
+        return (
+            f"its group has block {deeper[0]}, beyond the {manifest.depth} layers that the backup knows of; "
+            "grow the grid first"
+        )
     try:
         _listed(image)
     except FormatError as exc:
         return f"{exc}; heal the grid first"
+    return ""
+
+
+def of_another_grid(image: GroupImage) -> str:
+    """Which grid it is that has values in the group, by a sound record or footer; empty if it is no other."""
+    looks: list[Callable[[], object]] = [
+        partial(unpack_footer, value[BLOCK_BYTES:VALUE_BYTES], image.grid, role, number_of(image.group, role))
+        for role, value in enumerate(image.values)
+        if isinstance(value, bytes)
+    ]
+    if isinstance(image.sums, bytes):
+        looks.insert(0, partial(unpack_sums, image.sums, image.grid, image.group))
+    for look in looks:
+        try:
+            look()
+        except OtherGridError as exc:
+            return str(exc)
+        except FormatError:
+            continue
     return ""
 
 
@@ -145,6 +190,8 @@ def merged(
             is_good = was_there and bool(is_known[member, page])
             is_kept = is_good and (member, page) not in given_up
             if is_kept and (pages[member, page] == found[page]).all():
+                if not _is_there(image, member, page, pages[member, page]):
+                    changed.add(block)  # parity knows it, and the server does not have it
                 continue
             if is_kept and not overwrites:
                 newer.add(block)
@@ -154,19 +201,26 @@ def merged(
             listed.pop((member, page), None)
             changed.add(block)
         exists[member] = was_there or block in changed
-    lost = [
-        f"page {page} of block {block_at(image.group, member)} is lost, and not in the backup"
+    lost = {
+        block: f"page {page} of block {block} is lost, and not in the backup"
         for member in range(members)
-        for page in range(PAGES)
-        if exists[member] and not is_known[member, page]
-    ]
+        if exists[member] and not is_known[member].all()
+        for block, page in [(block_at(image.group, member), int(np.argmin(is_known[member])))]
+    }
     return Merged(
         image=image,
         blocks={member: pages[member].reshape(BLOCK_BYTES) for member in range(members) if exists[member]},
         given_up=tuple(listed.values()),
         changed=frozenset(changed),
         newer=frozenset(newer - changed),
-        still_lost=lost[0] if lost else "",
+        lost=lost,
+    )
+
+
+def _is_there(image: GroupImage, member: int, page: int, content: Octets) -> bool:
+    value = image.values[member]
+    return (
+        isinstance(value, bytes) and value[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] == content.tobytes()
     )
 
 

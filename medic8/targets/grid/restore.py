@@ -25,10 +25,11 @@ from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.image import GroupImage
 from medic8.targets.grid.keys import manifest_keys
 from medic8.targets.grid.layout import EXTENT_BLOCKS, LAYER_BLOCKS, group_of
 from medic8.targets.grid.manifest import create_manifest, grow_manifest, read_manifest
-from medic8.targets.grid.merge import BackupBlock, in_the_way, merged
+from medic8.targets.grid.merge import BackupBlock, in_the_way, merged, of_another_grid
 from medic8.targets.grid.reading import read_group
 from medic8.targets.grid.write import jittered_pause
 
@@ -100,10 +101,10 @@ def restore_grid(
     if manifest.depth < reader.content.depth:
         manifest = Manifest(name, manifest.uuid, reader.content.depth, manifest.created_s)
         grow_manifest(client, manifest)
-    work = _Restore(client, manifest, reader, chosen)
+    work = _Restore(client, manifest, reader, chosen, is_created=is_created)
     for group, blocks in wanted:
         work.group(group, blocks)
-    return work.report(is_created=is_created)
+    return work.report()
 
 
 def restore_into_new(
@@ -123,10 +124,11 @@ def restore_into_new(
     chosen = options or RestoreOptions()
     reader = BackupReader(repository, backup, reads_whole_packs=chosen.blocks is None)
     wanted = _wanted_by_group(reader, chosen.blocks)
-    work = _Restore(client, Grid.create(client, name, reader.content.depth).manifest, reader, chosen)
+    manifest = Grid.create(client, name, reader.content.depth).manifest
+    work = _Restore(client, manifest, reader, chosen, is_created=True)
     for group, blocks in wanted:
         work.group(group, blocks)
-    return work.report(is_created=True)
+    return work.report()
 
 
 def _wanted_by_group(reader: BackupReader, blocks: Collection[int] | None) -> Iterator[tuple[int, list[int]]]:
@@ -163,6 +165,7 @@ class _Restore:
     manifest: Manifest
     reader: BackupReader
     options: RestoreOptions
+    is_created: bool
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("asked", "written", "same", "newer", "absent"), 0)
     )
@@ -196,18 +199,21 @@ class _Restore:
         for attempt in range(_TRIES):
             with conversation(self.client) as talk:
                 image = read_group(talk, self.manifest, group)
-            if problem := in_the_way(image):
+            if problem := self._in_the_way(image):
                 self._leave_all(stored, problem)
                 return
             found = merged(image, self.manifest, stored, overwrites=self.options.overwrites)
-            if found.still_lost and found.changed:
-                self._leave_all(stored, f"{found.still_lost}; heal the grid first")
+            if found.lost and found.changed:
+                self._leave_all(stored, f"{next(iter(found.lost.values()))}; heal the grid first")
                 return
             writes = found.writes(self.manifest)
             if not writes or compare_and_write(found.checks(self.manifest), writes).is_written:
+                left = stored.keys() & found.lost.keys()
+                for block in sorted(left):
+                    self._leave(f"block {block}: {found.lost[block]}")
                 self.counts["written"] += len(found.changed)
-                self.counts["newer"] += len(found.newer)
-                self.counts["same"] += len(stored) - len(found.changed | found.newer)
+                self.counts["newer"] += len(found.newer - left)
+                self.counts["same"] += len(stored) - len(found.changed | found.newer | left)
                 return
             pause(attempt)
         self._leave_all(stored, f"others kept changing its group during {_TRIES} tries")
@@ -221,12 +227,17 @@ class _Restore:
         if len(self.left) < _MOST_TOLD:
             self.left.append(why)
 
-    def report(self, *, is_created: bool) -> RestoreReport:
+    def _in_the_way(self, image: GroupImage) -> str:
+        if self.is_created and (other := of_another_grid(image)):
+            return f"{other}, whose manifest is gone; move what is left of that grid away (RENAME) first"
+        return in_the_way(image, self.manifest)
+
+    def report(self) -> RestoreReport:
         return RestoreReport(
             backup=self.reader.backup.id,
             what="blocks",
             left=tuple(self.left),
             left_count=self.left_count,
-            is_created=is_created,
+            is_created=self.is_created,
             **self.counts,
         )

@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from pydantic import SecretStr
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.repository import Repository
+from medic8.backups.storage import Storage
 from medic8.backups.sweep import prune
 from medic8.errors import RefusedError
 from medic8.model.backup import BackupManifest
@@ -222,6 +225,19 @@ def test_an_old_record_does_not_make_the_next_backup_old(
     assert backup.is_complete
 
 
+def test_records_that_were_made_huge_cost_no_memory(
+    grid: Grid, client: valkey.Valkey, place: BackupPlace
+) -> None:
+    """Somebody let two records grow to 200 MiB: a first backup counts blocks without reading all of them."""
+    for group in (6, 7):
+        client.setrange(sums_key(NAME, group), 200 << 20, b"x")
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    backup = create_backup(client, grid.manifest.name, grid_repository(place, NAME), now=NOW)
+    assert backup.grid is not None
+    assert backup.grid.blocks == 56
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 150 << 10
+
+
 def test_a_grid_created_anew_shares_nothing(
     grid: Grid, client: valkey.Valkey, repository: Repository
 ) -> None:
@@ -302,6 +318,65 @@ def test_storage_elsewhere_holds_the_same_and_is_pruned_the_same(
     client.flushall()
     assert restore_grid(client, NAME, repository, second).is_whole
     assert values(client) == before
+
+
+def test_who_was_taken_for_dead_removes_nothing_of_what_others_went_on_from(
+    grid: Grid, client: valkey.Valkey, ftp_url: str, valkey_url: str
+) -> None:
+    """A writer slept for a day; another one goes on from its pack and ends; then the first one fails."""
+    options = {"username": SecretStr("medic8"), "password": SecretStr("secret")}
+    place = BackupPlace(url=f"{ftp_url}/slept", options=options)
+    later = NOW + timedelta(hours=25)
+    made: list[BackupManifest] = []
+
+    def sleep_and_fail(done: int, total: int) -> None:
+        if 1024 < done < total:
+            with connection(valkey_url) as other:
+                awake = BackupOptions(utc=lambda: later)
+                made.append(
+                    create_backup(other, NAME, grid_repository(place, NAME), now=later, options=awake)
+                )
+            raise RefusedError("the storage went away")
+
+    with pytest.raises(RefusedError, match="went away"):
+        create_backup(
+            client,
+            grid.manifest.name,
+            grid_repository(place, NAME),
+            now=NOW,
+            options=BackupOptions(on_progress=sleep_and_fail, utc=lambda: NOW),
+        )
+    (backup,) = made
+    assert backup.grid is not None
+    assert backup.grid.read_blocks == 16
+    assert verify_backup(grid_repository(place, NAME), backup).is_sound
+
+
+@pytest.mark.parametrize("folder", ["packs", "index"])
+def test_a_storage_that_keeps_something_else_is_found_out(
+    grid: Grid, client: valkey.Valkey, repository: Repository, folder: str
+) -> None:
+    """One bit of a file is not what was written: the backup does not show, and the file is removed."""
+    repository.storage = _FlipsABit(repository.storage, folder)
+    with pytest.raises(BackupDamagedError, match=f"{folder}/.* digest "):
+        create_backup(client, grid.manifest.name, repository, now=NOW)
+    assert files_in(repository) == []
+
+
+class _FlipsABit:
+    """A storage whose disk does not keep what it is given for one folder."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self._storage = storage
+        self._folder = folder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def write(self, name: str, content: bytes) -> None:
+        if name.startswith(f"{self._folder}/"):
+            content = content[:100] + bytes([content[100] ^ 1]) + content[101:]
+        self._storage.write(name, content)
 
 
 def test_a_key_given_later_encrypts_all_anew(grid: Grid, client: valkey.Valkey, place: BackupPlace) -> None:
@@ -616,6 +691,12 @@ def test_a_block_that_is_not_what_the_grid_had_is_found(
     assert f"block {1024 + first.place}, page 0: its content does not match" in report.damage[0]
 
 
+def test_a_part_of_more_packs_than_blocks_is_damaged() -> None:
+    """No writer makes one; compressed, three million packs would fit into 2 KiB, and into a gigabyte here."""
+    with pytest.raises(BackupDamagedError, match="2 packs and 1 blocks"):
+        unpack_table(struct.pack("<4sIII", b"m8bt", 0, 2, 1) + bytes(2 * 20 + 176), 0)
+
+
 # Backups that do not come to their end.
 
 
@@ -667,6 +748,58 @@ with connection({valkey_url!r}) as client:
     assert len(files_in(repository)) == 2 + 2 + 1  # packs, index, manifest; nothing is left of the dead one
 
 
+def test_what_a_dead_writer_left_is_believed_only_if_it_is_what_it_says(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Its pack has an end, and a bit in its middle is not what was written: that pack is read anew."""
+
+    def break_off(done: int, total: int) -> None:
+        if 1024 < done < total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=break_off))
+    (pack,) = folder_of(repository).glob("packs/00000-*")
+    spoil(pack, at=200_000)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW + timedelta(hours=1))
+    assert verify_backup(repository, backup).is_sound
+    assert content_of(repository, backup) == what_grid_has()
+
+
+def test_a_backup_shows_only_if_its_index_is_there(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """Somebody removes a part that is shared while the rest is read, as an unseen pruning may."""
+    create_backup(client, grid.manifest.name, repository, now=NOW)
+
+    def remove(done: int, total: int) -> None:
+        if 1024 < done < total:
+            for part in folder_of(repository).glob("index/00000-*"):
+                part.unlink()
+
+    with pytest.raises(BackupDamagedError, match=r"index/00000-\w+.m8i has no bytes, should have"):
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=remove))
+    assert len(repository.list(NOW).backups) == 1
+
+
+def test_a_backup_that_is_there_is_not_called_unfinished(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """One was broken off, and a damaged manifest forbids to remove what it left: those after it are done."""
+
+    def break_off(done: int, total: int) -> None:
+        if 1024 < done < total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=break_off))
+    repository.storage.write("manifests/20260101T000000Z-000000.json", b"junk")
+    for hours in (1, 2):
+        create_backup(client, grid.manifest.name, repository, now=NOW + timedelta(hours=hours))
+    (unfinished,) = repository.list(NOW).unfinished
+    assert unfinished.startswith("20260131T180000Z-")
+
+
 def test_a_server_that_goes_away_half_way_costs_only_what_is_left(
     grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
 ) -> None:
@@ -695,6 +828,21 @@ def test_too_little_room_is_refused_before_writing(
     with pytest.raises(RefusedError, match=r"MiB free, 1099511627780 MiB needed for 56 blocks"):
         create_backup(client, grid.manifest.name, repository, now=NOW, options=options)
     assert files_in(repository) == []
+
+
+def test_too_little_room_for_what_changed_is_refused_and_leaves_the_earlier_ones(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """How much has changed shows while it is read: the disk is asked again before each pack."""
+    create_backup(client, grid.manifest.name, repository, now=NOW)
+    before = files_in(repository)
+    cell = cells(1)
+    cell["id"] = 4711
+    grid.write_cells([block_at(GROUP, 3) * BLOCK_CELLS], cell)
+    options = BackupOptions(headroom_bytes=1 << 60)
+    with pytest.raises(RefusedError, match=r"MiB free, .* needed to go on with"):
+        create_backup(client, NAME, repository, now=NOW + timedelta(hours=1), options=options)
+    assert files_in(repository) == before
 
 
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(
@@ -745,6 +893,24 @@ def test_a_grid_that_goes_away_meanwhile_is_no_backup(
     with pytest.raises(NotAGridError):
         create_backup(
             client, grid.manifest.name, repository, now=NOW, options=BackupOptions(on_progress=empty)
+        )
+    assert files_in(repository) == []
+
+
+def test_a_grid_that_is_created_anew_meanwhile_is_no_backup(
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
+) -> None:
+    """Half of the groups are of one grid, and the other half would read as never written."""
+
+    def create_anew(done: int, total: int) -> None:
+        if 1024 < done < total:
+            with connection(valkey_url) as other:
+                other.delete(*manifest_keys(NAME))
+                Grid.create(other, NAME, 64)
+
+    with pytest.raises(RefusedError, match="grid 'lab' was created anew while its backup was made"):
+        create_backup(
+            client, grid.manifest.name, repository, now=NOW, options=BackupOptions(on_progress=create_anew)
         )
     assert files_in(repository) == []
 

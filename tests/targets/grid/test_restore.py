@@ -7,8 +7,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import valkey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from medic8.backups.errors import BackupDamagedError
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError, RefusedError
@@ -26,7 +28,7 @@ from medic8.targets.grid.errors import GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import lost_key, manifest_keys, role_key, sums_key
-from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, block_at
+from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, block_at, group_of, member_of
 from medic8.targets.grid.lost_record import unpack_lost
 from medic8.targets.grid.quarantine import quarantine_item, saved_form, swap, wanted
 from medic8.targets.grid.rebuild import inspect_group
@@ -162,6 +164,76 @@ def test_a_page_that_neither_has_is_left_and_its_group_with_it(
     assert everything(client) == before
 
 
+def test_a_page_that_neither_has_is_named_even_if_all_else_is_the_same(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """There is nothing to write; all the same the target does not hold what was asked for."""
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 5, b"damage")
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.same, report.left_count, report.is_whole) == (0, 53, 3, False)
+    assert report.left[0] == "block 69: page 0 of block 69 is lost, and not in the backup"
+
+
+def test_what_parity_knows_and_the_server_lacks_is_written(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """A block is gone and another damaged; both follow from parity, but neither is there."""
+    before = everything(client)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.delete(role_key(NAME, GROUP, 3))
+    client.setrange(role_key(NAME, 6, 4), 5, b"damage")
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.same) == (2, 54)
+    assert everything(client) == before
+
+
+def test_a_value_that_outgrew_its_place_is_not_cut(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """What somebody appended to a block is theirs, although other blocks of the group are to be written."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.append(role_key(NAME, GROUP, 3), b"somebody's")
+    client.delete(*(role_key(NAME, GROUP, member) for member in (4, 5, 6)))
+    before = everything(client)
+    report = restore_grid(client, NAME, repository, backup)
+    assert "block 197 in its group is too long" in report.left[0]
+    assert everything(client) == before
+
+
+def test_layers_that_the_backup_does_not_know_are_not_deleted(
+    client: valkey.Valkey, repository: Repository
+) -> None:
+    """The grid had grown since, and its manifest is gone: blocks of the new layers stay, and are named."""
+    grid = Grid.create(client, NAME, 2)
+    grid.fill(some_cells, groups=[GROUP])
+    backup = create_backup(client, NAME, repository, now=NOW)
+    grid.grow(8)
+    edited(Grid.open(client, NAME), GROUP, 3, 4711)
+    client.delete(*manifest_keys(NAME), *(role_key(NAME, GROUP, role) for role in (0, 16, 17)))
+    before = everything(client)
+    report = restore_grid(client, NAME, repository, backup)
+    assert "has block 197, beyond the 2 layers that the backup knows of" in report.left[0]
+    assert {key: client.get(key) for key in before} == before
+
+
+def test_blocks_of_another_grid_without_a_manifest_are_not_overwritten(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """A grid created anew under the name lost its manifest: its content is not that of the backup's grid."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.flushall()
+    anew = Grid.create(client, NAME, 64)
+    anew.fill(lambda number: some_cells(number + 10_000), groups=[GROUP])
+    client.delete(*manifest_keys(NAME))
+    before = everything(client)
+    report = restore_grid(client, NAME, repository, backup)
+    assert (report.written, report.left_count) == (40, 16)
+    assert f"is of grid {anew.manifest.uuid}, not of {grid.manifest.uuid}" in report.left[0]
+    assert {key: client.get(key) for key in before} == before
+
+
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [([2048], "block 2048: the backup's grid has blocks 0 to 2047"), ([-1], "block -1")],
@@ -195,6 +267,29 @@ def test_another_grid_is_refused_and_left_as_it_is(
         client.set(key, b"damage")
     with pytest.raises(NotAGridError):
         restore_grid(client, NAME, repository, backup)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grid": {"uuid": "none"}}, "'none' is no UUID of a grid"),
+        ({"parts": [{"number": 2}, {}]}, "its index has extent 2; the limit is 1"),
+    ],
+)
+def test_a_backup_of_no_possible_grid_is_refused_before_anything_is_written(
+    grid: Grid, client: valkey.Valkey, repository: Repository, changes: Any, message: str
+) -> None:
+    """Sealed and well-formed, as whoever can write to the storage can make one where there is no key."""
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    content = backup.grid.model_copy(update=changes.get("grid", {})) if backup.grid else None
+    updates = changes.get("parts", [{}] * len(backup.parts))
+    parts = [part.model_copy(update=update) for part, update in zip(backup.parts, updates, strict=True)]
+    hostile = backup.model_copy(update={"grid": content, "parts": tuple(parts)})
+    repository.write(hostile)
+    client.flushall()
+    with pytest.raises(BackupDamagedError, match=message):
+        restore_grid(client, NAME, repository, repository.read(hostile.id))
+    assert everything(client) == {}
 
 
 def test_a_damaged_backup_costs_only_the_blocks_that_lie_in_the_damage(
@@ -236,6 +331,28 @@ def test_a_page_that_was_given_up_comes_back_and_off_the_list(
     assert is_clean(client, grid)
     restore_grid(client, NAME, repository, backup, RestoreOptions(overwrites=True))
     assert everything(client) == before
+
+
+def test_no_pack_is_read_again_for_each_block_however_many_backups_share(
+    client: valkey.Valkey, repository: Repository
+) -> None:
+    """After a dozen backups of which each changed a few blocks, an extent lies in sixteen packs."""
+    grid = Grid.create(client, NAME, 32)
+    grid.fill(some_cells)
+    random = np.random.default_rng(8)
+    for hours in range(13):
+        for block in random.choice(1024, 40, replace=False):
+            edited(grid, group_of(int(block)), member_of(int(block)), hours)
+        backup = create_backup(client, NAME, repository, now=NOW + timedelta(hours=hours))
+    client.flushall()
+    before = read_so_far()
+    assert restore_grid(client, NAME, repository, backup).written == 1024
+    assert read_so_far() - before < 2 * 1024 * BLOCK_BYTES
+
+
+def read_so_far() -> int:
+    """Bytes that this process has read from files."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_a_key_of_another_type_in_the_way_is_left_to_a_person(
@@ -323,6 +440,60 @@ def test_a_restore_loses_nothing_that_others_write_into_the_same_group(
         held = grid.read_cells(range(first, first + PAGE_CELLS))
         assert (held == some_cells(block_at(GROUP, member))[3 * PAGE_CELLS : 4 * PAGE_CELLS]).all()
     assert is_clean(client, grid)
+
+
+def test_a_write_between_reading_and_writing_a_group_is_not_lost(
+    grid: Grid, client: valkey.Valkey, repository: Repository, valkey_url: str
+) -> None:
+    """The server holds writes: another's comes first in line, then that of the restore, which has read."""
+    edited(grid, GROUP, 6, 1)  # the server knows the writers' script: what it holds is the write itself
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 3 * 4096, b"damage")
+
+    def write() -> None:
+        with connection(valkey_url) as other:
+            edited(Grid.open(other, NAME), GROUP, 5, 4711)
+
+    def restore() -> None:
+        with connection(valkey_url) as other:
+            written.append(restore_grid(other, NAME, repository, backup).written)
+
+    written: list[int] = []
+    threads = [threading.Thread(target=each) for each in (write, restore)]
+    client.client_pause(60_000, all=False)
+    try:
+        for held, thread in enumerate(threads, start=1):
+            thread.start()
+            deadline_s = time.monotonic() + 20
+            while sum("b" in each["flags"] for each in client.client_list()) < held:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.002)
+    finally:
+        client.client_unpause()
+        for thread in threads:
+            thread.join(20)
+    assert written == [3]
+    assert grid.read_cells([block_at(GROUP, 5) * BLOCK_CELLS])[0]["id"] == 4711
+    assert is_clean(client, grid)
+
+
+def test_a_grid_that_is_shallower_than_the_backup_gets_its_layers_back(
+    client: valkey.Valkey, repository: Repository
+) -> None:
+    """The server came back with an older state of itself, from before the grid had grown."""
+    grid = Grid.create(client, NAME, 2)
+    shallow = [client.get(key) for key in manifest_keys(NAME)]
+    grid.grow(64)
+    grid = Grid.open(client, NAME)
+    grid.fill(some_cells, groups=[64 + GROUP])
+    backup = create_backup(client, NAME, repository, now=NOW)
+    before = everything(client)
+    client.flushall()
+    for key, value in zip(manifest_keys(NAME), shallow, strict=True):
+        client.set(key, value)
+    assert restore_grid(client, NAME, repository, backup).written == 16
+    assert everything(client) == before
 
 
 EDITS = st.lists(
