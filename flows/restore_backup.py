@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from medic8.backups.choosing import chosen_backup
+from medic8.backups.errors import NothingThereError
 from medic8.model.backup import RestoreReport, RestoreWish
 from medic8.model.target import Target
 from medic8.settings import Settings, load_settings
@@ -51,8 +52,11 @@ def _restore(target: Target, site: Settings, wish: RestoreWish) -> RestoreReport
     chosen = chosen_backup(backups_of(target).repository(target, site.backups), wish.backup)
     saved_before = ""
     if wish.overwrite and not wish.into:
-        saved_before = back_up_target(target, site, prefix=wish.prefix, names=wish.names).id
-        get_run_logger().info("what was there before is kept in backup %s", saved_before)
+        try:
+            saved_before = back_up_target(target, site, prefix=wish.prefix, names=wish.names).id
+            get_run_logger().info("what was there before is kept in backup %s", saved_before)
+        except NothingThereError as exc:
+            get_run_logger().info("there is nothing to be kept before: %s", exc)
     # A second try would meet the new grid that the first one made, and call that the reason.
     restoring = restore_target.with_options(retries=0) if wish.into else restore_target
     report = restoring(target, site, chosen, wish)

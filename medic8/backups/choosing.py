@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from medic8.backups.repository import Repository
+from medic8.backups.retention import is_ahead
 from medic8.errors import RefusedError
 from medic8.model.backup import BackupManifest
 
@@ -23,11 +24,12 @@ def chosen_backup(repository: Repository, backup_id: str = "") -> BackupManifest
     """
     if backup_id:
         return repository.read(backup_id)
-    listed = repository.list(datetime.now(UTC))
+    now = datetime.now(UTC)
+    listed = repository.list(now)
     ours = [backup for backup in listed.backups if backup.key_id == repository.secrecy.key_id]
-    # The list has the newest first, and sorting keeps that among equals.
-    if found := sorted(ours, key=lambda each: (not each.is_of_all, not each.is_complete)):
-        return found[0]
+    # The list has the newest first, and of equals the first is taken.
+    if ours:
+        return min(ours, key=lambda each: (not each.is_of_all, not each.is_complete, is_ahead(each, now)))
     if listed.backups:
         raise RefusedError(
             f"no backup in {repository.where} is encrypted by the site's key, so any of them may be somebody "

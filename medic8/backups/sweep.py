@@ -43,7 +43,7 @@ def prune(
     """
     if is_dry_run:
         listed = repository.list(clock())
-        decisions = decide(listed.backups, retention)
+        decisions = decide(listed.backups, retention, now=clock())
         stay = {each.backup for each in decisions if each.kept_by}
         files = _unneeded(repository, listed, [b for b in listed.backups if b.id in stay], packs_of)
         return PruneReport(
@@ -51,7 +51,7 @@ def prune(
         )
     with repository.turn(Doing.PRUNE, new_backup_id(clock()), clock=clock) as turn:
         listed = repository.list(clock())
-        decisions = decide(listed.backups, retention)
+        decisions = decide(listed.backups, retention, now=clock())
         stay = {each.backup for each in decisions if each.kept_by}
         kept = [backup for backup in listed.backups if backup.id in stay]
         # What the rest needs must be known before anything goes.

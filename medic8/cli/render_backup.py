@@ -128,6 +128,10 @@ def _read_anew(backup: BackupManifest) -> str:
 
 def _left_out(backup: BackupManifest) -> str:
     if backup.grid is not None:
-        lost = backup.grid.lost_pages
-        return f"{counted(lost, 'page')} that nothing proved" if lost else ""
+        lost, gone = backup.grid.lost_pages, backup.grid.gone_blocks
+        said = (
+            f"{counted(lost, 'page')} that nothing proved" if lost else "",
+            f"{counted(gone, 'block')} that earlier backups have and the grid no longer has" if gone else "",
+        )
+        return "; ".join(each for each in said if each)
     return "; ".join(backup.keyspace.left_out) if backup.keyspace is not None else ""

@@ -58,6 +58,9 @@ class GridContent(Frozen):
         lost_pages: Pages of 4 KiB that nothing proved, and that are therefore not in it.
         read_blocks: Blocks whose content was read for it; of the others, checksums told that an earlier
             backup has them.
+        gone_blocks: Blocks that earlier backups of the grid have and the grid no longer has, which happens
+            when whole groups are replaced, or deleted behind its back. Until they are back, or a full backup
+            takes the grid as it is, no backup that shares with those is complete.
     """
 
     uuid: str
@@ -66,6 +69,7 @@ class GridContent(Frozen):
     blocks: int = Field(ge=0)
     lost_pages: int = Field(ge=0)
     read_blocks: int = Field(ge=0)
+    gone_blocks: int = Field(default=0, ge=0)
 
 
 class KeysContent(Frozen):
@@ -132,7 +136,7 @@ class BackupManifest(Frozen):
     def is_complete(self) -> bool:
         """Whether all that the target had is in it, and proven."""
         if self.grid is not None:
-            return self.grid.lost_pages == 0
+            return self.grid.lost_pages == 0 and self.grid.gone_blocks == 0
         return self.keyspace is not None and not self.keyspace.left_out and not self.keyspace.changing
 
     @property
@@ -191,6 +195,8 @@ class Kept(StrEnum):
     DAILY = "daily"
     WEEKLY = "weekly"
     ONLY_COMPLETE = "only complete one"
+    ONLY = "only one"
+    AHEAD = "its time is still to come"
 
 
 class Decision(Frozen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta, timezone
 
-from backup_samples import a_backup
+from backup_samples import NOW, a_backup
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from medic8.model.backup import BackupManifest, Kept
 
 def kept(backups: list[BackupManifest], **retention: int) -> list[str]:
     rules = Retention(**({"keep_last": 0, "keep_daily": 0, "keep_weekly": 0} | retention))
-    return [each.backup for each in decide(backups, rules) if each.kept_by]
+    return [each.backup for each in decide(backups, rules, now=NOW) if each.kept_by]
 
 
 def test_the_last_so_many_stay() -> None:
@@ -52,10 +52,12 @@ def test_the_newest_complete_one_stays_whatever_the_rules_say() -> None:
         a_backup(timedelta(hours=3)),
     ]
     assert kept(backups, keep_last=1) == [backups[0].id, backups[1].id]
-    (decision,) = [each for each in decide(backups, Retention(keep_last=1)) if each.backup == backups[1].id]
+    (decision,) = [
+        each for each in decide(backups, Retention(keep_last=1), now=NOW) if each.backup == backups[1].id
+    ]
     assert decision.kept_by
     assert kept(backups) == [backups[1].id]
-    only = decide(backups, Retention(keep_last=0, keep_daily=0, keep_weekly=0))
+    only = decide(backups, Retention(keep_last=0, keep_daily=0, keep_weekly=0), now=NOW)
     assert only[1].kept_by == (Kept.ONLY_COMPLETE,)
 
 
@@ -64,6 +66,21 @@ def test_an_earlier_grid_of_the_name_is_not_pushed_out() -> None:
     new = [a_backup(timedelta(hours=hour), of="new") for hour in range(5)]
     old = [a_backup(timedelta(days=9, hours=hour), of="old") for hour in range(5)]
     assert kept([*old, *new], keep_last=2) == [each.id for each in (*new[:2], *old[:2])]
+
+
+def test_a_backup_from_a_clock_that_ran_ahead_pushes_out_none() -> None:
+    """It stays, since nobody knows how old it is, and the last ones are counted without it."""
+    ahead = a_backup(timedelta(days=-400))
+    backups = [a_backup(timedelta(hours=hours)) for hours in (1, 2, 3)]
+    assert kept([ahead, *backups], keep_last=1) == [ahead.id, backups[0].id]
+    assert decide([ahead], Retention(), now=NOW)[0].kept_by == (Kept.AHEAD,)
+
+
+def test_the_last_one_of_a_grid_stays_although_it_lacks_pages() -> None:
+    """Something is better than nothing."""
+    backups = [a_backup(timedelta(hours=hours), lost_pages=1) for hours in (1, 2)]
+    decisions = decide(backups, Retention(keep_last=0, keep_daily=0, keep_weekly=0), now=NOW)
+    assert [each.kept_by for each in decisions] == [(Kept.ONLY,), ()]
 
 
 ages = st.lists(st.tuples(st.integers(0, 10_000), st.booleans()), max_size=40, unique_by=lambda pair: pair[0])
@@ -76,13 +93,14 @@ def test_more_generous_rules_keep_more_and_nothing_is_decided_twice(
     """Each backup has one decision; the order in which they are listed does not matter."""
     backups = [a_backup(timedelta(hours=age), lost_pages=int(hurt)) for age, hurt in found]
     rules = Retention(keep_last=last, keep_daily=daily, keep_weekly=weekly)
-    decisions = decide(backups, rules)
-    assert decisions == decide(list(reversed(backups)), rules)
+    decisions = decide(backups, rules, now=NOW)
+    assert decisions == decide(list(reversed(backups)), rules, now=NOW)
     assert sorted(each.backup for each in decisions) == sorted(each.id for each in backups)
     stay = {each.backup for each in decisions if each.kept_by}
     wider = Retention(keep_last=last + 1, keep_daily=daily + 1, keep_weekly=weekly + 1)
     assert (
-        stay <= {each.backup for each in decide(backups, wider) if each.kept_by} or not last + daily + weekly
+        stay <= {each.backup for each in decide(backups, wider, now=NOW) if each.kept_by}
+        or not last + daily + weekly
     )
     assert len(stay) >= min(len(backups), last)
     if any(not hurt for _, hurt in found):

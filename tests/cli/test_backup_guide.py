@@ -130,6 +130,21 @@ def test_a_new_grid_that_was_cut_off_is_not_taken_for_somebody_elses(
     assert "exists already" not in said
 
 
+def test_overwriting_where_nothing_is_needs_nothing_kept(
+    medic8: Callable[[str], int], waves: Grid, valkey_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that was emptied gets its grid back, whatever was asked for."""
+    assert waves.manifest.name == "waves"
+    assert medic8("medic8 backup create waves") == 0
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.flushall()
+    capsys.readouterr()
+    assert medic8("medic8 backup restore waves --overwrite") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"written +64 blocks", out)
+    assert "what was there before" not in out
+
+
 def _oldest(medic8: Callable[[str], int], capsys: pytest.CaptureFixture[str]) -> str:
     assert medic8("medic8 backup list waves") == 0
     found: list[str] = re.findall(r"^(\d{8}T\d{6}Z-[0-9a-f]{6})", capsys.readouterr().out, flags=re.MULTILINE)

@@ -148,6 +148,8 @@ class _Work:
     blocks: int = 0
     read_blocks: int = 0
     lost_pages: int = 0
+    gone_blocks: int = 0
+    there: dict[PackName, int] = field(default_factory=dict)
     blocks_done: int = 0
     bytes_read: int = 0
 
@@ -155,6 +157,7 @@ class _Work:
         """Read, write, and make the backup show."""
         options = self.options
         base = None if options.is_full else self._base(now)
+        self.there = {} if options.is_full else self.repository.packs()
         unfinished = self._unfinished()
         began_s = options.clock()
         with conversation(client) as talk:
@@ -199,6 +202,7 @@ class _Work:
                 blocks=self.blocks,
                 lost_pages=self.lost_pages,
                 read_blocks=self.read_blocks,
+                gone_blocks=self._gone_blocks(base),
             ),
         )
         self.repository.write(backup)
@@ -224,7 +228,7 @@ class _Work:
         """Packs that writers that are gone have left, by extent."""
         found: dict[int, dict[PackName, int]] = {}
         if self.turn.left_behind and not self.options.is_full:
-            for pack, size in self.repository.packs().items():
+            for pack, size in self.there.items():
                 if any(is_written_by(pack, each.id) for each in self.turn.left_behind):
                     found.setdefault(pack.part, {})[pack] = size
         return found
@@ -239,7 +243,7 @@ class _Work:
         began_s: float,
     ) -> None:
         earlier, table = self._earlier(base, extent)
-        known, sizes = _known(table, self._adopted(unfinished))
+        known, sizes = _known(table, self.there, self._adopted(unfinished))
         target = writer.extent(extent)
         for found in ExtentReader(talk, self.manifest, extent, known).read():
             for stored in found.same:
@@ -252,6 +256,8 @@ class _Work:
         blocks = target.finish()
         sizes |= {pack: size for pack, size in self.own_packs.items() if pack.part == extent}
         self._tell_extent(extent)
+        if table is not None:
+            self.gone_blocks += len(table.blocks.keys() - {block.place for block in blocks})
         if not blocks:
             return
         self.blocks += len(blocks)
@@ -261,6 +267,13 @@ class _Work:
         self.parts.append(part)
         if part != earlier:
             self.written.append(part)
+
+    def _gone_blocks(self, base: BackupManifest | None) -> int:
+        """How many blocks are gone by now, those included that were when *base* was made and are not back."""
+        if base is None or base.grid is None:
+            return 0
+        added = self.blocks - (base.grid.blocks - self.gone_blocks)
+        return self.gone_blocks + max(0, base.grid.gone_blocks - added)
 
     def _earlier(self, base: BackupManifest | None, extent: int) -> tuple[BackupPart | None, Table | None]:
         """What *base* has of an extent; a part of it that is damaged is not shared."""
@@ -324,14 +337,24 @@ class _Work:
 
 
 def _known(
-    table: Table | None, adopted: Iterator[tuple[PackName, int, list[StoredBlock]]]
+    table: Table | None,
+    there: dict[PackName, int],
+    adopted: Iterator[tuple[PackName, int, list[StoredBlock]]],
 ) -> tuple[dict[int, list[StoredBlock]], dict[PackName, int]]:
-    """What earlier backups and unfinished ones have, by place in the extent, and the sizes of their packs."""
+    """
+    What earlier backups and unfinished ones have, by place in the extent, and the sizes of their packs.
+
+    What lies in a pack that is not *there* any more is not had.
+    """
     known: dict[int, list[StoredBlock]] = {}
     sizes: dict[PackName, int] = {}
     if table is not None:
         sizes |= table.packs
-        known |= {place: [block] for place, block in table.blocks.items()}
+        known |= {
+            place: [block]
+            for place, block in table.blocks.items()
+            if there.get(block.pack) == table.packs[block.pack]
+        }
     for pack, size, blocks in adopted:
         sizes[pack] = size
         for block in blocks:

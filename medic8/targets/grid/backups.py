@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medic8.backups.errors import NothingThereError
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import RefusedError
@@ -10,6 +11,8 @@ from medic8.model.target import Target
 from medic8.targets.grid.backup import BackupOptions, create_backup
 from medic8.targets.grid.backup_reading import grid_repository, verify_backup
 from medic8.targets.grid.backup_table import packs_of_part
+from medic8.targets.grid.errors import NotAGridError
+from medic8.targets.grid.keys import manifest_keys
 from medic8.targets.grid.restore import RestoreOptions, restore_grid, restore_into_new
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
@@ -44,7 +47,12 @@ class GridBackups:
         )
         with connection(target.address, timeout_s=target.timeout_s) as client:
             repository = self.repository(target, around.backups)
-            return create_backup(client, target.grid_name, repository, now=around.now, options=options)
+            try:
+                return create_backup(client, target.grid_name, repository, now=around.now, options=options)
+            except NotAGridError as exc:
+                if client.exists(*manifest_keys(target.grid_name)):
+                    raise
+                raise NothingThereError(str(exc)) from exc
 
     def verify(self, target: Target, around: Surroundings, backup: BackupManifest) -> VerifyReport:
         """Read all blocks of a backup again; compare them with their names and checksums."""

@@ -21,6 +21,7 @@ import valkey
 from backup_by_hand import blocks_of
 from pydantic import SecretStr
 
+from medic8.backups.choosing import chosen_backup
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.repository import Repository
@@ -252,21 +253,61 @@ def test_a_grid_created_anew_shares_nothing(
 
 
 def test_harm_to_the_base_is_not_inherited(grid: Grid, client: valkey.Valkey, repository: Repository) -> None:
-    """A part of its index is damaged: that extent is read anew. A pack is gone: refused, with what to do."""
+    """A part of its index is damaged, or a pack is gone: what lay in there is read anew."""
     first = create_backup(client, grid.manifest.name, repository, now=NOW)
     folder = folder_of(repository)
     spoil(folder / "index" / f"00001-{first.parts[1].file}.m8i", at=40)
-    second = create_backup(client, NAME, repository, now=NOW)
+    second = create_backup(client, NAME, repository, now=NOW + timedelta(hours=1))
     assert second.grid is not None
     assert second.grid.read_blocks == 16
     assert content_of(repository, second) == what_grid_has()
     next(folder.glob("packs/00000-*")).unlink()
+    third = create_backup(client, NAME, repository, now=NOW + timedelta(hours=2))
+    assert third.grid is not None
+    assert third.grid.read_blocks == 40
+    assert content_of(repository, third) == what_grid_has()
+    assert verify_backup(repository, third).is_sound
+
+
+def test_a_pack_that_goes_away_meanwhile_makes_no_backup(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """It was there when the backup began: refused before the manifest is written, with what to do."""
+    create_backup(client, grid.manifest.name, repository, now=NOW)
+
+    def take(done: int, total: int) -> None:
+        if done == total:
+            for pack in folder_of(repository).glob("packs/00000-*"):
+                pack.unlink()
+
     with pytest.raises(
         BackupDamagedError, match=r"no bytes, should have .*with --full nothing of it is needed"
     ):
-        create_backup(client, NAME, repository, now=NOW)
-    full = create_backup(client, NAME, repository, now=NOW, options=BackupOptions(is_full=True))
-    assert content_of(repository, full) == what_grid_has()
+        create_backup(client, NAME, repository, now=NOW, options=BackupOptions(on_progress=take))
+    assert len(repository.list(NOW).backups) == 1
+
+
+def test_blocks_that_are_gone_since_earlier_backups_are_missed(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """A whole group vanishes: every later backup says so and is not complete, until it is back."""
+    whole = create_backup(client, grid.manifest.name, repository, now=NOW)
+    client.delete(*(role_key(NAME, GROUP, role) for role in range(18)), sums_key(NAME, GROUP))
+    for hours in (1, 2):
+        later = create_backup(client, NAME, repository, now=NOW + timedelta(hours=hours))
+        assert later.grid is not None
+        assert (later.grid.blocks, later.grid.gone_blocks, later.is_complete) == (40, 16, False)
+    assert chosen_backup(repository) == whole
+    retention = Retention(keep_last=1, keep_daily=0, keep_weekly=0)
+    prune(repository, retention, packs_of_part, clock=lambda: NOW + timedelta(hours=3))
+    assert repository.list(NOW).backups == (later, whole)
+    restore_grid(client, NAME, repository, whole)
+    again = create_backup(client, NAME, repository, now=NOW + timedelta(hours=4))
+    assert again.grid is not None
+    assert (again.grid.gone_blocks, again.is_complete) == (0, True)
+    client.delete(*(role_key(NAME, GROUP, role) for role in range(18)), sums_key(NAME, GROUP))
+    full = BackupOptions(is_full=True)
+    assert create_backup(client, NAME, repository, now=NOW, options=full).is_complete
 
 
 def test_an_encrypted_backup_says_nothing_and_opens_by_its_key_alone(

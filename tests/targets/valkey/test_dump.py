@@ -269,7 +269,11 @@ def test_a_backup_of_some_keys_is_not_taken_for_one_of_all(site: Site) -> None:
     whole = site.back_up()
     by_prefix = site.back_up(prefix="a")
     assert chosen_backup(repository) == whole
-    decisions = decide([by_name, whole, by_prefix], Retention(keep_last=1, keep_daily=0, keep_weekly=0))
+    decisions = decide(
+        [by_name, whole, by_prefix],
+        Retention(keep_last=1, keep_daily=0, keep_weekly=0),
+        now=datetime.now(UTC),
+    )
     assert all(decision.kept_by for decision in decisions)
 
 
