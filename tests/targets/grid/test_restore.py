@@ -23,14 +23,17 @@ from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.targets.grid.backup import create_backup
 from medic8.targets.grid.backup_reading import grid_repository
-from medic8.targets.grid.compare_and_write import Answer
+from medic8.targets.grid.compare_and_write import Answer, CompareAndWrite
+from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import lost_key, manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, PAGE_CELLS, block_at, group_of, member_of
 from medic8.targets.grid.lost_record import unpack_lost
+from medic8.targets.grid.merge import BackupBlock, merged
 from medic8.targets.grid.quarantine import quarantine_item, saved_form, swap, wanted
+from medic8.targets.grid.reading import read_group
 from medic8.targets.grid.rebuild import inspect_group
 from medic8.targets.grid.restore import RestoreOptions, restore_grid, restore_into_new
 from medic8.targets.grid.scrub import ScrubOptions, scrub
@@ -493,6 +496,22 @@ def test_a_grid_that_is_shallower_than_the_backup_gets_its_layers_back(
     for key, value in zip(manifest_keys(NAME), shallow, strict=True):
         client.set(key, value)
     assert restore_grid(client, NAME, repository, backup).written == 16
+    assert everything(client) == before
+
+
+def test_what_was_written_after_the_group_was_read_stops_the_write(grid: Grid, client: valkey.Valkey) -> None:
+    """A block is to be restored into a group, and another block of it is written in between."""
+    client.delete(role_key(NAME, GROUP, 1))
+    with conversation(client) as talk:
+        image = read_group(talk, grid.manifest, GROUP)
+    block = block_at(GROUP, 1)
+    held = BackupBlock(some_cells(block).tobytes(), 0xFFFF)
+    found = merged(image, grid.manifest, {block: held}, overwrites=False)
+    assert found.changed == {block}
+    edited(grid, GROUP, 2, 4711)
+    before = everything(client)
+    outcome = CompareAndWrite(client)(found.checks(grid.manifest), found.writes(grid.manifest))
+    assert outcome.answer is Answer.CHANGED
     assert everything(client) == before
 
 
