@@ -153,6 +153,7 @@ def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(si
         ('folder = "a"\nurl = "s3://b/c"', '"url": field "folder" is given too; keep one of the two'),
         ('url = "backups"', '"url": got "backups", expected an address such as "s3://bucket/prefix"'),
         ('url = "ftp://ann:hush@host/x"', '"url": it spells a password out; give it as "options_env"'),
+        ('url = "memory://x"', '"url": what is kept in memory is gone when the command ends'),
         ('key_env = "PW"', '"key_env": the backups\' key must be 32 bytes in hexadecimal (64 digits)'),
         ('key_env = "PW"\nkey_file = "x"', '"key_file": field "key_env" is given too; keep one of the two'),
         ("keep_last = -1", '"keep_last": got -1, expected'),

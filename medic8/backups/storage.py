@@ -202,13 +202,13 @@ class _Remote:
         self.where = f"{place.url.rstrip('/')}/{below}"
         scheme = place.url.partition("://")[0]
         if scheme not in fsspec.available_protocols():
-            raise ConfigurationError(f"[backups]: {scheme!r} is no storage that fsspec knows")
+            raise ConfigurationError(f'[backups]: field "url": {scheme!r} is no storage that fsspec knows')
         try:
             self._fs, root = url_to_fs(
                 place.url, use_listings_cache=False, skip_instance_cache=True, **options
             )
         except ImportError as exc:
-            raise ConfigurationError(f"[backups]: storage {scheme!r} needs a package: {exc}") from exc
+            raise ConfigurationError(f'[backups]: field "url": {scheme!r} needs a package: {exc}') from exc
         except Exception as exc:
             raise RefusedError(f"the backups at {place.url} cannot be reached: {exc}") from exc
         self._root = f"{root.rstrip('/')}/{below}"

@@ -86,9 +86,10 @@ def _unneeded(
 ) -> dict[str, int]:
     """Files of indexes and packs that none of *kept* needs, and their sizes."""
     if listed.problems:
+        more = f" ({len(listed.problems)} such)" if len(listed.problems) > 1 else ""
         raise RefusedError(
             f"{listed.problems[0].path} cannot be read as a backup ({listed.problems[0].reason}), so nobody "
-            "knows what it needs; move it away, and prune again"
+            f"knows what it needs; medic8 backup delete takes it away, then prune again{more}"
         )
     parts = {part_path(part): (backup, part) for backup in kept for part in backup.parts}
     needed = set(parts)

@@ -103,9 +103,7 @@ def restore(
     ] = "",
     key: Annotated[
         list[str] | None,
-        typer.Option(
-            help=r"Only this key of a server; may be repeated. \\xNN is a byte.", show_default=False
-        ),
+        typer.Option(help=r"Only this key of a server; may be repeated. \xNN is a byte.", show_default=False),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Only keys that begin so.", show_default=False)] = "",
     overwrite: Annotated[
@@ -149,7 +147,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     json: Json = False,
 ) -> int:
-    """Remove the backups that no rule of retention keeps; see [backups] in the configuration."""
+    """Remove the backups that no rule of retention keeps; see "backups" in the configuration."""
     from medic8.cli.render_backup import render_pruned
 
     call = call_of(ctx, wants_json=json)

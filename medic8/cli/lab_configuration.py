@@ -23,7 +23,7 @@ kind = "grid"
 url = "{url}"
 grid = "lab"
 mode = "act"
-allow = ["rebuild_from_parity", "restore_from_backup"]
+allow = ["rebuild_from_parity", "restore_from_backup", "quarantine_lost_pages"]
 
 [[target]]
 name = "lab-server"

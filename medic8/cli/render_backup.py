@@ -20,10 +20,10 @@ def render_backup(backup: BackupManifest) -> Iterator[RenderableType]:
             ("backup", backup.id),
             ("of", f"{backup.kind} {backup.name}" + (f" ({backup.grid.uuid})" if backup.grid else "")),
             ("taken", f"{moment(backup.created_at)}, in {span(backup.duration_s)}"),
-            ("holds", f"{_holds(backup)}, {_mib(backup.content_bytes)}"),
+            ("holds", f"{_holds(backup)}, {_size(backup.content_bytes)}"),
             ("read anew", _read_anew(backup)),
             ("shares with", backup.base),
-            ("added", _mib(backup.added_bytes)),
+            ("added", _size(backup.added_bytes)),
             ("encrypted", f"by key {backup.key_id}" if backup.key_id else "no"),
             ("left out", _left_out(backup)),
         )
@@ -33,18 +33,19 @@ def render_backup(backup: BackupManifest) -> Iterator[RenderableType]:
 def render_backups(listed: BackupList) -> Iterator[RenderableType]:
     """One line for each backup, then what is unfinished, then what cannot be used as one."""
     if not listed.backups:
-        yield text("there is no backup")
+        yield text(f"there is no backup in {listed.where}")
     else:
         things = {backup.of for backup in listed.backups}
         rows = table("backup", "taken", "holds", "content", "added", "encrypted", "left out")
+        rows.columns[0].no_wrap = True  # it is there to be copied
         for backup in listed.backups:
             is_earlier = backup.grid is not None and len(things) > 1 and backup.of != listed.backups[0].of
             rows.add_row(
                 text(backup.id),
                 moment(backup.created_at),
                 text(_holds(backup) + (" of an earlier grid" if is_earlier else "")),
-                _mib(backup.content_bytes),
-                _mib(backup.added_bytes),
+                _size(backup.content_bytes),
+                _size(backup.added_bytes),
                 "yes" if backup.key_id else "no",
                 text(_left_out(backup), "yellow"),
             )
@@ -52,8 +53,7 @@ def render_backups(listed: BackupList) -> Iterator[RenderableType]:
     if listed.unfinished:
         yield section("Unfinished", bullets(listed.unfinished))
     if listed.problems:
-        rows_of_problems = ((problem.path, problem.reason) for problem in listed.problems)
-        yield section("Not usable", facts(rows_of_problems))
+        yield section("Not usable", bullets(f"{each.path}: {each.reason}" for each in listed.problems))
 
 
 def render_verified(report: VerifyReport) -> Iterator[RenderableType]:
@@ -63,7 +63,7 @@ def render_verified(report: VerifyReport) -> Iterator[RenderableType]:
         (
             ("backup", report.backup),
             ("is", text(state, "green" if report.is_sound else "bold red")),
-            ("read again", f"{report.items:,}, {_mib(report.content_bytes)}"),
+            ("read again", f"{counted(report.items, 'item')}, {_size(report.content_bytes)}"),
             ("cannot be restored", f"{report.damaged_items:,}" if report.damaged_items else ""),
         )
     )
@@ -102,6 +102,7 @@ def render_restored(report: RestoreReport) -> Iterator[RenderableType]:
 def render_pruned(report: PruneReport) -> Iterator[RenderableType]:
     """What pruning removed, or would remove."""
     rows = table("backup", "stays by")
+    rows.columns[0].no_wrap = True
     for decision in report.decisions:
         kept_by = ", ".join(each.value for each in decision.kept_by)
         goes = "would go" if report.is_dry_run else "removed"
@@ -109,17 +110,25 @@ def render_pruned(report: PruneReport) -> Iterator[RenderableType]:
     if report.decisions:
         yield rows
     done = "would be removed" if report.is_dry_run else "removed"
-    yield text(f"{counted(report.removed_files, 'file')} {done}, {_mib(report.freed_bytes)}")
+    yield text(f"{counted(report.removed_files, 'file')} {done}, {_size(report.freed_bytes)}")
 
 
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / _MIB:,.1f} MiB"
+def _size(size_bytes: int) -> str:
+    for unit, least in (("MiB", _MIB), ("KiB", 1 << 10)):
+        if size_bytes >= least:
+            return f"{size_bytes / least:,.1f} {unit}"
+    return counted(size_bytes, "byte")
 
 
 def _holds(backup: BackupManifest) -> str:
     if backup.grid is not None:
         return counted(backup.grid.blocks, "block")
-    return counted(backup.keyspace.count, "key") if backup.keyspace is not None else ""
+    if backup.keyspace is None:
+        return ""
+    keys = counted(backup.keyspace.count, "key")
+    if backup.keyspace.is_by_name:
+        return f"{keys}, by name"
+    return f"{keys}, prefix {backup.keyspace.prefix}" if backup.keyspace.prefix else keys
 
 
 def _read_anew(backup: BackupManifest) -> str:

@@ -54,7 +54,7 @@ def render_ending(report: DemoReport, stage: Stage) -> Iterator[RenderableType]:
         facts(
             (
                 (f"medic8 history --target {report.breakages[0].target}", "what was done, from the runs"),
-                ("medic8 lab list", "break a grid of your own in nine ways"),
+                ("medic8 lab list", "break a grid of your own in many ways"),
                 ("medic8 down", "the stack is still up; this stops it"),
             )
         ),

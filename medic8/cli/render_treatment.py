@@ -21,6 +21,9 @@ def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
     yield render_headline(treatment.before)
     for number, resolution in enumerate(treatment.resolutions, 1):
         yield section(f"Issue {number} of {len(treatment.resolutions)}", *_resolution(resolution))
+    unseen = (treatment.after or treatment.before).analysis.unseen
+    if unseen:
+        yield section("Not seen", bullets(unseen))
     if treatment.after is not None:
         yield ""
         yield line(

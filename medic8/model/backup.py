@@ -285,7 +285,7 @@ class RestoreReport(Frozen):
         written: How many were written.
         same: How many were as in the backup already.
         newer: How many differ from the backup and were left as they are.
-        absent: How many the backup does not have.
+        absent: How many of those that were named the backup does not have.
         expired: How many had an expiry that has passed since.
         left: What could not be restored, one sentence each; at most a hundred.
         left_count: How many could not be restored.
@@ -308,5 +308,5 @@ class RestoreReport(Frozen):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the target now holds everything that was asked for."""
-        return not self.left_count
+        """Whether the target now holds everything that was asked for, and the backup has."""
+        return not self.left_count and not self.absent

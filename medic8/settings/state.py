@@ -114,6 +114,8 @@ def _backups(document: Document, table: BackupsTable, default: Path) -> BackupPl
         wrong("url", f'got {shown(table.url)}, expected an address such as "s3://bucket/prefix"')
     elif table.url is not None and (text := what_is_wrong_with(table.url) or _spelled_out(table.url)):
         wrong("url", text)
+    elif table.url is not None and table.url.startswith("memory:"):
+        wrong("url", "what is kept in memory is gone when the command ends")
     options: dict[str, SecretStr | bool | int | float] = {
         name: SecretStr(value) if isinstance(value, str) else value for name, value in table.options.items()
     }

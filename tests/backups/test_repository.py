@@ -73,6 +73,9 @@ def test_the_newest_complete_one_is_chosen(repository: Repository) -> None:
     repository.write(whole)
     assert chosen_backup(repository) == whole
     assert chosen_backup(repository, hurt.id) == hurt
+    assert chosen_backup(repository, hurt.id[:14]) == hurt
+    with pytest.raises(ConfigurationError, match="has no backup '2026'"):
+        chosen_backup(repository, "2026")
 
 
 def change(field: str, value: object) -> Callable[[Path], object]:
@@ -139,7 +142,7 @@ def test_a_manifest_that_is_none_is_a_problem_and_spoils_no_other(repository: Re
     assert listed.backups == (sound,)
     (problem,) = listed.problems
     assert message in problem.reason
-    with pytest.raises(RefusedError, match="nobody knows what it needs; move it away"):
+    with pytest.raises(RefusedError, match="nobody knows what it needs; medic8 backup delete takes it away"):
         prune(repository, Retention(keep_last=0), lambda _, __: frozenset(), clock=clock)
     assert repository.list(NOW).backups == (sound,)
 

@@ -75,7 +75,7 @@ def test_the_five_minutes_of_the_guide_are_true(
         assert medic8(line) == 0, capsys.readouterr()
         said.append(capsys.readouterr().out)
     assert "64 blocks, 4.0 MiB" in said[0]
-    assert re.search(r"added +0\.0 MiB", said[1])
+    assert re.search(r"added +0 bytes", said[1])
     assert "sound" in said[3]
     assert re.search(r"written +64 blocks", said[4])
     assert "would be removed" in said[5]

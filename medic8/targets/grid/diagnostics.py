@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from medic8.backups.choosing import chosen_backup
+from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.grid import BlockDamage, BlockRole, GridReport
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
+from medic8.model.wording import counted
+from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.map.picture import picture
 from medic8.targets.grid.map.survey import REBUILT_FOR, Past, survey
@@ -33,7 +37,8 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
         try:
             report, grid_map = survey(client, name, options, now=around.now, past=_past(around))
         except NotAGridError as exc:
-            return DiagnosticResult(diagnostic="grid", findings=(_no_grid(name, exc),), taken_at=around.now)
+            found = _no_grid(name, exc, _backup_to_restore(target, around))
+            return DiagnosticResult(diagnostic="grid", findings=(found,), taken_at=around.now)
         report = with_repairs(client, report, target, around.backups)
     report = report.model_copy(update={"map": picture(grid_map)})
     return DiagnosticResult(
@@ -128,13 +133,23 @@ def _risks(report: GridReport) -> Iterator[Finding]:
         )
 
 
-def _no_grid(name: str, error: NotAGridError) -> Finding:
+def _backup_to_restore(target: Target, around: Surroundings) -> str:
+    """Which backup brings a grid back that is gone, and how; empty if there is none."""
+    try:
+        backup = chosen_backup(grid_repository(around.backups, target.grid_name))
+    except (RefusedError, ConfigurationError):
+        return ""
+    blocks = counted(backup.grid.blocks, "block") if backup.grid is not None else "nothing"
+    return f"; backup {backup.id} holds {blocks} of it: medic8 backup restore {target.name}"
+
+
+def _no_grid(name: str, error: NotAGridError, what_helps: str) -> Finding:
     return Finding(
         code="grid.not_found",
         severity=Severity.CRITICAL,
-        text=str(error),
+        text=f"{error}{what_helps}",
         about=f"grid {name}",
-        evidence=(Evidence(what="manifest", seen=str(error)),),
+        evidence=(Evidence(what="manifest", seen=f"{error}{what_helps}"),),
     )
 
 

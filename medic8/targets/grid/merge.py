@@ -40,6 +40,7 @@ from medic8.targets.grid.layout import (
 )
 from medic8.targets.grid.lost_record import LostRow, pack_lost, unpack_lost
 from medic8.targets.grid.parity import Octets
+from medic8.targets.grid.reading import group_keys
 from medic8.targets.grid.write import whole_group
 
 
@@ -116,10 +117,10 @@ class Merged:
 
 def in_the_way(image: GroupImage, manifest: Manifest) -> str:
     """What a person has to move away before anything can be written into the group; empty if nothing."""
-    values = (*image.values, image.sums, image.lost)
-    odd = next((value for value in values if isinstance(value, WrongType)), None)
-    if odd is not None:
-        return f"a key of its group holds a {odd.name}; move it away (RENAME) first"
+    values = zip(group_keys(manifest.name, image.group), (*image.values, image.sums, image.lost), strict=True)
+    for key, value in values:
+        if isinstance(value, WrongType):
+            return f"key {key} of its group holds a {value.name}; move it away (RENAME) first"
     if isinstance(image.sums, bytes) and len(image.sums) > SUMS_BYTES:
         return "the record of checksums of its group is too long; heal the grid first"
     for role, value in enumerate(image.values):

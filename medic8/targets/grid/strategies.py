@@ -87,13 +87,26 @@ def plan_quarantine(issue: Issue, report: DiagnosticReport, target: Target) -> P
         strategy=QUARANTINE_LOST_PAGES,
         issue_fingerprint=issue.fingerprint,
         summary=f"Give up {counted(pages, 'page')} in {groups}: {counted(pages * PAGE_CELLS, 'cell')} become "
-        "zeros and are listed as lost. This cannot be taken back."
+        f"zeros and are listed as lost. This cannot be taken back.{_not_asked(grid)}"
         if items
         else "Nothing has to be given up" + (f": {left[0]}." if left else "."),
         risk=Risk.HIGH,
         units=tuple(_quarantine(item) for item in items),
         left_open=left,
     )
+
+
+def _not_asked(grid: GridReport | None) -> str:
+    """Sources that could not be read: whoever agrees must know that one of them may have what is given up."""
+    if grid is None:
+        return ""
+    # No more than that: reasons may be worded differently each time, and the digest covers the summary.
+    found = (
+        "replicas" if grid.consistency.unusable_replicas else "",
+        "backups" if grid.consistency.unusable_backups else "",
+    )
+    named = " and ".join(each for each in found if each)
+    return f" Not all {named} could be read, and may have what is given up; see below." if named else ""
 
 
 def _quarantine(item: QuarantineItem) -> Unit:

@@ -33,7 +33,8 @@ from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.layout import BLOCK_CELLS, block_at
-from medic8.targets.grid.strategies import plan_from_backup, plan_from_parity
+from medic8.targets.grid.manifest import create_manifest
+from medic8.targets.grid.strategies import plan_from_backup, plan_from_parity, plan_quarantine
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.client import connection
@@ -417,6 +418,36 @@ def test_backups_that_cannot_be_reached_keep_parity_from_nothing(
         assert report.grid is not None
         (unusable,) = report.grid.consistency.unusable_backups
         assert said in unusable
+
+
+def test_nobody_agrees_to_give_up_without_knowing_that_a_source_was_not_asked(
+    grid: Grid, client: valkey.Valkey, target: Target
+) -> None:
+    """The key of the backups is not there: the plan that zeroes says so, and its digest is another one."""
+    assert grid.manifest.name == NAME
+    client.delete(*(role_key(NAME, 2, member) for member in (1, 2, 3)))
+    digests = []
+    for place in (BackupPlace(url="/nonexistent"), BackupPlace(url="/nonexistent", problem="no key here")):
+        report = diagnose(target, Surroundings(backups=place, now=NOW))
+        plan = plan_quarantine(report.issues[0], report, target)
+        digests.append(plan.digest)
+    assert "Not all backups could be read" in plan.summary
+    assert "no key here" in report.analysis.unseen
+    assert digests[0] != digests[1]
+
+
+def test_a_grid_that_is_gone_is_said_to_be_in_the_backup(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """With the command that brings it back; without a backup nothing is promised."""
+    client.delete(*manifest_keys(NAME))
+    assert "medic8 backup restore" not in diagnose(target, around).results["grid"].findings[0].text
+    create_manifest(client, grid.manifest)
+    backup = create_backup(client, NAME, grid_repository(around.backups, NAME), now=NOW)
+    client.flushall()
+    (finding,) = diagnose(target, around).results["grid"].findings
+    assert f"backup {backup.id} holds" in finding.text
+    assert f"medic8 backup restore {target.name}" in finding.text
 
 
 def test_a_page_written_after_the_backup_is_not_turned_back(
