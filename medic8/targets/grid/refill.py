@@ -358,8 +358,8 @@ def _require_same(
     for row in rows:
         if (recovery := losses.get(row.place, str(row.recovery))) != str(row.recovery):
             raise RefusedError(
-                f"grid {manifest.name!r}: page {row.page} of block {block_at(group, row.member)} was given up "
-                f"by recovery {row.recovery}, and not by {recovery}: it was lost again since, or the list "
+                f"grid {manifest.name!r}: page {row.page} of block {block_at(group, row.member)} was given "
+                f"up by recovery {row.recovery}, and not by {recovery}: it was lost again since, or the list "
                 "is of another grid; nothing was changed"
             )
 
