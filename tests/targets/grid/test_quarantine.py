@@ -24,6 +24,7 @@ from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
 from medic8.errors import ChangedError, FencedError, RefusedError
+from medic8.model.lost import LostPage
 from medic8.model.plan import Plan, Risk, Step, StepClass
 from medic8.model.recovery import Claim, Recovery, RecoveryState, StepState
 from medic8.model.report import DiagnosticReport
@@ -179,6 +180,11 @@ def places(client: valkey.Valkey, grid: Grid) -> set[tuple[int, int, int]]:
         listed = read_lost(talk, grid.manifest)
     assert not listed.problems
     return {(page.group, page.block % 1024 // 64, page.page) for page in listed.pages}
+
+
+def lost_pages_of(client: valkey.Valkey, grid: Grid) -> tuple[LostPage, ...]:
+    with conversation(client) as talk:
+        return read_lost(talk, grid.manifest).pages
 
 
 def is_whole_by_hand(client: valkey.Valkey, grid: Grid, group: int) -> bool:
@@ -592,6 +598,25 @@ def test_what_is_lost_again_is_given_up_again_and_listed_once(
     by = {(page.block % 1024 // 64): page.recovery for page in listed.pages if page.group == 1}
     assert by == {2: second.id, 4: second.id, 6: second.id, 9: first.id}
     assert is_whole_by_hand(client, grid, 1)
+
+
+def test_a_page_that_is_lost_again_before_anybody_filled_it_keeps_the_checksum_of_its_content(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """Else nothing tells whether what turns up is the last state; one that was written has a new one."""
+    harm(client)
+    carry_out(journal, target, around, plan_for(target, around), tmp_path / "first")
+    grid.write_cells([block_at(1, 9) * BLOCK_CELLS + 5 * PAGE_CELLS], np.ones(1, dtype=CELL))
+    before = {page.block: page.checksum for page in lost_pages_of(client, grid) if page.group == 1}
+    sums = client.get(sums_key(NAME, 1))
+    for member in (2, 4, 9):
+        client.setrange(role_key(NAME, 1, member), 5 * 4096 + 100, b"damage")
+    second = carry_out(journal, target, around, plan_for(target, around), tmp_path / "second")
+    after = {page.block: page for page in lost_pages_of(client, grid) if page.group == 1}
+    assert {page.recovery for page in after.values()} == {second.id}
+    assert after[block_at(1, 2)].checksum == before[block_at(1, 2)]
+    at = 32 + 9 * 128 + 5 * 8
+    assert after[block_at(1, 9)].checksum == f"{int.from_bytes(sums[at : at + 8], 'little'):016x}"
 
 
 def test_random_harm_ends_whole_with_every_page_right_or_listed(
