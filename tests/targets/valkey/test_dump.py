@@ -30,6 +30,7 @@ from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.retention import decide
 from medic8.backups.sweep import prune
 from medic8.errors import ConfigurationError, RefusedError, TransientError
+from medic8.local.loopback import free_port
 from medic8.local.scratch import scratch_valkey
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish
 from medic8.model.target import Target
@@ -780,16 +781,37 @@ def test_a_prefix_is_no_pattern() -> None:
 
 
 def test_a_temporary_key_lies_in_the_slot_of_the_real_one() -> None:
-    """As a cluster computes it; only names with a lone closing brace have none."""
+    """As a cluster computes it; where that cannot stand between braces, a number lies there as well."""
     names = TemporaryNames()
     for key, tag in (
         (b"k", b"{k}"),
         (b"{t}k", b"{t}"),
         (b"a{b}c{d}", b"{b}"),
         (b"a{k", b"{a{k}"),
-        (b"}", b"{}"),
     ):
         assert names.name_for(key).endswith(b":" + tag)
+
+
+def test_a_cluster_gets_back_whatever_the_braces_in_its_names(tmp_path: Path) -> None:
+    """A name whose temporary one lies elsewhere cannot be given to it, and would end every restore."""
+    config = {"cluster-enabled": "yes", "cluster-port": str(free_port(()))}
+    with scratch_valkey(tmp_path, config=config) as server:
+        site = Site(server.url, tmp_path / "backups")
+        with site.client:
+            raw(site.client, "CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            for _ in range(200):
+                if b"cluster_state:ok" in raw(site.client, "CLUSTER", "INFO"):
+                    break
+                time.sleep(0.05)
+            for name in (b"", b"}", b"{}a", b"a}b", b"a{}b{c}", b"a{k", b"{t}", b"plain"):
+                site.client.sadd(name, 1)
+                site.client.rpush(b"big" + name, *[b"x" * 1000] * 100)
+            before = contents(site.client)
+            backup = site.back_up()
+            site.client.flushall()
+            report = site.restore(backup)
+            assert (report.written, report.left_count) == (16, 0)
+            assert contents(site.client) == before
 
 
 def test_an_address_that_decodes_is_refused(site: Site) -> None:
