@@ -69,7 +69,7 @@ def _is_left(name: bytes) -> bool:
 
 def _slot_tag(key: bytes) -> bytes:
     """
-    What a cluster computes the slot of *key* from; if that cannot stand between braces, a number of that slot.
+    What a cluster computes the slot of *key* from; if that cannot stand between braces, another of that slot.
 
     Source: Valkey documentation, Cluster specification, Hash tags.
     """
