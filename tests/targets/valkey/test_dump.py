@@ -675,6 +675,39 @@ def test_a_user_who_may_not_write_some_keys_gets_the_others(site: Site) -> None:
     assert report.left == ("2 keys: that the user may not write",)
 
 
+def test_a_user_who_may_not_see_some_keys_is_not_told_that_they_are_newer(site: Site) -> None:
+    """They may as well be gone, and a restore that brought none of them back would look complete."""
+    site.client.mset({"open": 1, "closed": 2})
+    backup = site.back_up()
+    site.client.flushall()
+    site.client.execute_command("ACL SETUSER writer on nopass +@all ~open")
+    site.target = site.target.model_copy(
+        update={"url": SecretStr(site.target.address.replace("://", "://writer:x@"))}
+    )
+    report = site.restore(backup)
+    site.client.acl_deluser("writer")
+    assert (report.written, report.newer, report.left_count) == (1, 0, 1)
+    assert report.left == ("1 key: that the user may not read",)
+
+
+def test_a_stream_that_counts_fewer_entries_than_are_pending_comes_back(site: Site) -> None:
+    """Its counts were set by hand; what a server would refuse of it would end the restore of all keys."""
+    for command in (
+        ("XADD", "s", "5-0", "a", "b"),
+        ("XGROUP", "CREATE", "s", "g", "0"),
+        ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"),
+        ("XTRIM", "s", "MAXLEN", 0),
+        ("XSETID", "s", "9-0", "ENTRIESADDED", 0, "MAXDELETEDID", "0-0"),
+        ("SET", "other", 1),
+    ):
+        raw(site.client, *command)
+    before = contents(site.client)
+    backup = site.back_up()
+    site.client.flushall()
+    assert site.restore(backup).written == 2
+    assert contents(site.client) == before
+
+
 @pytest.mark.parametrize("at", range(0, 100, 7))
 def test_a_damaged_file_is_noticed_and_nothing_of_it_is_restored(site: Site, at: int) -> None:
     """Wherever a byte of a pack or of the index was changed: verify says so, no wrong value is written."""
