@@ -307,7 +307,7 @@ def test_what_somebody_announces_as_a_replica_and_is_none_is_passed_over(
     """Whoever may replicate says where he is; what is no place must not end the diagnosis of the grid."""
     del grid
     client.config_set("repl-diskless-sync-delay", 0)
-    with socket.create_connection(("127.0.0.1", int(valkey_url.split(":")[2].split("/", maxsplit=1)[0]))) as other:
+    with socket.create_connection(("127.0.0.1", int(place(valkey_url).partition(":")[2]))) as other:
         for command in (
             (b"REPLCONF", b"ip-address", host),
             (b"REPLCONF", b"listening-port", port),
