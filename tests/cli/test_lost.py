@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import valkey
 
 from medic8.backups.place import BackupPlace
 from medic8.cli.run import run
-from medic8.targets.grid import quarantine
+from medic8.targets.grid import quarantine, refill
 from medic8.targets.grid.backup import create_backup
 from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.compare_and_write import Answer
@@ -262,6 +263,33 @@ def test_what_somebody_wrote_since_is_not_written_over_unless_told_to(
     assert grid("refill", "lab", str(tmp_path / "cells.npz"), "--overwrite")[0] == 0
     assert np.array_equal(Grid.open(client, NAME).read_cells(index), cells)
     assert listed(grid) == blocks_and_pages(LOST[1], LOST[2], LOST[4], LOST[5])
+
+
+def test_a_page_that_is_dismissed_during_a_refill_does_not_come_back_onto_the_list(
+    grid: Call,
+    client: valkey.Valkey,
+    good: dict[int, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The list is compared with what was read of it, like the cells."""
+    index, cells = cells_of(good, LOST[0])
+    np.savez(tmp_path / "cells.npz", index=index, cells=cells)
+    manifest = Grid.open(client, NAME).manifest
+    change = refill.changes
+    looks = []
+
+    def overtaken(*arguments: Any) -> Any:
+        if not looks:
+            refill.dismiss(client, manifest, 0, {LOST[1][1:]: RECOVERY}, patient())
+        looks.append(1)
+        return change(*arguments)
+
+    monkeypatch.setattr(refill, "changes", overtaken)
+    assert grid("refill", "lab", str(tmp_path / "cells.npz"))[0] == 0
+    assert len(looks) == 2
+    assert listed(grid) == blocks_and_pages(*LOST[2:])
+    assert is_sound(client)
 
 
 def test_cells_that_were_not_lost_are_not_written(

@@ -9,6 +9,7 @@ import random
 import signal
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,7 @@ from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.layout import BLOCK_CELLS, PAGE_CELLS, block_at
 from medic8.targets.grid.lost import read_lost
+from medic8.targets.grid.lost_record import LostRow, pack_lost
 from medic8.targets.grid.rebuild import rebuild_group
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.strategies import plan_quarantine
@@ -387,6 +389,21 @@ def test_a_write_between_the_reading_and_the_writing_is_kept(
     assert (answer, failed) == (Answer.WRITTEN, [0])
     assert grid.read_cells([index])["id"].tolist() == [1]
     assert is_whole_by_hand(client, grid, 0)
+
+
+def test_a_list_that_somebody_writes_between_the_reading_and_the_writing_is_kept(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """Rows of others would be gone, and with them all that says which of their cells were lost."""
+    harm(client)
+    item = GiveUp.model_validate(plan_for(target, around).units[0].steps[0].arguments).item
+    theirs = pack_lost(grid.manifest.uuid, 0, [LostRow(5, 5, None, 1, uuid.UUID(RECOVERY))])
+    overtaken = WritesInBetween(lambda: client.set(lost_key(NAME, 0), theirs or b""))
+    expected = quarantine.saved_form(client, item)
+    new = quarantine.wanted(client, item, recovery=RECOVERY, at_s=1)
+    answer = quarantine.swap(client, item, expected, new, overtaken, Patience(3, lambda _: None))
+    assert answer is Answer.CHANGED
+    assert client.get(lost_key(NAME, 0)) == theirs
 
 
 def test_a_value_that_became_another_type_is_not_saved_as_nothing(

@@ -34,13 +34,16 @@ from medic8.local.loopback import free_port
 from medic8.local.scratch import scratch_valkey
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish
 from medic8.model.target import Target
+from medic8.targets.grid.conversation import Command
 from medic8.targets.kind import Surroundings, no_progress
-from medic8.targets.valkey import backup_index, backup_writing, read_key, read_pieces
+from medic8.targets.valkey import backup_index, backup_writing, read_key, read_pieces, restore_keys, write_key
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.elements import Kind
 from medic8.targets.valkey.key_names import glob_of_prefix, key_name
 from medic8.targets.valkey.seen import SeenKeys
 from medic8.targets.valkey.temporary import LASTS_MS, TEMPORARY, TemporaryNames
+from medic8.targets.valkey.write_key import Pieces
 
 BACKUPS = ValkeyBackups()
 ONE_REAL_SERVER = settings(
@@ -568,6 +571,28 @@ def test_a_temporary_key_that_is_taken_away_makes_no_key_in_part(site: Site) -> 
         report = site.restore(backup)
     assert (report.written, report.left_count, report.is_whole) == (0, 1, False)
     assert report.left == ("1 key: whose temporary key was removed by somebody while it was filled",)
+    assert site.client.keys() == []
+
+
+def test_a_temporary_key_that_is_taken_away_once_in_the_middle_makes_no_key_in_part(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after that would be a key as well, and could be renamed."""
+    for _ in range(100):
+        site.client.rpush("large", *range(1000))
+    backup = site.back_up()
+    site.client.flushall()
+    fill = write_key.filling
+
+    def robbed(kind: Kind, name: bytes, pieces: Pieces, *, now_ms: int) -> Iterator[list[Command]]:
+        for number, commands in enumerate(fill(kind, name, pieces, now_ms=now_ms)):
+            if number == 3:
+                assert site.client.delete(name)
+            yield commands
+
+    monkeypatch.setattr(restore_keys, "filling", robbed)
+    report = site.restore(backup)
+    assert (report.written, report.left_count) == (0, 1)
     assert site.client.keys() == []
 
 
