@@ -237,6 +237,22 @@ def test_what_nothing_proves_is_zeroed_listed_and_the_rest_is_protected_again(
     assert sum(cells.count for cells in grid.lost_cells()) == len(LOST) * PAGE_CELLS
 
 
+def test_damage_that_parity_may_not_repair_is_not_repaired_by_giving_up_other_pages(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """A group is written as a whole, and of what it held only the pages that are given up are kept."""
+    del grid
+    harm(client)
+    client.setrange(role_key(NAME, 1, 4), 9 * 4096 + 100, b"damage")
+    report = diagnose(target, around)
+    only = target.model_copy(update={"allow": ("quarantine_lost_pages",)})
+    plan = plan_quarantine(report.issues[0], report, only)
+    assert [unit.title for unit in plan.units] == ["parity group 0 of grid lab"]
+    assert "parity group 1 is not given up before rebuild_from_parity" in plan.left_open[0]
+    both = target.model_copy(update={"allow": ("rebuild_from_parity", "quarantine_lost_pages")})
+    assert len(plan_quarantine(report.issues[0], report, both).units) == len(GROUPS)
+
+
 def test_the_list_has_the_bytes_that_the_format_says(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
 ) -> None:
