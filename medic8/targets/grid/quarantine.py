@@ -56,7 +56,9 @@ def quarantine_item(name: str, judgement: Judgement) -> QuarantineItem | None:
     if not unknown[:MEMBERS].any():
         return None
     pages = tuple(sum(1 << page for page in range(PAGES) if unknown[role, page]) for role in range(ROLES))
-    return QuarantineItem(grid=name, grid_uuid=str(image.grid), group=image.group, pages=pages)
+    item = QuarantineItem(grid=name, grid_uuid=str(image.grid), group=image.group, pages=pages)
+    held = [_last_checksum(judgement, member, page) for member, page in item.data]
+    return item.model_copy(update={"held": hashlib.sha256(repr(held).encode()).hexdigest()})
 
 
 def obstacle(image: GroupImage) -> str:

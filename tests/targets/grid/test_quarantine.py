@@ -652,6 +652,25 @@ def test_a_page_that_is_lost_again_before_anybody_filled_it_keeps_the_checksum_o
     assert after[block_at(1, 9)].checksum == f"{int.from_bytes(sums[at : at + 8], 'little'):016x}"
 
 
+def test_a_yes_to_one_loss_is_none_to_a_later_one_of_the_same_pages(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """They were filled meanwhile with something else, and nobody has agreed to lose that."""
+    harm(client)
+    plan = plan_for(target, around)
+    carry_out(journal, target, around, plan, tmp_path / "first")
+    for group, member, page in LOST:
+        first = block_at(group, member) * BLOCK_CELLS + page * PAGE_CELLS
+        grid.write_cells(range(first, first + PAGE_CELLS), np.full(PAGE_CELLS * 32, 7, np.uint8).view(CELL))
+    client.delete(*(lost_key(NAME, group) for group in GROUPS))
+    harm(client)
+    again = plan_for(target, around)
+    assert [step.title for unit in again.units for step in unit.steps] == [
+        step.title for unit in plan.units for step in unit.steps
+    ]
+    assert again.digest != plan.digest
+
+
 def test_random_harm_ends_whole_with_every_page_right_or_listed(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
 ) -> None:
