@@ -135,20 +135,21 @@ def _dismiss(
 ) -> int:
     from medic8.cli.render_lost import render_dismissed
     from medic8.targets.grid.lost import import_lost
-    from medic8.targets.grid.refill import dismiss, require_listed
+    from medic8.targets.grid.refill import dismiss, require_same
     from medic8.targets.grid.write import patient
 
-    wanted: dict[int, set[Place] | None] = dict.fromkeys(groups)
+    wanted: dict[int, dict[Place, str] | None] = dict.fromkeys(groups)
     if file is not None:
-        wanted = {group: {place for place, _ in of} for group, of in _by_group(import_lost(file)).items()}
-        for group, places in wanted.items():
-            require_listed(client, manifest, group, places or ())
+        for group, pages in _by_group(import_lost(file)).items():
+            losses = {place: page.recovery for place, page in pages}
+            require_same(client, manifest, group, losses)
+            wanted[group] = losses
     for group in wanted:
         manifest.layout.check_group(group)
     done: dict[int, int] = {}
     try:
-        for group, places in wanted.items():
-            done[group] = dismiss(client, manifest, group, places, patient())
+        for group, accepted in wanted.items():
+            done[group] = dismiss(client, manifest, group, accepted, patient())
     except RefusedError as exc:
         raise RefusedError(
             f"{exc}; {sum(done.values())} pages of other groups are off the list by now"

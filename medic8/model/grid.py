@@ -185,12 +185,15 @@ class QuarantineItem(Frozen):
         grid_uuid: Its UUID, so that a grid created anew under the name is not written.
         group: Number of the parity group.
         pages: For each of the 16 members, for P and for Q, which of its pages: bit *n* is page *n*.
+        held: SHA-256 over the checksums that the pages with cells had, so that a yes to one loss is none to a
+            later one of other content in the same pages; empty in plans from before there was this.
     """
 
     grid: str
     grid_uuid: str
     group: int
     pages: tuple[Annotated[int, Field(ge=0, lt=1 << 16)], ...] = Field(min_length=18, max_length=18)
+    held: str = ""
 
     @property
     def places(self) -> tuple[tuple[int, int], ...]:

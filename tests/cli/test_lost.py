@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import valkey
 
 from medic8.backups.place import BackupPlace
 from medic8.cli.run import run
-from medic8.targets.grid import quarantine
+from medic8.targets.grid import quarantine, refill
 from medic8.targets.grid.backup import create_backup
 from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.compare_and_write import Answer
@@ -32,6 +33,7 @@ from medic8.targets.valkey.client import connection
 
 NAME = "lab"
 RECOVERY = "b56bdd09-5544-473c-a459-9d3befa78ac5"
+AGAIN = "3f0a9c52-7d1e-4b1c-9a53-1f6f8f1f2b7c"
 #: Two pages of group 0, and one of each of three blocks of group 1.
 LOST = ((0, 2, 5), (0, 3, 5), (0, 9, 5), (1, 0, 0), (1, 1, 0), (1, 2, 0))
 
@@ -60,7 +62,7 @@ def good(client: valkey.Valkey) -> dict[int, np.ndarray]:
     return blocks
 
 
-def give_up(client: valkey.Valkey) -> None:
+def give_up(client: valkey.Valkey, recovery: str = RECOVERY) -> None:
     for group, member, page in LOST:
         client.setrange(role_key(NAME, group, member), page * 4096 + 64, b"damage")
     manifest = Grid.open(client, NAME).manifest
@@ -68,7 +70,7 @@ def give_up(client: valkey.Valkey) -> None:
         item = quarantine.quarantine_item(NAME, inspect_group(client, manifest, group).judgement)
         assert item is not None
         expected = quarantine.saved_form(client, item)
-        new = quarantine.wanted(client, item, recovery=RECOVERY, at_s=1_767_312_000)
+        new = quarantine.wanted(client, item, recovery=recovery, at_s=1_767_312_000)
         assert quarantine.swap(client, item, expected, new, (), patient()) is Answer.WRITTEN
 
 
@@ -263,6 +265,33 @@ def test_what_somebody_wrote_since_is_not_written_over_unless_told_to(
     assert listed(grid) == blocks_and_pages(LOST[1], LOST[2], LOST[4], LOST[5])
 
 
+def test_a_page_that_is_dismissed_during_a_refill_does_not_come_back_onto_the_list(
+    grid: Call,
+    client: valkey.Valkey,
+    good: dict[int, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The list is compared with what was read of it, like the cells."""
+    index, cells = cells_of(good, LOST[0])
+    np.savez(tmp_path / "cells.npz", index=index, cells=cells)
+    manifest = Grid.open(client, NAME).manifest
+    change = refill.changes
+    looks = []
+
+    def overtaken(*arguments: Any) -> Any:
+        if not looks:
+            refill.dismiss(client, manifest, 0, {LOST[1][1:]: RECOVERY}, patient())
+        looks.append(1)
+        return change(*arguments)
+
+    monkeypatch.setattr(refill, "changes", overtaken)
+    assert grid("refill", "lab", str(tmp_path / "cells.npz"))[0] == 0
+    assert len(looks) == 2
+    assert listed(grid) == blocks_and_pages(*LOST[2:])
+    assert is_sound(client)
+
+
 def test_cells_that_were_not_lost_are_not_written(
     grid: Call, client: valkey.Valkey, good: dict[int, np.ndarray], tmp_path: Path
 ) -> None:
@@ -290,6 +319,21 @@ def test_pages_are_dismissed_by_an_edited_list(grid: Call, client: valkey.Valkey
     assert code == 1
     assert "is not on the list" in document["error"]["message"]
     assert is_sound(client)
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_a_list_from_before_dismisses_nothing_that_was_lost_since(
+    grid: Call, client: valkey.Valkey, backup: str, tmp_path: Path, ending: str
+) -> None:
+    """The pages were filled and lost again: that loss is another one, which nobody accepted."""
+    file = tmp_path / f"lost.{ending}"
+    grid("lost", "lab", "--export", str(file))
+    assert grid("refill", "lab", "--from-backup", backup)[0] == 0
+    give_up(client, AGAIN)
+    code, document = grid("refill", "lab", str(file), "--dismiss")
+    assert code == 1
+    assert f"given up by recovery {AGAIN}, and not by {RECOVERY}" in document["error"]["message"]
+    assert listed(grid) == blocks_and_pages(*LOST)
 
 
 @pytest.mark.parametrize("harm", ["flip", "long", "empty"])

@@ -165,7 +165,9 @@ def merged(
     Put *stored* into a group.
 
     A page is taken where nothing proves what is there, where it was given up and
-    is still zeros, or, with *overwrites*, where it differs.
+    is still zeros, or, with *overwrites*, where it differs. One that was given up
+    stays on the list if the backup has no more than zeros of it: that is what a
+    backup from after the loss has, and nothing of what was lost.
 
     Args:
         image: The group, read at one moment; `in_the_way` found nothing.
@@ -188,8 +190,12 @@ def merged(
             if not held.has(page):
                 is_known[member, page] &= was_there
                 continue
+            row = listed.get((member, page))
+            stays_lost = (
+                row is not None and not found[page].any() and not _was_zeros(row, manifest, image.group)
+            )
             is_good = was_there and bool(is_known[member, page])
-            is_kept = is_good and (member, page) not in given_up
+            is_kept = is_good and (stays_lost or (member, page) not in given_up)
             if is_kept and (pages[member, page] == found[page]).all():
                 if not _is_there(image, member, page, pages[member, page]):
                     changed.add(block)  # parity knows it, and the server does not have it
@@ -199,7 +205,8 @@ def merged(
                 continue
             pages[member, page] = found[page]
             is_known[member, page] = True
-            listed.pop((member, page), None)
+            if not stays_lost:
+                listed.pop((member, page), None)
             changed.add(block)
         exists[member] = was_there or block in changed
     lost = {
@@ -227,6 +234,12 @@ def _is_there(image: GroupImage, member: int, page: int, content: Octets) -> boo
 
 def _listed(image: GroupImage) -> tuple[LostRow, ...]:
     return unpack_lost(image.lost, image.grid, image.group) if isinstance(image.lost, bytes) else ()
+
+
+def _was_zeros(row: LostRow, manifest: Manifest, group: int) -> bool:
+    """Whether a page that was given up held nothing but zeros before."""
+    key = checksum.place_keys(checksum.grid_key(manifest.uuid), group)[row.place]
+    return row.checksum == checksum.hash_page(bytes(PAGE_BYTES)) ^ int(key)
 
 
 def _is_empty(verdict: Judgement, row: LostRow) -> bool:

@@ -56,7 +56,9 @@ def quarantine_item(name: str, judgement: Judgement) -> QuarantineItem | None:
     if not unknown[:MEMBERS].any():
         return None
     pages = tuple(sum(1 << page for page in range(PAGES) if unknown[role, page]) for role in range(ROLES))
-    return QuarantineItem(grid=name, grid_uuid=str(image.grid), group=image.group, pages=pages)
+    item = QuarantineItem(grid=name, grid_uuid=str(image.grid), group=image.group, pages=pages)
+    held = [_last_checksum(judgement, member, page) for member, page in item.data]
+    return item.model_copy(update={"held": hashlib.sha256(repr(held).encode()).hexdigest()})
 
 
 def obstacle(image: GroupImage) -> str:
@@ -98,8 +100,12 @@ def wanted(client: valkey.Valkey, item: QuarantineItem, *, recovery: str, at_s: 
     manifest = _manifest(client, item)
     judgement = _judged(_read(client, manifest, item.group), manifest, item)
     rows = {row.place: row for row in _rows(judgement.evidence.image)}
+    keys = checksum.place_keys(checksum.grid_key(manifest.uuid), item.group)
     for member, page in item.data:
         known = _last_checksum(judgement, member, page)
+        before = rows.get((member, page))
+        if before is not None and known == checksum.hash_page(bytes(PAGE_BYTES)) ^ int(keys[member, page]):
+            known = before.checksum  # nobody filled it since: the zeros are not what was lost
         rows[member, page] = LostRow(member, page, known, at_s, uuid.UUID(recovery))
     record = pack_lost(manifest.uuid, item.group, rows.values()) or b""
     zero_pages = (_PAGE_LENGTH.pack(PAGE_BYTES) + bytes(PAGE_BYTES)) * len(item.data)

@@ -143,24 +143,27 @@ def dismiss(
     client: valkey.Valkey,
     manifest: Manifest,
     group: int,
-    places: Collection[Place] | None,
+    losses: Mapping[Place, str] | None,
     patience: Patience,
 ) -> int:
     """
     Take pages off the list that a person accepts as lost; the cells stay as they are.
 
+    A page that was filled and lost again since is another loss, which nobody has accepted.
+
     Args:
         client: Used for nothing else meanwhile.
         manifest: Of the grid.
         group: Number of the group.
-        places: Member and page of each; None is the whole list, also one that cannot be read.
+        losses: The recovery that gave it up, by member and page; None is the whole list, also one that
+            cannot be read.
         patience: How often to try when others change the list.
     Returns:
         How many pages were taken off; 1 for a list that cannot be read.
     Raises:
         ConfigurationError: the grid has no such group.
-        RefusedError: a page is not on the list, or the key holds a value of another type; nothing was
-            changed.
+        RefusedError: a page is not on the list, or by another recovery, or the key holds a value of another
+            type; nothing was changed.
         TransientError: others kept changing the list.
     """
     manifest.layout.check_group(group)
@@ -171,14 +174,14 @@ def dismiss(
             raise RefusedError(
                 f"grid {manifest.name!r}, group {group}: no page of it is on a list of lost pages"
             )
-        if places is None:
+        if losses is None:
             count = _count(record, manifest, group)
             writes: list[Write] = [Delete(key)]
         else:
             rows = _rows(record, manifest, group)
-            _require_listed(manifest, group, places, rows)
-            count = len(set(places))
-            writes = [_write_list(manifest, group, [row for row in rows if row.place not in places])]
+            _require_same(manifest, group, losses, rows)
+            count = len(losses)
+            writes = [_write_list(manifest, group, [row for row in rows if row.place not in losses])]
         checks: list[Check] = [HasSha1(key, hashlib.sha1(record, usedforsecurity=False).hexdigest())]
         if len(record) > MOST_LOST_BYTES:  # only so much of it was read as shows that it is no list
             checks = [HasBytes(key, 0, record)]
@@ -190,9 +193,9 @@ def dismiss(
     )
 
 
-def require_listed(client: valkey.Valkey, manifest: Manifest, group: int, places: Collection[Place]) -> None:
+def require_same(client: valkey.Valkey, manifest: Manifest, group: int, losses: Mapping[Place, str]) -> None:
     """
-    Check that every page of *places* is on the list of its group.
+    Check that every page of *losses* is on the list of its group, given up by that recovery.
 
     Raises:
         ConfigurationError: the grid has no such group.
@@ -200,7 +203,7 @@ def require_listed(client: valkey.Valkey, manifest: Manifest, group: int, places
     """
     manifest.layout.check_group(group)
     record = _read_list(client, manifest, group)
-    _require_listed(manifest, group, places, _rows(record, manifest, group))
+    _require_same(manifest, group, losses, _rows(record, manifest, group))
 
 
 def is_last_state(content: bytes, manifest: Manifest, page: LostPage) -> bool:
@@ -345,6 +348,19 @@ def _require_listed(
             raise RefusedError(
                 f"grid {manifest.name!r}: page {page} of block {block_at(group, member)} is not on the list "
                 "of lost pages; nothing was changed"
+            )
+
+
+def _require_same(
+    manifest: Manifest, group: int, losses: Mapping[Place, str], rows: tuple[LostRow, ...]
+) -> None:
+    _require_listed(manifest, group, losses, rows)
+    for row in rows:
+        if (recovery := losses.get(row.place, str(row.recovery))) != str(row.recovery):
+            raise RefusedError(
+                f"grid {manifest.name!r}: page {row.page} of block {block_at(group, row.member)} was given "
+                f"up by recovery {row.recovery}, and not by {recovery}: it was lost again since, or the list "
+                "is of another grid; nothing was changed"
             )
 
 

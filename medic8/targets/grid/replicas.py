@@ -9,6 +9,8 @@ what somebody told it, and a password sent there is a password given away.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +31,8 @@ from medic8.targets.valkey.client import connect, info, place, reaching
 
 #: Replicas that are asked, at most; those that the configuration names come first.
 _MOST_REPLICAS = 16
+
+_MOST_PORT = 65_535
 
 #: A replica further behind is said to be; what it has counts all the same where it proves itself.
 _MOST_BEHIND_BYTES = 1 << 20
@@ -71,11 +75,25 @@ def replicas_of(client: valkey.Valkey, target: Target) -> tuple[Replica, ...]:
 
 
 def _told(client: valkey.Valkey) -> Iterator[tuple[str, int]]:
-    """Host and port of each replica that the server itself names."""
+    """
+    Host and port of each replica that the server itself names.
+
+    Anybody who may replicate announces what he likes; what is no host and port is passed over.
+    """
     for name, value in sorted(info(client, "replication").items()):
         if name.startswith("slave") and name[5:].isdigit() and isinstance(value, dict):
-            with contextlib.suppress(ValueError):
-                yield str(value.get("ip", "")), int(value.get("port", ""))
+            host, port = str(value.get("ip", "")), str(value.get("port", ""))
+            if _is_host(host) and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= _MOST_PORT:
+                yield host, int(port)
+
+
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return re.fullmatch(r"[A-Za-z0-9._-]{1,253}", text) is not None
+    try:
+        return ipaddress.IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
 
 
 def _address(target: Target, host: str, port: int) -> str:

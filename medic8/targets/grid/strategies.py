@@ -20,7 +20,11 @@ RESTORE_FROM_BACKUP = "restore_from_backup"
 QUARANTINE_LOST_PAGES = "quarantine_lost_pages"
 
 #: Which strategy uses which source.
-_BY_SOURCE = {Source.REPLICA: RESTORE_FROM_REPLICA, Source.BACKUP: RESTORE_FROM_BACKUP}
+_BY_SOURCE = {
+    Source.PARITY: REBUILD_FROM_PARITY,
+    Source.REPLICA: RESTORE_FROM_REPLICA,
+    Source.BACKUP: RESTORE_FROM_BACKUP,
+}
 
 
 def plan_from_parity(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
@@ -67,7 +71,8 @@ def plan_quarantine(issue: Issue, report: DiagnosticReport, target: Target) -> P
         waiting = {
             repair.group: strategy
             for repair in grid.consistency.repairs
-            if (strategy := _BY_SOURCE.get(repair.source)) and strategy not in target.allow
+            if (strategy := _BY_SOURCE[repair.source]) not in target.allow
+            and (repair.items or repair.source is not Source.PARITY)
         }
         items = tuple(item for item in grid.consistency.beyond_proof if item.group not in waiting)
         left = (

@@ -26,6 +26,9 @@ SMALL_BYTES = 64 << 10
 MOST_AT_ONCE = 256
 _MOST_BYTES_AT_ONCE = 4 << 20
 
+#: What is said of keys that the user may not read.
+FORBIDDEN = "that the user may not read"
+
 #: How often a large value is read that changes all the while.
 _TRIES = 3
 
@@ -149,7 +152,7 @@ class KeyReader:
                     return found
         except valkey.exceptions.NoPermissionError:
             self._talk.ask([("UNWATCH",)])
-            return Unreadable("that the user may not read")
+            return Unreadable(FORBIDDEN)
         return Unreadable("that kept changing their type")
 
     def _values(self, keys: Sequence[Sized], fields: dict[int, list[bytes]]) -> list[Any]:
@@ -262,7 +265,7 @@ def batches(keys: Sequence[Sized]) -> Iterator[list[Sized]]:
 
 def _sized(name: bytes, type_name: Any, size: Any) -> Sized | Unreadable | None:
     if isinstance(type_name, valkey.exceptions.NoPermissionError):
-        return Unreadable("that the user may not read")
+        return Unreadable(FORBIDDEN)
     raise_first([type_name])
     if type_name == b"none":
         return None
@@ -282,7 +285,7 @@ def _is_read(answer: Any) -> bool:
 
 def _found(key: Sized, answer: Any) -> tuple[Found | Unreadable | None, bytes]:
     if isinstance(answer, valkey.exceptions.NoPermissionError):
-        return Unreadable("that the user may not read"), b""
+        return Unreadable(FORBIDDEN), b""
     if isinstance(answer, Exception):
         raise answer
     if answer is None or not _is_read(answer):

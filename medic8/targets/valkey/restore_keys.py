@@ -25,7 +25,16 @@ from medic8.targets.grid.conversation import Command, Conversation, conversation
 from medic8.targets.valkey.backup_index import KeyTable, StoredKey
 from medic8.targets.valkey.backup_reading import BackupKeys
 from medic8.targets.valkey.elements import NONE, Element, Field, Kind, Pending, StreamId, StreamState
-from medic8.targets.valkey.read_key import MOST_AT_ONCE, SMALL_BYTES, Found, KeyReader, Nowhere, Sized
+from medic8.targets.valkey.read_key import (
+    FORBIDDEN,
+    MOST_AT_ONCE,
+    SMALL_BYTES,
+    Found,
+    KeyReader,
+    Nowhere,
+    Sized,
+    Unreadable,
+)
 from medic8.targets.valkey.read_pieces import Abilities
 from medic8.targets.valkey.temporary import LASTS_MS, TemporaryNames, remove_leftovers
 from medic8.targets.valkey.write_key import filling, filling_stream
@@ -184,6 +193,8 @@ class _Restore:
                 self.counts["same"] += 1
             elif self.options.overwrites:
                 writable.append(key)
+            elif isinstance(seen, Unreadable) and seen.why == FORBIDDEN:
+                self._leave_kind(seen.why)  # and it may as well not be there
             else:
                 self.counts["newer"] += 1
         return writable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import itertools
 
 from pydantic import ValidationError
@@ -20,6 +21,9 @@ TEMPORARY = b"medic8:restoring:"
 LASTS_MS = 10 * 60 * 1000
 
 _SCAN_COUNT = 1000
+
+#: Of a cluster.
+_SLOTS = 16_384
 
 
 class TemporaryNames:
@@ -65,7 +69,7 @@ def _is_left(name: bytes) -> bool:
 
 def _slot_tag(key: bytes) -> bytes:
     """
-    What a cluster computes the slot of *key* from, if that can stand between braces; else nothing.
+    What a cluster computes the slot of *key* from; if that cannot stand between braces, another of that slot.
 
     Source: Valkey documentation, Cluster specification, Hash tags.
     """
@@ -73,4 +77,19 @@ def _slot_tag(key: bytes) -> bytes:
     tag, is_closed, _ = rest.partition(b"}")
     if is_opened and is_closed and tag:
         return tag
-    return b"" if b"}" in key else key
+    return _number_of_slot()[_slot(key)] if b"}" in key or not key else key
+
+
+def _slot(hashed: bytes) -> int:
+    return binascii.crc_hqx(hashed, 0) % _SLOTS
+
+
+@functools.cache
+def _number_of_slot() -> dict[int, bytes]:
+    """For each slot a number that lies in it."""
+    found: dict[int, bytes] = {}
+    for number in itertools.count():
+        found.setdefault(_slot(b"%d" % number), b"%d" % number)
+        if len(found) == _SLOTS:
+            break
+    return found

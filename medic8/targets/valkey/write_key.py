@@ -97,7 +97,9 @@ class _Stream:
                 return [*self._placeholders(at), _add(name, at, texts)]
             case StreamState():
                 self._state = element
-                return [*self._placeholders(None), *self._set_id()]
+                commands = self._placeholders(None)
+                # With placeholders a stream may have more entries than it ever had: it is set without them.
+                return commands if self._waiting.gone else self._set_id()
             case Group(group, last_id, read):
                 self._group = group
                 known = ("ENTRIESREAD", read) if self._is_counted and read != NONE else ()

@@ -27,7 +27,7 @@ from medic8.targets.grid.exchange.importing import ImportOptions, import_grid
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Cells, Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
-from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, group_of, member_of
+from medic8.targets.grid.layout import BLOCK_BYTES, BLOCK_CELLS, block_at, group_of, member_of
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection
 
@@ -385,6 +385,30 @@ def test_a_record_batch_that_says_more_rows_than_it_has_is_not_read(
         message for message in messages if "too small in array of type int64 and length 4096000" in message
     ]
     assert client.dbsize() == 0
+
+
+def test_what_somebody_writes_during_an_import_is_not_replaced_unasked(
+    client: valkey.Valkey, tmp_path: Path
+) -> None:
+    """The grid was empty when the import looked; a cell written then lies in a group that the file has."""
+    made = Grid.create(client, "lab", 64)
+    made.fill(some_cells, groups=[0, 64])
+    file = tmp_path / "lab.npz"
+    export_grid(client, "lab", file, now=NOW)
+    copy = Grid.create(client, "copy", 64)
+    theirs = block_at(64, 3) * BLOCK_CELLS
+
+    def write_after_the_first_extent(done: int, total: int) -> None:
+        if done * 4 == total * 3:
+            copy.write_cells([theirs], some_cells(4711)[:1])
+
+    with pytest.raises(TransientError, match="group 64 of grid copy during the import"):
+        import_grid(client, "copy", file, options=ImportOptions(on_progress=write_after_the_first_extent))
+    assert np.array_equal(copy.read_cells([theirs]), some_cells(4711)[:1])
+    assert not copy.read_cells([theirs + 1])["id"].any()
+    assert scrub(client, copy.manifest, ScrubOptions(is_deep=True)).report.is_clean
+    import_grid(client, "copy", file, options=ImportOptions(overwrite=True))
+    assert values(client, "copy") == values(client, "lab")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -9,6 +9,7 @@ import random
 import signal
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
 from medic8.errors import ChangedError, FencedError, RefusedError
+from medic8.model.lost import LostPage
 from medic8.model.plan import Plan, Risk, Step, StepClass
 from medic8.model.recovery import Claim, Recovery, RecoveryState, StepState
 from medic8.model.report import DiagnosticReport
@@ -41,6 +43,7 @@ from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.layout import BLOCK_CELLS, PAGE_CELLS, block_at
 from medic8.targets.grid.lost import read_lost
+from medic8.targets.grid.lost_record import LostRow, pack_lost
 from medic8.targets.grid.rebuild import rebuild_group
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.strategies import plan_quarantine
@@ -181,6 +184,11 @@ def places(client: valkey.Valkey, grid: Grid) -> set[tuple[int, int, int]]:
     return {(page.group, page.block % 1024 // 64, page.page) for page in listed.pages}
 
 
+def lost_pages_of(client: valkey.Valkey, grid: Grid) -> tuple[LostPage, ...]:
+    with conversation(client) as talk:
+        return read_lost(talk, grid.manifest).pages
+
+
 def is_whole_by_hand(client: valkey.Valkey, grid: Grid, group: int) -> bool:
     """Built once more from the data alone, by the words of the format: every value must be the same."""
     values = client.mget(keys_of(group))
@@ -227,6 +235,22 @@ def test_what_nothing_proves_is_zeroed_listed_and_the_rest_is_protected_again(
                 is_lost = (group, member, page) in LOST
                 assert now[key][part] == (bytes(4096) if is_lost else good[key][part])
     assert sum(cells.count for cells in grid.lost_cells()) == len(LOST) * PAGE_CELLS
+
+
+def test_damage_that_parity_may_not_repair_is_not_repaired_by_giving_up_other_pages(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """A group is written as a whole, and of what it held only the pages that are given up are kept."""
+    del grid
+    harm(client)
+    client.setrange(role_key(NAME, 1, 4), 9 * 4096 + 100, b"damage")
+    report = diagnose(target, around)
+    only = target.model_copy(update={"allow": ("quarantine_lost_pages",)})
+    plan = plan_quarantine(report.issues[0], report, only)
+    assert [unit.title for unit in plan.units] == ["parity group 0 of grid lab"]
+    assert "parity group 1 is not given up before rebuild_from_parity" in plan.left_open[0]
+    both = target.model_copy(update={"allow": ("rebuild_from_parity", "quarantine_lost_pages")})
+    assert len(plan_quarantine(report.issues[0], report, both).units) == len(GROUPS)
 
 
 def test_the_list_has_the_bytes_that_the_format_says(
@@ -381,6 +405,21 @@ def test_a_write_between_the_reading_and_the_writing_is_kept(
     assert (answer, failed) == (Answer.WRITTEN, [0])
     assert grid.read_cells([index])["id"].tolist() == [1]
     assert is_whole_by_hand(client, grid, 0)
+
+
+def test_a_list_that_somebody_writes_between_the_reading_and_the_writing_is_kept(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings
+) -> None:
+    """Rows of others would be gone, and with them all that says which of their cells were lost."""
+    harm(client)
+    item = GiveUp.model_validate(plan_for(target, around).units[0].steps[0].arguments).item
+    theirs = pack_lost(grid.manifest.uuid, 0, [LostRow(5, 5, None, 1, uuid.UUID(RECOVERY))])
+    overtaken = WritesInBetween(lambda: client.set(lost_key(NAME, 0), theirs or b""))
+    expected = quarantine.saved_form(client, item)
+    new = quarantine.wanted(client, item, recovery=RECOVERY, at_s=1)
+    answer = quarantine.swap(client, item, expected, new, overtaken, Patience(3, lambda _: None))
+    assert answer is Answer.CHANGED
+    assert client.get(lost_key(NAME, 0)) == theirs
 
 
 def test_a_value_that_became_another_type_is_not_saved_as_nothing(
@@ -592,6 +631,44 @@ def test_what_is_lost_again_is_given_up_again_and_listed_once(
     by = {(page.block % 1024 // 64): page.recovery for page in listed.pages if page.group == 1}
     assert by == {2: second.id, 4: second.id, 6: second.id, 9: first.id}
     assert is_whole_by_hand(client, grid, 1)
+
+
+def test_a_page_that_is_lost_again_before_anybody_filled_it_keeps_the_checksum_of_its_content(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """Else nothing tells whether what turns up is the last state; one that was written has a new one."""
+    harm(client)
+    carry_out(journal, target, around, plan_for(target, around), tmp_path / "first")
+    grid.write_cells([block_at(1, 9) * BLOCK_CELLS + 5 * PAGE_CELLS], np.ones(1, dtype=CELL))
+    before = {page.block: page.checksum for page in lost_pages_of(client, grid) if page.group == 1}
+    sums = client.get(sums_key(NAME, 1))
+    for member in (2, 4, 9):
+        client.setrange(role_key(NAME, 1, member), 5 * 4096 + 100, b"damage")
+    second = carry_out(journal, target, around, plan_for(target, around), tmp_path / "second")
+    after = {page.block: page for page in lost_pages_of(client, grid) if page.group == 1}
+    assert {page.recovery for page in after.values()} == {second.id}
+    assert after[block_at(1, 2)].checksum == before[block_at(1, 2)]
+    at = 32 + 9 * 128 + 5 * 8
+    assert after[block_at(1, 9)].checksum == f"{int.from_bytes(sums[at : at + 8], 'little'):016x}"
+
+
+def test_a_yes_to_one_loss_is_none_to_a_later_one_of_the_same_pages(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, journal: Journal, tmp_path: Path
+) -> None:
+    """They were filled meanwhile with something else, and nobody has agreed to lose that."""
+    harm(client)
+    plan = plan_for(target, around)
+    carry_out(journal, target, around, plan, tmp_path / "first")
+    for group, member, page in LOST:
+        first = block_at(group, member) * BLOCK_CELLS + page * PAGE_CELLS
+        grid.write_cells(range(first, first + PAGE_CELLS), np.full(PAGE_CELLS * 32, 7, np.uint8).view(CELL))
+    client.delete(*(lost_key(NAME, group) for group in GROUPS))
+    harm(client)
+    again = plan_for(target, around)
+    assert [step.title for unit in again.units for step in unit.steps] == [
+        step.title for unit in plan.units for step in unit.steps
+    ]
+    assert again.digest != plan.digest
 
 
 def test_random_harm_ends_whole_with_every_page_right_or_listed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.layout import BLOCK_CELLS, block_at
 from medic8.targets.grid.manifest import create_manifest
+from medic8.targets.grid.replicas import replicas_of
 from medic8.targets.grid.strategies import plan_from_backup, plan_from_replica, plan_quarantine
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, place
@@ -284,6 +286,40 @@ def test_credentials_go_to_named_replicas_only(
     plan = plan_for(named, around)
     assert plan.step_count == 6
     assert "hunter2" not in plan.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        (b"127.0.0.1", b"99999"),
+        (b"127.0.0.1", b"-1"),
+        (b"a:b", b"7000"),
+        (b"x]y", b"7000"),
+        (b"fe80::1%[", b"7000"),
+        (b"ann:hunter2@host", b"7000"),
+        (b"host/path?db=1", b"7000"),
+        (b"host\x1b[31m", b"7000"),
+    ],
+)
+def test_what_somebody_announces_as_a_replica_and_is_none_is_passed_over(
+    grid: Grid, client: valkey.Valkey, valkey_url: str, target: Target, host: bytes, port: bytes
+) -> None:
+    """Whoever may replicate says where he is; what is no place must not end the diagnosis of the grid."""
+    del grid
+    client.config_set("repl-diskless-sync-delay", 0)
+    with socket.create_connection(("127.0.0.1", int(place(valkey_url).partition(":")[2]))) as other:
+        for command in (
+            (b"REPLCONF", b"ip-address", host),
+            (b"REPLCONF", b"listening-port", port),
+            (b"PSYNC", b"?", b"-1"),
+        ):
+            packed = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in command)
+            other.sendall(b"*%d\r\n%s" % (len(command), packed))
+            assert other.recv(100).startswith(b"+")
+        wait_for(lambda: client.info("replication")["connected_slaves"] == 1)
+        wait_for(lambda: "slave0" in client.info("replication"))
+        assert replicas_of(client, target) == ()
+    wait_for(lambda: client.info("replication")["connected_slaves"] == 0)
 
 
 def url_of(replica: ScratchValkey, credentials: str = "") -> dict[str, object]:

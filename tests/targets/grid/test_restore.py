@@ -358,6 +358,47 @@ def read_so_far() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
+def give_up_a_page_of_three(client: valkey.Valkey, grid: Grid) -> None:
+    for member in (1, 2, 3):
+        client.setrange(role_key(NAME, GROUP, member), 5, b"damage")
+    item = quarantine_item(NAME, inspect_group(client, grid.manifest, GROUP).judgement)
+    assert item is not None
+    form = saved_form(client, item)
+    zeros = wanted(client, item, recovery=str(uuid.uuid4()), at_s=1)
+    assert swap(client, item, form, zeros, (), patient()) is Answer.WRITTEN
+
+
+@pytest.mark.parametrize("overwrites", [False, True])
+@pytest.mark.parametrize("is_lost_again", [False, True])
+def test_zeros_of_a_backup_from_after_the_loss_take_nothing_off_the_list(
+    grid: Grid, client: valkey.Valkey, repository: Repository, overwrites: bool, is_lost_again: bool
+) -> None:
+    """They are what was given up, so the cells are as lost as before; damaged again, they become zeros."""
+    give_up_a_page_of_three(client, grid)
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    before = everything(client)
+    if is_lost_again:
+        for member in (1, 2, 3):
+            client.setrange(role_key(NAME, GROUP, member), 5, b"damage")
+    report = restore_grid(client, NAME, repository, backup, RestoreOptions(overwrites=overwrites))
+    assert (report.written, report.newer, report.left_count) == (3 * is_lost_again, 0, 0)
+    assert everything(client) == before
+
+
+def test_a_page_that_held_zeros_before_the_loss_comes_back_as_zeros_and_off_the_list(
+    grid: Grid, client: valkey.Valkey, repository: Repository
+) -> None:
+    """The list has the checksum from before, so the backup's zeros are the last state."""
+    for member in (1, 2, 3):
+        start = block_at(GROUP, member) * BLOCK_CELLS
+        grid.write_cells(range(start, start + 128), cells(128))
+    backup = create_backup(client, grid.manifest.name, repository, now=NOW)
+    before = everything(client)
+    give_up_a_page_of_three(client, grid)
+    assert restore_grid(client, NAME, repository, backup).written == 3
+    assert everything(client) == before
+
+
 def test_a_key_of_another_type_in_the_way_is_left_to_a_person(
     grid: Grid, client: valkey.Valkey, repository: Repository
 ) -> None:

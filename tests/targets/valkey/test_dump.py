@@ -30,16 +30,20 @@ from medic8.backups.place import BackupPlace, Retention
 from medic8.backups.retention import decide
 from medic8.backups.sweep import prune
 from medic8.errors import ConfigurationError, RefusedError, TransientError
+from medic8.local.loopback import free_port
 from medic8.local.scratch import scratch_valkey
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish
 from medic8.model.target import Target
+from medic8.targets.grid.conversation import Command
 from medic8.targets.kind import Surroundings, no_progress
-from medic8.targets.valkey import backup_index, backup_writing, read_key, read_pieces
+from medic8.targets.valkey import backup_index, backup_writing, read_key, read_pieces, restore_keys, write_key
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.elements import Kind
 from medic8.targets.valkey.key_names import glob_of_prefix, key_name
 from medic8.targets.valkey.seen import SeenKeys
 from medic8.targets.valkey.temporary import LASTS_MS, TEMPORARY, TemporaryNames
+from medic8.targets.valkey.write_key import Pieces
 
 BACKUPS = ValkeyBackups()
 ONE_REAL_SERVER = settings(
@@ -574,6 +578,28 @@ def test_a_temporary_key_that_is_taken_away_makes_no_key_in_part(site: Site) -> 
     assert site.client.keys() == []
 
 
+def test_a_temporary_key_that_is_taken_away_once_in_the_middle_makes_no_key_in_part(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after that would be a key as well, and could be renamed."""
+    for _ in range(100):
+        site.client.rpush("large", *range(1000))
+    backup = site.back_up()
+    site.client.flushall()
+    fill = write_key.filling
+
+    def robbed(kind: Kind, name: bytes, pieces: Pieces, *, now_ms: int) -> Iterator[list[Command]]:
+        for number, commands in enumerate(fill(kind, name, pieces, now_ms=now_ms)):
+            if number == 3:
+                assert site.client.delete(name)
+            yield commands
+
+    monkeypatch.setattr(restore_keys, "filling", robbed)
+    report = site.restore(backup)
+    assert (report.written, report.left_count) == (0, 1)
+    assert site.client.keys() == []
+
+
 def test_a_key_that_is_written_at_the_last_moment_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the write, small and large; it is counted as newer."""
     site.client.set("small", 1)
@@ -676,6 +702,39 @@ def test_a_user_who_may_not_write_some_keys_gets_the_others(site: Site) -> None:
     site.client.acl_deluser("writer")
     assert (report.written, report.left_count) == (1, 2)
     assert report.left == ("2 keys: that the user may not write",)
+
+
+def test_a_user_who_may_not_see_some_keys_is_not_told_that_they_are_newer(site: Site) -> None:
+    """They may as well be gone, and a restore that brought none of them back would look complete."""
+    site.client.mset({"open": 1, "closed": 2})
+    backup = site.back_up()
+    site.client.flushall()
+    site.client.execute_command("ACL SETUSER writer on nopass +@all ~open")
+    site.target = site.target.model_copy(
+        update={"url": SecretStr(site.target.address.replace("://", "://writer:x@"))}
+    )
+    report = site.restore(backup)
+    site.client.acl_deluser("writer")
+    assert (report.written, report.newer, report.left_count) == (1, 0, 1)
+    assert report.left == ("1 key: that the user may not read",)
+
+
+def test_a_stream_that_counts_fewer_entries_than_are_pending_comes_back(site: Site) -> None:
+    """Its counts were set by hand; what a server would refuse of it would end the restore of all keys."""
+    for command in (
+        ("XADD", "s", "5-0", "a", "b"),
+        ("XGROUP", "CREATE", "s", "g", "0"),
+        ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"),
+        ("XTRIM", "s", "MAXLEN", 0),
+        ("XSETID", "s", "9-0", "ENTRIESADDED", 0, "MAXDELETEDID", "0-0"),
+        ("SET", "other", 1),
+    ):
+        raw(site.client, *command)
+    before = contents(site.client)
+    backup = site.back_up()
+    site.client.flushall()
+    assert site.restore(backup).written == 2
+    assert contents(site.client) == before
 
 
 @pytest.mark.parametrize("at", range(0, 100, 7))
@@ -784,16 +843,37 @@ def test_a_prefix_is_no_pattern() -> None:
 
 
 def test_a_temporary_key_lies_in_the_slot_of_the_real_one() -> None:
-    """As a cluster computes it; only names with a lone closing brace have none."""
+    """As a cluster computes it; where that cannot stand between braces, a number lies there as well."""
     names = TemporaryNames()
     for key, tag in (
         (b"k", b"{k}"),
         (b"{t}k", b"{t}"),
         (b"a{b}c{d}", b"{b}"),
         (b"a{k", b"{a{k}"),
-        (b"}", b"{}"),
     ):
         assert names.name_for(key).endswith(b":" + tag)
+
+
+def test_a_cluster_gets_back_whatever_the_braces_in_its_names(tmp_path: Path) -> None:
+    """A name whose temporary one lies elsewhere cannot be given to it, and would end every restore."""
+    config = {"cluster-enabled": "yes", "cluster-port": str(free_port(()))}
+    with scratch_valkey(tmp_path, config=config) as server:
+        site = Site(server.url, tmp_path / "backups")
+        with site.client:
+            raw(site.client, "CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            for _ in range(200):
+                if b"cluster_state:ok" in raw(site.client, "CLUSTER", "INFO"):
+                    break
+                time.sleep(0.05)
+            for name in (b"", b"}", b"{}a", b"a}b", b"a{}b{c}", b"a{k", b"{t}", b"plain"):
+                site.client.sadd(name, 1)
+                site.client.rpush(b"big" + name, *[b"x" * 1000] * 100)
+            before = contents(site.client)
+            backup = site.back_up()
+            site.client.flushall()
+            report = site.restore(backup)
+            assert (report.written, report.left_count) == (16, 0)
+            assert contents(site.client) == before
 
 
 def test_an_address_that_decodes_is_refused(site: Site) -> None:

@@ -9,26 +9,38 @@ replaced at one moment.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import valkey
 
 from medic8.errors import ConfigurationError, RefusedError, TransientError
 from medic8.model.exchange import ImportReport
 from medic8.model.wording import counted
+from medic8.targets.grid import checksum
+from medic8.targets.grid.compare_and_write import CompareAndWrite, IsAbsent, Write, WriteValue
 from medic8.targets.grid.conversation import conversation, raise_first
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.exchange.arrow import read_arrow, read_parquet
 from medic8.targets.grid.exchange.content import Content, ContentFacts, checked, look_at
 from medic8.targets.grid.exchange.files import FileDamagedError, named, open_file, told
 from medic8.targets.grid.exchange.npz import read_npz
+from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.grid import Cells, Grid
-from medic8.targets.grid.keys import manifest_keys
-from medic8.targets.grid.layout import BLOCK_CELLS, EXTENT_BLOCKS, EXTENT_GROUPS, LAYER_BLOCKS, group_of
+from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
+from medic8.targets.grid.layout import (
+    BLOCK_CELLS,
+    EXTENT_BLOCKS,
+    EXTENT_GROUPS,
+    LAYER_BLOCKS,
+    group_of,
+    member_of,
+)
 from medic8.targets.grid.reading import group_keys
+from medic8.targets.grid.write import whole_group
 
 #: Groups whose keys are asked for together.
 _WINDOW = 64
@@ -68,7 +80,8 @@ def import_grid(
         FileDamagedError: something in the file is wrong; nothing was changed.
         RefusedError: the grid holds something, or the file has cells as not known; nothing was changed.
         NotAGridError: what is in the grid's place is no grid of a format we know.
-        TransientError: somebody changed the file after it was checked; the grid is written in part.
+        TransientError: somebody changed the file after it was checked, or without *overwrite* wrote to the
+            grid meanwhile; it is written in part.
     """
     chosen = options or ImportOptions()
     with _of_file(path), open_file(path) as file:
@@ -87,7 +100,7 @@ def import_grid(
             )
         grid, was_created = _ready(client, name, path, _depth(content, facts), overwrite=chosen.overwrite)
         try:
-            _write(grid, content, lambda done: moved(content.blocks + done), overwrite=chosen.overwrite)
+            _write(client, grid, content, lambda done: moved(content.blocks + done), chosen)
         except FileDamagedError as exc:
             raise TransientError(
                 f"{told(path)} changed while it was read: {exc}; grid {name} is written in part, every group "
@@ -174,21 +187,52 @@ def _holds_anything(client: valkey.Valkey, grid: Grid) -> bool:
     return False
 
 
-def _write(grid: Grid, content: Content, moved: Callable[[int], None], *, overwrite: bool) -> None:
-    """Write all of *content*; with *overwrite* also take away what it lacks."""
+def _write(
+    client: valkey.Valkey,
+    grid: Grid,
+    content: Content,
+    moved: Callable[[int], None],
+    options: ImportOptions,
+) -> None:
+    """Write all of *content*; if it may overwrite, also take away what it lacks."""
     done = after = 0
     for extent, blocks in _extents(content):
-        if overwrite:
+        if options.overwrite:
             groups = _groups_of(grid, extent)
             grid.fill(_nothing, groups=range(after, groups.start))
             grid.fill(blocks.get, groups=groups)
             after = groups.stop
         else:
-            grid.fill(blocks.get, groups=sorted({group_of(number) for number in blocks}))
+            for group in sorted({group_of(number) for number in blocks}):
+                _fill_empty(client, grid.manifest, group, blocks)
         done += len(blocks)
         moved(done)
-    if overwrite:
+    if options.overwrite:
         grid.fill(_nothing, groups=range(after, grid.layout.groups))
+
+
+def _fill_empty(client: valkey.Valkey, manifest: Manifest, group: int, blocks: Mapping[int, Cells]) -> None:
+    """
+    Write those of *blocks* that lie in a group of which nothing is there.
+
+    Raises:
+        TransientError: something of it is there by now; it was left as it is.
+    """
+    content = {
+        member_of(number): cells.view(np.uint8)
+        for number, cells in blocks.items()
+        if group_of(number) == group
+    }
+    values, record = whole_group(manifest, checksum.grid_key(manifest.uuid), group, content)
+    name = manifest.name
+    writes: list[Write] = [WriteValue(role_key(name, group, role), value) for role, value in values.items()]
+    writes.append(WriteValue(sums_key(name, group), record))
+    nothing_there = [IsAbsent(key) for key in group_keys(name, group)]
+    if not CompareAndWrite(client)(nothing_there, writes).is_written:
+        raise TransientError(
+            f"somebody began to write to parity group {group} of grid {name} during the import: it was left "
+            "as it is; the grid is written in part, every group of it sound"
+        )
 
 
 def _groups_of(grid: Grid, extent: int) -> range:
