@@ -121,9 +121,9 @@ def _check_options(
 
 
 def _read(client: valkey.Valkey, name: str) -> tuple[Manifest, LostList]:
-    from medic8.targets.grid.conversation import conversation
     from medic8.targets.grid.lost import read_lost
     from medic8.targets.grid.manifest import read_manifest
+    from medic8.targets.valkey.conversation import conversation
 
     manifest = read_manifest(client, name).manifest
     with conversation(client) as talk:

@@ -18,13 +18,13 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution, Treatment
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.lost import read_lost
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.conversation import conversation
 from tasks.track import history
 
 pytestmark = pytest.mark.usefixtures("prefect_api")

@@ -36,11 +36,11 @@ from medic8.targets.grid.backup_table import (
     unpack_table,
 )
 from medic8.targets.grid.backup_writing import BlockWriter
-from medic8.targets.grid.conversation import Conversation, conversation
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.layout import BLOCK_BYTES, EXTENT_BLOCKS, PAGES
 from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.valkey.conversation import Conversation, conversation
 
 #: How the kind is called in the storage.
 GRID = "grid"

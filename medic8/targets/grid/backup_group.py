@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from medic8.targets.grid import checksum
 from medic8.targets.grid.backup_source import ProvenBlock, proven_group
 from medic8.targets.grid.backup_table import ALL_PAGES, StoredBlock
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.grid.format import (
     FOOTER_BYTES,
     FOOTER_SUMS_AT,
@@ -40,6 +39,7 @@ from medic8.targets.grid.layout import (
     member_of,
 )
 from medic8.targets.grid.reading import get_at_most, group_keys, is_wrong_type
+from medic8.targets.valkey.conversation import Command, Conversation, raise_first
 
 _ROW_BYTES = 8 * PAGES
 

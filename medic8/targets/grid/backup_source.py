@@ -9,13 +9,13 @@ from typing import cast
 import numpy as np
 
 from medic8.targets.grid import checksum
-from medic8.targets.grid.conversation import Conversation, raise_first
 from medic8.targets.grid.format import SUMS_BYTES, FormatError, Manifest, unpack_sums
 from medic8.targets.grid.image import GroupImage, is_clean
 from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, PAGES, block_at
 from medic8.targets.grid.reading import get_at_most, is_wrong_type, read_group
+from medic8.targets.valkey.conversation import Conversation, raise_first
 
 ALL_PAGES = (1 << PAGES) - 1
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 import valkey
 import valkey.exceptions
 
-from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
+from medic8.targets.valkey.conversation import Command, Conversation, conversation, raise_first
 
 
 @dataclass(frozen=True, slots=True)

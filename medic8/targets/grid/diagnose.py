@@ -8,13 +8,13 @@ import valkey
 import valkey.exceptions
 
 from medic8.model.grid import GridConsistency, GridHealth, GridReport
-from medic8.targets.grid.conversation import conversation, raise_first
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import SIDE, P
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.replicas import primary_of
 from medic8.targets.grid.scrub import ScrubOptions, scrub
+from medic8.targets.valkey.conversation import conversation, raise_first
 
 #: Groups whose keys are asked for an expiry, evenly spread over the grid.
 _SAMPLED_GROUPS = 256

@@ -16,7 +16,6 @@ from medic8.errors import ConfigurationError
 from medic8.model.grid import CellRange
 from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import CompareAndWrite, Road
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL, Manifest, cells
 from medic8.targets.grid.judgement import judge
@@ -50,6 +49,7 @@ from medic8.targets.grid.write import (
     write_pages,
     write_whole_group,
 )
+from medic8.targets.valkey.conversation import conversation
 
 Cells = npt.NDArray[np.void]
 Indices = npt.NDArray[np.int64]

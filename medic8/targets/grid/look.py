@@ -9,7 +9,6 @@ import numpy as np
 
 from medic8.targets.grid import checksum
 from medic8.targets.grid.checksum import Sums
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import (
     FOOTER_BYTES,
@@ -23,6 +22,7 @@ from medic8.targets.grid.image import number_of
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, MEMBERS, PAGE_BYTES, ROLES, role_name
 from medic8.targets.grid.reading import is_wrong_type
+from medic8.targets.valkey.conversation import Command, Conversation, raise_first
 
 ZERO_PAGE = bytes(PAGE_BYTES)
 _ZERO_SUM = np.uint64(checksum.hash_page(ZERO_PAGE))

@@ -16,13 +16,13 @@ from medic8.errors import ConfigurationError
 from medic8.model.grid import CellRange
 from medic8.model.lost import LostList, LostPage
 from medic8.model.wording import visible
-from medic8.targets.grid.conversation import Conversation, raise_first
 from medic8.targets.grid.format import FormatError, Manifest
 from medic8.targets.grid.image import Value, WrongType
 from medic8.targets.grid.keys import lost_key
 from medic8.targets.grid.layout import LAYER_CELLS, PAGE_CELLS, SIDE, block_at, cells_of_page
 from medic8.targets.grid.lost_record import MOST_LOST_BYTES, LostRow, unpack_lost
 from medic8.targets.grid.reading import as_value, get_at_most
+from medic8.targets.valkey.conversation import Conversation, raise_first
 
 #: Groups that are asked for together.
 _WINDOW = 256

@@ -15,12 +15,12 @@ from medic8.targets.grid.compare_and_write import (
     IsAbsent,
     WriteValue,
 )
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import GridDamagedError, GridExistsError, NotAGridError
 from medic8.targets.grid.format import MANIFEST_BYTES, FormatError, Manifest, pack_manifest, unpack_manifest
 from medic8.targets.grid.image import Value, WrongType
 from medic8.targets.grid.keys import check_name, manifest_keys
 from medic8.targets.grid.reading import as_value, get_at_most
+from medic8.targets.valkey.conversation import conversation
 
 _COPIES = ("the manifest", "the copy of the manifest")
 

@@ -31,7 +31,6 @@ from medic8.targets.grid.compare_and_write import (
     Write,
     WriteValue,
 )
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.findings import findings
 from medic8.targets.grid.format import VALUE_BYTES, FormatError, Manifest
 from medic8.targets.grid.image import GroupImage, Value
@@ -41,6 +40,7 @@ from medic8.targets.grid.lost_record import MOST_LOST_BYTES, LostRow, pack_lost,
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.reading import group_keys, read_group
 from medic8.targets.grid.write import Patience, whole_group
+from medic8.targets.valkey.conversation import conversation
 
 _PAGE_LENGTH = struct.Struct("<H")
 _LIST_LENGTH = struct.Struct("<I")

@@ -6,12 +6,12 @@ from typing import Any
 
 import valkey.exceptions
 
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.grid.format import SUMS_BYTES, VALUE_BYTES, Manifest
 from medic8.targets.grid.image import GroupImage, Value, WrongType
 from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.layout import ROLES
 from medic8.targets.grid.lost_record import MOST_LOST_BYTES
+from medic8.targets.valkey.conversation import Command, Conversation, raise_first
 
 
 def group_keys(name: str, group: int) -> list[str]:

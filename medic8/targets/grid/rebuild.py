@@ -35,7 +35,6 @@ from medic8.targets.grid.compare_and_write import (
     WriteRange,
     WriteValue,
 )
-from medic8.targets.grid.conversation import Command, conversation, raise_first
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.findings import (
     SUMS_ROLE,
@@ -52,6 +51,7 @@ from medic8.targets.grid.keys import manifest_keys
 from medic8.targets.grid.layout import P, Q, member_of
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.reading import as_value, read_group
+from medic8.targets.valkey.conversation import Command, conversation, raise_first
 
 #: How `present` writes down a value of another type: this, then the server's name of the type.
 WRONG_TYPE = b"\0a value of type "

@@ -30,7 +30,6 @@ from medic8.targets.grid.compare_and_write import (
     Write,
     WriteValue,
 )
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.format import FormatError, Manifest
 from medic8.targets.grid.image import WrongType
 from medic8.targets.grid.keys import lost_key, sums_key
@@ -48,6 +47,7 @@ from medic8.targets.grid.look import Look, look
 from medic8.targets.grid.lost import read_record, rows_in
 from medic8.targets.grid.lost_record import MOST_LOST_BYTES, LostRow, pack_lost
 from medic8.targets.grid.write import MOST_PAGES_AT_ONCE, Edit, Patience, changes, wanted_for
+from medic8.targets.valkey.conversation import conversation
 
 #: Member and page.
 Place = tuple[int, int]

@@ -20,7 +20,6 @@ import valkey
 
 from medic8.errors import Medic8Error, RefusedError
 from medic8.model.target import Target
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.image import GroupImage
 from medic8.targets.grid.judgement import Candidates
@@ -28,6 +27,7 @@ from medic8.targets.grid.layout import BLOCK_BYTES, PAGE_BYTES
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.reading import read_group
 from medic8.targets.valkey.client import connect, info, place, reaching
+from medic8.targets.valkey.conversation import conversation
 
 #: Replicas that are asked, at most; those that the configuration names come first.
 _MOST_REPLICAS = 16

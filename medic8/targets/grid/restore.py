@@ -21,7 +21,6 @@ from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.backup import BackupManifest, RestoreReport
 from medic8.targets.grid.backup_reading import BackupReader
 from medic8.targets.grid.compare_and_write import CompareAndWrite
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.grid import Grid
@@ -32,6 +31,7 @@ from medic8.targets.grid.manifest import create_manifest, grow_manifest, read_ma
 from medic8.targets.grid.merge import BackupBlock, in_the_way, merged, of_another_grid
 from medic8.targets.grid.reading import read_group
 from medic8.targets.grid.write import jittered_pause
+from medic8.targets.valkey.conversation import conversation
 
 _TRIES = 50
 

@@ -12,7 +12,6 @@ import valkey
 
 from medic8.model.grid import GridPerformance, GroupDamage, ScrubReport
 from medic8.targets.grid import checksum
-from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
 from medic8.targets.grid.findings import findings, group_damage
 from medic8.targets.grid.format import (
     SUMS_BYTES,
@@ -29,6 +28,7 @@ from medic8.targets.grid.keys import lost_key, role_key, sums_key
 from medic8.targets.grid.layout import MEMBERS, PAGE_BYTES, ROLES
 from medic8.targets.grid.lost_record import MOST_LOST_BYTES, unpack_lost
 from medic8.targets.grid.reading import get_at_most, group_keys, is_wrong_type, read_group
+from medic8.targets.valkey.conversation import Command, Conversation, conversation, raise_first
 
 #: Groups whose records of checksums are read together: 150 KiB.
 _WINDOW = 64

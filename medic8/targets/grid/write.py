@@ -28,7 +28,6 @@ from medic8.targets.grid.compare_and_write import (
     WriteRange,
     WriteValue,
 )
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.grid.format import GroupSums, Manifest, pack_block, pack_footer, pack_sums
 from medic8.targets.grid.image import number_of
 from medic8.targets.grid.keys import lost_key, role_key, sums_key
@@ -45,6 +44,7 @@ from medic8.targets.grid.layout import (
 )
 from medic8.targets.grid.look import Look, Wanted
 from medic8.targets.grid.parity import Octets, p_of, power, q_of, times
+from medic8.targets.valkey.conversation import Command, Conversation, raise_first
 
 _ATTEMPTS = 100
 _SHORTEST_PAUSE_S = 0.0002

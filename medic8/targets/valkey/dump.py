@@ -23,10 +23,10 @@ from medic8.backups.repository import Repository, new_backup_id, part_path
 from medic8.backups.sweep import sweep
 from medic8.model.backup import BACKUP_FORMAT, BackupManifest, KeysContent
 from medic8.model.wording import counted
-from medic8.targets.grid.conversation import Conversation, conversation, raise_first
 from medic8.targets.valkey.backup_index import MOST_NAME_BYTES, packs_of_part, unpack_keys
 from medic8.targets.valkey.backup_writing import KeyWriter
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.conversation import Conversation, conversation, raise_first
 from medic8.targets.valkey.key_names import glob_of_prefix
 from medic8.targets.valkey.read_key import MOST_AT_ONCE, Found, KeyReader, Sized, Unreadable
 from medic8.targets.valkey.read_pieces import Abilities

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import valkey.exceptions
 
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.valkey.canonical import Digester, record
+from medic8.targets.valkey.conversation import Command, Conversation, raise_first
 from medic8.targets.valkey.elements import KIND_OF, NONE, UNORDERED, Field, Item, Kind, Scored
 from medic8.targets.valkey.read_pieces import Abilities, field_times, pairs, pieces
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 import valkey.exceptions
 
-from medic8.targets.grid.conversation import Command, Conversation, raise_first
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.conversation import Command, Conversation, raise_first
 from medic8.targets.valkey.elements import (
     NONE,
     Consumer,

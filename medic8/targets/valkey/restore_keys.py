@@ -21,9 +21,9 @@ from medic8.backups.repository import Repository
 from medic8.errors import TransientError
 from medic8.model.backup import BackupManifest, RestoreReport
 from medic8.model.wording import counted
-from medic8.targets.grid.conversation import Command, Conversation, conversation, raise_first
 from medic8.targets.valkey.backup_index import KeyTable, StoredKey
 from medic8.targets.valkey.backup_reading import BackupKeys
+from medic8.targets.valkey.conversation import Command, Conversation, conversation, raise_first
 from medic8.targets.valkey.elements import NONE, Element, Field, Kind, Pending, StreamId, StreamState
 from medic8.targets.valkey.read_key import (
     FORBIDDEN,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from medic8.model.recovery import Owner
 from medic8.owner import is_known_dead, this_process
-from medic8.targets.grid.conversation import Conversation, raise_first
+from medic8.targets.valkey.conversation import Conversation, raise_first
 from medic8.targets.valkey.key_names import glob_of_prefix
 
 #: How their names begin.

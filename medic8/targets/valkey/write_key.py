@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-from medic8.targets.grid.conversation import Command
+from medic8.targets.valkey.conversation import Command
 from medic8.targets.valkey.elements import (
     NONE,
     ZERO_ID,

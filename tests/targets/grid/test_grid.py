@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from medic8.errors import ConfigurationError, TransientError
 from medic8.targets.grid.compare_and_write import Road
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import GridDamagedError, GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Grid
@@ -18,6 +17,7 @@ from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.look import Look, Wanted
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.write import Patience
+from medic8.targets.valkey.conversation import conversation
 
 RNG = np.random.default_rng(3)
 

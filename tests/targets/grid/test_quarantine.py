@@ -36,7 +36,6 @@ from medic8.recovery.journal import Journal
 from medic8.targets.grid import quarantine
 from medic8.targets.grid.actions import GiveUp, GridSession, open_session
 from medic8.targets.grid.compare_and_write import Answer, Check
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import lost_key, role_key, sums_key
@@ -50,6 +49,7 @@ from medic8.targets.grid.strategies import plan_quarantine
 from medic8.targets.grid.write import Patience
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.conversation import conversation
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAME = "lab"

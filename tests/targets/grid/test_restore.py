@@ -24,7 +24,6 @@ from medic8.errors import ConfigurationError, RefusedError
 from medic8.targets.grid.backup import create_backup
 from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.compare_and_write import Answer, CompareAndWrite
-from medic8.targets.grid.conversation import conversation
 from medic8.targets.grid.errors import GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Cells, Grid
@@ -39,6 +38,7 @@ from medic8.targets.grid.restore import RestoreOptions, restore_grid, restore_in
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.write import patient
 from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.conversation import conversation
 
 NAME = "lab"
 NOW = datetime(2026, 1, 31, 18, tzinfo=UTC)

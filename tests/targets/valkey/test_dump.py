@@ -34,11 +34,11 @@ from medic8.local.loopback import free_port
 from medic8.local.scratch import scratch_valkey
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish
 from medic8.model.target import Target
-from medic8.targets.grid.conversation import Command
 from medic8.targets.kind import Surroundings, no_progress
 from medic8.targets.valkey import backup_index, backup_writing, read_key, read_pieces, restore_keys, write_key
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.conversation import Command
 from medic8.targets.valkey.elements import Kind
 from medic8.targets.valkey.key_names import glob_of_prefix, key_name
 from medic8.targets.valkey.seen import SeenKeys

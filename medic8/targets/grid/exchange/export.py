@@ -24,7 +24,6 @@ import valkey
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.exchange import EXCHANGE_FORMAT, ExportReport, FileMeta
 from medic8.targets.grid.backup_source import ProvenBlock, proven_group
-from medic8.targets.grid.conversation import Conversation, conversation, raise_first
 from medic8.targets.grid.exchange.arrow import ArrowWriter, ParquetWriter, pyarrow
 from medic8.targets.grid.exchange.content import ContentWriter, Numbers
 from medic8.targets.grid.exchange.files import named, new_file, told
@@ -34,6 +33,7 @@ from medic8.targets.grid.keys import sums_key
 from medic8.targets.grid.layout import BLOCK_BYTES, EXTENT_GROUPS, block_at
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.reading import group_keys, is_wrong_type
+from medic8.targets.valkey.conversation import Conversation, conversation, raise_first
 
 #: Groups that are asked for together.
 _WINDOW = 64

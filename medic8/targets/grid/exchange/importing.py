@@ -22,7 +22,6 @@ from medic8.model.exchange import ImportReport
 from medic8.model.wording import counted
 from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import CompareAndWrite, IsAbsent, Write, WriteValue
-from medic8.targets.grid.conversation import conversation, raise_first
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.exchange.arrow import read_arrow, read_parquet
 from medic8.targets.grid.exchange.content import Content, ContentFacts, checked, look_at
@@ -41,6 +40,7 @@ from medic8.targets.grid.layout import (
 )
 from medic8.targets.grid.reading import group_keys
 from medic8.targets.grid.write import whole_group
+from medic8.targets.valkey.conversation import conversation, raise_first
 
 #: Groups whose keys are asked for together.
 _WINDOW = 64

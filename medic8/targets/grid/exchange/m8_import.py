@@ -13,7 +13,6 @@ import valkey
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.exchange import ImportReport
 from medic8.model.issue import Severity
-from medic8.targets.grid.conversation import conversation, raise_first
 from medic8.targets.grid.exchange.files import FileDamagedError, named, open_file, told
 from medic8.targets.grid.exchange.importing import open_or_none
 from medic8.targets.grid.exchange.m8_diagnose import report_on
@@ -30,6 +29,7 @@ from medic8.targets.grid.layout import (
     group_of,
     member_of,
 )
+from medic8.targets.valkey.conversation import conversation, raise_first
 
 #: What is written in one go ends with an extent, so that parity groups inside are replaced as a whole.
 _EXTENT_CELLS = EXTENT_BLOCKS * BLOCK_CELLS
