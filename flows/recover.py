@@ -18,12 +18,15 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.recovery.contract import numbers_of
 from medic8.recovery.journal import Journal
+from medic8.recovery.lease import Lease
 from medic8.settings import Settings, load_settings
 from tasks.apply import apply_step
-from tasks.save import open_recovery, save_state
+from tasks.attempts import longest_s
+from tasks.diagnose import LOOKING_S
+from tasks.save import SAVING_S, open_recovery, save_state
 from tasks.track import untagged
-from tasks.undo import close, undo
-from tasks.verify import verify_recovery, verify_unit
+from tasks.undo import UNDOING_S, close, undo
+from tasks.verify import VERIFYING_S, verify_recovery, verify_unit
 
 
 @flow(
@@ -48,42 +51,57 @@ def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
 def _recover(site: Settings, target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
     subject = site.target(target)
     recovery = open_recovery(subject, plan, site, flow_run.get_id() or "")
+    lease = Lease(Journal(site.journal_url), recovery)
+    with lease.kept():
+        return _to_its_end(subject, recovery, issue, site, lease)
+
+
+def _to_its_end(
+    subject: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
+) -> State[RecoveryResult]:
     try:
-        after = _carry_out(subject, recovery, issue, site)
+        after = _carry_out(subject, recovery, issue, site, lease)
     except FencedError:
         # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
-        return _ended(_put_back(subject, recovery, site), "the target moved or was taken over")
+        return _ended(_put_back(subject, recovery, site, lease), "the target moved or was taken over")
     except (CrashedRun, CancelledRun):
         # Ctrl-C in a step reaches the flow as a crash of the step's run.
-        _put_back(subject, recovery, site)
+        _put_back(subject, recovery, site, lease)
         raise
     except Exception as exc:
-        ended = _put_back(subject, recovery, site)
+        ended = _put_back(subject, recovery, site, lease)
         if was_interrupted():
             raise CrashedRun(f"interrupted; recovery {ended.id} ended {ended.state.value}") from exc
         return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError))
     except BaseException:
         # Cancelled or terminated: the same, and then the end that was asked for.
-        _put_back(subject, recovery, site)
+        _put_back(subject, recovery, site, lease)
         raise
     return _ended(close(subject, recovery, site), "", after)
 
 
-def _carry_out(target: Target, recovery: Recovery, issue: Issue, site: Settings) -> DiagnosticReport:
-    recovery = save_state(target, recovery, site)
+def _carry_out(
+    target: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
+) -> DiagnosticReport:
+    with lease.during(SAVING_S):
+        recovery = save_state(target, recovery, site)
     get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
     for number, unit in enumerate(recovery.plan.units):
         for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
             _stop_if_interrupted()
-            apply_step.with_options(timeout_seconds=step.time_limit_s)(
-                target, step, recovery, step_number, site
-            )
+            with lease.during(longest_s(step.time_limit_s)):
+                apply_step.with_options(timeout_seconds=step.time_limit_s)(
+                    target, step, recovery, step_number, site
+                )
         _stop_if_interrupted()
-        verify_unit(target, unit, recovery, number, site)
+        with lease.during(longest_s(VERIFYING_S)):
+            verify_unit(target, unit, recovery, number, site)
     _stop_if_interrupted()
-    after = report_on(target, site)
+    with lease.during(LOOKING_S):
+        after = report_on(target, site)
     verify_recovery(issue, recovery.plan, after)
     _stop_if_interrupted()
+    lease.require()
     return after
 
 
@@ -93,13 +111,14 @@ def _stop_if_interrupted() -> None:
         raise CrashedRun("interrupted")
 
 
-def _put_back(target: Target, recovery: Recovery, site: Settings) -> Recovery:
+def _put_back(target: Target, recovery: Recovery, site: Settings, lease: Lease) -> Recovery:
     """
     Undo as a task; where Prefect is what failed, without it: the target comes before its record.
 
     Raises:
         TransientError: the recovery is still open; the next run on the target ends it.
     """
+    lease.cover(longest_s(UNDOING_S))
     try:
         try:
             return undo(target, recovery, site)

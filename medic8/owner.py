@@ -15,7 +15,7 @@ def this_process(flow_run: str = "") -> Owner:
     pid = os.getpid()
     return Owner(
         machine=_machine_id(),
-        boot=_boot_id(),
+        boot=boot_id(),
         pid_namespace=_pid_namespace(),
         pid=pid,
         started_at=_start_ticks(pid) or 0,
@@ -33,7 +33,7 @@ def is_known_dead(owner: Owner) -> bool:
     """
     if owner.machine != _machine_id():
         return False
-    if owner.boot != _boot_id():
+    if owner.boot != boot_id():
         return True
     if owner.pid_namespace != _pid_namespace():
         return False
@@ -47,7 +47,8 @@ def _machine_id() -> str:
     return os.uname().nodename
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Which boot of this machine it is; another one after each."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 

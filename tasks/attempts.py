@@ -37,3 +37,9 @@ ATTEMPTS: Final[TaskOptions] = {
 
 #: For a judgement: it has no side and would judge the same again.
 ONCE: Final[dict[str, Any]] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+def longest_s(attempt_s: float) -> float:
+    """The longest that a task takes whose attempts take *attempt_s* at most, with the waits between them."""
+    delays = ATTEMPTS["retry_delay_seconds"]
+    return (len(delays) + 1) * attempt_s + sum(delays) * (1 + ATTEMPTS["retry_jitter_factor"])

@@ -20,10 +20,10 @@ from tasks.attempts import ATTEMPTS
 from tasks.progress import listener
 
 #: Longest a diagnostic may take; a scrub of a large grid is the longest there is.
-_LONGEST_S = 4 * 3600
+LOOKING_S = 4 * 3600
 
 
-@task(task_run_name="look at {diagnostic} of {target.name}", timeout_seconds=_LONGEST_S, **ATTEMPTS)
+@task(task_run_name="look at {diagnostic} of {target.name}", timeout_seconds=LOOKING_S, **ATTEMPTS)
 def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> DiagnosticResult:
     """
     Run one diagnostic; a target that does not answer is a finding, and so is one that refuses to be seen.

@@ -16,6 +16,9 @@ from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
 from tasks.sessions import session_on
 
+#: Longest an attempt to save state may take.
+SAVING_S = 600
+
 
 @task(task_run_name="end interrupted recoveries of {target.name}", timeout_seconds=1800, **ATTEMPTS)
 def end_interrupted(target: Target, site: Settings, flow_run: str) -> tuple[Recovery, ...]:
@@ -55,7 +58,7 @@ def open_recovery(target: Target, plan: Plan, site: Settings, flow_run: str) -> 
         )
 
 
-@task(task_run_name="save state of {target.name}", timeout_seconds=600, **ATTEMPTS)
+@task(task_run_name="save state of {target.name}", timeout_seconds=SAVING_S, **ATTEMPTS)
 def save_state(target: Target, recovery: Recovery, site: Settings) -> Recovery:
     """
     Save what every step is about to change; durable when this returns.

@@ -16,8 +16,11 @@ from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
 from tasks.sessions import session_on
 
+#: Longest an attempt to undo may take.
+UNDOING_S = 1800
 
-@task(task_run_name="undo recovery of {target.name}", timeout_seconds=1800, **ATTEMPTS)
+
+@task(task_run_name="undo recovery of {target.name}", timeout_seconds=UNDOING_S, **ATTEMPTS)
 def undo(target: Target, recovery: Recovery, site: Settings) -> Recovery:
     """
     Put back every step whose unit has not proven itself; what cannot be put back is handed to a person.

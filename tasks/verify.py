@@ -16,8 +16,11 @@ from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS, ONCE
 from tasks.sessions import session_on
 
+#: Longest an attempt to verify a unit may take.
+VERIFYING_S = 600
 
-@task(task_run_name="verify {unit.title}", timeout_seconds=600, **ATTEMPTS)
+
+@task(task_run_name="verify {unit.title}", timeout_seconds=VERIFYING_S, **ATTEMPTS)
 def verify_unit(target: Target, unit: Unit, recovery: Recovery, number: int, site: Settings) -> None:
     """
     Verify one unit; one that proves itself stands from now on.

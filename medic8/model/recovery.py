@@ -149,6 +149,7 @@ class Recovery(Frozen):
         closed_at: When it ended.
         left: What is left for a person, one line each.
         steps: Every step of the plan.
+        has_lapsed: Whether, when this was read, its owner had not shown for a lease's time that it lives.
     """
 
     id: str
@@ -164,6 +165,7 @@ class Recovery(Frozen):
     closed_at: datetime | None = None
     left: tuple[str, ...] = ()
     steps: tuple[StepRecord, ...] = ()
+    has_lapsed: bool = False
 
 
 class RecoveryResult(Frozen):

@@ -19,7 +19,7 @@ SessionOf = Callable[[str], AbstractContextManager[Session]]
 
 
 def interrupted_on(journal: Journal, target: str) -> tuple[Recovery, ...]:
-    """Recoveries of *target* that are open although their owner is certainly dead."""
+    """Recoveries of *target* that are open although their owner is dead, or has not shown that it lives."""
     return tuple(
         recovery
         for recovery in journal.holding()
@@ -28,8 +28,13 @@ def interrupted_on(journal: Journal, target: str) -> tuple[Recovery, ...]:
 
 
 def is_interrupted(recovery: Recovery) -> bool:
-    """Whether *recovery* is open and its owner is certainly dead."""
-    return recovery.state is RecoveryState.OPEN and is_known_dead(recovery.owner)
+    """
+    Whether *recovery* is open and its owner is certainly dead, or has not shown that it lives.
+
+    A stopped process, and one on another machine, cannot be told from a living
+    one; there the lease decides. If it goes on after all, its fence is old.
+    """
+    return recovery.state is RecoveryState.OPEN and (recovery.has_lapsed or is_known_dead(recovery.owner))
 
 
 def end_each(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from medic8.errors import ConfigurationError, RefusedError, TransientError
+from medic8.errors import ConfigurationError, FencedError, RefusedError, TransientError
 from medic8.model.plan import Plan
 from medic8.model.recovery import (
     Claim,
@@ -23,7 +24,11 @@ from medic8.model.recovery import (
     StepState,
 )
 from medic8.model.target import Resource
+from medic8.owner import boot_id
 from medic8.recovery import tables
+
+#: How long an owner is taken to be alive after it last said so.
+LEASE_S = 10.0
 
 
 class Journal:
@@ -53,9 +58,10 @@ class Journal:
         *,
         stands_on: str,
         at: datetime,
+        lease_s: float = LEASE_S,
     ) -> Recovery:
         """
-        Grant all of *resources* to a new recovery, or none.
+        Grant all of *resources* to a new recovery, or none; its owner is taken to be alive for *lease_s*.
 
         Raises:
             BusyError: another recovery holds one of them; it is in the error.
@@ -93,7 +99,21 @@ class Journal:
                 connection.execute(
                     tables.steps.insert(), [_row(recovery_id, step) for step in recovery.steps]
                 )
+            self._lease(connection, recovery_id, lease_s)
         return recovery
+
+    def renew(self, recovery_id: str, owner: Owner, *, lease_s: float = LEASE_S) -> None:
+        """
+        Say that *owner* lives, and will for *lease_s* seconds of the database's clock.
+
+        Raises:
+            FencedError: the recovery has ended, or another process took it over.
+        """
+        with self._transaction() as connection:
+            recovery = self._read(connection, recovery_id)
+            if recovery.state is not RecoveryState.OPEN or recovery.owner != owner:
+                raise FencedError(f"recovery {recovery_id} was ended or taken over by another process")
+            self._lease(connection, recovery_id, lease_s)
 
     def saved(self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...]) -> Recovery:
         """Note where the state was saved and the digest of what each step found, in the steps' order."""
@@ -149,19 +169,21 @@ class Journal:
                 update={"state": state, "closed_at": at, "left": left}
             )
             self._write(connection, recovery)
+            connection.execute(tables.leases.delete().where(tables.leases.c.recovery == recovery_id))
             if state is not RecoveryState.NEEDS_PERSON:
                 self._release(connection, recovery_id)
-        return recovery
+        return recovery.model_copy(update={"has_lapsed": False})
 
-    def taken_over(self, recovery_id: str, owner: Owner) -> Recovery:
-        """Make *owner* the one who ends a recovery, with a fence above the dead owner's."""
+    def taken_over(self, recovery_id: str, owner: Owner, *, lease_s: float = LEASE_S) -> Recovery:
+        """Make *owner* the one who ends a recovery, with a fence above the earlier one's, and a lease."""
         with self._transaction() as connection:
             recovery = self._read(connection, recovery_id)
             number = max(self._next_fence(connection, resource) for resource in recovery.resources)
             fence = Fence(number=number, nonce=secrets.token_hex(16))
             claim = recovery.claim.model_copy(update={"fence": fence})
-            recovery = recovery.model_copy(update={"owner": owner, "claim": claim})
+            recovery = recovery.model_copy(update={"owner": owner, "claim": claim, "has_lapsed": False})
             self._write(connection, recovery)
+            self._lease(connection, recovery_id, lease_s)
         return recovery
 
     def acknowledge(self, recovery_id: str) -> Recovery:
@@ -231,6 +253,10 @@ class Journal:
                 connection.execute(
                     tables.about.insert(), [{"what": what, "value": value} for what, value in known.items()]
                 )
+            if known["schema"] in tables.OLDER_SCHEMAS:
+                known["schema"] = str(tables.SCHEMA_VERSION)
+                schema = tables.about.update().where(tables.about.c.what == "schema")
+                connection.execute(schema.values(value=known["schema"]))
         if known["schema"] != str(tables.SCHEMA_VERSION):
             raise ConfigurationError(
                 f"the journal has schema {known['schema']}; this Medic8 reads schema {tables.SCHEMA_VERSION}"
@@ -269,8 +295,30 @@ class Journal:
             .order_by(tables.steps.c.number)
         ).mappings()
         return Recovery.model_validate_json(record).model_copy(
-            update={"steps": tuple(_step_record(dict(row)) for row in rows)}
+            update={
+                "steps": tuple(_step_record(dict(row)) for row in rows),
+                "has_lapsed": Journal._has_lapsed(connection, recovery_id),
+            }
         )
+
+    @staticmethod
+    def _has_lapsed(connection: sa.Connection, recovery_id: str) -> bool:
+        """Whether its lease is over, or of an earlier boot; False if it has none, as one that has ended."""
+        leases = tables.leases
+        lease = connection.execute(sa.select(leases).where(leases.c.recovery == recovery_id)).first()
+        if lease is None:
+            return False
+        now_s, boot = _now(connection)
+        return bool(lease.boot != boot or lease.lapses_at_s <= now_s)
+
+    @staticmethod
+    def _lease(connection: sa.Connection, recovery_id: str, lease_s: float) -> None:
+        now_s, boot = _now(connection)
+        values = {"lapses_at_s": now_s + lease_s, "boot": boot}
+        leases = tables.leases
+        renewed = connection.execute(leases.update().where(leases.c.recovery == recovery_id).values(**values))
+        if not renewed.rowcount:
+            connection.execute(leases.insert().values(recovery=recovery_id, **values))
 
     @staticmethod
     def _write(connection: sa.Connection, recovery: Recovery) -> None:
@@ -337,6 +385,19 @@ class BusyError(RefusedError):
         )
 
 
+def _now(connection: sa.Connection) -> tuple[float, str]:
+    """
+    Seconds by the clock of whoever keeps the database, and of which boot that clock is.
+
+    A server has one clock for all who ask it. SQLite has the machine's: the one that
+    goes on while it sleeps and that nobody sets (clock_gettime(2), CLOCK_BOOTTIME).
+    """
+    if connection.dialect.name == "sqlite":
+        return time.clock_gettime(time.CLOCK_BOOTTIME), boot_id()
+    seconds = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp())))
+    return float(seconds or 0), ""
+
+
 def _planned(plan: Plan) -> tuple[StepRecord, ...]:
     numbered = [(unit, step.title) for unit, group in enumerate(plan.units) for step in group.steps]
     return tuple(
@@ -345,7 +406,7 @@ def _planned(plan: Plan) -> tuple[StepRecord, ...]:
 
 
 def _record(recovery: Recovery) -> str:
-    return recovery.model_dump_json(exclude={"steps"})
+    return recovery.model_dump_json(exclude={"steps", "has_lapsed"})
 
 
 def _row(recovery_id: str, step: StepRecord) -> dict[str, Any]:

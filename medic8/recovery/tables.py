@@ -12,8 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from medic8.errors import ConfigurationError
+from medic8.recovery.file_systems import network_file_system
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+#: Schemas that differ from the present one by tables alone, which are made when they are missing.
+OLDER_SCHEMAS = frozenset({"1"})
 
 metadata = sa.MetaData()
 
@@ -49,6 +53,15 @@ fences = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 
+#: Until when the owner of an open recovery is taken to be alive, by the clock of whoever keeps the database.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("recovery", sa.String(36), sa.ForeignKey("recoveries.id"), primary_key=True),
+    sa.Column("lapses_at_s", sa.Float(53), nullable=False),
+    sa.Column("boot", sa.String(64), nullable=False),  # whose clock it is; empty for a server's own
+)
+
 steps = sa.Table(
     "steps",
     metadata,
@@ -81,6 +94,7 @@ def engine_for(url: str) -> sa.Engine:
     shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         _make_private(Path(parsed.database))
+        _require_local(Path(parsed.database))
     try:
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as exc:
@@ -98,6 +112,15 @@ def _make_private(database: Path) -> None:
         os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as exc:
         raise ConfigurationError(f"the journal {database} cannot be written: {exc.strerror}") from exc
+
+
+def _require_local(database: Path, mounts: str | None = None) -> None:
+    """Refuse what SQLite's locks and its log are not made for: several machines, and so several clocks."""
+    if network := network_file_system(database, mounts):
+        raise ConfigurationError(
+            f"the journal {database} lies on a network file system ({network}), where SQLite's locks do not "
+            'hold; keep it on a local disk, or in PostgreSQL: [journal] url = "postgresql://user@host/database"'
+        )
 
 
 def _make_commits_durable(connection: sqlite3.Connection, _record: Any) -> None:

@@ -26,7 +26,11 @@ from medic8.model.plan import Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
 from medic8.recovery import contract, saved_state
 from medic8.recovery.journal import Journal
+from medic8.recovery.lease import Lease
 from medic8.targets.kind import Holds, Session
+
+#: Longest that ending somebody else's recovery is taken to be under way.
+_LONGEST_S = 1800.0
 
 #: States in which a step may have changed the target and nothing has proven it good.
 _MAY_HAVE_CHANGED = (StepState.BEGUN, StepState.DONE)
@@ -113,7 +117,10 @@ def end_interrupted(
         TransientError: the target or the journal does not answer; the recovery stays open.
     """
     recovery = journal.taken_over(recovery.id, owner)
-    return undo_or_hand_over(journal, session, recovery, clock=clock)
+    lease = Lease(journal, recovery)
+    lease.cover(_LONGEST_S)
+    with lease.kept():
+        return undo_or_hand_over(journal, session, recovery, clock=clock)
 
 
 def undo_or_hand_over(

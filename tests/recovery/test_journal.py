@@ -86,7 +86,7 @@ def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, journal_url: s
     del journal
     with tables.engine_for(journal_url).begin() as connection:
         connection.execute(tables.about.update().where(tables.about.c.what == "schema").values(value="99"))
-    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 1"):
+    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 2"):
         Journal(journal_url)
 
 
