@@ -97,7 +97,8 @@ class BackupReader:
             part = self._parts.get(extent)
             body = b"" if part is None else self._repository.read_part(self.backup, part)
             self._last = Table(extent, {}, {}) if part is None else unpack_table(body, extent)
-            self._packs = dict.fromkeys(self._last.packs.keys() - _mostly_needed(self._last))
+            if self._reads_whole_packs:
+                self._packs = dict.fromkeys(self._last.packs.keys() - _mostly_needed(self._last))
         return self._last
 
     def stored(self, block: int) -> StoredBlock | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,61 @@ class StoredBlock:
     sums: bytes
 
 
+class StoredBlocks(Mapping[int, StoredBlock]):
+    """
+    Blocks of an extent by their place in it, each made when it is asked for.
+
+    A restore of a few blocks asks for few of 1,024, and making all of them takes longer than reading those.
+
+    Raises:
+        BackupDamagedError: an entry names a place or a pack that there is not.
+    """
+
+    def __init__(
+        self, entries: Entries, packs: list[PackName], sizes: dict[PackName, int], extent: int
+    ) -> None:
+        self._entries = entries
+        self._places = entries["place"]
+        self._packs = packs
+        ends = entries["offset"].astype(np.int64) + entries["length"]
+        limits = np.array([*(sizes[pack] for pack in packs), -1], dtype=np.int64)
+        numbers = np.minimum(entries["pack"], len(packs))
+        wrong = np.flatnonzero((self._places >= EXTENT_BLOCKS) | (ends > limits[numbers]))
+        if wrong.size:
+            entry = entries[wrong[0]]
+            raise BackupDamagedError(
+                f"extent {extent}: block {entry['place']} ends at {ends[wrong[0]]} of pack {entry['pack']}, "
+                "and there is no such place"
+            )
+
+    def __getitem__(self, place: int) -> StoredBlock:
+        at = int(np.searchsorted(self._places, place))
+        if at == len(self._places) or int(self._places[at]) != place:
+            raise KeyError(place)
+        return self._at(at)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places.tolist())
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def in_order(self) -> Iterator[StoredBlock]:
+        """All of them, in the order of the entries."""
+        return map(self._at, range(len(self._places)))
+
+    def _at(self, at: int) -> StoredBlock:
+        place, pages, pack, offset, length, content, sums = self._entries[at]
+        return StoredBlock(
+            int(place),
+            int(pages),
+            self._packs[int(pack)],
+            Place(int(offset), int(length)),
+            content.tobytes(),
+            sums.tobytes(),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """
@@ -81,7 +136,7 @@ class Table:
 
     extent: int
     packs: dict[PackName, int]
-    blocks: dict[int, StoredBlock]
+    blocks: Mapping[int, StoredBlock]
 
 
 def pack_table(extent: int, blocks: list[StoredBlock], sizes: dict[PackName, int]) -> bytes:
@@ -111,7 +166,10 @@ def unpack_table(body: bytes, extent: int) -> Table:
         BackupDamagedError: it does not hold together, or is of another extent.
     """
     entries, packs, sizes = _read(body, extent)
-    return Table(extent, sizes, {block.place: block for block in _stored(entries, packs, sizes, extent)})
+    found = StoredBlocks(entries, packs, sizes, extent)
+    if (np.diff(entries["place"].astype(np.int64)) <= 0).any():
+        raise BackupDamagedError(f"extent {extent}: its part of the index does not name blocks in order")
+    return Table(extent, sizes, found)
 
 
 def packs_of_part(extent: int, body: bytes) -> frozenset[str]:
@@ -136,7 +194,7 @@ def unpack_trailer(body: bytes, grid: uuid.UUID, pack: PackName, size_bytes: int
     if rest < 0 or rest % ENTRY.itemsize or body[: len(grid.bytes)] != grid.bytes:
         raise BackupDamagedError(f"{pack.path} describes itself in {len(body)} bytes, or is of another grid")
     entries = np.frombuffer(body, dtype=ENTRY, offset=len(grid.bytes))
-    return list(_stored(entries, [pack], {pack: size_bytes}, pack.part))
+    return list(StoredBlocks(entries, [pack], {pack: size_bytes}, pack.part).in_order())
 
 
 def wrong_page(grid: uuid.UUID, stored: StoredBlock, content: bytes) -> int | None:
@@ -181,24 +239,3 @@ def _read(body: bytes, extent: int) -> tuple[Entries, list[PackName], dict[PackN
     sizes = {pack: int(each["size"]) for pack, each in zip(packs, found, strict=True)}
     entries = np.frombuffer(body, dtype=ENTRY, offset=_HEAD.size + pack_count * _PACK.itemsize)
     return entries, packs, sizes
-
-
-def _stored(
-    entries: Entries, packs: list[PackName], sizes: dict[PackName, int], extent: int
-) -> Iterator[StoredBlock]:
-    for entry in entries:
-        place, number = int(entry["place"]), int(entry["pack"])
-        offset, length = int(entry["offset"]), int(entry["length"])
-        if place >= EXTENT_BLOCKS or number >= len(packs) or offset + length > sizes[packs[number]]:
-            raise BackupDamagedError(
-                f"extent {extent}: block {place} lies at {offset} to {offset + length} of pack {number}, "
-                "and there is no such place"
-            )
-        yield StoredBlock(
-            place,
-            int(entry["pages"]),
-            packs[number],
-            Place(offset, length),
-            entry["content"].tobytes(),
-            entry["sums"].tobytes(),
-        )
