@@ -36,7 +36,7 @@ def acknowledge(
     if recovery is None:
         call.screen.show(
             {"waiting": waiting},
-            lambda: [render_ended(each) for each in waiting] or ["nothing waits for a person"],
+            lambda: [render_ended(each) for each in waiting] or ["no recovery waits for a person"],
         )
         return ExitCode.NOT_WELL if waiting else ExitCode.WELL
     found = [each for each in waiting if each.id.startswith(recovery.lower())]

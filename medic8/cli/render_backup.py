@@ -8,9 +8,7 @@ from rich.console import RenderableType
 
 from medic8.cli.render import bullets, facts, section, table, text
 from medic8.model.backup import BackupList, BackupManifest, PruneReport, RestoreReport, VerifyReport
-from medic8.model.wording import counted, moment, span
-
-_MIB = 1 << 20
+from medic8.model.wording import counted, moment, size, span
 
 
 def render_backup(backup: BackupManifest) -> Iterator[RenderableType]:
@@ -20,10 +18,10 @@ def render_backup(backup: BackupManifest) -> Iterator[RenderableType]:
             ("backup", backup.id),
             ("of", f"{backup.kind} {backup.name}" + (f" ({backup.grid.uuid})" if backup.grid else "")),
             ("taken", f"{moment(backup.created_at)}, in {span(backup.duration_s)}"),
-            ("holds", f"{_holds(backup)}, {_size(backup.content_bytes)}"),
+            ("holds", f"{_holds(backup)}, {size(backup.content_bytes)}"),
             ("read anew", _read_anew(backup)),
             ("shares with", backup.base),
-            ("added", _size(backup.added_bytes)),
+            ("added", size(backup.added_bytes)),
             ("encrypted", f"by key {backup.key_id}" if backup.key_id else "no"),
             ("left out", _left_out(backup)),
         )
@@ -44,8 +42,8 @@ def render_backups(listed: BackupList) -> Iterator[RenderableType]:
                 text(backup.id),
                 moment(backup.created_at),
                 text(_holds(backup) + (" of an earlier grid" if is_earlier else "")),
-                _size(backup.content_bytes),
-                _size(backup.added_bytes),
+                size(backup.content_bytes),
+                size(backup.added_bytes),
                 "yes" if backup.key_id else "no",
                 text(_left_out(backup), "yellow"),
             )
@@ -63,7 +61,7 @@ def render_verified(report: VerifyReport) -> Iterator[RenderableType]:
         (
             ("backup", report.backup),
             ("is", text(state, "green" if report.is_sound else "bold red")),
-            ("read again", f"{counted(report.items, 'item')}, {_size(report.content_bytes)}"),
+            ("read again", f"{counted(report.items, 'item')}, {size(report.content_bytes)}"),
             ("cannot be restored", f"{report.damaged_items:,}" if report.damaged_items else ""),
         )
     )
@@ -110,14 +108,7 @@ def render_pruned(report: PruneReport) -> Iterator[RenderableType]:
     if report.decisions:
         yield rows
     done = "would be removed" if report.is_dry_run else "removed"
-    yield text(f"{counted(report.removed_files, 'file')} {done}, {_size(report.freed_bytes)}")
-
-
-def _size(size_bytes: int) -> str:
-    for unit, least in (("MiB", _MIB), ("KiB", 1 << 10)):
-        if size_bytes >= least:
-            return f"{size_bytes / least:,.1f} {unit}"
-    return counted(size_bytes, "byte")
+    yield text(f"{counted(report.removed_files, 'file')} {done}, {size(report.freed_bytes)}")
 
 
 def _holds(backup: BackupManifest) -> str:

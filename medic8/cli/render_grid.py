@@ -36,7 +36,7 @@ def grid_facts(grid: GridReport) -> RenderableType:
     return facts(
         (
             ("grid", f"{health.name}, {health.width} x {health.height} x {health.depth} cells"),
-            ("blocks", f"{health.blocks_existing:,} of {health.blocks_total:,} exist"),
+            ("blocks", f"{health.blocks_existing:,} of {health.blocks_total:,} were written"),
             ("looked at", f"{looked}, {read}" + (f" ({speed / _MIB:,.0f} MiB/s)" if speed else "")),
             ("damaged", counted(scrub.damaged_groups, "group") if scrub.damaged_groups else ""),
             ("lost", counted(scrub.lost_cells, "cell") if scrub.lost_cells else ""),

@@ -52,14 +52,15 @@ def render_lost(listed: LostList) -> Iterator[RenderableType]:
 
 def render_refilled(done: Sequence[Refilled], passed_over: int) -> Iterator[RenderableType]:
     """What was filled, and what of it is proven to be what was lost."""
+    cells, pages = sum(each.cells for each in done), sum(each.pages for each in done)
     off = sum(each.off_the_list for each in done)
     yield facts(
         (
             (
                 "filled",
-                f"{sum(each.cells for each in done):,} cells in {sum(each.pages for each in done):,} pages",
+                f"{counted(cells, 'cell')} in {counted(pages, 'page')}",
             ),
-            ("off the list", f"{off:,} pages"),
+            ("off the list", counted(off, "page")),
             ("proven", f"{sum(each.proven for each in done):,} of them hold what was there before the loss"),
             (
                 "still listed",
