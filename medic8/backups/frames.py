@@ -53,11 +53,6 @@ class Secrecy:
         self._naming = b"" if self._key is None else self._derived(b"naming")
         self._sealing = b"" if self._key is None else self._derived(b"sealing")
 
-    @property
-    def is_encrypting(self) -> bool:
-        """Whether there is a key."""
-        return self._key is not None
-
     def digest(self, content: bytes | memoryview) -> bytes:
         """The name of *content*: SHA-256; with a key HMAC-SHA-256, so that nobody can guess content by it."""
         if self._key is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,11 +23,8 @@ from medic8.model.recovery import (
     StepState,
 )
 from medic8.model.target import Resource
-from medic8.owner import boot_id
-from medic8.recovery import tables
-
-#: How long an owner is taken to be alive after it last said so.
-LEASE_S = 10.0
+from medic8.recovery import leases, tables
+from medic8.recovery.leases import LEASE_S
 
 
 class Journal:
@@ -99,7 +95,7 @@ class Journal:
                 connection.execute(
                     tables.steps.insert(), [_row(recovery_id, step) for step in recovery.steps]
                 )
-            self._lease(connection, recovery_id, lease_s)
+            leases.grant(connection, recovery_id, lease_s)
         return recovery
 
     def renew(self, recovery_id: str, owner: Owner, *, lease_s: float = LEASE_S) -> None:
@@ -113,7 +109,7 @@ class Journal:
             recovery = self._read(connection, recovery_id)
             if recovery.state is not RecoveryState.OPEN or recovery.owner != owner:
                 raise FencedError(f"recovery {recovery_id} was ended or taken over by another process")
-            self._lease(connection, recovery_id, lease_s)
+            leases.grant(connection, recovery_id, lease_s)
 
     def saved(self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...]) -> Recovery:
         """Note where the state was saved and the digest of what each step found, in the steps' order."""
@@ -169,7 +165,7 @@ class Journal:
                 update={"state": state, "closed_at": at, "left": left}
             )
             self._write(connection, recovery)
-            connection.execute(tables.leases.delete().where(tables.leases.c.recovery == recovery_id))
+            leases.end(connection, recovery_id)
             if state is not RecoveryState.NEEDS_PERSON:
                 self._release(connection, recovery_id)
         return recovery.model_copy(update={"has_lapsed": False})
@@ -183,7 +179,7 @@ class Journal:
             claim = recovery.claim.model_copy(update={"fence": fence})
             recovery = recovery.model_copy(update={"owner": owner, "claim": claim, "has_lapsed": False})
             self._write(connection, recovery)
-            self._lease(connection, recovery_id, lease_s)
+            leases.grant(connection, recovery_id, lease_s)
         return recovery
 
     def acknowledge(self, recovery_id: str) -> Recovery:
@@ -297,28 +293,9 @@ class Journal:
         return Recovery.model_validate_json(record).model_copy(
             update={
                 "steps": tuple(_step_record(dict(row)) for row in rows),
-                "has_lapsed": Journal._has_lapsed(connection, recovery_id),
+                "has_lapsed": leases.has_lapsed(connection, recovery_id),
             }
         )
-
-    @staticmethod
-    def _has_lapsed(connection: sa.Connection, recovery_id: str) -> bool:
-        """Whether its lease is over, or of an earlier boot; False if it has none, as one that has ended."""
-        leases = tables.leases
-        lease = connection.execute(sa.select(leases).where(leases.c.recovery == recovery_id)).first()
-        if lease is None:
-            return False
-        now_s, boot = _now(connection)
-        return bool(lease.boot != boot or lease.lapses_at_s <= now_s)
-
-    @staticmethod
-    def _lease(connection: sa.Connection, recovery_id: str, lease_s: float) -> None:
-        now_s, boot = _now(connection)
-        values = {"lapses_at_s": now_s + lease_s, "boot": boot}
-        leases = tables.leases
-        renewed = connection.execute(leases.update().where(leases.c.recovery == recovery_id).values(**values))
-        if not renewed.rowcount:
-            connection.execute(leases.insert().values(recovery=recovery_id, **values))
 
     @staticmethod
     def _write(connection: sa.Connection, recovery: Recovery) -> None:
@@ -383,19 +360,6 @@ class BusyError(RefusedError):
             f"{self.resource.carries} ({self.resource.identity}) is being worked on by recovery "
             f"{self.holder.id}, open since {self.holder.opened_at:%Y-%m-%d %H:%M:%S %Z}"
         )
-
-
-def _now(connection: sa.Connection) -> tuple[float, str]:
-    """
-    Seconds by the clock of whoever keeps the database, and of which boot that clock is.
-
-    A server has one clock for all who ask it. SQLite has the machine's: the one that
-    goes on while it sleeps and that nobody sets (clock_gettime(2), CLOCK_BOOTTIME).
-    """
-    if connection.dialect.name == "sqlite":
-        return time.clock_gettime(time.CLOCK_BOOTTIME), boot_id()
-    seconds = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp())))
-    return float(seconds or 0), ""
 
 
 def _planned(plan: Plan) -> tuple[StepRecord, ...]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 from medic8.errors import FencedError, TransientError
 from medic8.model.recovery import Recovery
-from medic8.recovery.journal import LEASE_S, Journal
+from medic8.recovery.journal import Journal
+from medic8.recovery.leases import LEASE_S
 
 #: Between two steps there is only our own work.
 _BETWEEN_STEPS_S = 60.0

@@ -1,0 +1,49 @@
+"""Until when the owner of a recovery is taken to be alive, by the clock of the journal's database."""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from medic8.owner import boot_id
+from medic8.recovery.tables import leases
+
+#: How long an owner is taken to be alive after it last said so.
+LEASE_S = 10.0
+
+
+def grant(connection: sa.Connection, recovery_id: str, lease_s: float) -> None:
+    """Take the owner of a recovery to be alive for *lease_s* seconds from now."""
+    now_s, boot = _now(connection)
+    values = {"lapses_at_s": now_s + lease_s, "boot": boot}
+    renewed = connection.execute(leases.update().where(leases.c.recovery == recovery_id).values(**values))
+    if not renewed.rowcount:
+        connection.execute(leases.insert().values(recovery=recovery_id, **values))
+
+
+def end(connection: sa.Connection, recovery_id: str) -> None:
+    """Forget the lease of a recovery that has ended."""
+    connection.execute(leases.delete().where(leases.c.recovery == recovery_id))
+
+
+def has_lapsed(connection: sa.Connection, recovery_id: str) -> bool:
+    """Whether the lease of a recovery is over, or of an earlier boot; False if it has none."""
+    lease = connection.execute(sa.select(leases).where(leases.c.recovery == recovery_id)).first()
+    if lease is None:
+        return False
+    now_s, boot = _now(connection)
+    return bool(lease.boot != boot or lease.lapses_at_s <= now_s)
+
+
+def _now(connection: sa.Connection) -> tuple[float, str]:
+    """
+    Seconds by the clock of whoever keeps the database, and of which boot that clock is.
+
+    A server has one clock for all who ask it. SQLite has the machine's: the one that
+    goes on while it sleeps and that nobody sets (clock_gettime(2), CLOCK_BOOTTIME).
+    """
+    if connection.dialect.name == "sqlite":
+        return time.clock_gettime(time.CLOCK_BOOTTIME), boot_id()
+    seconds = connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp())))
+    return float(seconds or 0), ""
