@@ -83,7 +83,7 @@ def _to_its_end(
 def _carry_out(
     target: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
 ) -> DiagnosticReport:
-    with lease.during(SAVING_S):
+    with lease.during(longest_s(SAVING_S)):
         recovery = save_state(target, recovery, site)
     get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
     for number, unit in enumerate(recovery.plan.units):

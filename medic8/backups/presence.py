@@ -130,9 +130,8 @@ def turn(storage: Storage, doing: Doing, turn_id: str, *, clock: Callable[[], da
         if storage.local is not None:
             stack.enter_context(_locked(storage))
         mine = Presence(id=turn_id, doing=doing, owner=this_process(), renewed_at=clock())
-        if (
-            storage.local is None or doing is Doing.BACKUP
-        ):  # a full disk can be pruned: there the lock is enough
+        # In a folder the lock is enough to prune, so that a full disk can be.
+        if storage.local is None or doing is Doing.BACKUP:
             storage.write(mine.path, mine.model_dump_json().encode())
         found, unreadable = _notes(storage)
         if unreadable and storage.local is None:

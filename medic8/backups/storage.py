@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import SecretStr
+
 from medic8.backups.errors import BackupDamagedError
 from medic8.backups.place import BackupPlace
 from medic8.durable import make_folder, sync_folder
@@ -195,7 +197,7 @@ class _Remote:
         from fsspec.core import url_to_fs  # noqa: PLC0415
 
         options: dict[str, Any] = {
-            name: value.get_secret_value() if hasattr(value, "get_secret_value") else value
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
             for name, value in place.options.items()
         }
         self.local: Path | None = None

@@ -33,14 +33,12 @@ class BlockWriter:
     are read; so does writing.
 
     Attributes:
-        added_bytes: Bytes written so far.
         sizes: Of every pack written.
     """
 
     def __init__(
         self, storage: Storage, secrecy: Secrecy, grid: UUID, backup_id: str, *, headroom_bytes: int
     ) -> None:
-        self.added_bytes = 0
         self.sizes: dict[PackName, int] = {}
         self._storage = storage
         self._secrecy = secrecy
@@ -95,7 +93,6 @@ class BlockWriter:
         content, places = build_pack(frames, lambda at: pack_trailer(self._grid, place(at)), cipher)
         self._check_room(len(content))
         self.sizes[pack] = len(content)
-        self.added_bytes += len(content)
         while len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft().result()
         self._waiting.append(self._writers.submit(write_pack, self._storage, pack, content))
