@@ -63,6 +63,19 @@ class Unit(Frozen):
     proves_itself: bool = False
 
 
+class Undoes(Frozen):
+    """
+    What a plan takes back of a recovery that has ended.
+
+    Attributes:
+        recovery: The earlier recovery's id.
+        steps: The number that each step of the plan has there, in the plan's order.
+    """
+
+    recovery: str
+    steps: tuple[int, ...]
+
+
 class Plan(Frozen):
     """
     What one strategy would do about one issue.
@@ -75,6 +88,7 @@ class Plan(Frozen):
         risk: How much can go wrong.
         units: In the order to apply; none if nothing can be done.
         left_open: What it cannot heal, one sentence each.
+        undoes: What it takes back; None of a plan that heals.
     """
 
     target: str
@@ -84,6 +98,7 @@ class Plan(Frozen):
     risk: Risk = Risk.LOW
     units: tuple[Unit, ...] = ()
     left_open: tuple[str, ...] = ()
+    undoes: Undoes | None = None
 
     @property
     def digest(self) -> str:
@@ -92,7 +107,9 @@ class Plan(Frozen):
 
         Not over what stays open, which other plans change and this one does not touch.
         """
-        return hashlib.sha256(self.model_dump_json(exclude={"left_open"}).encode()).hexdigest()
+        # A plan that heals keeps the digest that it had before plans could take something back.
+        besides = {"left_open"} if self.undoes else {"left_open", "undoes"}
+        return hashlib.sha256(self.model_dump_json(exclude=besides).encode()).hexdigest()
 
     @property
     def needs_approval(self) -> bool:

@@ -162,8 +162,12 @@ class Recovery(Frozen):
         state: Where it stands.
         saved_state: Folder that holds what was saved; empty before it is.
         saved_digest: Digest over the saved state's index.
+        saved_items: How many values were saved.
+        saved_bytes: How large they are together.
+        pruned_at: When retention let go of the saved state; None as long as it is kept.
         opened_at: When it was granted.
         closed_at: When it ended.
+        acknowledged_at: When a person said that they had dealt with it; None if nobody had to, or has yet.
         left: What is left for a person, one line each.
         steps: Every step of the plan.
         run: The Prefect flow run that opened it; empty = none.
@@ -181,8 +185,12 @@ class Recovery(Frozen):
     state: RecoveryState = RecoveryState.OPEN
     saved_state: str = ""
     saved_digest: str = ""
+    saved_items: int = 0
+    saved_bytes: int = 0
+    pruned_at: datetime | None = None
     opened_at: datetime
     closed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
     left: tuple[str, ...] = ()
     steps: tuple[StepRecord, ...] = ()
     run: str = ""

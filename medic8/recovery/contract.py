@@ -102,7 +102,9 @@ def save_state(
         shutil.rmtree(place)  # an attempt that did not come as far as the journal
     captured = ((number, session.capture(step)) for number, _, step in steps_of(recovery.plan))
     items, digest = saved_state.save(place, captured, limit_bytes=limit_bytes)
-    return journal.saved(recovery, str(place), digest, tuple(item.digest for item in items))
+    size_bytes = sum(item.length or 0 for item in items)
+    digests = tuple(item.digest for item in items)
+    return journal.saved(recovery, str(place), digest, digests, size_bytes=size_bytes)
 
 
 def apply_step(

@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from medic8.errors import ConfigurationError, FencedError
 from medic8.model.plan import Plan
@@ -70,12 +71,30 @@ def read(connection: sa.Connection, recovery_id: str) -> Recovery:
     rows = connection.execute(
         sa.select(tables.steps).where(tables.steps.c.recovery == recovery_id).order_by(tables.steps.c.number)
     ).mappings()
-    return Recovery.model_validate_json(record).model_copy(
+    return parsed(recovery_id, record).model_copy(
         update={
             "steps": tuple(_step_record(dict(row)) for row in rows),
             "has_lapsed": leases.has_lapsed(connection, recovery_id),
         }
     )
+
+
+def parsed(recovery_id: str, record: str) -> Recovery:
+    """
+    The recovery that *record* spells, without its steps.
+
+    Raises:
+        ConfigurationError: it is none, or has what this version does not know.
+    """
+    try:
+        return Recovery.model_validate_json(record)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise ConfigurationError(
+            f"the journal's record of recovery {recovery_id} cannot be read ({field}: {first['msg']}): it is "
+            "damaged, or a newer Medic8 has written it; nothing was touched"
+        ) from exc
 
 
 def insert(connection: sa.Connection, recovery: Recovery) -> None:

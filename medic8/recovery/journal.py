@@ -127,14 +127,18 @@ class Journal:
         with self._transaction() as connection:
             entries.require_ours(connection, recovery)
 
-    def saved(self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...]) -> Recovery:
+    def saved(
+        self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...], *, size_bytes: int = 0
+    ) -> Recovery:
         """
         Note where the state was saved and the digest of what each step found, in the steps' order.
 
         Raises:
             FencedError: the recovery is no longer ours.
         """
-        recovery = recovery.model_copy(update={"saved_state": folder, "saved_digest": digest})
+        saved_state = {"saved_state": folder, "saved_digest": digest}
+        extent = {"saved_items": len(digests), "saved_bytes": size_bytes}
+        recovery = recovery.model_copy(update={**saved_state, **extent})
         with self._transaction() as connection:
             entries.require_ours(connection, recovery)
             entries.write(connection, recovery)
@@ -291,9 +295,13 @@ class Journal:
             found = tuple(entries.read(connection, recovery_id) for recovery_id in ids)
         return tuple(sorted(found, key=lambda each: each.opened_at))
 
-    def acknowledge(self, recovery_id: str) -> Recovery:
+    def acknowledge(self, recovery_id: str, *, at: datetime | None = None) -> Recovery:
         """
         Open the resources of a recovery that needed a person to automation again.
+
+        Args:
+            recovery_id: Which.
+            at: The time now, from which on retention counts; None: what it saved is kept for ever.
 
         Raises:
             RefusedError: the recovery is in another state.
@@ -306,7 +314,13 @@ class Journal:
                     "only one that needs a person is acknowledged"
                 )
             entries.release(connection, recovery_id)
+            recovery = recovery.model_copy(update={"acknowledged_at": recovery.acknowledged_at or at})
+            entries.write(connection, recovery)
         return recovery
+
+    def transaction(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """One transaction, for what `medic8.recovery.ended` asks; durable when its block ends."""
+        return self._transaction()
 
     def read(self, recovery_id: str) -> Recovery:
         """
@@ -349,6 +363,8 @@ class Journal:
     # -- inside one transaction --------------------------------------------------------------
 
     def _set_up(self) -> str:
+        with self._engine.begin() as connection:
+            self._require_readable(connection)
         tables.metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             rows = connection.execute(sa.select(tables.about.c.what, tables.about.c.value))
@@ -363,11 +379,20 @@ class Journal:
                 known["schema"] = str(tables.SCHEMA_VERSION)
                 schema = tables.about.update().where(tables.about.c.what == "schema")
                 connection.execute(schema.values(value=known["schema"]))
-        if known["schema"] != str(tables.SCHEMA_VERSION):
-            raise ConfigurationError(
-                f"the journal has schema {known['schema']}; this Medic8 reads schema {tables.SCHEMA_VERSION}"
-            )
         return known["identity"]
+
+    def _require_readable(self, connection: sa.Connection) -> None:
+        """Look before anything is made or changed in it."""
+        about = tables.about
+        if not sa.inspect(connection).has_table(about.name):
+            return
+        schema = connection.scalar(sa.select(about.c.value).where(about.c.what == "schema"))
+        if schema is not None and schema not in {*tables.OLDER_SCHEMAS, str(tables.SCHEMA_VERSION)}:
+            where = self._engine.url.render_as_string(hide_password=True)
+            raise ConfigurationError(
+                f"the journal at {where} has schema {schema}, and this Medic8 reads schemas up to "
+                f"{tables.SCHEMA_VERSION}: a newer Medic8 has written it; nothing was read or changed"
+            )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:

@@ -85,7 +85,10 @@ def load(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
     except OSError as exc:
         raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
     if digest_of(index) != index_digest:
-        raise UndoError(f"the saved state at {folder} is not what was saved: its index was altered")
+        raise UndoError(
+            f"the saved state at {folder} is not what was saved: its index was altered; it should have digest "
+            f"{index_digest[:12]} and has {digest_of(index)[:12]}"
+        )
     return _ITEMS.validate_json(index)
 
 
@@ -110,6 +113,27 @@ def value_of(folder: Path, item: SavedItem) -> bytes | None:
             f"{item.digest[:12]} and has {digest_of(value)[:12]}"
         )
     return value
+
+
+def look(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
+    """
+    The items saved in *folder*, if as much is there as was saved; the values themselves are not read.
+
+    Raises:
+        UndoError: something is missing or altered, or cut off.
+    """
+    items = load(folder, index_digest=index_digest)
+    expected = sum(item.length or 0 for item in items)
+    try:
+        found = (folder / _VALUES).stat().st_size
+    except OSError as exc:
+        raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
+    if found != expected:
+        raise UndoError(
+            f"the saved state at {folder} is not what was saved: its values should have {expected} bytes and "
+            f"have {found}"
+        )
+    return items
 
 
 def _write_values(
