@@ -35,21 +35,24 @@ from tasks.verify import VERIFYING_S, verify_recovery, verify_unit
     persist_result=True,
     result_serializer="json",
 )
-def recover(target: str, plan: Plan, issue: Issue, resolution: str = "") -> State[RecoveryResult]:
+def recover(target: str, plan: Plan, issue: Issue | None, resolution: str = "") -> State[RecoveryResult]:
     """
     Save state, run the steps, undo on failure, verify.
 
     Args:
         target: The target's name in the configuration.
         plan: What to carry out.
-        issue: What is wrong; the plan has done its work when a new diagnosis shows it better.
+        issue: What is wrong; the plan has done its work when a new diagnosis shows it better. None: the
+            plan takes back what an earlier one did, and has done its work when its units are verified.
         resolution: The flow run that the history shows the end in; empty = none.
     """
     with untagged():
         return _recover(load_settings(), target, plan, issue, resolution)
 
 
-def _recover(site: Settings, target: str, plan: Plan, issue: Issue, resolution: str) -> State[RecoveryResult]:
+def _recover(
+    site: Settings, target: str, plan: Plan, issue: Issue | None, resolution: str
+) -> State[RecoveryResult]:
     subject = site.target(target)
     recovery = open_recovery(subject, plan, site, flow_run.get_id() or "", resolution)
     lease = Lease(Journal(site.journal_url), recovery)
@@ -58,7 +61,7 @@ def _recover(site: Settings, target: str, plan: Plan, issue: Issue, resolution: 
 
 
 def _to_its_end(
-    subject: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
+    subject: Target, recovery: Recovery, issue: Issue | None, site: Settings, lease: Lease
 ) -> State[RecoveryResult]:
     reached: list[StepMark] = []  # what the journal is to hear of with its next entry
     try:
@@ -87,11 +90,11 @@ def _to_its_end(
 def _carry_out(
     target: Target,
     recovery: Recovery,
-    issue: Issue,
+    issue: Issue | None,
     site: Settings,
     lease: Lease,
     reached: list[StepMark],
-) -> DiagnosticReport:
+) -> DiagnosticReport | None:
     with lease.during(longest_s(SAVING_S)):
         recovery = save_state(target, recovery, site)
     get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
@@ -106,10 +109,12 @@ def _carry_out(
         with lease.during(longest_s(VERIFYING_S)):
             reached += verify_unit(target, unit, recovery, number, site)
     _stop_if_interrupted()
-    with lease.during(LOOKING_S):
-        after = report_on(target, site)
-    verify_recovery(issue, recovery.plan, after)
-    _stop_if_interrupted()
+    after = None
+    if issue is not None:
+        with lease.during(LOOKING_S):
+            after = report_on(target, site)
+        verify_recovery(issue, recovery.plan, after)
+        _stop_if_interrupted()
     lease.require()
     return after
 

@@ -15,7 +15,9 @@ from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
 from flows.interruption import interruption, noting_interruption
 from flows.prune_backups import prune_backups
+from flows.prune_saved_state import prune_saved_state
 from flows.restore_backup import restore_backup
+from flows.undo import undo
 from flows.verify_backup import verify_backup
 from medic8.targets.kind import Progress, no_progress
 from tasks.progress import telling
@@ -28,6 +30,8 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "diagnose": diagnose,
     "diagnose_grid": diagnose_grid,
     "heal": heal,
+    "undo": undo,
+    "prune_saved_state": prune_saved_state,
 }
 
 

@@ -36,6 +36,9 @@ from tasks.attempts import ATTEMPTS
 #: The flow of which each run is one resolution.
 RESOLVE = "resolve"
 
+#: The flow of which each run is the undo of an earlier resolution, and a resolution itself.
+UNDO = "undo"
+
 #: The API gives at most this many runs at once.
 _PAGE = 200
 
@@ -79,6 +82,14 @@ def track(resolution: Resolution, flow_run: str) -> None:
             ],
             description=f"{resolution.target} before and after",
         )
+
+
+@task(task_run_name="tag the run", **ATTEMPTS)
+def tag(flow_run: str, tags: set[str]) -> None:
+    """Add *tags* to a run that could not have them from its beginning."""
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(flow_run))
+        client.update_flow_run(UUID(flow_run), tags=sorted({*run.tags, *tags}))
 
 
 @task(task_run_name="show report on {report.target}", **ATTEMPTS)
@@ -137,7 +148,7 @@ def history(
     with get_client(sync_client=True) as client:
         while len(found) < limit:
             page = client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[RESOLVE])),
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[RESOLVE, UNDO])),
                 flow_run_filter=chosen,
                 sort=FlowRunSort.START_TIME_DESC,
                 limit=min(_PAGE, limit - len(found)),

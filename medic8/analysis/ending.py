@@ -21,6 +21,8 @@ class Ending(Frozen):
         reason: Why, for a person.
         recovery: The recovery's id; empty if none was opened.
         saved_state: Folder that holds what was there before; empty if nothing was saved.
+        saved_items: How many values were saved.
+        saved_bytes: How large they are together.
         steps: Every step as the journal knows it.
         left: What is left for a person.
         after: The diagnosis that verified it.
@@ -31,6 +33,8 @@ class Ending(Frozen):
     reason: str
     recovery: str = ""
     saved_state: str = ""
+    saved_items: int = 0
+    saved_bytes: int = 0
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
     after: DiagnosticReport | None = None
@@ -74,6 +78,8 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
         reason=result.reason or _success(recovery.plan),
         recovery=recovery.id,
         saved_state=recovery.saved_state,
+        saved_items=recovery.saved_items,
+        saved_bytes=recovery.saved_bytes,
         steps=recovery.steps,
         left=(*recovery.left, *recovery.plan.left_open),
         after=result.after,

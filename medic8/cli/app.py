@@ -18,8 +18,10 @@ from medic8.cli import (
     heal,
     history,
     lab,
+    saved,
     stack,
     targets,
+    undo,
 )
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
@@ -42,6 +44,7 @@ def build_app() -> typer.Typer:
         heal.heal,
         history.history,
         history.show,
+        undo.undo,
         acknowledge.acknowledge,
         targets.targets,
         stack.up,
@@ -57,6 +60,7 @@ def build_app() -> typer.Typer:
     grids.command("import", epilog=EPILOG)(exchange.import_)
     app.add_typer(grids)
     app.add_typer(backup.build_backup())
+    app.add_typer(saved.build_recoveries())
     app.add_typer(lab.build_lab())
     return app
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
+    from medic8.model.saved import Pruning
     from medic8.settings import Settings
     from medic8.targets.kind import Progress
 
@@ -39,6 +40,12 @@ class Door(Protocol):
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
+
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        """Put back what the resolution or recovery *run* had replaced; with *dry_run* only plan."""
+
+    def prune_saved_state(self, *, dry_run: bool) -> Pruning:
+        """Remove what recoveries saved that retention does not keep."""
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
@@ -166,6 +173,17 @@ class PrefectDoor:
         asked: dict[str, Any] = {"target": target, "dry_run": dry_run, "approved": list(approved)}
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
+
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        """Put back what *run* had replaced; with *dry_run* only plan."""
+        asked: dict[str, Any] = {"run": run, "restorable_only": restorable_only, "dry_run": dry_run}
+        left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
+        return cast("Resolution", self._run("flows.run", "run", "undo", left=left, **asked))
+
+    def prune_saved_state(self, *, dry_run: bool) -> Pruning:
+        """Remove what recoveries saved that retention does not keep."""
+        left = "what was removed is on record, and the same command goes on"
+        return cast("Pruning", self._run("flows.run", "run", "prune_saved_state", left=left, dry_run=dry_run))
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
+    from medic8.cli.render_recovery import KnownRecovery
     from medic8.model.recovery import Recovery
     from medic8.model.resolution import HistoryEntry
 
@@ -57,6 +58,33 @@ def recovery_called(call: Call, name: str) -> Recovery | None:
         call.screen.warn(str(exc))
         return None
     return found[0] if len(found) == 1 else None
+
+
+def recoveries_of(call: Call, run: str) -> list[KnownRecovery]:
+    """The recoveries that *run* is the resolution of, the oldest first; none if the journal is silent."""
+    from medic8.errors import TransientError
+    from medic8.recovery.journal import Journal
+
+    try:
+        return [known_of(call, each) for each in Journal(call.settings.journal_url).of_resolution(run)]
+    except TransientError as exc:
+        call.screen.warn(str(exc))
+        return []
+
+
+def known_of(call: Call, recovery: Recovery) -> KnownRecovery:
+    """What the journal and the disk know of *recovery*."""
+    from medic8.cli.render_recovery import KnownRecovery
+    from medic8.recovery.ended import taken_back_by
+    from medic8.recovery.journal import Journal
+    from medic8.recovery.pruning import saved_by
+
+    undoing = taken_back_by(Journal(call.settings.journal_url), recovery.id)
+    return KnownRecovery(
+        recovery=recovery,
+        saved=saved_by(recovery, call.settings.keep),
+        taken_back_by=tuple(each.id for each in undoing),
+    )
 
 
 def interrupted(call: Call) -> list[Recovery]:

@@ -125,6 +125,18 @@ def let_go(journal: Journal, recovery_id: str, *, at: datetime) -> bool:
         return True
 
 
+def runs_beginning_with(journal: Journal, start: str, *, limit: int = 100) -> tuple[str, ...]:
+    """Runs, at most *limit*, whose id begins with *start* and that have a recovery that has ended."""
+    run = tables.recoveries.c.resolution
+    chosen = sa.select(run).where(
+        tables.recoveries.c.state != RecoveryState.OPEN,
+        run != "",
+        run.startswith(start.lower(), autoescape=True),
+    )
+    with journal.transaction() as connection:
+        return tuple(connection.scalars(chosen.distinct().order_by(run).limit(limit)).all())
+
+
 def _beginning_with(journal: Journal, start: str) -> tuple[Recovery, ...]:
     table = tables.recoveries
     begins = sa.or_(

@@ -390,8 +390,8 @@ class Journal:
         if schema is not None and schema not in {*tables.OLDER_SCHEMAS, str(tables.SCHEMA_VERSION)}:
             where = self._engine.url.render_as_string(hide_password=True)
             raise ConfigurationError(
-                f"the journal at {where} has schema {schema}, and this Medic8 reads schemas up to "
-                f"{tables.SCHEMA_VERSION}: a newer Medic8 has written it; nothing was read or changed"
+                f"the journal at {where} has schema {schema}, and this Medic8 reads schema "
+                f"{tables.SCHEMA_VERSION} and older: a newer Medic8 has written it; nothing was read or changed"
             )
 
     @contextlib.contextmanager

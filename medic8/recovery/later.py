@@ -259,13 +259,11 @@ class _PutsBack:
 
 def _require_saved(earlier: Recovery, numbers: tuple[int, ...]) -> None:
     """Read all that would be put back, so that nothing is begun that cannot be finished."""
+    if not earlier.saved_state:
+        raise RefusedError(f"recovery {earlier.id} cannot be undone: it has no saved state")
     folder = Path(earlier.saved_state)
     try:
-        if not earlier.saved_state:
-            raise UndoError(f"recovery {earlier.id} has no saved state")
-        items = {
-            item.number: item for item in saved_state.load(folder, index_digest=earlier.saved_digest)
-        }
+        items = {item.number: item for item in saved_state.load(folder, index_digest=earlier.saved_digest)}
         for number in numbers:
             saved_state.value_of(folder, items[number])
     except UndoError as exc:
@@ -287,8 +285,8 @@ def _summary(earlier: Recovery, *, back: int, same: int) -> str:
     if not back:
         return f"Nothing that {about} changed can be put back.{holds if same else ''}"
     return (
-        f"Put back {counted(back, 'value')} that {about} had replaced, as it found them: what it healed comes "
-        f"back as well.{holds if same else ''} What it did: {earlier.plan.summary}"
+        f"Put back {counted(back, 'value')} that {about} had replaced, as it found them: what it healed "
+        f"comes back as well.{holds if same else ''} What it did: {earlier.plan.summary}"
     )
 
 

@@ -116,17 +116,20 @@ def _presence(recovery: Recovery) -> tuple[Presence, str]:
 
 
 def _loose(folder: Path, known: dict[str, Recovery]) -> tuple[list[Path], list[Path]]:
-    """Folders that no saved state of the journal is in: those that nobody needs, and those that are unknown."""
-    if not folder.is_dir():
-        return [], []
-    leftovers, unknown = [], []
-    for place in sorted(folder.iterdir()):
+    """Folders that nothing promises: those that nobody needs, and those of unknown recoveries."""
+    # What a pruning was removing when it died, wherever the configuration put it at that time.
+    leftovers = [
+        Path(each.saved_state) for each in known.values() if each.saved_state and each.pruned_at is not None
+    ]
+    leftovers = [place for place in leftovers if place.is_dir()]
+    unknown: list[Path] = []
+    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not _RECOVERY_ID.fullmatch(place.name) or not place.is_dir() or place.is_symlink():
             continue
         recovery = known.get(place.name)
         if recovery is None:
             unknown.append(place)
-        elif recovery.pruned_at is not None or _died_while_saving(recovery):
+        elif _died_while_saving(recovery):
             leftovers.append(place)
     return leftovers, unknown
 

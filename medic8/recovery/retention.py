@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from medic8.model.recovery import Recovery, RecoveryState
 from medic8.model.saved import Decision, Keep, SavedState
+from medic8.recovery.journal import Journal
 
 
 def kept_until(recovery: Recovery, keep: Keep) -> datetime | None:
@@ -23,6 +24,12 @@ def kept_until(recovery: Recovery, keep: Keep) -> datetime | None:
     if recovery.state is RecoveryState.NEEDS_PERSON:
         since = recovery.acknowledged_at
     return None if since is None else since + timedelta(days=keep.days)
+
+
+def kept_until_of(journal: Journal, recovery_id: str, keep: Keep) -> datetime | None:
+    """`kept_until` of a recovery by its id; None if *recovery_id* is empty, or nothing was saved."""
+    recovery = journal.read(recovery_id) if recovery_id else None
+    return kept_until(recovery, keep) if recovery is not None and recovery.saved_state else None
 
 
 def decide(

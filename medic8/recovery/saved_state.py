@@ -86,8 +86,8 @@ def load(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
         raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
     if digest_of(index) != index_digest:
         raise UndoError(
-            f"the saved state at {folder} is not what was saved: its index was altered; it should have digest "
-            f"{index_digest[:12]} and has {digest_of(index)[:12]}"
+            f"the saved state at {folder} is not what was saved: its index was altered; it should have "
+            f"digest {index_digest[:12]} and has {digest_of(index)[:12]}"
         )
     return _ITEMS.validate_json(index)
 
