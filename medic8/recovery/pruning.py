@@ -73,7 +73,8 @@ def prune(
     ]
     decisions = retention.decide(present, keep, now=clock(), read_by=ended.being_read(journal))
     leftovers, unknown = _loose(folder, known)
-    freed_bytes, problems, made = 0, list[str](), list[Decision]()
+    made, going = list[Decision](), list[Path]()
+    freed_bytes, problems = 0, list[str]()
     for decision in decisions:
         if not decision.goes_since:
             made.append(decision)
@@ -83,13 +84,14 @@ def prune(
             made.append(Decision(saved=decision.saved, stays_since="an undo of it has just begun"))
             continue
         made.append(decision)
-        freed_bytes += _size_of(place)
-        if not is_dry_run:
-            problems += _remove(place)
-    for place in leftovers:
-        freed_bytes += _size_of(place)
-        if not is_dry_run:
-            problems += _remove(place)
+        going.append(place)
+    for place in (*going, *leftovers):
+        size_bytes = _size_of(place)
+        problem = "" if is_dry_run else _remove(place)
+        if problem:
+            problems.append(problem)
+        else:
+            freed_bytes += size_bytes
     return Pruning(
         is_dry_run=is_dry_run,
         decisions=tuple(made),
@@ -147,13 +149,13 @@ def _stated(files: Iterable[Path]) -> Iterable[int]:
     return (file.lstat().st_size for file in files if file.is_file())
 
 
-def _remove(place: Path) -> list[str]:
-    """Remove a folder so that it stays removed; what went wrong, in words."""
+def _remove(place: Path) -> str:
+    """Remove a folder so that it stays removed; what went wrong, in words, or nothing."""
     try:
         shutil.rmtree(place)
         sync_folder(place.parent)
     except FileNotFoundError:
-        return []
+        return ""  # somebody else removed it at the same moment
     except OSError as exc:
-        return [f"{place} cannot be removed: {exc.strerror}"]
-    return []
+        return f"{place} cannot be removed: {exc.strerror or exc}"
+    return ""
