@@ -391,7 +391,7 @@ class Journal:
             where = self._engine.url.render_as_string(hide_password=True)
             raise ConfigurationError(
                 f"the journal at {where} has schema {schema}, and this Medic8 reads schema "
-                f"{tables.SCHEMA_VERSION} and older: a newer Medic8 has written it; nothing was read or changed"
+                f"{tables.SCHEMA_VERSION} and older: a newer Medic8 wrote it; nothing was read or changed"
             )
 
     @contextlib.contextmanager

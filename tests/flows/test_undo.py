@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.run import run
+from medic8.analysis.markdown import escape
 from medic8.errors import ConfigurationError
 from medic8.local.scratch import ScratchValkey
 from medic8.model.recovery import Recovery, RecoveryState, StepState
@@ -167,7 +168,7 @@ def test_an_artifact_shows_what_was_saved_and_each_steps_times(configure: Config
     text = artifact("resolution-server")
     recovery = recovery_of(resolution)
     assert recovery.closed_at is not None
-    assert f"2 values, 5 bytes, by recovery `{resolution.recovery}` in {recovery.saved_state}" in text
+    assert f"2 values, 5 bytes, by recovery `{resolution.recovery}` in {escape(recovery.saved_state)}" in text
     kept_until = recovery.closed_at + timedelta(days=30)
     assert f"Kept until {kept_until:%Y-%m-%d %H:%M:%S %Z}" in text
     for step in recovery.steps:
@@ -332,7 +333,7 @@ def test_an_undo_of_settings_that_is_killed_half_way_is_ended_by_the_next_run(
     first = healed("server")
     killed_half_way(first)
     assert settings_of(valkey_url) == ("1000", "300")
-    (treatment := run("heal", target="server"))
+    treatment = run("heal", target="server")
     (interrupted,) = treatment.interrupted
     assert (interrupted.plan.strategy, interrupted.state) == ("undo", RecoveryState.RESTORED)
     assert settings_of(valkey_url) == ("1000", "120")
@@ -357,8 +358,8 @@ def test_an_undo_of_a_grid_repair_that_is_killed_half_way_is_ended_by_the_next_u
     assert (dead.state, done.id) == (RecoveryState.RESTORED, undone.recovery)
 
 
-def test_an_undo_that_does_not_stay_is_itself_undone(configure: Configure, valkey_url: str) -> None:
-    """A setting that the server will not take back as it was: the others are healed again, and it says so."""
+def test_an_undo_that_the_server_refuses_leaves_it_as_it_was(configure: Configure, valkey_url: str) -> None:
+    """It fails in mid-recovery, is ended as every recovery, and says what the server said."""
     del configure
     first = healed("server")
     with connection(valkey_url) as admin:
@@ -368,8 +369,11 @@ def test_an_undo_that_does_not_stay_is_itself_undone(configure: Configure, valke
     finally:
         with connection(valkey_url) as admin:
             admin.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
-    assert undone.outcome is not Outcome.RESOLVED
+    assert undone.outcome is Outcome.RESTORED
+    assert "no permissions" in undone.reason
+    assert "The target is as it was before the undo" in undone.reason
     assert settings_of(valkey_url) == ("1000", "120")
+    assert journal().holding() == ()
 
 
 def test_retention_is_counted_from_the_end_of_the_recovery(configure: Configure) -> None:

@@ -108,7 +108,7 @@ pruning.prune(Journal(sys.argv[1]), Path(sys.argv[2]), Keep(days=0), clock=lambd
 def test_a_pruning_that_is_killed_promises_nothing_that_is_gone(
     journal: Journal, journal_url: str, tmp_path: Path, event: str
 ) -> None:
-    """Before its first file is removed and after the last: the record has let go, and the next one ends it."""
+    """Before the first file goes and after the last: the record has let go, and the next one ends it."""
     earlier = healed(journal, MemoryTarget({"a": b"old"}), PLAN, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, journal_url, str(tmp_path), event], check=False, timeout=60
