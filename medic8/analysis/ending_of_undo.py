@@ -24,7 +24,7 @@ def undone(result: RecoveryResult) -> Ending:
     recovery = result.recovery
     left_open = recovery.plan.left_open
     outcome = _OUTCOMES.get(recovery.state, Outcome.PARTLY_RESOLVED if left_open else Outcome.RESOLVED)
-    reason = result.reason or f"{recovery.plan.summary} Verified by its digests."
+    reason = result.reason or f"{recovery.plan.summary} Verified by digests."
     if outcome is Outcome.RESTORED:
         but = ", but for what is listed" if recovery.left else ""
         reason = f"{reason}. The target is as it was before the undo{but}."

@@ -74,7 +74,7 @@ def recoveries_of(call: Call, run: str) -> list[KnownRecovery]:
 
 def known_of(call: Call, recovery: Recovery) -> KnownRecovery:
     """What the journal and the disk know of *recovery*."""
-    from medic8.cli.render_recovery import KnownRecovery
+    from medic8.cli.render_recovery import KnownRecovery, Undoing
     from medic8.recovery.ended import taken_back_by
     from medic8.recovery.journal import Journal
     from medic8.recovery.pruning import saved_by
@@ -83,7 +83,7 @@ def known_of(call: Call, recovery: Recovery) -> KnownRecovery:
     return KnownRecovery(
         recovery=recovery,
         saved=saved_by(recovery, call.settings.keep),
-        taken_back_by=tuple(each.id for each in undoing),
+        undone_by=tuple(Undoing(recovery=each.id, state=each.state) for each in undoing),
     )
 
 

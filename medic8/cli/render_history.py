@@ -57,9 +57,9 @@ def render_resolution_of(
             ("state", entry.state),
             ("started", moment(entry.started_at)),
             ("took", span(entry.duration_s)),
-            ("page", url),
         )
     )
+    yield text(url)  # on a line of its own, since one that is folded leads nowhere
     if resolution is None:
         yield section(
             "Outcome",

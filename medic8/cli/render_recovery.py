@@ -10,9 +10,22 @@ from rich.console import Group, RenderableType
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.model.frozen import Frozen
-from medic8.model.recovery import Recovery, StepRecord
+from medic8.model.recovery import Recovery, RecoveryState, StepRecord
 from medic8.model.saved import Presence, SavedState
 from medic8.model.wording import counted, moment, short, size
+
+
+class Undoing(Frozen):
+    """
+    A recovery that takes an earlier one back.
+
+    Attributes:
+        recovery: Its id.
+        state: Where it stands; only a healthy one has put anything back.
+    """
+
+    recovery: str
+    state: RecoveryState
 
 
 class KnownRecovery(Frozen):
@@ -22,12 +35,12 @@ class KnownRecovery(Frozen):
     Attributes:
         recovery: As the journal has it.
         saved: What it saved, and what is there of it.
-        taken_back_by: Ids of the recoveries that undo it, open ones too, the oldest first.
+        undone_by: The recoveries that undo it, or tried to, the oldest first.
     """
 
     recovery: Recovery
     saved: SavedState
-    taken_back_by: tuple[str, ...] = ()
+    undone_by: tuple[Undoing, ...] = ()
 
 
 def render_recovery(known: KnownRecovery) -> Iterator[RenderableType]:
@@ -106,12 +119,15 @@ def _who(known: KnownRecovery) -> tuple[tuple[str, str], ...]:
     return (
         ("undoes", "" if undoes is None else f"recovery {undoes.recovery}"),
         ("run", recovery.run or recovery.owner.flow_run),
-        ("of the run", recovery.resolution),
+        ("resolution", f"run {recovery.resolution}" if recovery.resolution else ""),
         ("opened", moment(recovery.opened_at)),
         ("ended", "" if recovery.closed_at is None else moment(recovery.closed_at)),
         ("ended by", f"run {recovery.ended_by}" if recovery.ended_by else ""),
         ("acknowledged", "" if recovery.acknowledged_at is None else moment(recovery.acknowledged_at)),
-        ("undone by", ", ".join(f"recovery {each}" for each in known.taken_back_by)),
+        *(
+            ("undone by", f"recovery {each.recovery}, {each.state.value.replace('_', ' ')}")
+            for each in known.undone_by
+        ),
     )
 
 

@@ -285,8 +285,8 @@ def _summary(earlier: Recovery, *, back: int, same: int) -> str:
     if not back:
         return f"Nothing that {about} changed can be put back.{holds if same else ''}"
     return (
-        f"Put back {counted(back, 'value')} that {about} had replaced, as it found them: what it healed "
-        f"comes back as well.{holds if same else ''} What it did: {earlier.plan.summary}"
+        f"Put back {counted(back, 'value')} that {about} had replaced, as {'it was' if back == 1 else 'they were'} found: what "
+        f"it healed comes back as well.{holds if same else ''} What it did: {earlier.plan.summary}"
     )
 
 
