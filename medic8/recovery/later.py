@@ -284,9 +284,10 @@ def _summary(earlier: Recovery, *, back: int, same: int) -> str:
     holds = f" {counted(same, 'value')} of it {'is' if same == 1 else 'are'} as it found them already."
     if not back:
         return f"Nothing that {about} changed can be put back.{holds if same else ''}"
+    as_found = "as it was found" if back == 1 else "as they were found"
     return (
-        f"Put back {counted(back, 'value')} that {about} had replaced, as {'it was' if back == 1 else 'they were'} found: what "
-        f"it healed comes back as well.{holds if same else ''} What it did: {earlier.plan.summary}"
+        f"Put back {counted(back, 'value')} that {about} had replaced, {as_found}: what it healed comes back "
+        f"as well.{holds if same else ''} What it did: {earlier.plan.summary}"
     )
 
 

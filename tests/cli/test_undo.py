@@ -121,15 +121,8 @@ def told(parts: Iterable[RenderableType]) -> str:
     return written.getvalue()
 
 
-def test_show_fits_eighty_columns(
-    monkeypatch: pytest.MonkeyPatch,
-    medic8: Medic8,
-    samples: type[Samples],
-    journal: Journal,
-    healed: Recovery,
-) -> None:
+def test_show_fits_eighty_columns(medic8: Medic8, samples: type[Samples], healed: Recovery) -> None:
     """No line is longer, and no time, digest or id is broken over two."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
     long = healed.steps[0].model_copy(
         update={
             "title": "rebuild block 65535 of grid a-name-of-a-certain-length from parity",
@@ -141,19 +134,19 @@ def test_show_fits_eighty_columns(
     recovery = healed.model_copy(update={"steps": (long, healed.steps[1])})
     known = KnownRecovery(recovery=recovery, saved=pruning.saved_by(recovery, Keep()))
     resolution = samples.a_resolution().model_copy(update={"recovery": recovery.id})
+    url = f"http://127.0.0.1:36641/runs/flow-run/{RUN}"
+    begun_at, undone_at = AT.astimezone(), (AT + timedelta(days=40)).astimezone()
     for text in (
         told(render_recovery(known)),
-        told(
-            render_resolution_of(
-                samples.an_entry(), resolution, "http://127.0.0.1:36641/runs/" + RUN, [known]
-            )
-        ),
+        told(render_resolution_of(samples.an_entry(), resolution, url, [known])),
     ):
         assert max(len(line) for line in text.splitlines()) <= 80
         lines = [line.split() for line in text.splitlines()]
         digests = [long.saved_digest[:12], long.written_digest[:12]]
-        assert ["1", "04:04:05.000", "04:04:05.000", "02-11", "04:04:05", *digests] in lines
-        for whole in (recovery.id, "2026-01-02, CET", "2026-02-01 04:04:05 CET"):
+        clock = f"{begun_at:%H:%M:%S}.000"
+        assert ["1", clock, clock, f"{undone_at:%m-%d}", f"{undone_at:%H:%M:%S}", *digests] in lines
+        kept = (AT + timedelta(days=30)).astimezone()
+        for whole in (recovery.id, f"{begun_at:%Y-%m-%d, %Z}", f"until {kept:%Y-%m-%d %H:%M:%S %Z}"):
             assert any(whole in line for line in text.splitlines()), whole
 
 
