@@ -94,8 +94,6 @@ def render_steps(steps: Sequence[StepRecord]) -> RenderableType:
     """How each step ended; then when, and by which digests, since both do not fit beside each other."""
     how = table("#", "step", "state", "note")
     when = table("#", "begun", "done", "undone", "saved", "written")
-    for column in when.columns:
-        column.no_wrap = True
     first = next((step.begun_at for step in steps if step.begun_at is not None), None)
     day = None if first is None else first.astimezone().date()
     for step in steps:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import valkey
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.settings import get_current_settings
 
 from flows.run import run
 from medic8.analysis.markdown import escape
@@ -356,6 +358,44 @@ def test_an_undo_of_a_grid_repair_that_is_killed_half_way_is_ended_by_the_next_u
     assert values_of(client) == damaged
     dead, done = ended.taken_back_by(journal(), ended.find(journal(), first).id)
     assert (dead.state, done.id) == (RecoveryState.RESTORED, undone.recovery)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_undo_that_is_interrupted_heals_again_what_it_had_put_back(
+    client: valkey.Valkey, number: signal.Signals
+) -> None:
+    """Ctrl-C or kill among sixty steps: before the process ends, the grid is whole again."""
+    client.flushall()
+    rng = np.random.default_rng(2)
+    Grid.create(client, "lab", 8).fill(
+        lambda _: rng.integers(0, 256, 65_536, dtype=np.uint8).view(CELL), groups=range(30)
+    )
+    keys = [role_key("lab", group, role) for group in range(30) for role in (1, 17)]
+    whole = client.mget(keys)
+    client.delete(*keys)
+    first = healed("lab")
+    assert client.mget(keys) == whole
+    environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from medic8.cli import main; main()", "undo", first],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline_s = time.monotonic() + 60
+        while client.exists(*keys) == len(keys):
+            assert time.monotonic() < deadline_s
+            assert child.poll() is None, child.communicate()
+        child.send_signal(number)
+        output, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode in {128 + number, -number}, (output, errors)
+    assert client.mget(keys) == whole
+    assert "Traceback" not in errors
+    assert client.get(CLAIM_KEY) is None
 
 
 def test_an_undo_that_the_server_refuses_leaves_it_as_it_was(configure: Configure, valkey_url: str) -> None:
