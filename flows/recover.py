@@ -146,7 +146,7 @@ def _put_back(
         )
         raise TransientError(
             f"recovery {known.id} is still open ({begun or 'nothing was changed'}): {exc}; "
-            f"medic8 heal {target.name} ends it"
+            "medic8 recover-interrupted ends it"
         ) from exc
 
 

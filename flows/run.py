@@ -16,6 +16,7 @@ from flows.heal import heal
 from flows.interruption import interruption, noting_interruption
 from flows.prune_backups import prune_backups
 from flows.restore_backup import restore_backup
+from flows.restore_interrupted import restore_interrupted
 from flows.verify_backup import verify_backup
 from medic8.targets.kind import Progress, no_progress
 from tasks.progress import telling
@@ -28,6 +29,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "diagnose": diagnose,
     "diagnose_grid": diagnose_grid,
     "heal": heal,
+    "restore_interrupted": restore_interrupted,
 }
 
 

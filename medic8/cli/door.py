@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medic8.local.prefect_access import PrefectAccess
     from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
+    from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.settings import Settings
@@ -39,6 +40,9 @@ class Door(Protocol):
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
+
+    def restore_interrupted(self) -> Sweep:
+        """End every recovery whose process has died."""
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
@@ -166,6 +170,11 @@ class PrefectDoor:
         asked: dict[str, Any] = {"target": target, "dry_run": dry_run, "approved": list(approved)}
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
+
+    def restore_interrupted(self) -> Sweep:
+        """End every recovery whose process has died."""
+        left = "what was ended stays so, and the same command goes on"
+        return cast("Sweep", self._run("flows.run", "run", "restore_interrupted", left=left))
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""

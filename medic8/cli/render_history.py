@@ -38,7 +38,7 @@ def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
         )
     yield listed
     for target in sorted({entry.target for entry in entries if entry.is_interrupted}):
-        yield text(f"a recovery of {target} died half way; medic8 heal {target} ends it first", "yellow")
+        yield text(f"a recovery of {target} died half way; medic8 recover-interrupted ends it", "yellow")
 
 
 def render_resolution_of(
@@ -88,8 +88,7 @@ def render_recovery(recovery: Recovery) -> Iterator[RenderableType]:
 
     yield line(text(f"recovery of {recovery.plan.target}", "bold"), word(recovery.state))
     if is_interrupted(recovery):
-        ends = f"medic8 heal {recovery.plan.target} ends it first"
-        yield text(f"died half way; {ends}", "yellow")
+        yield text("died half way; medic8 recover-interrupted ends it", "yellow")
     yield facts(
         (
             ("recovery", recovery.id),

@@ -206,3 +206,31 @@ class RecoveryResult(Frozen):
     reason: str = ""
     was_outdated: bool = False
     after: DiagnosticReport | None = None
+
+
+class LeftOpen(Frozen):
+    """
+    An interrupted recovery that could not be ended now.
+
+    Attributes:
+        recovery: As the journal knew it.
+        reason: Why, and what a person can do about it.
+    """
+
+    recovery: Recovery
+    reason: str
+
+
+class Sweep(Frozen):
+    """
+    What looking for interrupted recoveries came to.
+
+    Attributes:
+        ended: Recoveries that were ended.
+        left_open: Those that could not be.
+        told: Ids of recoveries of whose end the history was told now.
+    """
+
+    ended: tuple[Recovery, ...] = ()
+    left_open: tuple[LeftOpen, ...] = ()
+    told: tuple[str, ...] = ()

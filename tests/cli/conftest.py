@@ -23,7 +23,7 @@ from medic8.model.backup import (
 )
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.plan import Plan, Risk, Step, Unit
-from medic8.model.recovery import StepRecord, StepState
+from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment, Verdict
 from medic8.targets.kind import Progress
@@ -43,6 +43,7 @@ class Answers:
 
     report: DiagnosticReport | BaseException | None = None
     treatment: Treatment | BaseException | None = None
+    sweep: Sweep | BaseException | None = None
     backup: BackupManifest | BaseException | None = None
     restored: RestoreReport | BaseException | None = None
     verified: VerifyReport | BaseException | None = None
@@ -61,6 +62,11 @@ class Answers:
         """Answer with the treatment."""
         self.asked.append(("heal", target, dry_run, *approved))
         return _answer(self.treatment)
+
+    def restore_interrupted(self) -> Sweep:
+        """Answer with what was found."""
+        self.asked.append(("restore_interrupted",))
+        return _answer(self.sweep)
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Answer with the backup."""
