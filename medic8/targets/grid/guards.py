@@ -25,7 +25,7 @@ _MANIFEST = "copies of the manifest"
 _GOOD = "good"
 _UNPROVEN = "not good by its checksums"
 
-#: Other groups that are read, of 1.2 MB each, and places that are tried for one that was written.
+#: Other groups that are read, of 1.2 MB each; places where one is sought, at the beginning and over all.
 _MOST_GROUPS = 8
 _MOST_PLACES = 512
 
@@ -85,7 +85,8 @@ def _touched(plan: Plan) -> set[int]:
 def _sample(client: valkey.Valkey, manifest: Manifest, touched: set[int]) -> list[int]:
     """Groups that exist and that no step touches, spread over the grid, the same each time."""
     total = manifest.layout.groups
-    places = sorted({number * total // _MOST_PLACES for number in range(_MOST_PLACES)})
+    spread = (number * total // _MOST_PLACES for number in range(_MOST_PLACES))
+    places = sorted({*spread, *range(min(_MOST_PLACES, total))})  # a grid is filled from its beginning
     wanted = [group for group in places if group not in touched]
     with client.pipeline(transaction=False) as pipe:
         for group in wanted:

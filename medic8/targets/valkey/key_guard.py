@@ -20,7 +20,7 @@ from medic8.analysis.hard_guards import of, verdict
 from medic8.model.guard import GuardVerdict, HardReading, Verdict
 from medic8.model.wording import counted
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.conversation import Conversation, conversation
+from medic8.targets.valkey.conversation import Conversation, conversation, raise_first
 from medic8.targets.valkey.read_key import Found, KeyReader, Sized
 from medic8.targets.valkey.read_pieces import Abilities
 
@@ -91,7 +91,9 @@ def _read(
         sizes = reader.sizes(names)
         small = [each for each in sizes if isinstance(each, Sized) and each.is_small]
         found = {key.name: value for key, value, _ in reader.small(small)}
-        seconds, micros = talk.ask([("TIME",)])[0]
+        answers = talk.ask([("TIME",)])
+        raise_first(answers)
+        seconds, micros = answers[0]
         clock = HardReading(guard=_CLOCK, value=str(int(seconds) * 1000 + int(micros) // 1000))
         writes = writes or [_writes(talk)]
     readings = [*writes, clock]
@@ -115,10 +117,9 @@ def _sample(talk: Conversation, is_ours: Callable[[bytes], bool]) -> list[bytes]
     names: dict[bytes, None] = {}
     cursor: bytes | int = 0
     for _ in range(_MOST_SCANS):
-        answer = talk.ask([("SCAN", cursor, "COUNT", 2 * _MOST_KEYS)])[0]
-        if isinstance(answer, Exception):
-            raise answer
-        cursor, page = answer
+        answers = talk.ask([("SCAN", cursor, "COUNT", 2 * _MOST_KEYS)])
+        raise_first(answers)
+        cursor, page = answers[0]
         names |= dict.fromkeys(name for name in page if name != CLAIM_KEY and not is_ours(name))
         if int(cursor) == 0 or len(names) >= _MOST_KEYS:
             break

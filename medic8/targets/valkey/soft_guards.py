@@ -28,7 +28,7 @@ LATENCY = SoftGuard(
     name="latency",
     unit="seconds",
     most_ratio=2.0,
-    most_more=0.001,
+    most_more=0.0005,
     load_unit="operations/s",
     idle_load=_IDLE_OPERATIONS,
 )
