@@ -10,6 +10,7 @@ how long nobody had used a key (``OBJECT IDLETIME``). See `judge_keys`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from medic8.model.guard import GuardVerdict, HardReading, Verdict
 from medic8.model.wording import counted
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.conversation import Conversation, conversation, raise_first
+from medic8.targets.valkey.elements import Kind
 from medic8.targets.valkey.read_key import Found, KeyReader, Sized
 from medic8.targets.valkey.read_pieces import Abilities
 
@@ -37,6 +39,9 @@ _AT_REST_S = 60
 
 #: A command that writes and that the recovery itself sends: it renews the claim, and changes no value.
 _OUR_OWN = b"pexpire"
+
+#: Keys with fields that expire, as Valkey 9 and as Redis 7.4 count them.
+_FIELDS_EXPIRE = re.compile(rb"(?:keys_with_volatile_items|subexpiry)=(\d+)")
 
 _GONE = "gone"
 _NO_TIME = -1
@@ -90,6 +95,8 @@ def _read(
         reader = KeyReader(talk, Abilities.of(talk))
         sizes = reader.sizes(names)
         small = [each for each in sizes if isinstance(each, Sized) and each.is_small]
+        if _fields_expire(talk):
+            small = [each for each in small if each.kind is not Kind.HASH]
         found = {key.name: value for key, value, _ in reader.small(small)}
         answers = talk.ask([("TIME",)])
         raise_first(answers)
@@ -124,6 +131,13 @@ def _sample(talk: Conversation, is_ours: Callable[[bytes], bool]) -> list[bytes]
         if int(cursor) == 0 or len(names) >= _MOST_KEYS:
             break
     return list(names)[:_MOST_KEYS]
+
+
+def _fields_expire(talk: Conversation) -> bool:
+    """Whether fields of hashes expire here: such a hash changes, or goes, although nobody writes."""
+    answers = talk.ask([("INFO", "keyspace")])
+    raise_first(answers)
+    return any(int(count) for count in _FIELDS_EXPIRE.findall(bytes(answers[0])))
 
 
 def _writes(talk: Conversation) -> HardReading:

@@ -22,6 +22,7 @@ from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.guards import ServerGuards
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY
 
@@ -216,6 +217,20 @@ def test_a_key_whose_expiry_has_come_is_not_missed(target: Target, client: valke
     assert judged(target, before)["other keys"].verdict is Verdict.UNCHANGED
 
 
+def test_a_hash_whose_fields_expire_is_no_violation(target: Target, client: valkey.Valkey) -> None:
+    """It changes and goes although nobody writes."""
+    client.hset("hash", mapping={"stays": "1", "goes": "1"})
+    client.set("beside", "v")
+    try:
+        client.execute_command("HPEXPIRE", "hash", 300, "FIELDS", 1, "goes")
+    except valkey.exceptions.ResponseError:
+        pytest.skip("this server has no expiry of fields")
+    before = hard(target)
+    until(lambda: client.hlen("hash") == 1)
+    found = judged(target, before)["other keys"]
+    assert (found.verdict, found.before) == (Verdict.UNCHANGED, "1 key looked at")
+
+
 def test_a_key_at_rest_that_vanishes_is_a_violation(target: Target, client: valkey.Valkey) -> None:
     """Whoever took it: nobody had used it for a minute, and it went while we worked. No name is shown."""
     at_rest(client, "precious")
@@ -254,9 +269,11 @@ def test_what_a_client_may_have_changed_cannot_be_told(
 def test_a_value_that_changed_although_nobody_wrote_is_a_violation(
     target: Target, client: valkey.Valkey
 ) -> None:
-    """The server's own counters say that no command which writes was carried out since."""
+    """The server's own counters say that nothing was written since, but for our claim, which is renewed."""
     client.set("a", "value")
+    client.set(CLAIM_KEY, "claim", px=60_000)
     before = hard(target)
+    client.pexpire(CLAIM_KEY, 60_000)
     forged = [
         each.model_copy(update={"value": each.value.replace(each.value.split()[1], "0" * 64)})
         if each.guard == "other keys"
