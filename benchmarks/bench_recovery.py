@@ -90,7 +90,7 @@ def recover(
         for number in range(len(plan.units)):
             for step in contract.numbers_of(plan, number):
                 contract.apply_step(journal, session, recovery, step, clock=lambda: datetime.now(UTC))
-            contract.verify_unit(journal, session, recovery, number)
+            contract.verify_unit(session, recovery, number)
         ended = time.perf_counter()
         contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=around.now)
     return saved - began, ended - saved

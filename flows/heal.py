@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import diagnose
-from flows.interruption import was_interrupted
+from flows.interruption import interruption
 from flows.resolve import resolve
 from flows.returned import returned
 from medic8.model.issue import Issue
@@ -45,7 +45,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:
-        if was_interrupted():
+        if interruption():
             break
         treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated

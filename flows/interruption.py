@@ -1,50 +1,69 @@
-"""Remember that somebody pressed Ctrl-C, whatever Prefect makes of it on the way."""
+"""Remember that somebody asked the process to end, by Ctrl-C or kill, whatever Prefect makes of that."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 
-_SEEN = threading.Event()
+_ASKS_TO_END = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
-def was_interrupted() -> bool:
-    """Whether an interruption arrived since `noting_interruption` was entered."""
-    return _SEEN.is_set()
+class _Seen:
+    """
+    What arrived since somebody began to listen.
+
+    Attributes:
+        pipe: The end from which the numbers of signals are read; None while nobody listens.
+        signal: The first that asks to end; None if none has.
+    """
+
+    pipe: int | None = None
+    signal: signal.Signals | None = None
+
+
+def interruption() -> signal.Signals | None:
+    """Which signal asked to end since `noting_interruption` was entered; None if none did."""
+    if _Seen.pipe is not None:
+        with contextlib.suppress(BlockingIOError):
+            for number in os.read(_Seen.pipe, 4096):
+                if number in _ASKS_TO_END:
+                    _Seen.signal = _Seen.signal or signal.Signals(number)
+    return _Seen.signal
 
 
 @contextlib.contextmanager
 def noting_interruption() -> Iterator[None]:
     """
-    Note SIGINT before whoever handles it does.
+    Note SIGINT and SIGTERM, whoever handles them.
 
-    An interruption that lands inside Prefect's own code may come out as an
-    ordinary exception, or be swallowed; then it looks like a step that failed.
+    What is raised for one inside Prefect's own code may come out as an ordinary
+    exception, or be swallowed; then it looks like a step that failed. Python
+    writes the number of every signal that it handles to a pipe as well
+    (`signal.set_wakeup_fd`), and there nothing is lost.
     """
-    _SEEN.clear()
+    _Seen.signal = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    earlier = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        _SEEN.set()
-        if callable(earlier):
-            earlier(number, frame)
-
-    signal.signal(signal.SIGINT, note)
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _Seen.pipe = reading
     told = sys.unraisablehook
     sys.unraisablehook = functools.partial(_tell_unless_noted, told)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        interruption()
         sys.unraisablehook = told
+        signal.set_wakeup_fd(earlier)
+        _Seen.pipe = None
+        os.close(reading)
+        os.close(writing)
 
 
 def _tell_unless_noted(

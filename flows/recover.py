@@ -9,12 +9,12 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import report_on
-from flows.interruption import was_interrupted
+from flows.interruption import interruption
 from medic8.errors import ChangedError, FencedError, Medic8Error, TransientError, WorseError
 from medic8.model.guard import GuardVerdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
-from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState, StepState
+from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState, StepMark, StepState
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.recovery.contract import numbers_of
@@ -37,7 +37,7 @@ from tasks.verify import VERIFYING_S, verify_recovery, verify_unit
     persist_result=True,
     result_serializer="json",
 )
-def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
+def recover(target: str, plan: Plan, issue: Issue, resolution: str = "") -> State[RecoveryResult]:
     """
     Save state, run the steps, undo on failure, verify.
 
@@ -45,14 +45,15 @@ def recover(target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
         target: The target's name in the configuration.
         plan: What to carry out.
         issue: What is wrong; the plan has done its work when a new diagnosis shows it better.
+        resolution: The flow run that the history shows the end in; empty = none.
     """
     with untagged():
-        return _recover(load_settings(), target, plan, issue)
+        return _recover(load_settings(), target, plan, issue, resolution)
 
 
-def _recover(site: Settings, target: str, plan: Plan, issue: Issue) -> State[RecoveryResult]:
+def _recover(site: Settings, target: str, plan: Plan, issue: Issue, resolution: str) -> State[RecoveryResult]:
     subject = site.target(target)
-    recovery = open_recovery(subject, plan, site, flow_run.get_id() or "")
+    recovery = open_recovery(subject, plan, site, flow_run.get_id() or "", resolution)
     lease = Lease(Journal(site.journal_url), recovery)
     with lease.kept():
         return _to_its_end(subject, recovery, issue, site, lease)
@@ -61,29 +62,37 @@ def _recover(site: Settings, target: str, plan: Plan, issue: Issue) -> State[Rec
 def _to_its_end(
     subject: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
 ) -> State[RecoveryResult]:
+    reached: list[StepMark] = []  # what the journal is to hear of with its next entry
     try:
-        after, guards = _carry_out(subject, recovery, issue, site, lease)
+        after, guards = _carry_out(subject, recovery, issue, site, lease, reached)
+        healthy = close(subject, recovery, site, tuple(reached))
     except FencedError:
         # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
-        return _ended(_put_back(subject, recovery, site, lease), "the target moved or was taken over")
+        ended = _put_back(subject, recovery, site, lease, reached)
+        return _ended(ended, "the target moved or was taken over")
     except (CrashedRun, CancelledRun):
         # Ctrl-C in a step reaches the flow as a crash of the step's run.
-        _put_back(subject, recovery, site, lease)
+        _put_back(subject, recovery, site, lease, reached)
         raise
     except Exception as exc:
-        ended = _put_back(subject, recovery, site, lease)
-        if was_interrupted():
+        ended = _put_back(subject, recovery, site, lease, reached)
+        if interruption():
             raise CrashedRun(f"interrupted; recovery {ended.id} ended {ended.state.value}") from exc
         return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError), guards=_judged(exc))
     except BaseException:
         # Cancelled or terminated: the same, and then the end that was asked for.
-        _put_back(subject, recovery, site, lease)
+        _put_back(subject, recovery, site, lease, reached)
         raise
-    return _ended(close(subject, recovery, site), "", after, guards=guards)
+    return _ended(healthy, "", after, guards=guards)
 
 
 def _carry_out(
-    target: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
+    target: Target,
+    recovery: Recovery,
+    issue: Issue,
+    site: Settings,
+    lease: Lease,
+    reached: list[StepMark],
 ) -> tuple[DiagnosticReport, tuple[GuardVerdict, ...]]:
     with lease.during(longest_s(SAVING_S)):
         recovery = save_state(target, recovery, site)
@@ -94,12 +103,12 @@ def _carry_out(
         for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
             _stop_if_interrupted()
             with lease.during(longest_s(step.time_limit_s)):
-                apply_step.with_options(timeout_seconds=step.time_limit_s)(
-                    target, step, recovery, step_number, site
+                reached[:] = apply_step.with_options(timeout_seconds=step.time_limit_s)(
+                    target, step, recovery, step_number, site, tuple(reached)
                 )
         _stop_if_interrupted()
         with lease.during(longest_s(VERIFYING_S)):
-            verify_unit(target, unit, recovery, number, site)
+            reached += verify_unit(target, unit, recovery, number, site)
         if number + 1 < len(recovery.plan.units):
             with lease.during(longest_s(GUARDING_S)):
                 guard_unit(target, unit, recovery.plan, before, site)
@@ -117,11 +126,13 @@ def _carry_out(
 
 def _stop_if_interrupted() -> None:
     # Prefect swallows an interruption that lands in some of its own code.
-    if was_interrupted():
+    if interruption():
         raise CrashedRun("interrupted")
 
 
-def _put_back(target: Target, recovery: Recovery, site: Settings, lease: Lease) -> Recovery:
+def _put_back(
+    target: Target, recovery: Recovery, site: Settings, lease: Lease, reached: list[StepMark]
+) -> Recovery:
     """
     Undo as a task; where Prefect is what failed, without it: the target comes before its record.
 
@@ -131,11 +142,11 @@ def _put_back(target: Target, recovery: Recovery, site: Settings, lease: Lease) 
     lease.cover(longest_s(UNDOING_S))
     try:
         try:
-            return undo(target, recovery, site)
+            return undo(target, recovery, site, tuple(reached))
         except (Medic8Error, CrashedRun, CancelledRun):
             raise
         except Exception:  # noqa: BLE001 - whatever Prefect's client raises when its server is gone
-            return undo.fn(target, recovery, site)
+            return undo.fn(target, recovery, site, tuple(reached))
     except Medic8Error as exc:
         known = Journal(site.journal_url).read(recovery.id)
         if known.state is not RecoveryState.OPEN:

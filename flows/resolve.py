@@ -124,6 +124,8 @@ def _with_reason(result: RecoveryResult | RefusedError, reason: str) -> Recovery
 
 def _recover(target: Target, plan: Plan, issue: Issue) -> RecoveryResult | RefusedError:
     try:
-        return returned(recover(target.name, plan, issue, return_state=True), RecoveryResult)
+        return returned(
+            recover(target.name, plan, issue, flow_run.get_id() or "", return_state=True), RecoveryResult
+        )
     except RefusedError as exc:
         return exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from prefect import Flow, tags
@@ -12,7 +13,7 @@ from flows.back_up import back_up
 from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
-from flows.interruption import noting_interruption, was_interrupted
+from flows.interruption import interruption, noting_interruption
 from flows.prune_backups import prune_backups
 from flows.restore_backup import restore_backup
 from flows.verify_backup import verify_backup
@@ -54,7 +55,10 @@ def run(name: str, progress: Progress = no_progress, **parameters: Any) -> Any:
     ):
         state: Any = FLOWS[name](**parameters, return_state=True)
     result = state.result(raise_on_failure=False)
-    if was_interrupted() or isinstance(result, CrashedRun | CancelledRun):
+    asked = interruption()
+    if asked is not None and asked is not signal.SIGINT:
+        signal.raise_signal(asked)  # Prefect swallowed it; the process ends by it all the same
+    if asked is not None or isinstance(result, CrashedRun | CancelledRun):
         raise KeyboardInterrupt from (result if isinstance(result, BaseException) else None)
     if isinstance(result, BaseException):
         raise result

@@ -9,6 +9,7 @@ Medic8Error
 ├── UnreachableError    the target did not answer; nothing was changed
 ├── TransientError      unknown whether changed; the same call may be repeated
 ├── FencedError         another run owns the target now; this one must stop
+│   └── ClaimGoneError  the target holds no claim at all any more; nothing was changed
 ├── VerifyError         changed, and still unhealthy or worse: undo
 └── UndoError           undo stopped; lists what is left for a person
 """
@@ -46,6 +47,10 @@ class TransientError(Medic8Error):
 
 class FencedError(Medic8Error):
     """Another run owns the target now; this one must stop."""
+
+
+class ClaimGoneError(FencedError):
+    """The target holds no claim at all any more: lapsed, evicted or deleted; nothing was changed."""
 
 
 class VerifyError(Medic8Error):

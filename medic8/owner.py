@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from medic8.model.recovery import Owner
+from medic8.model.recovery import Owner, Recovery, RecoveryState
 
 _PROC = Path("/proc")
 
@@ -38,6 +38,16 @@ def is_known_dead(owner: Owner) -> bool:
     if owner.pid_namespace != _pid_namespace():
         return False
     return _start_ticks(owner.pid) != owner.started_at
+
+
+def is_interrupted(recovery: Recovery) -> bool:
+    """
+    Whether *recovery* is open and its owner is certainly dead, or has not shown that it lives.
+
+    A stopped process, and one on another machine, cannot be told from a living
+    one; there the lease decides. If it goes on after all, its fence is old.
+    """
+    return recovery.state is RecoveryState.OPEN and (recovery.has_lapsed or is_known_dead(recovery.owner))
 
 
 def _machine_id() -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from prefect import task
 
 from medic8.model.plan import Step
-from medic8.model.recovery import Recovery, StepRecord
+from medic8.model.recovery import Recovery, StepMark
 from medic8.model.target import Target
 from medic8.recovery import contract
 from medic8.recovery.journal import Journal
@@ -17,9 +17,19 @@ from tasks.sessions import session_on
 
 
 @task(task_run_name="{step.title}", **ATTEMPTS)
-def apply_step(target: Target, step: Step, recovery: Recovery, number: int, site: Settings) -> StepRecord:
+def apply_step(
+    target: Target,
+    step: Step,
+    recovery: Recovery,
+    number: int,
+    site: Settings,
+    reached: tuple[StepMark, ...] = (),
+) -> tuple[StepMark, ...]:
     """
     Journal *step* as begun, then apply it; idempotent, see `contract.apply_step`.
+
+    Returns:
+        What the journal is to hear of with its next entry.
 
     Raises:
         ChangedError: somebody else changed what was saved.
@@ -28,5 +38,10 @@ def apply_step(target: Target, step: Step, recovery: Recovery, number: int, site
     del step  # names the run; the journal's own copy is what is applied
     with session_on(target, site) as session:
         return contract.apply_step(
-            Journal(site.journal_url), session, recovery, number, clock=lambda: datetime.now(UTC)
+            Journal(site.journal_url),
+            session,
+            recovery,
+            number,
+            clock=lambda: datetime.now(UTC),
+            reached=reached,
         )

@@ -39,7 +39,7 @@ def end_interrupted(target: Target, site: Settings, flow_run: str) -> tuple[Reco
 
 
 @task(task_run_name="open recovery of {target.name}", timeout_seconds=1800, **ATTEMPTS)
-def open_recovery(target: Target, plan: Plan, site: Settings, flow_run: str) -> Recovery:
+def open_recovery(target: Target, plan: Plan, site: Settings, flow_run: str, resolution: str) -> Recovery:
     """
     Be granted all that *plan* touches.
 
@@ -55,6 +55,7 @@ def open_recovery(target: Target, plan: Plan, site: Settings, flow_run: str) -> 
             this_process(flow_run),
             session_of=lambda name: session_on(site.target(name), site),
             clock=lambda: datetime.now(UTC),
+            resolution=resolution,
         )
 
 

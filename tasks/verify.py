@@ -7,11 +7,10 @@ from prefect import task
 from medic8.analysis.verdict import require_better
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Unit
-from medic8.model.recovery import Recovery
+from medic8.model.recovery import Recovery, StepMark
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.recovery import contract
-from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS, ONCE
 from tasks.sessions import session_on
@@ -21,16 +20,20 @@ VERIFYING_S = 600
 
 
 @task(task_run_name="verify {unit.title}", timeout_seconds=VERIFYING_S, **ATTEMPTS)
-def verify_unit(target: Target, unit: Unit, recovery: Recovery, number: int, site: Settings) -> None:
+def verify_unit(
+    target: Target, unit: Unit, recovery: Recovery, number: int, site: Settings
+) -> tuple[StepMark, ...]:
     """
     Verify one unit; one that proves itself stands from now on.
 
+    Returns:
+        What the journal is to hear of with its next entry.
     Raises:
         VerifyError: it did not bring back what it is for.
     """
     del unit  # names the run; the journal's own copy is what is verified
     with session_on(target, site) as session:
-        contract.verify_unit(Journal(site.journal_url), session, recovery, number)
+        return contract.verify_unit(session, recovery, number)
 
 
 @task(task_run_name="verify that {issue.target} got better", **ONCE)

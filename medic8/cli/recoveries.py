@@ -23,7 +23,7 @@ def tell_of_recoveries(call: Call, target: str) -> bool:
     """
     from medic8.model.recovery import RecoveryState
     from medic8.model.wording import moment
-    from medic8.recovery.interrupted import is_interrupted
+    from medic8.owner import is_interrupted
     from medic8.recovery.journal import Journal
 
     waits = False
@@ -62,7 +62,7 @@ def recovery_called(call: Call, name: str) -> Recovery | None:
 def interrupted(call: Call) -> list[Recovery]:
     """The recoveries that died half way and have not been ended; none if the journal does not answer."""
     from medic8.errors import TransientError
-    from medic8.recovery.interrupted import is_interrupted
+    from medic8.owner import is_interrupted
     from medic8.recovery.journal import Journal
 
     try:

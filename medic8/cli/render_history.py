@@ -87,7 +87,7 @@ def render_resolution_of(
 
 def render_recovery(recovery: Recovery) -> Iterator[RenderableType]:
     """Everything that the journal knows about one recovery."""
-    from medic8.recovery.interrupted import is_interrupted
+    from medic8.owner import is_interrupted
 
     yield line(text(f"recovery of {recovery.plan.target}", "bold"), word(recovery.state))
     if is_interrupted(recovery):

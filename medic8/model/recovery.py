@@ -50,11 +50,13 @@ class Claim(Frozen):
         journal: Identity of the journal's database, so that a second journal is told apart.
         recovery: The recovery's id.
         fence: The pair that every change is guarded by.
+        tags: Hash tags beside which it lies as well, on a server that compares within a slot only.
     """
 
     journal: str
     recovery: str
     fence: Fence
+    tags: tuple[str, ...] = ()
 
     @property
     def content(self) -> bytes:
@@ -92,6 +94,21 @@ class StepState(StrEnum):
     COMMITTED = "committed"  #: its unit proved itself and stands, or it cannot be taken back
     UNDONE = "undone"
     CONFLICT = "conflict"  #: somebody else changed it since; theirs was left
+
+
+class StepMark(Frozen):
+    """
+    How far a step came, on its way into the journal.
+
+    Attributes:
+        number: The step's number.
+        state: How far.
+        at: When it was done; None if that is known already.
+    """
+
+    number: int
+    state: StepState
+    at: datetime | None = None
 
 
 class StepRecord(Frozen):
@@ -150,6 +167,9 @@ class Recovery(Frozen):
         closed_at: When it ended.
         left: What is left for a person, one line each.
         steps: Every step of the plan.
+        run: The Prefect flow run that opened it; empty = none.
+        resolution: The flow run that is its resolution in the history; empty = none.
+        ended_by: The flow run that ended it, if that was not the one that opened it; empty = none.
         has_lapsed: Whether, when this was read, its owner had not shown for a lease's time that it lives.
     """
 
@@ -166,6 +186,9 @@ class Recovery(Frozen):
     closed_at: datetime | None = None
     left: tuple[str, ...] = ()
     steps: tuple[StepRecord, ...] = ()
+    run: str = ""
+    resolution: str = ""
+    ended_by: str = ""
     has_lapsed: bool = False
 
 

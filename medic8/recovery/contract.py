@@ -14,9 +14,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from medic8.errors import ChangedError, FencedError, Medic8Error, RefusedError
-from medic8.model.plan import Plan, Step
-from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
+from medic8.errors import (
+    ChangedError,
+    ClaimedError,
+    ClaimGoneError,
+    FencedError,
+    Medic8Error,
+    RefusedError,
+)
+from medic8.model.plan import Plan, Step, StepClass
+from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepState, digest_of
 from medic8.recovery import saved_state
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Session
@@ -25,28 +32,50 @@ from medic8.targets.kind import Session
 CLAIM_LASTS_S = 120.0
 
 
-def open_recovery(journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime) -> Recovery:
+def open_recovery(
+    journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime, resolution: str = ""
+) -> Recovery:
     """
     Be granted all that *plan* touches, in the journal and in the target.
 
+    Args:
+        journal: Grants it.
+        session: A connection to the target.
+        plan: What will be carried out.
+        owner: Who carries it out.
+        at: The time now.
+        resolution: The flow run that the history shall show the end in; empty = none.
     Raises:
         BusyError: another recovery of this journal holds one of the resources.
-        RefusedError: a recovery of another journal holds the target, or the plan is empty.
+        ClaimedError: a recovery of another journal holds the target.
+        RefusedError: the plan is empty.
     """
     if not plan.units:
         raise RefusedError(f"the plan {plan.strategy} for {plan.target} has no step")
-    recovery = _granted(journal, session, plan, owner, at=at)
+    recovery = _granted(journal, session, plan, owner, at=at, resolution=resolution)
     try:
         session.take_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
-    except BaseException:
-        journal.close(recovery.id, RecoveryState.RESTORED, left=(), at=at)
+    except BaseException as exc:
+        journal.close(recovery, RecoveryState.RESTORED, left=(), at=at)
+        if isinstance(exc, FencedError):
+            raise ClaimedError(str(exc)) from exc
         raise
     return recovery
 
 
-def _granted(journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime) -> Recovery:
+def _granted(
+    journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime, resolution: str
+) -> Recovery:
     try:
-        return journal.open(plan, session.resources(), owner, stands_on=session.stands_on(), at=at)
+        return journal.open(
+            plan,
+            session.resources(),
+            owner,
+            stands_on=session.stands_on(),
+            at=at,
+            tags=session.tags_of(plan),
+            resolution=resolution,
+        )
     except BusyError as busy:
         # Our own, granted a moment ago: the journal's answer to the first attempt was lost.
         is_ours = busy.holder.owner == owner and busy.holder.plan == plan and not busy.holder.saved_state
@@ -63,8 +92,9 @@ def save_state(
 
     Raises:
         RefusedError: it is more than *limit_bytes*, or than the disk has room for.
+        FencedError: the target is another's, or is no longer the server that was claimed.
     """
-    session.renew_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
+    _arm(journal, session, recovery)
     place = folder / recovery.id
     if (known := journal.read(recovery.id)).saved_state:
         return known  # the journal's answer to the first attempt was lost
@@ -76,49 +106,72 @@ def save_state(
 
 
 def apply_step(
-    journal: Journal, session: Session, recovery: Recovery, number: int, *, clock: Callable[[], datetime]
-) -> StepRecord:
+    journal: Journal,
+    session: Session,
+    recovery: Recovery,
+    number: int,
+    *,
+    clock: Callable[[], datetime],
+    reached: tuple[StepMark, ...] = (),
+) -> tuple[StepMark, ...]:
     """
-    Journal step *number* as begun, change the target if it still holds what was saved, journal it as done.
+    Journal step *number* as begun, and change the target if it still holds what was saved.
 
     May be called again after a `TransientError`: a change that landed although
     its reply was lost is recognised by its digest and not made twice.
 
+    Args:
+        journal: Learns of the step before it happens.
+        session: A connection to the target.
+        recovery: Whose step it is.
+        number: Which one.
+        clock: Tells the time.
+        reached: How far earlier steps came, as far as the journal does not know yet.
+    Returns:
+        What the journal does not know yet now: it hears of it together with the next entry, which
+        spares a durable commit. Of a step that cannot be taken back it knows at once.
     Raises:
         ChangedError: the target holds neither what was saved nor what is to be written.
         FencedError: the target is another's, or is no longer the server that was claimed.
         RefusedError: no source proves what to write.
     """
     step, record = step_at(recovery.plan, number), recovery.steps[number]
-    require_same_ground(session, recovery)
-    session.renew_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
+    _arm(journal, session, recovery)
     present = session.capture(step)
     if digest_of(present) != record.saved_digest:
         known = journal.read(recovery.id).steps[number]
-        if known.state is StepState.BEGUN and digest_of(present) == known.written_digest:
-            journal.done(recovery.id, number, at=clock())
-            return journal.read(recovery.id).steps[number]
-        raise ChangedError(
-            f"{step.touches} was changed by somebody else: saved {record.saved_digest[:12]}, "
-            f"found {digest_of(present)[:12]}"
-        )
-    new = session.prepare(step)
-    journal.begun(recovery.id, number, written_digest=digest_of(new), at=clock())
-    session.swap(step, expected=present, new=new, claim=recovery.claim)
-    journal.done(recovery.id, number, at=clock())
-    return journal.read(recovery.id).steps[number]
+        if known.state is StepState.PLANNED or digest_of(present) != known.written_digest:
+            raise ChangedError(
+                f"{step.touches} was changed by somebody else: saved {record.saved_digest[:12]}, "
+                f"found {digest_of(present)[:12]}"
+            )
+    else:
+        new = session.prepare(step)
+        journal.begun(recovery, number, written_digest=digest_of(new), at=clock(), reached=reached)
+        session.swap(step, expected=present, new=new, claim=recovery.claim)
+    done = (StepMark(number=number, state=StepState.DONE, at=clock()),)
+    if step.step_class is not StepClass.ONE_WAY:
+        return done
+    journal.reached(recovery, done)
+    return ()
 
 
-def verify_unit(journal: Journal, session: Session, recovery: Recovery, unit: int) -> None:
+def verify_unit(session: Session, recovery: Recovery, unit: int) -> tuple[StepMark, ...]:
     """
     Verify one unit; one that proves itself stands from now on, whatever comes later.
 
+    Returns:
+        What the journal is to hear of with its next entry. Should it never, an undo asks for the same
+        proof, and the unit stands all the same.
     Raises:
         VerifyError: the unit did not bring back what it is for.
     """
     session.verify(recovery.plan.units[unit])
-    if recovery.plan.units[unit].proves_itself:
-        journal.committed(recovery.id, unit)
+    if not recovery.plan.units[unit].proves_itself:
+        return ()
+    return tuple(
+        StepMark(number=number, state=StepState.COMMITTED) for number in numbers_of(recovery.plan, unit)
+    )
 
 
 def close(
@@ -129,17 +182,42 @@ def close(
     *,
     left: tuple[str, ...] = (),
     at: datetime,
+    reached: tuple[StepMark, ...] = (),
 ) -> Recovery:
     """
     End *recovery* in the journal, then give the target back.
 
     A target that does not answer any more does not keep a recovery open: the
     end is already proven, and an unreturned claim lapses by itself.
+
+    Raises:
+        FencedError: the recovery is no longer ours.
     """
-    closed = journal.close(recovery.id, state, left=left, at=at)
+    closed = journal.close(recovery, state, left=left, at=at, reached=reached)
     with contextlib.suppress(Medic8Error):
         session.release_claim(recovery.claim)
     return closed
+
+
+def _arm(journal: Journal, session: Session, recovery: Recovery) -> None:
+    """
+    Be let in by the target before something is done there.
+
+    Each attempt comes through a connection of its own, so this is also what
+    follows when one was lost. A claim that is there decides. If there is none any
+    more (it lapsed while we were slow, was evicted or deleted), the journal is
+    asked; as long as the recovery is ours, it is put there again: nothing that we
+    write depends on what happened meanwhile, since every value is compared first.
+
+    Raises:
+        FencedError: the target is another's, or is no longer the server that was claimed.
+    """
+    require_same_ground(session, recovery)
+    try:
+        session.renew_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
+    except ClaimGoneError:
+        journal.require_ours(recovery)
+        session.take_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
 
 
 def require_same_ground(session: Session, recovery: Recovery) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,16 +13,17 @@ from medic8.errors import ConfigurationError, FencedError, RefusedError, Transie
 from medic8.model.plan import Plan
 from medic8.model.recovery import (
     Claim,
-    Fence,
     Owner,
     Recovery,
     RecoveryState,
-    StepRecord,
+    StepMark,
     StepState,
 )
 from medic8.model.target import Resource
-from medic8.recovery import leases, tables
+from medic8.owner import is_interrupted
+from medic8.recovery import entries, leases, tables
 from medic8.recovery.leases import LEASE_S
+from medic8.recovery.upgrade import upgrade
 
 
 class Journal:
@@ -55,19 +54,29 @@ class Journal:
         stands_on: str,
         at: datetime,
         lease_s: float = LEASE_S,
+        tags: tuple[str, ...] = (),
+        resolution: str = "",
     ) -> Recovery:
         """
         Grant all of *resources* to a new recovery, or none; its owner is taken to be alive for *lease_s*.
 
+        Args:
+            plan: What will be carried out.
+            resources: What it touches and what carries that.
+            owner: The process that carries it out.
+            stands_on: What must stay as it is meanwhile.
+            at: The time now.
+            lease_s: How long the owner is taken to be alive without showing it.
+            tags: See `Claim.tags`.
+            resolution: The flow run that the history shall show the end in; empty = none.
         Raises:
             BusyError: another recovery holds one of them; it is in the error.
         """
         recovery_id = str(uuid.uuid4())
         with self._transaction() as connection:
             for resource in resources:
-                if holder := self._holder(connection, resource):
-                    raise BusyError(resource, self._read(connection, holder))
-            number = max(self._next_fence(connection, resource) for resource in resources)
+                if holder := entries.holder(connection, resource):
+                    raise BusyError(resource, entries.read(connection, holder))
             recovery = Recovery(
                 id=recovery_id,
                 plan=plan,
@@ -75,27 +84,24 @@ class Journal:
                 claim=Claim(
                     journal=self.identity,
                     recovery=recovery_id,
-                    fence=Fence(number=number, nonce=secrets.token_hex(16)),
+                    fence=entries.next_fence(connection, resources),
+                    tags=tags,
                 ),
                 owner=owner,
                 stands_on=stands_on,
                 opened_at=at,
-                steps=_planned(plan),
+                steps=entries.planned(plan),
+                run=owner.flow_run,
+                resolution=resolution,
             )
-            connection.execute(
-                tables.recoveries.insert().values(
-                    id=recovery_id, target=plan.target, state=recovery.state, record=_record(recovery)
-                )
-            )
+            entries.insert(connection, recovery)
             connection.execute(
                 tables.grants.insert(),
                 [{"resource": resource.identity, "recovery": recovery_id} for resource in resources],
             )
-            if recovery.steps:
-                connection.execute(
-                    tables.steps.insert(), [_row(recovery_id, step) for step in recovery.steps]
-                )
-            leases.grant(connection, recovery_id, lease_s)
+            if resolution:
+                connection.execute(tables.untold.insert().values(recovery=recovery_id))
+            leases.grant(connection, recovery_id, lease_s, nonce=recovery.claim.fence.nonce)
         return recovery
 
     def renew(self, recovery_id: str, owner: Owner, *, lease_s: float = LEASE_S) -> None:
@@ -106,81 +112,184 @@ class Journal:
             FencedError: the recovery has ended, or another process took it over.
         """
         with self._transaction() as connection:
-            recovery = self._read(connection, recovery_id)
+            recovery = entries.read(connection, recovery_id)
             if recovery.state is not RecoveryState.OPEN or recovery.owner != owner:
                 raise FencedError(f"recovery {recovery_id} was ended or taken over by another process")
-            leases.grant(connection, recovery_id, lease_s)
+            leases.renew(connection, recovery_id, lease_s)
+
+    def require_ours(self, recovery: Recovery) -> None:
+        """
+        See that *recovery* is open and its fence the present one.
+
+        Raises:
+            FencedError: it has ended, or somebody took it over.
+        """
+        with self._transaction() as connection:
+            entries.require_ours(connection, recovery)
 
     def saved(self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...]) -> Recovery:
-        """Note where the state was saved and the digest of what each step found, in the steps' order."""
+        """
+        Note where the state was saved and the digest of what each step found, in the steps' order.
+
+        Raises:
+            FencedError: the recovery is no longer ours.
+        """
         recovery = recovery.model_copy(update={"saved_state": folder, "saved_digest": digest})
         with self._transaction() as connection:
-            self._write(connection, recovery)
+            entries.require_ours(connection, recovery)
+            entries.write(connection, recovery)
             for number, saved in enumerate(digests):
-                self._update_step(connection, recovery.id, number, saved_digest=saved)
+                entries.update_step(connection, recovery.id, number, saved_digest=saved)
         return self.read(recovery.id)
 
-    def begun(self, recovery_id: str, number: int, *, written_digest: str, at: datetime) -> None:
-        """Note, before it happens, that step *number* may be applied from now on."""
+    def begun(
+        self,
+        recovery: Recovery,
+        number: int,
+        *,
+        written_digest: str,
+        at: datetime,
+        reached: Iterable[StepMark] = (),
+    ) -> None:
+        """
+        Note, before it happens, that step *number* may be applied from now on.
+
+        Args:
+            recovery: Whose step it is.
+            number: Which one.
+            written_digest: Digest of what will be written.
+            at: The time now.
+            reached: How far earlier steps came; the same commit makes that durable.
+        Raises:
+            FencedError: the recovery is no longer ours.
+        """
         with self._transaction() as connection:
-            self._update_step(
+            entries.require_ours(connection, recovery)
+            entries.mark(connection, recovery.id, reached)
+            entries.update_step(
                 connection,
-                recovery_id,
+                recovery.id,
                 number,
                 state=StepState.BEGUN,
                 written_digest=written_digest,
                 begun_at=at,
             )
 
-    def done(self, recovery_id: str, number: int, *, at: datetime) -> None:
-        """Note that step *number* was applied."""
-        with self._transaction() as connection:
-            self._update_step(connection, recovery_id, number, state=StepState.DONE, done_at=at)
+    def reached(self, recovery: Recovery, reached: Iterable[StepMark]) -> None:
+        """
+        Note how far steps came.
 
-    def committed(self, recovery_id: str, unit: int) -> None:
-        """Note that unit *unit* proved itself: it stands, whatever comes later."""
+        Raises:
+            FencedError: the recovery is no longer ours.
+        """
         with self._transaction() as connection:
-            connection.execute(
-                tables.steps.update()
-                .where(tables.steps.c.recovery == recovery_id, tables.steps.c.unit == unit)
-                .values(state=StepState.COMMITTED)
-            )
+            entries.require_ours(connection, recovery)
+            entries.mark(connection, recovery.id, reached)
 
-    def undone(self, recovery_id: str, number: int, *, state: StepState, note: str, at: datetime) -> None:
-        """Note how undoing step *number* ended: ``undone`` or ``conflict``."""
+    def undone(self, recovery: Recovery, number: int, *, state: StepState, note: str, at: datetime) -> None:
+        """
+        Note how undoing step *number* ended: ``undone`` or ``conflict``.
+
+        Raises:
+            FencedError: the recovery is no longer ours.
+        """
         with self._transaction() as connection:
-            self._update_step(connection, recovery_id, number, state=state, note=note, undone_at=at)
+            entries.require_ours(connection, recovery)
+            entries.update_step(connection, recovery.id, number, state=state, note=note, undone_at=at)
 
     def close(
-        self, recovery_id: str, state: RecoveryState, *, left: tuple[str, ...] = (), at: datetime
+        self,
+        recovery: Recovery,
+        state: RecoveryState,
+        *,
+        left: tuple[str, ...] = (),
+        at: datetime,
+        reached: Iterable[StepMark] = (),
     ) -> Recovery:
         """
         End a recovery and give its resources back.
 
         One that needs a person keeps them: nothing may repair there by itself
         until somebody has acknowledged it.
+
+        Returns:
+            The recovery as it ended; as it is if it had ended in that state already.
+        Raises:
+            FencedError: the recovery is no longer ours.
         """
         with self._transaction() as connection:
-            recovery = self._read(connection, recovery_id).model_copy(
-                update={"state": state, "closed_at": at, "left": left}
-            )
-            self._write(connection, recovery)
-            leases.end(connection, recovery_id)
+            is_ours = leases.is_held(connection, recovery.id, recovery.claim.fence.nonce)
+            known = entries.read(connection, recovery.id)
+            if not is_ours and known.state is state and known.claim.fence == recovery.claim.fence:
+                return known  # the answer to an earlier attempt was lost
+            entries.require_ours(connection, recovery)
+            entries.mark(connection, recovery.id, reached)
+            ended = known.model_copy(update={"state": state, "closed_at": at, "left": left})
+            entries.write(connection, ended)
+            leases.end(connection, recovery.id)
             if state is not RecoveryState.NEEDS_PERSON:
-                self._release(connection, recovery_id)
-        return recovery.model_copy(update={"has_lapsed": False})
+                entries.release(connection, recovery.id)
+            return entries.read(connection, recovery.id)
 
-    def taken_over(self, recovery_id: str, owner: Owner, *, lease_s: float = LEASE_S) -> Recovery:
-        """Make *owner* the one who ends a recovery, with a fence above the earlier one's, and a lease."""
+    def taken_over(
+        self, recovery: Recovery, owner: Owner, *, reached: Iterable[StepMark] = (), lease_s: float = LEASE_S
+    ) -> Recovery:
+        """
+        Make *owner* the one who ends *recovery*, with a fence above the earlier one's, and a lease.
+
+        Of many who try at once, exactly one succeeds.
+
+        Args:
+            recovery: As it was read.
+            owner: Who ends it; its present owner may go on with a new fence.
+            reached: How far its steps came, if it is the present owner who says so.
+            lease_s: How long *owner* is taken to be alive without showing it.
+        Raises:
+            FencedError: it has ended, somebody else took it over since it was read, or its owner lives.
+        """
         with self._transaction() as connection:
-            recovery = self._read(connection, recovery_id)
-            number = max(self._next_fence(connection, resource) for resource in recovery.resources)
-            fence = Fence(number=number, nonce=secrets.token_hex(16))
-            claim = recovery.claim.model_copy(update={"fence": fence})
-            recovery = recovery.model_copy(update={"owner": owner, "claim": claim, "has_lapsed": False})
-            self._write(connection, recovery)
-            leases.grant(connection, recovery_id, lease_s)
-        return recovery
+            entries.require_ours(connection, recovery)
+            known = entries.read(connection, recovery.id)
+            if known.owner != owner and not is_interrupted(known):
+                raise FencedError(f"the owner of recovery {recovery.id} shows again that it lives")
+            fence = entries.next_fence(connection, known.resources)
+            update: dict[str, object] = {
+                "owner": owner,
+                "claim": known.claim.model_copy(update={"fence": fence}),
+                "has_lapsed": False,
+            }
+            if owner.flow_run != known.run:
+                update["ended_by"] = owner.flow_run
+            entries.write(connection, known.model_copy(update=update))
+            entries.mark(connection, recovery.id, reached)
+            leases.hand_to(connection, recovery.id, fence.nonce)
+            leases.renew(connection, recovery.id, lease_s)
+            return entries.read(connection, recovery.id)
+
+    def told(self, recovery_id: str) -> None:
+        """Note that the history of flow runs says how a recovery ended."""
+        with self._transaction() as connection:
+            connection.execute(tables.untold.delete().where(tables.untold.c.recovery == recovery_id))
+
+    def untold(self) -> tuple[Recovery, ...]:
+        """Ended recoveries of which the history does not say how they ended, the oldest first."""
+        recoveries = tables.recoveries
+        with self._transaction() as connection:
+            ids = connection.scalars(
+                sa.select(recoveries.c.id)
+                .join(tables.untold, tables.untold.c.recovery == recoveries.c.id)
+                .where(recoveries.c.state != RecoveryState.OPEN)
+            ).all()
+            found = tuple(entries.read(connection, recovery_id) for recovery_id in ids)
+        return tuple(sorted(found, key=lambda each: each.opened_at))
+
+    def of_resolution(self, run: str) -> tuple[Recovery, ...]:
+        """The recoveries that the flow run *run* is the resolution of, in the order in which they began."""
+        recoveries = tables.recoveries
+        with self._transaction() as connection:
+            ids = connection.scalars(sa.select(recoveries.c.id).where(recoveries.c.resolution == run)).all()
+            found = tuple(entries.read(connection, recovery_id) for recovery_id in ids)
+        return tuple(sorted(found, key=lambda each: each.opened_at))
 
     def acknowledge(self, recovery_id: str) -> Recovery:
         """
@@ -190,13 +299,13 @@ class Journal:
             RefusedError: the recovery is in another state.
         """
         with self._transaction() as connection:
-            recovery = self._read(connection, recovery_id)
+            recovery = entries.read(connection, recovery_id)
             if recovery.state is not RecoveryState.NEEDS_PERSON:
                 raise RefusedError(
                     f"recovery {recovery_id} is {recovery.state}; "
                     "only one that needs a person is acknowledged"
                 )
-            self._release(connection, recovery_id)
+            entries.release(connection, recovery_id)
         return recovery
 
     def read(self, recovery_id: str) -> Recovery:
@@ -207,7 +316,7 @@ class Journal:
             ConfigurationError: the journal knows no such recovery.
         """
         with self._transaction() as connection:
-            return self._read(connection, recovery_id)
+            return entries.read(connection, recovery_id)
 
     def beginning_with(self, start: str) -> tuple[Recovery, ...]:
         """Recoveries, also ended ones, whose id begins with *start*; at most two, to tell one from many."""
@@ -217,13 +326,13 @@ class Journal:
                 .where(tables.recoveries.c.id.startswith(start, autoescape=True))
                 .limit(2)
             ).all()
-            return tuple(self._read(connection, recovery_id) for recovery_id in ids)
+            return tuple(entries.read(connection, recovery_id) for recovery_id in ids)
 
     def holding(self) -> tuple[Recovery, ...]:
         """All recoveries that hold a resource: open ones, and those that wait for a person."""
         with self._transaction() as connection:
             ids = connection.scalars(sa.select(tables.grants.c.recovery).distinct()).all()
-            return tuple(self._read(connection, recovery_id) for recovery_id in ids)
+            return tuple(entries.read(connection, recovery_id) for recovery_id in ids)
 
     def committed_since(self, since: datetime) -> Iterator[Recovery]:
         """Recoveries with a step that was done and proven since *since*; one is held in memory at a time."""
@@ -250,6 +359,7 @@ class Journal:
                     tables.about.insert(), [{"what": what, "value": value} for what, value in known.items()]
                 )
             if known["schema"] in tables.OLDER_SCHEMAS:
+                upgrade(connection)
                 known["schema"] = str(tables.SCHEMA_VERSION)
                 schema = tables.about.update().where(tables.about.c.what == "schema")
                 connection.execute(schema.values(value=known["schema"]))
@@ -258,64 +368,6 @@ class Journal:
                 f"the journal has schema {known['schema']}; this Medic8 reads schema {tables.SCHEMA_VERSION}"
             )
         return known["identity"]
-
-    @staticmethod
-    def _holder(connection: sa.Connection, resource: Resource) -> str | None:
-        found: str | None = connection.scalar(
-            sa.select(tables.grants.c.recovery).where(tables.grants.c.resource == resource.identity)
-        )
-        return found
-
-    @staticmethod
-    def _next_fence(connection: sa.Connection, resource: Resource) -> int:
-        fences = tables.fences
-        highest = connection.scalar(sa.select(fences.c.number).where(fences.c.resource == resource.identity))
-        if highest is None:
-            connection.execute(fences.insert().values(resource=resource.identity, number=1))
-            return 1
-        connection.execute(
-            fences.update().where(fences.c.resource == resource.identity).values(number=highest + 1)
-        )
-        return int(highest) + 1
-
-    @staticmethod
-    def _read(connection: sa.Connection, recovery_id: str) -> Recovery:
-        record = connection.scalar(
-            sa.select(tables.recoveries.c.record).where(tables.recoveries.c.id == recovery_id)
-        )
-        if record is None:
-            raise ConfigurationError(f"the journal knows no recovery {recovery_id!r}")
-        rows = connection.execute(
-            sa.select(tables.steps)
-            .where(tables.steps.c.recovery == recovery_id)
-            .order_by(tables.steps.c.number)
-        ).mappings()
-        return Recovery.model_validate_json(record).model_copy(
-            update={
-                "steps": tuple(_step_record(dict(row)) for row in rows),
-                "has_lapsed": leases.has_lapsed(connection, recovery_id),
-            }
-        )
-
-    @staticmethod
-    def _write(connection: sa.Connection, recovery: Recovery) -> None:
-        connection.execute(
-            tables.recoveries.update()
-            .where(tables.recoveries.c.id == recovery.id)
-            .values(state=recovery.state, record=_record(recovery))
-        )
-
-    @staticmethod
-    def _update_step(connection: sa.Connection, recovery_id: str, number: int, **values: Any) -> None:
-        connection.execute(
-            tables.steps.update()
-            .where(tables.steps.c.recovery == recovery_id, tables.steps.c.number == number)
-            .values(**values)
-        )
-
-    @staticmethod
-    def _release(connection: sa.Connection, recovery_id: str) -> None:
-        connection.execute(tables.grants.delete().where(tables.grants.c.recovery == recovery_id))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -360,27 +412,3 @@ class BusyError(RefusedError):
             f"{self.resource.carries} ({self.resource.identity}) is being worked on by recovery "
             f"{self.holder.id}, open since {self.holder.opened_at:%Y-%m-%d %H:%M:%S %Z}"
         )
-
-
-def _planned(plan: Plan) -> tuple[StepRecord, ...]:
-    numbered = [(unit, step.title) for unit, group in enumerate(plan.units) for step in group.steps]
-    return tuple(
-        StepRecord(number=number, unit=unit, title=title) for number, (unit, title) in enumerate(numbered)
-    )
-
-
-def _record(recovery: Recovery) -> str:
-    return recovery.model_dump_json(exclude={"steps", "has_lapsed"})
-
-
-def _row(recovery_id: str, step: StepRecord) -> dict[str, Any]:
-    return {"recovery": recovery_id, **step.model_dump()}
-
-
-def _step_record(row: dict[str, Any]) -> StepRecord:
-    row.pop("recovery")
-    for when in ("begun_at", "done_at", "undone_at"):
-        # SQLite keeps no zone; everything that is written is UTC.
-        if row[when] is not None and row[when].tzinfo is None:
-            row[when] = row[when].replace(tzinfo=UTC)
-    return StepRecord.model_validate(row)

@@ -13,13 +13,33 @@ from medic8.recovery.tables import leases
 LEASE_S = 10.0
 
 
-def grant(connection: sa.Connection, recovery_id: str, lease_s: float) -> None:
+def grant(connection: sa.Connection, recovery_id: str, lease_s: float, *, nonce: str) -> None:
+    """Give a recovery its first lease: who shows *nonce* is taken to be alive for *lease_s* seconds."""
+    now_s, boot = _now(connection)
+    connection.execute(
+        leases.insert().values(recovery=recovery_id, lapses_at_s=now_s + lease_s, boot=boot, nonce=nonce)
+    )
+
+
+def renew(connection: sa.Connection, recovery_id: str, lease_s: float) -> None:
     """Take the owner of a recovery to be alive for *lease_s* seconds from now."""
     now_s, boot = _now(connection)
-    values = {"lapses_at_s": now_s + lease_s, "boot": boot}
-    renewed = connection.execute(leases.update().where(leases.c.recovery == recovery_id).values(**values))
-    if not renewed.rowcount:
-        connection.execute(leases.insert().values(recovery=recovery_id, **values))
+    lease = leases.update().where(leases.c.recovery == recovery_id)
+    connection.execute(lease.values(lapses_at_s=now_s + lease_s, boot=boot))
+
+
+def hand_to(connection: sa.Connection, recovery_id: str, nonce: str) -> bool:
+    """Let only who shows *nonce* write about a recovery from now on; False if it has no lease."""
+    lease = leases.update().where(leases.c.recovery == recovery_id)
+    return bool(connection.execute(lease.values(nonce=nonce)).rowcount)
+
+
+def is_held(connection: sa.Connection, recovery_id: str, nonce: str) -> bool:
+    """Whether a recovery is open and *nonce* is that of its present fence, until the transaction ends."""
+    held = connection.scalar(
+        sa.select(leases.c.nonce).where(leases.c.recovery == recovery_id).with_for_update()
+    )
+    return held == nonce
 
 
 def end(connection: sa.Connection, recovery_id: str) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy import event
 from medic8.errors import ConfigurationError
 from medic8.recovery.file_systems import network_file_system
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-#: Schemas that differ from the present one by tables alone, which are made when they are missing.
-OLDER_SCHEMAS = frozenset({"1"})
+#: Schemas that `medic8.recovery.upgrade` brings up to the present one.
+OLDER_SCHEMAS = frozenset({"1", "2"})
 
 metadata = sa.MetaData()
 
@@ -35,6 +35,7 @@ recoveries = sa.Table(
     sa.Column("target", sa.String(63), nullable=False, index=True),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("record", sa.Text, nullable=False),  # the recovery as JSON, without its steps
+    sa.Column("resolution", sa.String(36), nullable=False, index=True, server_default=""),
 )
 
 #: One row for each resource that is held: the primary key is what grants to one only.
@@ -53,6 +54,13 @@ fences = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 
+#: Ended recoveries, and open ones, of which the history of flow runs has not been told how they ended.
+untold = sa.Table(
+    "untold",
+    metadata,
+    sa.Column("recovery", sa.String(36), sa.ForeignKey("recoveries.id"), primary_key=True),
+)
+
 #: Until when the owner of an open recovery is taken to be alive, by the clock of whoever keeps the database.
 leases = sa.Table(
     "leases",
@@ -60,6 +68,7 @@ leases = sa.Table(
     sa.Column("recovery", sa.String(36), sa.ForeignKey("recoveries.id"), primary_key=True),
     sa.Column("lapses_at_s", sa.Float(53), nullable=False),
     sa.Column("boot", sa.String(64), nullable=False),  # whose clock it is; empty for a server's own
+    sa.Column("nonce", sa.String(32), nullable=False, server_default=""),  # of the fence that may write
 )
 
 steps = sa.Table(

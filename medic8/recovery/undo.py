@@ -23,7 +23,7 @@ from medic8.errors import (
     VerifyError,
 )
 from medic8.model.plan import Step, StepClass
-from medic8.model.recovery import Owner, Recovery, RecoveryState, StepRecord, StepState, digest_of
+from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepRecord, StepState, digest_of
 from medic8.recovery import contract, saved_state
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
@@ -45,7 +45,12 @@ class _Undone(NamedTuple):
 
 
 def undo(
-    journal: Journal, session: Session, recovery: Recovery, *, clock: Callable[[], datetime]
+    journal: Journal,
+    session: Session,
+    recovery: Recovery,
+    *,
+    clock: Callable[[], datetime],
+    reached: tuple[StepMark, ...] = (),
 ) -> Recovery:
     """
     Put back, in reverse order, every step that was begun and whose unit has not proven itself.
@@ -57,6 +62,12 @@ def undo(
     A one-way step is neither repeated nor undone: if it took effect, that stands
     and is listed; only if nothing tells whether it did, a person has to look.
 
+    Args:
+        journal: Knows what was begun.
+        session: A connection to the target.
+        recovery: As its owner knows it.
+        clock: Tells the time.
+        reached: How far steps came, as far as the journal does not know yet.
     Returns:
         The recovery closed, as ``restored``, or as ``needs_person`` with what is left.
     Raises:
@@ -65,12 +76,15 @@ def undo(
             journal holds the target; call again.
         UndoError: the saved state cannot be read or was altered; nothing was undone.
     """
-    owner = recovery.owner
-    recovery = journal.read(recovery.id)
-    if recovery.state is not RecoveryState.OPEN:
-        return recovery
-    if recovery.owner != owner:
-        raise FencedError(f"recovery {recovery.id} was taken over by another process, which ends it")
+    known = journal.read(recovery.id)
+    if known.state is not RecoveryState.OPEN:
+        return known
+    try:
+        _require_owner(known, recovery.owner)
+    except FencedError:
+        session.release_claim(recovery.claim)  # one that we put there again before we knew
+        raise
+    recovery = known
     holds = session.still_holds(recovery)
     if holds is Holds.SOMETHING_ELSE:
         raise UndoError(
@@ -78,12 +92,13 @@ def undo(
             f"changed was {', '.join(resource.identity for resource in recovery.resources)}"
         )
     # A new fence: a write that was given up for lost may still be on its way.
-    recovery = journal.taken_over(recovery.id, owner)
+    recovery = journal.taken_over(recovery, recovery.owner, reached=reached)
     try:
         session.take_claim(recovery.claim, lasts_s=contract.CLAIM_LASTS_S)
     except ClaimedError as exc:
         raise TransientError(f"recovery {recovery.id} cannot be undone now: {exc}") from exc
-    recovery = _keep_what_proves_itself(journal, session, recovery)
+    session.cut_off(recovery.claim)
+    recovery = _keep_what_proves_itself(journal, session, recovery, clock())
     waiting = [record for record in reversed(recovery.steps) if record.state in _MAY_HAVE_CHANGED]
     items = _saved_items(recovery) if waiting else {}
     needs_person = False
@@ -93,7 +108,7 @@ def undo(
             if holds is Holds.NOTHING
             else _undo_step(session, recovery, record, items[record.number])
         )
-        journal.undone(recovery.id, record.number, state=undone.state, note=undone.note, at=clock())
+        journal.undone(recovery, record.number, state=undone.state, note=undone.note, at=clock())
         needs_person = needs_person or undone.needs_person
     # Read again: what an earlier, interrupted undo found belongs into the list as well.
     left = tuple(
@@ -114,9 +129,10 @@ def end_interrupted(
     The fence is bumped first, so that an owner taken for dead can no longer write.
 
     Raises:
+        FencedError: another process ends it, or its owner shows again that it lives.
         TransientError: the target or the journal does not answer; the recovery stays open.
     """
-    recovery = journal.taken_over(recovery.id, owner)
+    recovery = journal.taken_over(recovery, owner)
     lease = Lease(journal, recovery)
     lease.cover(_LONGEST_S)
     with lease.kept():
@@ -124,7 +140,12 @@ def end_interrupted(
 
 
 def undo_or_hand_over(
-    journal: Journal, session: Session, recovery: Recovery, *, clock: Callable[[], datetime]
+    journal: Journal,
+    session: Session,
+    recovery: Recovery,
+    *,
+    clock: Callable[[], datetime],
+    reached: tuple[StepMark, ...] = (),
 ) -> Recovery:
     """
     `undo`, and what it cannot end goes to a person.
@@ -134,7 +155,7 @@ def undo_or_hand_over(
         TransientError: the target or the journal does not answer; the recovery stays open.
     """
     try:
-        return undo(journal, session, recovery, clock=clock)
+        return undo(journal, session, recovery, clock=clock, reached=reached)
     except UndoError as exc:
         return hand_over(journal, recovery, str(exc.args[0]), left=exc.left, at=clock())
     except (RefusedError, ConfigurationError) as exc:
@@ -149,8 +170,13 @@ def hand_over(
 
     Lists every step that may have changed the target, and the folder that
     holds what was there before.
+
+    Raises:
+        FencedError: another process ends this recovery.
     """
-    recovery = journal.read(recovery.id)
+    known = journal.read(recovery.id)
+    _require_owner(known, recovery.owner)
+    recovery = known
     in_doubt = tuple(
         f"step {record.number + 1} ({record.title}) was {record.state}: "
         f"before {record.saved_digest[:12]}, to be written {record.written_digest[:12]}"
@@ -159,19 +185,38 @@ def hand_over(
     )
     where = (f"what was there before is kept in {recovery.saved_state}",) if recovery.saved_state else ()
     left = (reason, *left, *in_doubt, *where)
-    return journal.close(recovery.id, RecoveryState.NEEDS_PERSON, left=left, at=at)
+    return journal.close(recovery, RecoveryState.NEEDS_PERSON, left=left, at=at)
 
 
-def _keep_what_proves_itself(journal: Journal, session: Session, recovery: Recovery) -> Recovery:
+def _require_owner(recovery: Recovery, owner: Owner) -> None:
+    if recovery.owner != owner:
+        raise FencedError(f"recovery {recovery.id} was taken over by another process, which ends it")
+
+
+def _keep_what_proves_itself(
+    journal: Journal, session: Session, recovery: Recovery, now: datetime
+) -> Recovery:
     for number, unit in enumerate(recovery.plan.units):
-        states = {record.state for record in recovery.steps if record.unit == number}
-        if not unit.proves_itself or states != {StepState.DONE}:
+        of_unit = [record for record in recovery.steps if record.unit == number]
+        if not unit.proves_itself or not all(_may_be_done(recovery, record) for record in of_unit):
             continue
         try:
-            contract.verify_unit(journal, session, recovery, number)
+            proven = contract.verify_unit(session, recovery, number)
         except (VerifyError, RefusedError, ConfigurationError):
             continue  # no proof, for whatever reason: undo decides by what is there
+        done = [
+            StepMark(number=record.number, state=StepState.DONE, at=now)
+            for record in of_unit
+            if record.state is StepState.BEGUN
+        ]
+        journal.reached(recovery, (*done, *proven))
     return journal.read(recovery.id)
+
+
+def _may_be_done(recovery: Recovery, record: StepRecord) -> bool:
+    """Whether a proof may show that a step is done; one that cannot be taken back is settled by itself."""
+    is_one_way = contract.step_at(recovery.plan, record.number).step_class is StepClass.ONE_WAY
+    return record.state is StepState.DONE or (record.state is StepState.BEGUN and not is_one_way)
 
 
 def _saved_items(recovery: Recovery) -> dict[int, saved_state.SavedItem]:

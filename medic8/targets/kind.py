@@ -76,12 +76,16 @@ class Session(Protocol):
     def stands_on(self) -> str:
         """What must stay as it is while a recovery runs: run id, role and replication id in one line."""
 
+    def tags_of(self, plan: Plan) -> tuple[str, ...]:
+        """What decides where the claim must lie beside what *plan* changes; empty if one place suffices."""
+
     def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
         """
         Mark the target as ours for *lasts_s* seconds of its own clock.
 
         Raises:
-            RefusedError: another recovery holds it; the message names it.
+            RefusedError: a recovery of another journal holds it; the message names it.
+            FencedError: this journal has granted it to somebody else since.
         """
 
     def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
@@ -89,11 +93,15 @@ class Session(Protocol):
         Hold the claim for *lasts_s* more seconds.
 
         Raises:
-            FencedError: the claim is gone or another's.
+            ClaimGoneError: there is no claim.
+            FencedError: it is another's.
         """
 
     def release_claim(self, claim: Claim) -> None:
         """Give the claim back if it is still ours."""
+
+    def cut_off(self, claim: Claim) -> None:
+        """Close connections that earlier owners of the recovery left open, where that can be done."""
 
     def capture(self, step: Step) -> bytes | None:
         """The logical value, in canonical form, of all that *step* touches; None if it is not there."""

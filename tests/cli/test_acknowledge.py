@@ -26,7 +26,7 @@ def test_a_recovery_that_needs_a_person_is_listed_and_acknowledged(medic8: Medic
     assert medic8("acknowledge").code == 0
     journal = Journal(f"sqlite:///{tmp_path}/home/journal.sqlite")
     recovery = journal.open(plan_of((("a", "b"),)), SERVER, this_process(), stands_on="", at=AT)
-    journal.close(recovery.id, RecoveryState.NEEDS_PERSON, left=("look at a",), at=AT)
+    journal.close(recovery, RecoveryState.NEEDS_PERSON, left=("look at a",), at=AT)
     listed = medic8("acknowledge")
     assert listed.code == 1
     assert "look at a" in listed.out
@@ -53,7 +53,7 @@ def test_a_heal_does_not_end_well_while_something_waits_for_a_person(
     answers.report = report
     assert medic8("heal", "pot").code == 0
     assert "is under way" in medic8("diagnose", "pot").err
-    journal.close(recovery.id, RecoveryState.NEEDS_PERSON, at=AT)
+    journal.close(recovery, RecoveryState.NEEDS_PERSON, at=AT)
     healed = medic8("heal", "pot")
     assert healed.code == 1
     assert "waits for a person" in healed.err

@@ -155,7 +155,7 @@ def test_recoveries_that_wait_for_a_person_are_offered(tmp_path: Path) -> None:
     journal = Journal(f"sqlite:///{home / 'journal.sqlite'}")
     recovery = journal.open(plan_of((("a", "b"),)), SERVER, this_process(), stands_on="", at=AT)
     assert asked_as("fish", "medic8 acknowledge ", tmp_path).stdout.strip() == ""
-    journal.close(recovery.id, RecoveryState.NEEDS_PERSON, at=AT)
+    journal.close(recovery, RecoveryState.NEEDS_PERSON, at=AT)
     journal.dispose()
     assert asked_as("fish", "medic8 acknowledge ", tmp_path).stdout == f"{recovery.id}\n"
 

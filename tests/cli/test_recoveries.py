@@ -60,7 +60,7 @@ def test_show_takes_the_id_of_a_recovery_and_needs_no_prefect(
 ) -> None:
     """Messages name recoveries; whoever reads one at night has nothing else to ask for."""
     recovery = begun(journal, this_process("run-7"))
-    journal.close(recovery.id, RecoveryState.NEEDS_PERSON, left=("look at a",), at=AT)
+    journal.close(recovery, RecoveryState.NEEDS_PERSON, left=("look at a",), at=AT)
     for name in (recovery.id, recovery.id[:8].upper()):
         shown = medic8("show", name)
         assert shown.code == 0

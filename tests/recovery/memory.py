@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from medic8.errors import ChangedError, FencedError, VerifyError
+from medic8.errors import ChangedError, ClaimGoneError, FencedError, VerifyError
 from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource
@@ -67,12 +67,21 @@ class MemorySession:
     def stands_on(self) -> str:
         return self.target.ground
 
+    def tags_of(self, plan: Plan) -> tuple[str, ...]:
+        del plan
+        return ()
+
+    def cut_off(self, claim: Claim) -> None:
+        del claim
+
     def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
         del lasts_s
         self.target.claim = claim.content
 
     def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
         del lasts_s
+        if self.target.claim is None:
+            raise ClaimGoneError("there is no claim")
         if self.target.claim != claim.content:
             raise FencedError("the claim is another's")
 

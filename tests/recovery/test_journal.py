@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError, TransientError
-from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.model.recovery import Recovery, RecoveryState, StepMark, StepState
 from medic8.model.target import Resource
 from medic8.owner import is_known_dead, this_process
 from medic8.recovery import contract, interrupted, tables
@@ -39,7 +39,7 @@ def test_a_closed_recovery_gives_its_resources_back(journal: Journal) -> None:
     """The next one gets them, with a higher fence."""
     server = (Resource(identity="valkey:1", carries="its server"),)
     first = journal.open(PLAN, server, this_process(), stands_on="", at=AT)
-    journal.close(first.id, RecoveryState.HEALTHY, at=AT)
+    journal.close(first, RecoveryState.HEALTHY, at=AT)
     second = journal.open(PLAN, server, this_process(), stands_on="", at=AT)
     assert second.claim.fence.number > first.claim.fence.number
     assert second.claim.fence.nonce != first.claim.fence.nonce
@@ -49,7 +49,7 @@ def test_what_was_written_is_read_by_another_process(journal: Journal, journal_u
     """A new journal on the same database has the same identity and every entry."""
     server = (Resource(identity="valkey:1", carries="its server"),)
     recovery = journal.open(PLAN, server, this_process(), stands_on="run 1", at=AT)
-    journal.begun(recovery.id, 1, written_digest="d", at=AT)
+    journal.begun(recovery, 1, written_digest="d", at=AT)
     again = Journal(journal_url)
     assert again.identity == journal.identity
     assert again.read(recovery.id).steps[1].state is StepState.BEGUN
@@ -65,14 +65,15 @@ def test_what_was_proven_since_is_found_whatever_became_of_its_recovery(journal:
         server = (Resource(identity=f"valkey:{number}", carries="its server"),)
         recovery = journal.open(PLAN, server, this_process(), stands_on="", at=AT)
         for step in (0, 1):
-            journal.begun(recovery.id, step, written_digest="d", at=AT)
-            journal.done(recovery.id, step, at=AT + timedelta(hours=number))
-        journal.committed(recovery.id, 0)
+            journal.begun(recovery, step, written_digest="d", at=AT)
+            done = StepMark(number=step, state=StepState.DONE, at=AT + timedelta(hours=number))
+            journal.reached(recovery, (done,))
+        journal.reached(recovery, (StepMark(number=0, state=StepState.COMMITTED),))
         if end is not RecoveryState.OPEN:
-            journal.close(recovery.id, end, at=AT)
+            journal.close(recovery, end, at=AT)
         ids.append(recovery.id)
     unproven = journal.open(PLAN, (Resource(identity="x", carries="x"),), this_process(), stands_on="", at=AT)
-    journal.done(unproven.id, 0, at=AT + timedelta(hours=9))
+    journal.reached(unproven, (StepMark(number=0, state=StepState.DONE, at=AT + timedelta(hours=9)),))
     far_east = timezone(timedelta(hours=9))
     found = list(journal.committed_since((AT + timedelta(hours=1)).astimezone(far_east)))
     assert {recovery.id for recovery in found} == set(ids[1:])
@@ -86,7 +87,7 @@ def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, journal_url: s
     del journal
     with tables.engine_for(journal_url).begin() as connection:
         connection.execute(tables.about.update().where(tables.about.c.what == "schema").values(value="99"))
-    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 2"):
+    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 3"):
         Journal(journal_url)
 
 
@@ -153,10 +154,10 @@ def test_a_change_whose_reply_was_lost_is_not_made_twice(journal: Journal, tmp_p
         recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
         contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
         contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
-        journal.begun(recovery.id, 0, written_digest=journal.read(recovery.id).steps[0].written_digest, at=AT)
+        journal.begun(recovery, 0, written_digest=journal.read(recovery.id).steps[0].written_digest, at=AT)
         writes = target.writes
         record = contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-    assert record.state is StepState.DONE
+    assert [(mark.number, mark.state) for mark in record] == [(0, StepState.DONE)]
     assert target.writes == writes
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from medic8.errors import FencedError
 from medic8.model.recovery import Owner, Recovery, RecoveryState
 from medic8.model.target import Resource
-from medic8.owner import this_process
+from medic8.owner import is_interrupted, this_process
 from medic8.recovery import interrupted, tables
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
@@ -57,7 +57,7 @@ def test_a_lease_lapses_and_is_renewed_by_its_owner(journal: Journal) -> None:
 def test_an_owner_elsewhere_is_taken_for_dead_when_its_lease_has_lapsed(journal: Journal) -> None:
     """Nothing else tells of another machine; as long as it renews, it lives."""
     recovery = opened(journal, owner=ELSEWHERE)
-    assert not interrupted.is_interrupted(journal.read(recovery.id))
+    assert not is_interrupted(journal.read(recovery.id))
     journal.renew(recovery.id, ELSEWHERE, lease_s=0.0)
     assert interrupted.interrupted_on(journal, PLAN.target) == (journal.read(recovery.id),)
 
@@ -65,12 +65,12 @@ def test_an_owner_elsewhere_is_taken_for_dead_when_its_lease_has_lapsed(journal:
 def test_only_the_owner_of_an_open_recovery_renews(journal: Journal) -> None:
     """Not after it was taken over, and not after the end."""
     recovery = opened(journal, owner=ELSEWHERE, lease_s=0.0)
-    taken = journal.taken_over(recovery.id, this_process())
+    taken = journal.taken_over(recovery, this_process())
     assert not taken.has_lapsed
     assert not journal.read(recovery.id).has_lapsed
     with pytest.raises(FencedError, match="ended or taken over"):
         journal.renew(recovery.id, ELSEWHERE)
-    journal.close(recovery.id, RecoveryState.RESTORED, at=AT)
+    journal.close(taken, RecoveryState.RESTORED, at=AT)
     with pytest.raises(FencedError, match="ended or taken over"):
         journal.renew(recovery.id, taken.owner)
     assert not journal.read(recovery.id).has_lapsed
@@ -94,9 +94,9 @@ def test_a_journal_without_leases_is_brought_up_to_date(journal: Journal, journa
     with engine.begin() as connection:
         connection.execute(tables.about.update().where(tables.about.c.what == "schema").values(value="1"))
     again = Journal(journal_url)
-    assert not interrupted.is_interrupted(again.read(recovery.id))
+    assert not is_interrupted(again.read(recovery.id))
     again.renew(recovery.id, ELSEWHERE, lease_s=0.0)
-    assert interrupted.is_interrupted(again.read(recovery.id))
+    assert is_interrupted(again.read(recovery.id))
 
 
 def test_a_step_beyond_its_time_limit_is_not_covered(journal: Journal, journal_url: str) -> None:
@@ -118,9 +118,9 @@ def test_a_step_beyond_its_time_limit_is_not_covered(journal: Journal, journal_u
 
 def test_an_owner_that_was_taken_over_begins_nothing_more(journal: Journal) -> None:
     """Its thread learns it, and the next step is told."""
-    recovery = opened(journal)
+    recovery = opened(journal, lease_s=0.0)
     lease = Lease(journal, recovery)
-    journal.taken_over(recovery.id, ELSEWHERE)
+    journal.taken_over(recovery, ELSEWHERE)
     assert not lease.renew()
     with pytest.raises(FencedError), lease.during(30):
         raise AssertionError
@@ -142,7 +142,7 @@ def test_a_stopped_owner_is_taken_over_and_finds_that_out(journal: Journal, jour
     """SIGSTOP: it is no dead process, and its lease lapses. SIGCONT: it begins nothing more."""
     script = f"""
 import sys
-from medic8.owner import this_process
+from medic8.owner import is_interrupted, this_process
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
 from medic8.errors import FencedError
@@ -167,9 +167,9 @@ with lease.kept(), lease.during(60):
     assert child.stdout is not None
     try:
         recovery_id = child.stdout.readline().strip()
-        assert not interrupted.is_interrupted(journal.read(recovery_id))
+        assert not is_interrupted(journal.read(recovery_id))
         child.send_signal(signal.SIGSTOP)
-        assert eventually(lambda: interrupted.is_interrupted(journal.read(recovery_id)))
+        assert eventually(lambda: is_interrupted(journal.read(recovery_id)))
         target = MemoryTarget({"a": b"old"})
         (ended,) = interrupted.end_each(
             journal,

@@ -18,6 +18,7 @@ from medic8.recovery import contract, undo
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Holds
 from tests.recovery.memory import AT, Died, MemorySession, MemoryTarget, plan_of
+from tests.recovery.steps import take_all_steps
 
 VALUES = st.none() | st.sampled_from(["old", "new", "x" * 100])
 NAMES = ("a", "b", "c", "d", "e")
@@ -31,10 +32,7 @@ def begin(journal: Journal, target: MemoryTarget, plan: Plan, folder: Path) -> R
 
 def carry_out(journal: Journal, target: MemoryTarget, recovery: Recovery) -> None:
     with target.session() as session:
-        for number in range(len(recovery.plan.units)):
-            for step in contract.numbers_of(recovery.plan, number):
-                contract.apply_step(journal, session, recovery, step, clock=lambda: AT)
-            contract.verify_unit(journal, session, recovery, number)
+        take_all_steps(journal, session, recovery, clock=lambda: AT)
 
 
 def undo_all(journal: Journal, target: MemoryTarget, recovery: Recovery) -> Recovery:
@@ -109,12 +107,12 @@ def test_a_unit_that_proved_itself_is_not_undone(journal: Journal, tmp_path: Pat
         journal, target, plan_of((("a", "new"),), (("b", "new"),), proves_itself=True), tmp_path / "saved"
     )
     with target.session() as session:
-        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-        contract.verify_unit(journal, session, recovery, 0)
-        contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
+        reached = contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        reached += contract.verify_unit(session, recovery, 0)
+        contract.apply_step(journal, session, recovery, 1, clock=lambda: AT, reached=reached)
         target.is_sound = False
         with pytest.raises(VerifyError):
-            contract.verify_unit(journal, session, recovery, 1)
+            contract.verify_unit(session, recovery, 1)
     ended = undo_all(journal, target, recovery)
     assert target.values == {"a": b"new", "b": b"old"}
     assert [step.state for step in ended.steps] == [StepState.COMMITTED, StepState.UNDONE]
@@ -158,7 +156,7 @@ def test_a_begun_one_way_step_is_told_by_what_is_there(
     """Saved: nothing happened. Written, or its own mark: it took effect, which stands and is listed."""
     target = MemoryTarget({"a": b"old"})
     recovery = begin(journal, target, one_way_plan(), tmp_path / "saved")
-    journal.begun(recovery.id, 0, written_digest=contract.digest_of(b"new"), at=AT)
+    journal.begun(recovery, 0, written_digest=contract.digest_of(b"new"), at=AT)
     target.values["a"], target.mark = found, mark
     ended = undo_all(journal, target, recovery)
     assert ended.state is RecoveryState.RESTORED
@@ -188,7 +186,7 @@ def test_a_begun_one_way_step_of_which_nothing_tells_needs_a_person_and_closes_t
     target = MemoryTarget({"a": b"old"})
     plan = one_way_plan()
     recovery = begin(journal, target, plan, tmp_path / "saved")
-    journal.begun(recovery.id, 0, written_digest=contract.digest_of(b"new"), at=AT)
+    journal.begun(recovery, 0, written_digest=contract.digest_of(b"new"), at=AT)
     target.values["a"] = b"other"
     ended = undo_all(journal, target, recovery)
     assert ended.state is RecoveryState.NEEDS_PERSON
@@ -245,8 +243,9 @@ def test_a_dead_owners_fence_is_bumped_before_its_recovery_is_undone(
     nobody = Owner(machine="m", boot="b", pid_namespace="p", pid=1, started_at=0)
     with target.session() as session:
         contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        journal.renew(recovery.id, recovery.owner, lease_s=0.0)
         undo.end_interrupted(journal, session, recovery, nobody, clock=lambda: AT)
-        with pytest.raises(Exception, match="claim"):
+        with pytest.raises(FencedError, match="was ended or taken over"):
             contract.apply_step(journal, session, recovery, 1, clock=lambda: AT)
     assert target.values == {"a": b"old", "b": b"old"}
     assert journal.read(recovery.id).claim.fence.number > recovery.claim.fence.number
@@ -260,7 +259,8 @@ def test_a_process_that_lost_its_recovery_to_another_does_not_undo_it(
     recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
     with target.session() as session:
         contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-        journal.taken_over(recovery.id, recovery.owner.model_copy(update={"pid": 1}))
+        journal.renew(recovery.id, recovery.owner, lease_s=0.0)
+        journal.taken_over(recovery, recovery.owner.model_copy(update={"pid": 1}))
         with pytest.raises(FencedError, match="taken over"):
             undo.undo(journal, session, recovery, clock=lambda: AT)
     assert target.values == {"a": b"new"}
@@ -311,7 +311,7 @@ def test_saving_again_after_the_journals_reply_was_lost(journal: Journal, tmp_pa
         )
     assert again.saved_digest == recovery.saved_digest
     other = MemoryTarget({"a": b"old"})
-    journal.close(recovery.id, RecoveryState.RESTORED, at=AT)
+    journal.close(recovery, RecoveryState.RESTORED, at=AT)
     with other.session() as session:
         recovery = contract.open_recovery(journal, session, plan_of((("a", "new"),)), this_process(), at=AT)
         (tmp_path / "saved" / recovery.id).mkdir()  # an attempt that died before it reached the journal

@@ -116,10 +116,9 @@ def _end_what_died(journal: Journal, settings: Settings) -> tuple[str, ...]:
         target = settings.target(name)
         return kind_named(target.kind).open_session(target, around)
 
-    dead = [recovery for recovery in journal.holding() if interrupted.is_interrupted(recovery)]
     ended = interrupted.end_each(
         journal,
-        dead,
+        interrupted.interrupted_on(journal),
         this_process(),
         session_of=session_of,
         clock=lambda: datetime.now(UTC),

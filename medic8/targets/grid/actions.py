@@ -25,7 +25,6 @@ from medic8.targets.grid.repairs import backup_candidates, replica_candidates
 from medic8.targets.grid.replicas import primary_of
 from medic8.targets.grid.write import patient
 from medic8.targets.kind import Holds, Surroundings
-from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached
 from medic8.targets.valkey.identity import server_resources
@@ -135,6 +134,14 @@ class GridSession(ClaimedServer):
         grid = Resource(identity=f"grid:{manifest.uuid}", carries="the grid")
         return (grid, *server_resources(self._client, self.url))
 
+    def key_of(self, step: Step) -> bytes | None:
+        """The one value that is written back, or a group's checksums, in the slot of all of the group."""
+        match arguments_of(step):
+            case WriteBack(item=item):
+                return item.key.encode()
+            case GiveUp(item=item):
+                return sums_key(item.grid, item.group).encode()
+
     @reached
     def capture(self, step: Step) -> bytes | None:
         """The bytes that the step is about to write over; None if there is no such value."""
@@ -165,7 +172,7 @@ class GridSession(ClaimedServer):
     @reached
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
         """Write *new* where *expected* is, guarded by *claim*, at one moment."""
-        fence = (HoldsExactly(CLAIM_KEY.decode(), claim.content),)
+        fence = (HoldsExactly(self.claim_beside(claim, step).decode("latin-1"), claim.content),)
         match arguments_of(step):
             case WriteBack(item=item):
                 answer = rebuild.swap(self._client, item, expected, new, fence).answer

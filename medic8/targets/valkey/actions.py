@@ -100,7 +100,7 @@ class ServerSession(ClaimedServer):
         if new is None:
             raise RefusedError(f"setting {name!r} cannot be taken away from a server")
         with self._client.pipeline() as pipe:
-            claims.guard(pipe, claim)
+            claims.guard(pipe, claim, self.claim_beside(claim, step))
             found = _read(pipe, name)
             if found != expected:
                 raise ChangedError(

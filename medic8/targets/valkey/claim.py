@@ -1,18 +1,65 @@
-"""Mark a server as being repaired, so that two journals never repair it at once."""
+"""
+Mark a server as being repaired, so that two journals never repair it at once.
+
+The claim is one key of database 0, whichever database is repaired. What is
+changed is guarded by a copy beside it, since a server compares only what lies
+in one database, and a cluster only what lies in one slot.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import cast
 
 import valkey
 import valkey.exceptions
 from valkey.client import Pipeline
 
-from medic8.errors import ClaimedError, FencedError
+from medic8.errors import ClaimedError, ClaimGoneError, FencedError
 from medic8.model.recovery import Claim
+from medic8.targets.valkey.slots import slot_tag
 
-#: One for each database of a server; every change is guarded by its content, byte for byte.
+#: What holds the claim; every change is guarded by its content, byte for byte.
 CLAIM_KEY = b"medic8:claim"
+
+#: Connections that change a server show this, the recovery and its fence's number in ``CLIENT LIST``.
+NAME = "medic8-recovery"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where a claim is kept.
+
+    Attributes:
+        database: Number of the database.
+        key: Name of the key.
+    """
+
+    database: int
+    key: bytes
+
+
+def places_of(claim: Claim, database: int) -> tuple[Place, ...]:
+    """Everywhere that *claim* is kept for a connection to *database*, the server's own first."""
+    beside = [_in_slot(tag) for tag in claim.tags]
+    if not beside and database:
+        beside = [Place(database, CLAIM_KEY)]
+    return (Place(0, CLAIM_KEY), *beside)
+
+
+def place_for(claim: Claim, database: int, key: bytes | None = None) -> Place:
+    """Where the claim lies that guards *key*: in its database, and in its slot if slots matter."""
+    if key is None or not claim.tags:
+        return Place(database, CLAIM_KEY)
+    return _in_slot(tag_of(key))
+
+
+def tag_of(key: bytes) -> str:
+    """The hash tag that keeps the claim in the slot of *key*; every character stands for one byte."""
+    return slot_tag(key).decode("latin-1")
 
 
 def take(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
@@ -20,30 +67,39 @@ def take(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
     Put *claim* on the server for *lasts_s* seconds of the server's clock.
 
     An older claim of the same journal is replaced: the journal has granted the
-    resource to this recovery, so the older one has ended.
+    resource to this recovery, so the older one has ended. One with a higher fence
+    is not: that recovery was granted later, or this one was taken over.
 
     Raises:
         ClaimedError: a recovery of another journal holds the server.
-        FencedError: the claim changed while it was being taken.
+        FencedError: the claim changed while it was being taken, or a later one of this journal holds it.
     """
+    for place in places_of(claim, database_of(client)):
+        with _database(client, place.database):
+            _take_at(client, place.key, claim, lasts_s=lasts_s)
+
+
+def _take_at(client: valkey.Valkey, key: bytes, claim: Claim, *, lasts_s: float) -> None:
     lasts_ms = int(lasts_s * 1000)
-    if client.set(CLAIM_KEY, claim.content, nx=True, px=lasts_ms):
+    if client.set(key, claim.content, nx=True, px=lasts_ms):
         return
     with client.pipeline() as pipe:
-        pipe.watch(CLAIM_KEY)
-        holder = _present(pipe) or b""
-        if holder and holder.split(b" ")[0] != claim.journal.encode():
-            left_ms = cast("int", pipe.pttl(CLAIM_KEY))
+        pipe.watch(key)
+        holder = _present(pipe, key) or b""
+        if holder and not _is_of(claim.journal, holder):
+            left_ms = cast("int", pipe.pttl(key))
             lapses = (
                 f"its claim lapses in {left_ms / 1000:.0f} s"
                 if left_ms >= 0
-                else f"its claim has no expiry; if nobody repairs there: DEL {CLAIM_KEY.decode()}"
+                else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
             )
             raise ClaimedError(
                 f"the server is being repaired by recovery {_name(holder)} of another journal; {lapses}"
             )
+        if _number(holder) > claim.fence.number:
+            raise FencedError(f"recovery {_name(holder)} has claimed the server since")
         pipe.multi()
-        pipe.set(CLAIM_KEY, claim.content, px=lasts_ms)
+        pipe.set(key, claim.content, px=lasts_ms)
         _execute(pipe)
 
 
@@ -52,45 +108,101 @@ def renew(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
     Hold *claim* for *lasts_s* more seconds.
 
     Raises:
-        FencedError: it is gone or another's.
+        ClaimGoneError: it lapsed, or was evicted or deleted.
+        FencedError: it is another's.
     """
-    with client.pipeline() as pipe:
-        guard(pipe, claim)
-        pipe.multi()
-        pipe.pexpire(CLAIM_KEY, int(lasts_s * 1000))
-        _execute(pipe)
+    for place in places_of(claim, database_of(client)):
+        with _database(client, place.database), client.pipeline() as pipe:
+            guard(pipe, claim, place.key)
+            pipe.multi()
+            pipe.pexpire(place.key, int(lasts_s * 1000))
+            _execute(pipe)
 
 
 def release(client: valkey.Valkey, claim: Claim) -> None:
-    """Take *claim* away if it is still there; another's is left alone."""
-    with client.pipeline() as pipe:
-        pipe.watch(CLAIM_KEY)
-        if _present(pipe) != claim.content:
-            return
-        pipe.multi()
-        pipe.delete(CLAIM_KEY)
-        try:
-            pipe.execute()
-        except valkey.exceptions.WatchError:
-            return
+    """Take *claim* away where it is still there, the server's own last; another's is left alone."""
+    for place in reversed(places_of(claim, database_of(client))):
+        with _database(client, place.database), client.pipeline() as pipe:
+            pipe.watch(place.key)
+            if _present(pipe, place.key) != claim.content:
+                continue
+            pipe.multi()
+            pipe.delete(place.key)
+            with contextlib.suppress(valkey.exceptions.WatchError):
+                pipe.execute()
 
 
-def guard(pipe: Pipeline, claim: Claim) -> None:
+def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
     """
     Watch the claim: what *pipe* executes later happens only if *claim* holds until then.
 
     Raises:
-        FencedError: the claim is gone or another's; fails closed.
+        ClaimGoneError: there is no claim; fails closed.
+        FencedError: it is another's.
     """
-    pipe.watch(CLAIM_KEY)
-    present = _present(pipe)
+    pipe.watch(key)
+    present = _present(pipe, key)
+    lost = f"the claim of recovery {claim.recovery} on the server was lost"
+    if present is None:
+        raise ClaimGoneError(f"{lost}: it is gone")
     if present != claim.content:
-        holder = f"recovery {_name(present)} holds it" if present else "it is gone"
-        raise FencedError(f"the claim of recovery {claim.recovery} on the server was lost: {holder}")
+        raise FencedError(f"{lost}: recovery {_name(present)} holds it")
 
 
-def _present(pipe: Pipeline) -> bytes | None:
-    return cast("bytes | None", pipe.get(CLAIM_KEY))
+def introduce(client: valkey.Valkey, claim: Claim) -> None:
+    """Give the connection a name by which whoever takes the recovery over finds it."""
+    with contextlib.suppress(valkey.exceptions.ResponseError):  # not everybody may
+        client.client_setname(f"{NAME}:{claim.recovery}:{claim.fence.number}")
+
+
+def cut_off(client: valkey.Valkey, claim: Claim) -> tuple[int, ...]:
+    """
+    Close the connections that earlier owners of the recovery left open.
+
+    What is under way on one is carried out all the same: the fence is what
+    guards, and this only keeps an owner that was taken for dead from trying.
+
+    Returns:
+        The ids of the connections that were closed; none if the user may not list or close them.
+    """
+    closed = []
+    earlier = f"{NAME}:{claim.recovery}:"
+    try:
+        for each in cast("list[dict[str, str]]", client.client_list(_type="normal")):
+            number = str(each["name"]).removeprefix(earlier)
+            if number.isdecimal() and int(number) < claim.fence.number:
+                client.client_kill_filter(_id=each["id"])
+                closed.append(int(each["id"]))
+    except valkey.exceptions.ResponseError:
+        pass
+    return tuple(closed)
+
+
+def database_of(client: valkey.Valkey) -> int:
+    """The number of the database that *client* works in."""
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
+@contextlib.contextmanager
+def _database(client: valkey.Valkey, number: int) -> Iterator[None]:
+    """Work in database *number* for the body; a client has one connection only."""
+    own = database_of(client)
+    if number == own:
+        yield
+        return
+    client.execute_command("SELECT", number)
+    try:
+        yield
+    finally:
+        client.execute_command("SELECT", own)
+
+
+def _in_slot(tag: str) -> Place:
+    return Place(0, CLAIM_KEY + b":{" + tag.encode("latin-1") + b"}")
+
+
+def _present(pipe: Pipeline, key: bytes) -> bytes | None:
+    return cast("bytes | None", pipe.get(key))
 
 
 def _execute(pipe: Pipeline) -> None:
@@ -98,6 +210,16 @@ def _execute(pipe: Pipeline) -> None:
         pipe.execute()
     except valkey.exceptions.WatchError as exc:
         raise FencedError("the claim on the server changed at the same moment") from exc
+
+
+def _is_of(journal: str, content: bytes) -> bool:
+    return content.split(b" ")[0] == journal.encode()
+
+
+def _number(content: bytes) -> int:
+    """The number of the fence in *content*; 0 if there is none to be read."""
+    number = content.rpartition(b" ")[2].partition(b":")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _name(content: bytes) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import valkey
 
-from medic8.model.plan import Step
+from medic8.model.plan import Plan, Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey import claim as claims
-from medic8.targets.valkey.client import reached
+from medic8.targets.valkey.client import info, reached
 from medic8.targets.valkey.identity import ground
 
 
@@ -30,15 +30,31 @@ class ClaimedServer:
         """Run id, role and replication id."""
         return ground(self._client)
 
+    def key_of(self, step: Step) -> bytes | None:
+        """A key that *step* changes, in the slot of all that it changes; None if it changes no keys."""
+        del step
+        return None
+
+    @reached
+    def tags_of(self, plan: Plan) -> tuple[str, ...]:
+        """The hash tags of the keys that *plan* changes, on a server in cluster mode; else none."""
+        if not info(self._client, "cluster").get("cluster_enabled"):
+            return ()
+        steps = [step for unit in plan.units for step in unit.steps]
+        return tuple(sorted({claims.tag_of(key) for step in steps if (key := self.key_of(step)) is not None}))
+
     @reached
     def take_claim(self, claim: Claim, *, lasts_s: float) -> None:
         """See `medic8.targets.valkey.claim.take`."""
+        claims.introduce(self._client, claim)
         claims.take(self._client, claim, lasts_s=lasts_s)
         self.claim = claim
 
     @reached
     def renew_claim(self, claim: Claim, *, lasts_s: float) -> None:
         """See `medic8.targets.valkey.claim.renew`."""
+        if claim != self.claim:
+            claims.introduce(self._client, claim)
         claims.renew(self._client, claim, lasts_s=lasts_s)
         self.claim = claim
 
@@ -46,6 +62,15 @@ class ClaimedServer:
     def release_claim(self, claim: Claim) -> None:
         """See `medic8.targets.valkey.claim.release`."""
         claims.release(self._client, claim)
+
+    @reached
+    def cut_off(self, claim: Claim) -> None:
+        """See `medic8.targets.valkey.claim.cut_off`."""
+        claims.cut_off(self._client, claim)
+
+    def claim_beside(self, claim: Claim, step: Step) -> bytes:
+        """The key of the claim that guards what *step* changes."""
+        return claims.place_for(claim, claims.database_of(self._client), self.key_of(step)).key
 
     def took_effect(self, step: Step, recovery: str) -> bool | None:
         """Steps leave no mark of their own unless a kind says so."""

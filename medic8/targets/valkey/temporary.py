@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import itertools
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from medic8.model.recovery import Owner
 from medic8.owner import is_known_dead, this_process
 from medic8.targets.valkey.conversation import Conversation, raise_first
 from medic8.targets.valkey.key_names import glob_of_prefix
+from medic8.targets.valkey.slots import slot_tag
 
 #: How their names begin.
 TEMPORARY = b"medic8:restoring:"
@@ -21,9 +21,6 @@ TEMPORARY = b"medic8:restoring:"
 LASTS_MS = 10 * 60 * 1000
 
 _SCAN_COUNT = 1000
-
-#: Of a cluster.
-_SLOTS = 16_384
 
 
 class TemporaryNames:
@@ -35,7 +32,7 @@ class TemporaryNames:
 
     def name_for(self, key: bytes) -> bytes:
         """A name for what will become *key*."""
-        return b"%s%s:%d-%d:{%s}" % (TEMPORARY, self._owner, id(self), next(self._numbers), _slot_tag(key))
+        return b"%s%s:%d-%d:{%s}" % (TEMPORARY, self._owner, id(self), next(self._numbers), slot_tag(key))
 
 
 def remove_leftovers(talk: Conversation) -> int:
@@ -65,31 +62,3 @@ def _is_left(name: bytes) -> bool:
         return is_known_dead(Owner.model_validate_json(owner))
     except (binascii.Error, ValidationError):
         return False  # nobody knows whose it is
-
-
-def _slot_tag(key: bytes) -> bytes:
-    """
-    What a cluster computes the slot of *key* from; if that cannot stand between braces, another of that slot.
-
-    Source: Valkey documentation, Cluster specification, Hash tags.
-    """
-    _, is_opened, rest = key.partition(b"{")
-    tag, is_closed, _ = rest.partition(b"}")
-    if is_opened and is_closed and tag:
-        return tag
-    return _number_of_slot()[_slot(key)] if b"}" in key or not key else key
-
-
-def _slot(hashed: bytes) -> int:
-    return binascii.crc_hqx(hashed, 0) % _SLOTS
-
-
-@functools.cache
-def _number_of_slot() -> dict[int, bytes]:
-    """For each slot a number that lies in it."""
-    found: dict[int, bytes] = {}
-    for number in itertools.count():
-        found.setdefault(_slot(b"%d" % number), b"%d" % number)
-        if len(found) == _SLOTS:
-            break
-    return found

@@ -43,6 +43,7 @@ from medic8.targets.grid.map.survey import Past, survey
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.strategies import plan_from_parity, plan_quarantine
 from medic8.targets.kind import Strategy, Surroundings
+from tests.recovery.steps import take_all_steps
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 UUID = uuid.UUID("6d656d38-0000-4000-8000-000000000001")
@@ -442,11 +443,8 @@ def recover(journal: Journal, target: Target, around: Surroundings, strategy: St
     with open_session(target, around) as session:
         recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
         recovery = contract.save_state(journal, session, recovery, folder=folder, limit_bytes=64 << 20)
-        for unit in range(len(plan.units)):
-            for step in contract.numbers_of(plan, unit):
-                contract.apply_step(journal, session, recovery, step, clock=lambda: NOW)
-            contract.verify_unit(journal, session, recovery, unit)
-        contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW)
+        reached = take_all_steps(journal, session, recovery, clock=lambda: NOW)
+        contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW, reached=reached)
 
 
 def test_what_was_healed_and_what_was_given_up_is_shown_as_that(

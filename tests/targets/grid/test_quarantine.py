@@ -50,6 +50,7 @@ from medic8.targets.grid.write import Patience
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.conversation import conversation
+from tests.recovery.steps import take_all_steps
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAME = "lab"
@@ -163,11 +164,8 @@ def carry_out(journal: Journal, target: Target, around: Surroundings, plan: Plan
     """As the flow does it, without Prefect."""
     with session_on(target, around) as session:
         recovery = begin(journal, session, plan, folder)
-        for number in range(len(plan.units)):
-            for step in contract.numbers_of(plan, number):
-                contract.apply_step(journal, session, recovery, step, clock=lambda: NOW)
-            contract.verify_unit(journal, session, recovery, number)
-        return contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW)
+        reached = take_all_steps(journal, session, recovery, clock=lambda: NOW)
+        return contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW, reached=reached)
 
 
 @contextlib.contextmanager
@@ -523,7 +521,7 @@ def test_a_begun_step_is_known_to_have_taken_effect_although_others_wrote_since(
         recovery = begin(journal, session, plan, tmp_path / "saved")
         step = plan.units[0].steps[0]
         expected, new = session.capture(step), session.prepare(step)
-        journal.begun(recovery.id, 0, written_digest=contract.digest_of(new), at=NOW)
+        journal.begun(recovery, 0, written_digest=contract.digest_of(new), at=NOW)
         session.swap(step, expected=expected, new=new, claim=recovery.claim)
         if writes_since:
             grid.write_cells([block_at(0, 3) * BLOCK_CELLS], np.ones(1, dtype=CELL))
@@ -543,7 +541,7 @@ def test_a_begun_step_after_which_the_group_was_replaced_needs_a_person(
     plan = plan_for(target, around)
     with session_on(target, around) as session:
         recovery = begin(journal, session, plan, tmp_path / "saved")
-        journal.begun(recovery.id, 0, written_digest="1" * 64, at=NOW)
+        journal.begun(recovery, 0, written_digest="1" * 64, at=NOW)
         grid.fill(lambda _: np.zeros(2048, dtype=CELL), groups=[0])
         ended = undo.undo(journal, session, recovery, clock=lambda: NOW)
     assert ended.state is RecoveryState.NEEDS_PERSON

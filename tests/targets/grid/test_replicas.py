@@ -37,6 +37,7 @@ from medic8.targets.grid.replicas import replicas_of
 from medic8.targets.grid.strategies import plan_from_backup, plan_from_replica, plan_quarantine
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, place
+from tests.recovery.steps import take_all_steps
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAME = "lab"
@@ -128,11 +129,8 @@ def carry_out(target: Target, around: Surroundings, plan: Plan, folder: Path) ->
     with open_session(target, around) as session:
         recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
         recovery = contract.save_state(journal, session, recovery, folder=folder, limit_bytes=64 << 20)
-        for number in range(len(plan.units)):
-            for step in contract.numbers_of(plan, number):
-                contract.apply_step(journal, session, recovery, step, clock=lambda: NOW)
-            contract.verify_unit(journal, session, recovery, number)
-        ended = contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW)
+        reached = take_all_steps(journal, session, recovery, clock=lambda: NOW)
+        ended = contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW, reached=reached)
     journal.dispose()
     return ended.state
 

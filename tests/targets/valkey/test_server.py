@@ -173,7 +173,7 @@ def test_two_rules_for_one_setting_are_refused(target: Target) -> None:
 def test_a_lost_connection_is_not_opened_again(session: ServerSession, valkey_url: str) -> None:
     """The server that answers next may have lost what was just verified."""
     with connection(valkey_url) as client:
-        killed = [each["id"] for each in client.client_list() if each["name"] == "medic8-recovery"]
+        killed = [each["id"] for each in client.client_list() if each["name"].startswith("medic8-recovery:")]
         for number in killed:
             client.client_kill_filter(_id=number)
     with pytest.raises(TransientError):

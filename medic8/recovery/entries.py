@@ -1,0 +1,140 @@
+"""The journal's entries, read and written inside a transaction that somebody else began."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Any
+
+import sqlalchemy as sa
+
+from medic8.errors import ConfigurationError, FencedError
+from medic8.model.plan import Plan
+from medic8.model.recovery import Fence, Recovery, StepMark, StepRecord
+from medic8.model.target import Resource
+from medic8.recovery import leases, tables
+
+
+def holder(connection: sa.Connection, resource: Resource) -> str | None:
+    """The id of the recovery that holds *resource*."""
+    found: str | None = connection.scalar(
+        sa.select(tables.grants.c.recovery).where(tables.grants.c.resource == resource.identity)
+    )
+    return found
+
+
+def release(connection: sa.Connection, recovery_id: str) -> None:
+    """Give back what a recovery holds."""
+    connection.execute(tables.grants.delete().where(tables.grants.c.recovery == recovery_id))
+
+
+def next_fence(connection: sa.Connection, resources: tuple[Resource, ...]) -> Fence:
+    """A fence with a number one above the highest that any of *resources* ever had."""
+    fences = tables.fences
+    identities = [resource.identity for resource in resources]
+    highest = sa.select(fences.c.resource, fences.c.number).where(fences.c.resource.in_(identities))
+    known = {str(row.resource): int(row.number) for row in connection.execute(highest)}
+    number = max(known.values(), default=0) + 1
+    for identity in identities:
+        if identity in known:
+            connection.execute(fences.update().where(fences.c.resource == identity).values(number=number))
+        else:
+            connection.execute(fences.insert().values(resource=identity, number=number))
+    return Fence(number=number, nonce=secrets.token_hex(16))
+
+
+def require_ours(connection: sa.Connection, recovery: Recovery) -> None:
+    """
+    See that *recovery* is open and its fence the present one.
+
+    Raises:
+        FencedError: it has ended, or somebody took it over.
+    """
+    if not leases.is_held(connection, recovery.id, recovery.claim.fence.nonce):
+        raise FencedError(f"recovery {recovery.id} was ended or taken over by another process")
+
+
+def read(connection: sa.Connection, recovery_id: str) -> Recovery:
+    """
+    A recovery with all its steps.
+
+    Raises:
+        ConfigurationError: there is no such recovery.
+    """
+    record = connection.scalar(
+        sa.select(tables.recoveries.c.record).where(tables.recoveries.c.id == recovery_id)
+    )
+    if record is None:
+        raise ConfigurationError(f"the journal knows no recovery {recovery_id!r}")
+    rows = connection.execute(
+        sa.select(tables.steps).where(tables.steps.c.recovery == recovery_id).order_by(tables.steps.c.number)
+    ).mappings()
+    return Recovery.model_validate_json(record).model_copy(
+        update={
+            "steps": tuple(_step_record(dict(row)) for row in rows),
+            "has_lapsed": leases.has_lapsed(connection, recovery_id),
+        }
+    )
+
+
+def insert(connection: sa.Connection, recovery: Recovery) -> None:
+    """Write a new recovery with its steps."""
+    connection.execute(
+        tables.recoveries.insert().values(
+            id=recovery.id,
+            target=recovery.plan.target,
+            state=recovery.state,
+            record=_record(recovery),
+            resolution=recovery.resolution,
+        )
+    )
+    if recovery.steps:
+        rows = [{"recovery": recovery.id, **step.model_dump()} for step in recovery.steps]
+        connection.execute(tables.steps.insert(), rows)
+
+
+def write(connection: sa.Connection, recovery: Recovery) -> None:
+    """Write a recovery anew, without its steps."""
+    connection.execute(
+        tables.recoveries.update()
+        .where(tables.recoveries.c.id == recovery.id)
+        .values(state=recovery.state, record=_record(recovery))
+    )
+
+
+def update_step(connection: sa.Connection, recovery_id: str, number: int, **values: Any) -> None:
+    """Write some columns of step *number*."""
+    connection.execute(
+        tables.steps.update()
+        .where(tables.steps.c.recovery == recovery_id, tables.steps.c.number == number)
+        .values(**values)
+    )
+
+
+def mark(connection: sa.Connection, recovery_id: str, reached: Iterable[StepMark]) -> None:
+    """Write how far steps came."""
+    for each in reached:
+        when = {} if each.at is None else {"done_at": each.at}
+        update_step(connection, recovery_id, each.number, state=each.state, **when)
+
+
+def planned(plan: Plan) -> tuple[StepRecord, ...]:
+    """All steps of *plan*, none begun."""
+    numbered = [(unit, step.title) for unit, group in enumerate(plan.units) for step in group.steps]
+    return tuple(
+        StepRecord(number=number, unit=unit, title=title) for number, (unit, title) in enumerate(numbered)
+    )
+
+
+def _record(recovery: Recovery) -> str:
+    return recovery.model_dump_json(exclude={"steps", "has_lapsed"})
+
+
+def _step_record(row: dict[str, Any]) -> StepRecord:
+    row.pop("recovery")
+    for when in ("begun_at", "done_at", "undone_at"):
+        # SQLite keeps no zone; everything that is written is UTC.
+        if row[when] is not None and row[when].tzinfo is None:
+            row[when] = row[when].replace(tzinfo=UTC)
+    return StepRecord.model_validate(row)
