@@ -127,7 +127,7 @@ def _sample(talk: Conversation, is_ours: Callable[[bytes], bool]) -> list[bytes]
         answers = talk.ask([("SCAN", cursor, "COUNT", 2 * _MOST_KEYS)])
         raise_first(answers)
         cursor, page = answers[0]
-        names |= dict.fromkeys(name for name in page if name != CLAIM_KEY and not is_ours(name))
+        names |= dict.fromkeys(name for name in page if not name.startswith(CLAIM_KEY) and not is_ours(name))
         if int(cursor) == 0 or len(names) >= _MOST_KEYS:
             break
     return list(names)[:_MOST_KEYS]
