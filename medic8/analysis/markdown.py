@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
 from medic8.model.grid_map import MapPicture
+from medic8.model.guard import GuardVerdict
 from medic8.model.issue import Finding, Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepRecord
@@ -69,6 +70,7 @@ def resolution(resolved: Resolution) -> str:
             f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
         )
     parts += _section("Before and after", _changes(resolved))
+    parts += _section("Never worse", _guards(resolved.guards))
     parts += _section("Steps", _steps(resolved.steps))
     parts += _section("Left for a person", _list(resolved.left))
     return "\n\n".join(parts)
@@ -137,6 +139,23 @@ def _readings(results: Iterable[DiagnosticResult]) -> str:
 def _changes(resolved: Resolution) -> str:
     return table(
         ("Value", "Before", "After"), [(each.what, each.before, each.after) for each in resolved.changes]
+    )
+
+
+def _guards(guards: Sequence[GuardVerdict]) -> str:
+    return table(
+        ("Guard", "Kind", "Before", "After", "Verdict", "Why"),
+        [
+            (
+                each.guard,
+                "hard" if each.is_hard else "soft",
+                each.before,
+                each.after,
+                each.verdict.value.replace("_", " "),
+                each.reason,
+            )
+            for each in guards
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_report import render_issue
 from medic8.cli.render_treatment import approved, render_changes
+from medic8.model.guard import GuardVerdict
 from medic8.model.recovery import Recovery, StepRecord
 from medic8.model.resolution import HistoryEntry, Resolution
 from medic8.model.wording import moment, short, span
@@ -78,6 +79,8 @@ def render_resolution_of(
         yield section("Steps", _steps(resolution.steps))
     if resolution.changes:
         yield section("Before and after", render_changes(resolution.changes))
+    if resolution.guards:
+        yield section("Never worse", _guards(resolution.guards))
     if resolution.left:
         yield section("Left for you", bullets(resolution.left))
 
@@ -108,6 +111,15 @@ def render_recovery(recovery: Recovery) -> Iterator[RenderableType]:
 
 def _outcome(entry: HistoryEntry) -> str:
     return "interrupted" if entry.is_interrupted else entry.outcome or "-"
+
+
+def _guards(guards: Sequence[GuardVerdict]) -> RenderableType:
+    listed = table("guard", "kind", "before", "after", "verdict", "why")
+    for each in guards:
+        kind = "hard" if each.is_hard else "soft"
+        shown = text(each.guard), kind, text(each.before), text(each.after)
+        listed.add_row(*shown, word(each.verdict), text(each.reason))
+    return listed
 
 
 def _steps(steps: Sequence[StepRecord]) -> RenderableType:

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from medic8.model.frozen import Frozen
+from medic8.model.guard import GuardVerdict
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Resource
@@ -200,11 +201,13 @@ class RecoveryResult(Frozen):
         reason: Why it did not end healthy; empty if it did.
         after: The diagnosis that verified it; None if it did not come so far.
         was_outdated: Somebody else had changed what was saved; a new plan may succeed.
+        guards: What must not become worse, judged as far as it came.
     """
 
     recovery: Recovery
     reason: str = ""
     was_outdated: bool = False
+    guards: tuple[GuardVerdict, ...] = ()
     after: DiagnosticReport | None = None
 
 

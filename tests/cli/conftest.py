@@ -21,11 +21,12 @@ from medic8.model.backup import (
     RestoreWish,
     VerifyReport,
 )
+from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
-from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment, Verdict
+from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
 from medic8.targets.kind import Progress
 
 TEAPOT = Path(__file__).parents[1] / "plugins" / "teapot"

@@ -16,9 +16,10 @@ from prefect.settings import get_current_settings
 
 from flows.run import run
 from medic8.errors import ConfigurationError, RefusedError
+from medic8.model.guard import Verdict
 from medic8.model.recovery import StepState
 from medic8.model.report import Health
-from medic8.model.resolution import Outcome, Resolution, Treatment, Verdict
+from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.client import connection
 from tasks.track import history, resolution_of
