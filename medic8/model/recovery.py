@@ -96,6 +96,23 @@ class StepState(StrEnum):
     CONFLICT = "conflict"  #: somebody else changed it since; theirs was left
 
 
+class SavedItem(Frozen):
+    """
+    What one step found.
+
+    Attributes:
+        number: The step's number.
+        offset: Where its value begins in the file of values, in bytes.
+        length: Its length in bytes; None = there was nothing.
+        digest: Digest of the value.
+    """
+
+    number: int
+    offset: int
+    length: int | None
+    digest: str
+
+
 class StepMark(Frozen):
     """
     How far a step came, on its way into the journal.

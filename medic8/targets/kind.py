@@ -123,6 +123,20 @@ class Session(Protocol):
             FencedError: the claim is gone or another's; nothing was changed.
         """
 
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        """What became by itself of the value *saved* of *step*: None if its own expiry has passed since."""
+
+    def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
+        """
+        The shell commands by which a person puts back what *step* found; none if there are none.
+
+        Args:
+            step: What was changed.
+            value: What was saved.
+            file: Where that lies, so that no value stands in a command.
+            offset: From this byte on.
+        """
+
     def took_effect(self, step: Step, recovery: str) -> bool | None:
         """Whether a one-way *step* of *recovery* took effect, by a mark that it left; None if none tells."""
 
