@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -196,3 +197,34 @@ def test_what_cannot_be_ended_is_named_and_does_not_keep_others_from_being_ended
     assert [each.state for each in run("restore_interrupted").ended] == [RecoveryState.RESTORED]
     assert settings_of(valkey_url) == ("10", "300")
     assert journal.holding() == ()
+
+
+def test_a_service_that_goes_on_looking_ends_it_within_seconds(
+    journal: Journal, valkey_url: str, tmp_path: Path
+) -> None:
+    """As the unit for systemd calls it; nothing to do makes no run, and it goes on until it is stopped."""
+    unit = (Path(__file__).parents[2] / "deployments/systemd/medic8-recover-interrupted.service").read_text()
+    (call,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    words = shlex.split(call.removeprefix("ExecStart="))[3:]
+    assert words == ["recover-interrupted", "--every", "10"]
+    environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    environment["PYTHONUNBUFFERED"] = "1"
+    said = tmp_path / "said"
+    with (
+        said.open("w") as out,
+        subprocess.Popen([*MEDIC8, *words[:-1], "1"], env=environment, stdout=out) as service,
+    ):
+        try:
+            for times in (1, 2):
+                kill_half_way(valkey_url)
+                deadline = time.monotonic() + 60
+                while said.read_text().count("had died half way") < times:
+                    assert time.monotonic() < deadline
+                    assert service.poll() is None
+                    time.sleep(0.1)
+                assert settings_of(valkey_url) == ("10", "300")
+            service.send_signal(signal.SIGINT)
+            assert service.wait(timeout=60) == 130
+        finally:
+            service.kill()
+    assert journal.holding() == journal.untold() == ()
