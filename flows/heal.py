@@ -10,24 +10,35 @@ from prefect.states import Completed, Failed
 from flows.diagnose import diagnose
 from flows.interruption import interruption
 from flows.resolve import resolve
+from flows.restore_interrupted import tell_all
 from flows.returned import returned
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.recovery import Recovery
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.model.target import Target
+from medic8.recovery.interrupted import interrupted_on
+from medic8.recovery.journal import Journal
 from medic8.safety.admission import check_approvals
-from medic8.settings import load_settings
+from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
+from tasks.interrupted import end_recovery
 from tasks.plan import plan_treatment
-from tasks.save import end_interrupted
+from tasks.tell import sign
 from tasks.track import tags_of, untagged
 
 #: After these the next strategy may still help.
 _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 
 
-@flow(name="heal", flow_run_name="heal {target}", persist_result=True, result_serializer="json")
+@flow(
+    name="heal",
+    flow_run_name="heal {target}",
+    persist_result=True,
+    result_serializer="json",
+    on_running=[sign],
+)
 def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows.
@@ -41,7 +52,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     site = load_settings()
     subject = site.target(target)
     with untagged():
-        interrupted = () if dry_run else end_interrupted(subject, site, flow_run.get_id() or "")
+        interrupted = () if dry_run else _end_interrupted(subject, site)
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
     for issue in before.issues:
@@ -49,6 +60,9 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
             break
         treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated
+    if not dry_run:
+        with untagged():
+            tell_all(site)
     treatment = Treatment(
         target=target,
         kind=subject.kind,
@@ -62,6 +76,13 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     if treatment.is_healed:
         return Completed(name="Healthy", data=treatment)
     return Failed(name="Not healed", message=_why(treatment), data=treatment)
+
+
+def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:
+    """End what earlier runs on *target* left half done when they died."""
+    dead = interrupted_on(Journal(site.journal_url), target.name)
+    ended = [end_recovery(each, site, flow_run.get_id() or "") for each in dead]
+    return tuple(each for each in ended if each is not None)
 
 
 def _treat_issue(

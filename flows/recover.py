@@ -10,7 +10,8 @@ from prefect.states import Completed, Failed
 
 from flows.diagnose import report_on
 from flows.interruption import interruption
-from medic8.errors import ChangedError, FencedError, Medic8Error, TransientError
+from medic8.errors import ChangedError, FencedError, Medic8Error, TransientError, WorseError
+from medic8.model.guard import GuardVerdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState, StepMark, StepState
@@ -23,6 +24,7 @@ from medic8.settings import Settings, load_settings
 from tasks.apply import apply_step
 from tasks.attempts import longest_s
 from tasks.diagnose import LOOKING_S
+from tasks.guard import GUARDING_S, guard_recovery, guard_unit, read_guards
 from tasks.save import SAVING_S, open_recovery, save_state
 from tasks.track import untagged
 from tasks.undo import UNDOING_S, close, undo
@@ -65,7 +67,7 @@ def _to_its_end(
 ) -> State[RecoveryResult]:
     reached: list[StepMark] = []  # what the journal is to hear of with its next entry
     try:
-        after = _carry_out(subject, recovery, issue, site, lease, reached)
+        after, guards = _carry_out(subject, recovery, issue, site, lease, reached)
         healthy = close(subject, recovery, site, tuple(reached))
     except FencedError:
         # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
@@ -79,12 +81,12 @@ def _to_its_end(
         ended = _put_back(subject, recovery, site, lease, reached)
         if interruption():
             raise CrashedRun(f"interrupted; recovery {ended.id} ended {ended.state.value}") from exc
-        return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError))
+        return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError), guards=_judged(exc))
     except BaseException:
         # Cancelled or terminated: the same, and then the end that was asked for.
         _put_back(subject, recovery, site, lease, reached)
         raise
-    return _ended(healthy, "", after)
+    return _ended(healthy, "", after, guards=guards)
 
 
 def _carry_out(
@@ -94,10 +96,15 @@ def _carry_out(
     site: Settings,
     lease: Lease,
     reached: list[StepMark],
-) -> DiagnosticReport | None:
+) -> tuple[DiagnosticReport | None, tuple[GuardVerdict, ...]]:
     with lease.during(longest_s(SAVING_S)):
         recovery = save_state(target, recovery, site)
     get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
+    before = None
+    if issue is not None:
+        # Who takes something back wants it as it was, also where that was worse.
+        with lease.during(longest_s(GUARDING_S)):
+            before = read_guards(target, recovery.plan, site)
     for number, unit in enumerate(recovery.plan.units):
         for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
             _stop_if_interrupted()
@@ -108,15 +115,22 @@ def _carry_out(
         _stop_if_interrupted()
         with lease.during(longest_s(VERIFYING_S)):
             reached += verify_unit(target, unit, recovery, number, site)
+        if before is not None and number + 1 < len(recovery.plan.units):
+            with lease.during(longest_s(GUARDING_S)):
+                guard_unit(target, unit, recovery.plan, before, site)
     _stop_if_interrupted()
-    after = None
-    if issue is not None:
-        with lease.during(LOOKING_S):
-            after = report_on(target, site)
-        verify_recovery(issue, recovery.plan, after)
-        _stop_if_interrupted()
+    if issue is None or before is None:
+        lease.require()
+        return None, ()
+    with lease.during(longest_s(GUARDING_S)):
+        guards = guard_recovery(target, recovery.plan, before, site)
+    _stop_if_interrupted()
+    with lease.during(LOOKING_S):
+        after = report_on(target, site)
+    verify_recovery(issue, recovery.plan, after)
+    _stop_if_interrupted()
     lease.require()
-    return after
+    return after, guards
 
 
 def _stop_if_interrupted() -> None:
@@ -151,14 +165,27 @@ def _put_back(
         )
         raise TransientError(
             f"recovery {known.id} is still open ({begun or 'nothing was changed'}): {exc}; "
-            f"medic8 heal {target.name} ends it"
+            "medic8 recover-interrupted ends it"
         ) from exc
 
 
+def _judged(exc: Exception) -> tuple[GuardVerdict, ...]:
+    """What had been judged when *exc* said that something became worse."""
+    found = exc.verdicts if isinstance(exc, WorseError) else ()
+    return tuple(each for each in found if isinstance(each, GuardVerdict))
+
+
 def _ended(
-    recovery: Recovery, reason: str, after: DiagnosticReport | None = None, *, was_outdated: bool = False
+    recovery: Recovery,
+    reason: str,
+    after: DiagnosticReport | None = None,
+    *,
+    was_outdated: bool = False,
+    guards: tuple[GuardVerdict, ...] = (),
 ) -> State[RecoveryResult]:
-    result = RecoveryResult(recovery=recovery, reason=reason, after=after, was_outdated=was_outdated)
+    result = RecoveryResult(
+        recovery=recovery, reason=reason, after=after, was_outdated=was_outdated, guards=guards
+    )
     if recovery.state is RecoveryState.HEALTHY:
         return Completed(name="Healthy", data=result)
     get_run_logger().warning("%s: %s", recovery.state.value, reason)

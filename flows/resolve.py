@@ -79,7 +79,7 @@ def resolve(
         **dict(ended),
     )
     with untagged():
-        track(resolution, flow_run.get_id() or "")
+        track(resolution, flow_run.get_id() or "", site)
     name = resolution.outcome.value.replace("_", " ").capitalize()
     state = Failed if resolution.outcome in _FAILED else Completed
     return state(name=name, message=resolution.reason, data=resolution)

@@ -17,6 +17,7 @@ from flows.interruption import interruption, noting_interruption
 from flows.prune_backups import prune_backups
 from flows.prune_saved_state import prune_saved_state
 from flows.restore_backup import restore_backup
+from flows.restore_interrupted import restore_interrupted
 from flows.undo import undo
 from flows.verify_backup import verify_backup
 from medic8.targets.kind import Progress, no_progress
@@ -32,6 +33,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "heal": heal,
     "undo": undo,
     "prune_saved_state": prune_saved_state,
+    "restore_interrupted": restore_interrupted,
 }
 
 

@@ -22,6 +22,7 @@ from medic8.recovery import ended, later, retention
 from medic8.recovery.journal import Journal
 from medic8.safety.admission import admit_undo
 from medic8.settings import Settings, load_settings
+from tasks.tell import sign
 from tasks.track import UNDO, show_plan, tag, tags_of, track, untagged
 from tasks.undo_later import plan_undo
 
@@ -29,7 +30,13 @@ from tasks.undo_later import plan_undo
 _FAILED = (Outcome.RESTORED, Outcome.NEEDS_PERSON)
 
 
-@flow(name=UNDO, flow_run_name="undo {run}", persist_result=True, result_serializer="json")
+@flow(
+    name=UNDO,
+    flow_run_name="undo {run}",
+    persist_result=True,
+    result_serializer="json",
+    on_running=[sign],
+)
 def undo(run: str, restorable_only: bool = False, dry_run: bool = False) -> State[Resolution]:
     """
     Put back what a finished resolution had replaced, where the target still holds what it wrote.
@@ -57,7 +64,7 @@ def undo(run: str, restorable_only: bool = False, dry_run: bool = False) -> Stat
             ended_at=datetime.now(UTC),
             **dict(end),
         )
-        track(resolution, this_run)
+        track(resolution, this_run, site)
     name = resolution.outcome.value.replace("_", " ").capitalize()
     state = Failed if resolution.outcome in _FAILED else Completed
     return state(name=name, message=resolution.reason, data=resolution)

@@ -57,6 +57,22 @@ class VerifyError(Medic8Error):
     """Changed, and still unhealthy or worse: undo."""
 
 
+class WorseError(VerifyError):
+    """
+    Something became worse that a recovery must not make worse.
+
+    Attributes:
+        verdicts: What was judged, good and bad, each a `medic8.model.guard.GuardVerdict`.
+    """
+
+    def __init__(self, message: str, verdicts: tuple[object, ...] = ()) -> None:
+        super().__init__(message, verdicts)
+        self.verdicts = verdicts
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class UndoError(Medic8Error):
     """
     Undo stopped before its end.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import task
 
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery
@@ -12,30 +12,12 @@ from medic8.model.target import Target
 from medic8.owner import this_process
 from medic8.recovery import contract, interrupted
 from medic8.recovery.journal import Journal
+from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
-from tasks.sessions import session_on
 
 #: Longest an attempt to save state may take.
 SAVING_S = 600
-
-
-@task(task_run_name="end interrupted recoveries of {target.name}", timeout_seconds=1800, **ATTEMPTS)
-def end_interrupted(target: Target, site: Settings, flow_run: str) -> tuple[Recovery, ...]:
-    """End what earlier runs on *target* left half done when they died."""
-    journal = Journal(site.journal_url)
-    ended = interrupted.end_each(
-        journal,
-        interrupted.interrupted_on(journal, target.name),
-        this_process(flow_run),
-        session_of=lambda name: session_on(site.target(name), site),
-        clock=lambda: datetime.now(UTC),
-    )
-    for each in ended:
-        get_run_logger().warning("ended the interrupted recovery %s: %s", each.id, each.state.value)
-        for line in each.left:
-            get_run_logger().warning("left for a person: %s", line)
-    return ended
 
 
 @task(task_run_name="open recovery of {target.name}", timeout_seconds=1800, **ATTEMPTS)

@@ -21,16 +21,21 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import TagsContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
+from pydantic import ValidationError
 
-from medic8.analysis import markdown
+from medic8.analysis import ending, ending_of_undo, markdown
 from medic8.drawing.text import in_words
 from medic8.errors import ConfigurationError
 from medic8.model.grid_map import TROUBLE, MapPicture
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import HistoryEntry, Resolution
 from medic8.model.target import Target
+from medic8.model.wording import short
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings, load_settings
 from tasks.attempts import ATTEMPTS
 
 #: The flow of which each run is one resolution.
@@ -49,6 +54,12 @@ def tags_of(target: Target, issue: Issue | None = None) -> set[str]:
     return tags | {f"issue:{issue.issue_type.value}"} if issue else tags
 
 
+def outcome_tags(resolution: Resolution) -> set[str]:
+    """What a run is searched by once its end is known."""
+    tags = {f"outcome:{resolution.outcome.value}"}
+    return tags if resolution.plan is None else {*tags, f"strategy:{resolution.plan.strategy}"}
+
+
 def untagged() -> TagsContext:
     """
     A block whose tasks carry no tags.
@@ -60,28 +71,29 @@ def untagged() -> TagsContext:
 
 
 @task(task_run_name="track {resolution.outcome.value} of {resolution.target}", **ATTEMPTS)
-def track(resolution: Resolution, flow_run: str) -> None:
+def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
     """Add the outcome to the run's tags, and show what was done as artifacts."""
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(flow_run))
-        tags = {*run.tags, f"outcome:{resolution.outcome.value}"}
-        if resolution.plan is not None:
-            tags.add(f"strategy:{resolution.plan.strategy}")
-        client.update_flow_run(UUID(flow_run), tags=sorted(tags))
+        client.update_flow_run(UUID(flow_run), tags=sorted({*run.tags, *outcome_tags(resolution)}))
     create_markdown_artifact(
-        key=_key("resolution", resolution.target),
+        key=artifact_key("resolution", resolution.target),
         markdown=markdown.resolution(resolution),
         description=resolution.reason.splitlines()[0],
     )
     if resolution.changes:
         create_table_artifact(
-            key=_key("before-after", resolution.target),
+            key=artifact_key("before-after", resolution.target),
             table=[
                 {"value": each.what, "before": each.before, "after": each.after}
                 for each in resolution.changes
             ],
             description=f"{resolution.target} before and after",
         )
+    if resolution.recovery:
+        journal = Journal(site.journal_url)
+        for recovery in journal.of_resolution(flow_run):
+            journal.told(recovery.id)
 
 
 @task(task_run_name="tag the run", **ATTEMPTS)
@@ -96,7 +108,7 @@ def tag(flow_run: str, tags: set[str]) -> None:
 def show_report(report: DiagnosticReport) -> None:
     """Show a diagnosis as an artifact."""
     create_markdown_artifact(
-        key=_key("report", report.target),
+        key=artifact_key("report", report.target),
         markdown=markdown.report(report),
         description=f"{report.target} is {report.analysis.health.value}",
     )
@@ -107,7 +119,7 @@ def show_map(target: str, picture: MapPicture) -> None:
     """Show where in a grid the damage is as an artifact."""
     trouble = [in_words(count) for count in picture.counts if count.state in TROUBLE]
     create_markdown_artifact(
-        key=_key("map", target),
+        key=artifact_key("map", target),
         markdown=markdown.map_of(picture),
         description="; ".join(trouble) or f"nothing is wrong with {target}",
     )
@@ -117,7 +129,7 @@ def show_map(target: str, picture: MapPicture) -> None:
 def show_plan(plan: Plan) -> None:
     """Show a plan as an artifact."""
     create_markdown_artifact(
-        key=_key("plan", plan.target), markdown=markdown.plan(plan), description=plan.summary
+        key=artifact_key("plan", plan.target), markdown=markdown.plan(plan), description=plan.summary
     )
 
 
@@ -165,17 +177,44 @@ def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
     One resolution by its flow run's id, or the beginning of it.
 
     Returns:
-        Its entry in the history, and what it returned; None if it died before it could.
+        Its entry in the history, and what it returned. If it died before it could, what its parameters and
+        the journal tell of its recovery; None if it had none that has ended.
     Raises:
         ConfigurationError: there is no such run, or more than one begins so.
     """
     found = _run_by_id(run)
-    if found.state is None or not found.state.is_final():
-        return _entry(found), None
-    returned = found.state.result(raise_on_failure=False)
-    if not isinstance(returned, dict | Resolution):
-        return _entry(found), None
-    return _entry(found), Resolution.model_validate(returned)
+    if found.state is not None and found.state.is_final():
+        returned = found.state.result(raise_on_failure=False)
+        if isinstance(returned, dict | Resolution):
+            return _entry(found), Resolution.model_validate(returned)
+    known = Journal(load_settings().journal_url).of_resolution(str(found.id))
+    ended = [recovery for recovery in known if recovery.state is not RecoveryState.OPEN]
+    return _entry(found), rebuilt(found, ended[-1]) if ended else None
+
+
+def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:
+    """The resolution that a dead run would have returned, from its parameters and the journal."""
+    died = f"its process died, and recovery {short(recovery.id)} was ended by another run"
+    result = RecoveryResult(recovery=recovery, reason=died)
+    issue = None
+    if recovery.plan.undoes is not None:
+        ended = ending_of_undo.undone(result)
+    else:
+        try:
+            issue = Issue.model_validate((run.parameters or {}).get("issue"))
+        except ValidationError:
+            return None
+        ended = ending.of_recovery(result, issue)
+    tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
+    return Resolution(
+        target=recovery.plan.target,
+        kind=tags.get("kind", ""),
+        issue=issue,
+        plan=recovery.plan,
+        started_at=run.start_time or recovery.opened_at,
+        ended_at=recovery.closed_at or recovery.opened_at,
+        **dict(ended),
+    )
 
 
 def run_url(run: str) -> str:
@@ -215,6 +254,6 @@ def _entry(run: FlowRun) -> HistoryEntry:
     )
 
 
-def _key(*words: Iterable[str] | str) -> str:
+def artifact_key(*words: Iterable[str] | str) -> str:
     """An artifact's key: lower-case letters, digits and dashes only."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(str(word) for word in words).lower()).strip("-")

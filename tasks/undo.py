@@ -12,9 +12,9 @@ from medic8.model.recovery import Recovery, RecoveryState, StepMark
 from medic8.model.target import Target
 from medic8.recovery import undo as undoing
 from medic8.recovery.journal import Journal
+from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
-from tasks.sessions import session_on
 
 #: Longest an attempt to undo may take.
 UNDOING_S = 1800

@@ -9,9 +9,9 @@ from medic8.model.target import Target
 from medic8.recovery import later
 from medic8.recovery.ended import require_kept
 from medic8.recovery.journal import Journal
+from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
-from tasks.sessions import session_on
 
 #: Longest that reading what was saved and what is there may take.
 _READING_S = 600

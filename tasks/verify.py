@@ -13,9 +13,9 @@ from medic8.model.target import Target
 from medic8.recovery import contract
 from medic8.recovery.journal import Journal
 from medic8.recovery.later import carried_out_by
+from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS, ONCE
-from tasks.sessions import session_on
 
 #: Longest an attempt to verify a unit may take.
 VERIFYING_S = 600

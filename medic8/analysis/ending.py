@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from medic8.analysis.never_worse import broken
 from medic8.analysis.verdict import verdict_on
 from medic8.model.frozen import Frozen
+from medic8.model.guard import GuardVerdict, Verdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import RecoveryResult, RecoveryState, StepRecord, StepState
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import Outcome, Verdict
+from medic8.model.resolution import Outcome
 
 
 class Ending(Frozen):
@@ -25,6 +29,7 @@ class Ending(Frozen):
         saved_bytes: How large they are together.
         steps: Every step as the journal knows it.
         left: What is left for a person.
+        guards: What must not become worse, judged.
         after: The diagnosis that verified it.
     """
 
@@ -37,6 +42,7 @@ class Ending(Frozen):
     saved_bytes: int = 0
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
+    guards: tuple[GuardVerdict, ...] = ()
     after: DiagnosticReport | None = None
 
 
@@ -72,22 +78,33 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
     """What a recovery came to; units that proved themselves count although a later one was undone."""
     recovery = result.recovery
     kept = any(step.state is StepState.COMMITTED for step in recovery.steps)
+    # What violated a guard and was undone is in the reason already.
+    worse = () if result.reason else broken(result.guards)
     ending = Ending(
         outcome=_outcome(result, issue, kept=kept),
-        verdict=verdict_on(issue, result.after),
-        reason=result.reason or _success(recovery.plan),
+        verdict=Verdict.WORSE if worse else verdict_on(issue, result.after),
+        reason=(result.reason or _success(recovery.plan)) + _stays(worse),
         recovery=recovery.id,
         saved_state=recovery.saved_state,
         saved_items=recovery.saved_items,
         saved_bytes=recovery.saved_bytes,
         steps=recovery.steps,
         left=(*recovery.left, *recovery.plan.left_open),
+        guards=result.guards,
         after=result.after,
     )
     if ending.outcome is Outcome.RESTORED:
         back = "What was changed was put back" + (", but for what is listed." if recovery.left else ".")
         return ending.model_copy(update={"reason": f"{ending.reason}. {back}", "verdict": Verdict.UNCHANGED})
     return ending
+
+
+def _stays(worse: Sequence[GuardVerdict]) -> str:
+    if not worse:
+        return ""
+    return (
+        f" But it became worse, and stays since it is proven: {'; '.join(each.in_words for each in worse)}."
+    )
 
 
 def _success(plan: Plan) -> str:

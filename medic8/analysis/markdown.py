@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
 from medic8.model.grid_map import MapPicture
+from medic8.model.guard import GuardVerdict
 from medic8.model.issue import Finding, Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepRecord
@@ -73,6 +74,7 @@ def resolution(resolved: Resolution) -> str:
         )
     parts += _section("Before and after", _changes(resolved))
     parts += _section("Saved before", _saved(resolved))
+    parts += _section("Never worse", _guards(resolved.guards))
     parts += _section("Steps", _steps(resolved.steps))
     parts += _section("Left for a person", _list(resolved.left))
     return "\n\n".join(parts)
@@ -155,6 +157,23 @@ def _saved(resolved: Resolution) -> str:
     return (
         f"{counted(resolved.saved_items, 'value')}, {size(resolved.saved_bytes)}, by recovery "
         f"`{resolved.recovery}` in {escape(resolved.saved_state)}. Kept {until}."
+    )
+
+
+def _guards(guards: Sequence[GuardVerdict]) -> str:
+    return table(
+        ("Guard", "Kind", "Before", "After", "Verdict", "Why"),
+        [
+            (
+                each.guard,
+                "hard" if each.is_hard else "soft",
+                each.before,
+                each.after,
+                each.verdict.value.replace("_", " "),
+                each.reason,
+            )
+            for each in guards
+        ],
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from medic8.analysis.analyzer import WEIGHT
 from medic8.errors import VerifyError
+from medic8.model.guard import Verdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport, Health
-from medic8.model.resolution import Verdict
 
 
 def verdict_on(issue: Issue, after: DiagnosticReport | None) -> Verdict:

@@ -17,6 +17,7 @@ from medic8.cli import (
     grid,
     heal,
     history,
+    interrupted,
     lab,
     saved,
     stack,
@@ -54,6 +55,7 @@ def build_app() -> typer.Typer:
         completion.completion,
     ):
         app.command(epilog=EPILOG)(command)
+    app.command("recover-interrupted", epilog=EPILOG)(interrupted.recover_interrupted)
     app.command("repair-file", epilog=EPILOG)(exchange.repair_file)
     grids = grid.build_grid()
     grids.command("export", epilog=EPILOG)(exchange.export)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medic8.local.prefect_access import PrefectAccess
     from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
+    from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.model.saved import Pruning
@@ -46,6 +47,9 @@ class Door(Protocol):
 
     def prune_saved_state(self, *, dry_run: bool) -> Pruning:
         """Remove what recoveries saved that retention does not keep."""
+
+    def restore_interrupted(self) -> Sweep:
+        """End every recovery whose process has died."""
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
@@ -184,6 +188,11 @@ class PrefectDoor:
         """Remove what recoveries saved that retention does not keep."""
         left = "what was removed is on record, and the same command goes on"
         return cast("Pruning", self._run("flows.run", "run", "prune_saved_state", left=left, dry_run=dry_run))
+
+    def restore_interrupted(self) -> Sweep:
+        """End every recovery whose process has died."""
+        left = "what was ended stays so, and the same command goes on"
+        return cast("Sweep", self._run("flows.run", "run", "restore_interrupted", left=left))
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""

@@ -37,7 +37,7 @@ def tell_of_recoveries(call: Call, target: str) -> bool:
             call.screen.say(f"recovery {recovery.id} waits for a person; see medic8 acknowledge")
         elif is_interrupted(recovery):
             call.screen.say(
-                f"recovery {recovery.id} died half way ({since}); medic8 heal {target} ends it first"
+                f"recovery {recovery.id} died half way ({since}); medic8 recover-interrupted ends it"
             )
         else:
             call.screen.say(f"recovery {recovery.id} is under way ({since})")
@@ -102,22 +102,6 @@ def interrupted(call: Call) -> list[Recovery]:
 
 
 def marked(entries: Sequence[HistoryEntry], dead: Iterable[Recovery]) -> list[HistoryEntry]:
-    """
-    Get *entries* with those marked that one of the *dead* recoveries was begun in.
-
-    The journal knows the run that carried a recovery out, the history the one
-    around it: of its target, begun before it, without an outcome, the last such.
-    """
-    runs = set()
-    for recovery in dead:
-        within = {
-            entry.started_at: entry.run
-            for entry in entries
-            if entry.target == recovery.plan.target
-            and not entry.outcome
-            and entry.started_at is not None
-            and entry.started_at <= recovery.opened_at
-        }
-        if within:
-            runs.add(within[max(within)])
+    """Get *entries* with those marked that one of the *dead* recoveries was begun in."""
+    runs = {recovery.resolution for recovery in dead}
     return [entry.model_copy(update={"is_interrupted": entry.run in runs}) for entry in entries]

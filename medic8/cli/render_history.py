@@ -17,6 +17,7 @@ from medic8.cli.render_recovery import (
 )
 from medic8.cli.render_report import render_issue
 from medic8.cli.render_treatment import approved, render_changes
+from medic8.model.guard import GuardVerdict
 from medic8.model.resolution import HistoryEntry, Resolution
 from medic8.model.wording import moment, span
 
@@ -43,7 +44,7 @@ def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
         )
     yield listed
     for target in sorted({entry.target for entry in entries if entry.is_interrupted}):
-        yield text(f"a recovery of {target} died half way; medic8 heal {target} ends it first", "yellow")
+        yield text(f"a recovery of {target} died half way; medic8 recover-interrupted ends it", "yellow")
 
 
 def render_resolution_of(
@@ -91,9 +92,20 @@ def render_resolution_of(
         yield section("Steps", facts(where), render_steps(resolution.steps))
     if resolution.changes:
         yield section("Before and after", render_changes(resolution.changes))
+    if resolution.guards:
+        yield section("Never worse", _guards(resolution.guards))
     if resolution.left:
         yield section("Left for you", bullets(resolution.left))
 
 
 def _outcome(entry: HistoryEntry) -> str:
     return "interrupted" if entry.is_interrupted else entry.outcome or "-"
+
+
+def _guards(guards: Sequence[GuardVerdict]) -> RenderableType:
+    listed = table("guard", "kind", "before", "after", "verdict", "why")
+    for each in guards:
+        kind = "hard" if each.is_hard else "soft"
+        shown = text(each.guard), kind, text(each.before), text(each.after)
+        listed.add_row(*shown, word(each.verdict), text(each.reason))
+    return listed

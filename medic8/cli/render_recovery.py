@@ -50,8 +50,7 @@ def render_recovery(known: KnownRecovery) -> Iterator[RenderableType]:
     recovery = known.recovery
     yield line(text(f"recovery of {recovery.plan.target}", "bold"), word(recovery.state))
     if is_interrupted(recovery):
-        ends = f"medic8 heal {recovery.plan.target} ends it first"
-        yield text(f"died half way; {ends}", "yellow")
+        yield text("died half way; medic8 recover-interrupted ends it", "yellow")
     yield facts(
         (
             ("recovery", recovery.id),

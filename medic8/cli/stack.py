@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from medic8.cli.call import Json, call_of
+from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import ExitCode
+from medic8.errors import Medic8Error
 
 
 def up(ctx: typer.Context, json: Json = False) -> int:
@@ -27,6 +28,7 @@ def up(ctx: typer.Context, json: Json = False) -> int:
                 f"the lab's server is at {status.valkey_url} now; {home / CONFIGURATION} says otherwise of "
                 f"{', '.join(lost)}, change it there"
             )
+    _end_interrupted(call)
     call.screen.show(status, lambda: render_stack(status))
     return ExitCode.WELL
 
@@ -42,6 +44,25 @@ def down(ctx: typer.Context, json: Json = False) -> int:
         status = stack.down(default_home(call.environ), progress=call.screen.say, environment=call.environ)
     call.screen.show(status, lambda: render_stack(status))
     return ExitCode.WELL
+
+
+def _end_interrupted(call: Call) -> None:
+    """End what processes that died have left half done; the stack is up, whatever comes of that."""
+    from medic8.cli.interrupted import end_interrupted, has_work
+
+    try:
+        if not has_work(call):
+            return
+        with call.screen.working("ending interrupted recoveries"):
+            sweep = end_interrupted(call)
+    except Medic8Error as exc:
+        call.screen.warn(f"interrupted recoveries could not be looked for: {exc}")
+        return
+    for recovery in sweep.ended:
+        state = recovery.state.value.replace("_", " ")
+        call.screen.say(f"recovery {recovery.id} of {recovery.plan.target} had died half way and is {state}")
+    for each in sweep.left_open:
+        call.screen.warn(f"recovery {each.recovery.id} is still open: {each.reason}")
 
 
 def status(ctx: typer.Context, json: Json = False) -> int:

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from medic8.model.frozen import Frozen
+from medic8.model.guard import GuardVerdict
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Resource
@@ -93,6 +94,23 @@ class StepState(StrEnum):
     COMMITTED = "committed"  #: its unit proved itself and stands, or it cannot be taken back
     UNDONE = "undone"
     CONFLICT = "conflict"  #: somebody else changed it since; theirs was left
+
+
+class SavedItem(Frozen):
+    """
+    What one step found.
+
+    Attributes:
+        number: The step's number.
+        offset: Where its value begins in the file of values, in bytes.
+        length: Its length in bytes; None = there was nothing.
+        digest: Digest of the value.
+    """
+
+    number: int
+    offset: int
+    length: int | None
+    digest: str
 
 
 class StepMark(Frozen):
@@ -208,9 +226,39 @@ class RecoveryResult(Frozen):
         reason: Why it did not end healthy; empty if it did.
         after: The diagnosis that verified it; None if it did not come so far.
         was_outdated: Somebody else had changed what was saved; a new plan may succeed.
+        guards: What must not become worse, judged as far as it came.
     """
 
     recovery: Recovery
     reason: str = ""
     was_outdated: bool = False
+    guards: tuple[GuardVerdict, ...] = ()
     after: DiagnosticReport | None = None
+
+
+class LeftOpen(Frozen):
+    """
+    An interrupted recovery that could not be ended now.
+
+    Attributes:
+        recovery: As the journal knew it.
+        reason: Why, and what a person can do about it.
+    """
+
+    recovery: Recovery
+    reason: str
+
+
+class Sweep(Frozen):
+    """
+    What looking for interrupted recoveries came to.
+
+    Attributes:
+        ended: Recoveries that were ended.
+        left_open: Those that could not be.
+        told: Ids of recoveries of whose end the history was told now.
+    """
+
+    ended: tuple[Recovery, ...] = ()
+    left_open: tuple[LeftOpen, ...] = ()
+    told: tuple[str, ...] = ()

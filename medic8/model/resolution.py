@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from medic8.model.frozen import Frozen
+from medic8.model.guard import GuardVerdict, Verdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, StepRecord
@@ -23,15 +24,6 @@ class Outcome(StrEnum):
     AWAITING_APPROVAL = "awaiting_approval"
     PLANNED = "planned"
     UNSUPPORTED = "unsupported"
-
-
-class Verdict(StrEnum):
-    """What the numbers before and after say."""
-
-    BETTER = "better"
-    UNCHANGED = "unchanged"
-    WORSE = "worse"
-    CANNOT_TELL = "cannot_tell"
 
 
 class Change(Frozen):
@@ -77,6 +69,7 @@ class Resolution(Frozen):
         verdict: What the numbers say.
         reason: Why it ended so, one or more sentences for a person.
         changes: The numbers before and after.
+        guards: What must not become worse, judged; empty if nothing was changed.
         approval: Who agreed to the plan, if it needed that and got it.
         recovery: The recovery's id; empty if nothing was opened.
         saved_state: Folder that holds what was there before; empty if nothing was saved.
@@ -99,6 +92,7 @@ class Resolution(Frozen):
     verdict: Verdict = Verdict.CANNOT_TELL
     reason: str
     changes: tuple[Change, ...] = ()
+    guards: tuple[GuardVerdict, ...] = ()
     approval: Approval | None = None
     recovery: str = ""
     saved_state: str = ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 
-from medic8.errors import ChangedError, FencedError
+from medic8.errors import ChangedError, ConfigurationError, FencedError, Medic8Error
 from medic8.model.plan import Plan
-from medic8.model.recovery import Owner, Recovery
+from medic8.model.recovery import LeftOpen, Owner, Recovery, Sweep
 from medic8.owner import is_interrupted
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import BusyError, Journal
@@ -59,35 +58,38 @@ def end(
         UnreachableError: the target does not answer; it stays open.
         TransientError: the target or the journal stopped answering; it stays open.
     """
-    with session_of(recovery.plan.target) as session:
+    try:
+        opened = session_of(recovery.plan.target)
+    except ConfigurationError as exc:
+        raise ConfigurationError(
+            f"recovery {recovery.id} stays open: {exc}; configure the target under that name again, "
+            "or undo by hand (docs/recovery.md)"
+        ) from exc
+    with opened as session:
         return undo.end_interrupted(journal, session, recovery, owner, clock=clock)
 
 
-def end_each(
-    journal: Journal,
-    recoveries: Iterable[Recovery],
-    owner: Owner,
-    *,
-    session_of: SessionOf,
-    clock: Callable[[], datetime],
-) -> tuple[Recovery, ...]:
+def end_all(journal: Journal, owner: Owner, *, session_of: SessionOf, clock: Callable[[], datetime]) -> Sweep:
     """
-    `end` each of *recoveries* that nobody else ends already.
+    `end` every interrupted recovery that nobody else ends already.
+
+    One that cannot be ended now stays open and is named; the others are ended all the same.
 
     Args:
         journal: Knows them.
-        recoveries: Interrupted ones.
         owner: This process.
-        session_of: Opens the connection; a recovery may have worked under another name of a server.
+        session_of: Opens the connection to a target by its name.
         clock: Tells the time.
-    Returns:
-        The recoveries as they ended.
     """
-    ended = []
-    for recovery in recoveries:
-        with contextlib.suppress(FencedError):
+    ended, left_open = [], []
+    for recovery in interrupted_on(journal):
+        try:
             ended.append(end(journal, recovery, owner, session_of=session_of, clock=clock))
-    return tuple(ended)
+        except FencedError:
+            continue
+        except Medic8Error as exc:
+            left_open.append(LeftOpen(recovery=recovery, reason=str(exc)))
+    return Sweep(ended=tuple(ended), left_open=tuple(left_open))
 
 
 def open_recovery(

@@ -12,6 +12,7 @@ from medic8.model.target import Resource, Target
 from medic8.model.wording import counted, short
 from medic8.recovery import contract, saved_state
 from medic8.recovery.ended import STANDS, require_kept
+from medic8.recovery.hand_over import saved_items
 from medic8.recovery.journal import Journal
 from medic8.targets.kind import Holds, Session
 
@@ -52,7 +53,7 @@ def plan_undo(session: Session, earlier: Recovery, *, restorable_only: bool) -> 
             it saved is gone or altered, or the target is no longer what it changed.
     """
     numbers = standing_steps(earlier, restorable_only=restorable_only)
-    _require_saved(earlier, numbers)
+    saved = _saved_digests(session, earlier, numbers)
     holds = session.still_holds(earlier)
     if holds is Holds.SOMETHING_ELSE:
         raise RefusedError(
@@ -66,7 +67,7 @@ def plan_undo(session: Session, earlier: Recovery, *, restorable_only: bool) -> 
         )
     steps = _steps_of(earlier)
     present = {number: digest_of(session.capture(steps[number])) for number in numbers}
-    return plan_from(earlier, present)
+    return plan_from(earlier, present, saved)
 
 
 def standing_steps(earlier: Recovery, *, restorable_only: bool) -> tuple[int, ...]:
@@ -78,8 +79,8 @@ def standing_steps(earlier: Recovery, *, restorable_only: bool) -> tuple[int, ..
     """
     if earlier.state is RecoveryState.OPEN:
         raise RefusedError(
-            f"recovery {earlier.id} is open: it is under way, or died half way and is ended by the next "
-            f"medic8 heal {earlier.plan.target}; only one that has ended is undone later"
+            f"recovery {earlier.id} is open: it is under way, or died half way and is ended by medic8 "
+            "recover-interrupted; only one that has ended is undone later"
         )
     steps = _steps_of(earlier)
     standing = [record for record in reversed(earlier.steps) if record.state in STANDS]
@@ -102,20 +103,21 @@ def standing_steps(earlier: Recovery, *, restorable_only: bool) -> tuple[int, ..
     return tuple(record.number for record in restorable)
 
 
-def plan_from(earlier: Recovery, present: Mapping[int, str]) -> Plan:
+def plan_from(earlier: Recovery, present: Mapping[int, str], saved: Mapping[int, str]) -> Plan:
     """
     The plan for what is there now; pure.
 
     Args:
         earlier: A recovery that has ended.
         present: The digest of what each step that is to be taken back touches, by its number.
+        saved: The digest of what it would put back; absent by now if its own expiry has passed.
     """
     planned = _steps_of(earlier)
     by_unit: dict[int, list[int]] = {}
     left, same = [], 0
     for number, found in sorted(present.items(), reverse=True):
         record = earlier.steps[number]
-        if found == record.saved_digest:
+        if found == saved[number]:
             same += 1
         elif found != record.written_digest:
             left.append(_conflict(planned[number], record, found))
@@ -195,12 +197,7 @@ class _PutsBack:
         found = digest_of(self._session.capture(step))
         if found != record.written_digest:
             raise ChangedError(_conflict(step, record, found))
-        try:
-            folder = Path(self._earlier.saved_state)
-            items = saved_state.load(folder, index_digest=self._earlier.saved_digest)
-            return saved_state.value_of(folder, next(each for each in items if each.number == record.number))
-        except UndoError as exc:
-            raise RefusedError(str(exc)) from exc
+        return self._found_by(record, step)
 
     def verify(self, unit: Unit) -> None:
         """
@@ -210,12 +207,21 @@ class _PutsBack:
             VerifyError: it is not.
         """
         for step in unit.steps:
-            wanted, found = self._record_of(step).saved_digest, digest_of(self._session.capture(step))
+            wanted = digest_of(self._found_by(self._record_of(step), step))
+            found = digest_of(self._session.capture(step))
             if found != wanted:
                 raise VerifyError(
                     f"{step.touches} did not stay as it was put back: put back {short(wanted)}, "
                     f"found {short(found)}"
                 )
+
+    def _found_by(self, record: StepRecord, step: Step) -> bytes | None:
+        try:
+            item = saved_items(self._earlier)[record.number]
+            saved = saved_state.value_of(Path(self._earlier.saved_state), item)
+        except UndoError as exc:
+            raise RefusedError(str(exc)) from exc
+        return self._session.as_of_now(step, saved)
 
     def _record_of(self, step: Step) -> StepRecord:
         number = next(number for number, _, each in contract.steps_of(self._plan) if each == step)
@@ -253,19 +259,23 @@ class _PutsBack:
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
         self._session.swap(step, expected=expected, new=new, claim=claim)
 
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        return self._session.as_of_now(step, saved)
+
+    def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
+        return self._session.by_hand(step, value, file=file, offset=offset)
+
     def took_effect(self, step: Step, recovery: str) -> bool | None:
         return self._session.took_effect(step, recovery)
 
 
-def _require_saved(earlier: Recovery, numbers: tuple[int, ...]) -> None:
+def _saved_digests(session: Session, earlier: Recovery, numbers: tuple[int, ...]) -> dict[int, str]:
     """Read all that would be put back, so that nothing is begun that cannot be finished."""
-    if not earlier.saved_state:
-        raise RefusedError(f"recovery {earlier.id} cannot be undone: it has no saved state")
-    folder = Path(earlier.saved_state)
+    steps, folder = _steps_of(earlier), Path(earlier.saved_state)
     try:
-        items = {item.number: item for item in saved_state.load(folder, index_digest=earlier.saved_digest)}
-        for number in numbers:
-            saved_state.value_of(folder, items[number])
+        items = saved_items(earlier)
+        values = ((number, saved_state.value_of(folder, items[number])) for number in numbers)
+        return {number: digest_of(session.as_of_now(steps[number], value)) for number, value in values}
     except UndoError as exc:
         raise RefusedError(f"recovery {earlier.id} cannot be undone, and nothing was changed: {exc}") from exc
 

@@ -12,31 +12,14 @@ from pydantic import TypeAdapter
 
 from medic8.durable import sync_folder
 from medic8.errors import RefusedError, UndoError
-from medic8.model.frozen import Frozen
-from medic8.model.recovery import digest_of
+from medic8.model.recovery import SavedItem, digest_of
 
 #: Left free on the disk beside what is saved, so that the journal can still be written.
 _HEADROOM_BYTES = 64 << 20
 
-_VALUES = "values.bin"
+#: The file of values in the folder of a saved state.
+VALUES = "values.bin"
 _INDEX = "index.json"
-
-
-class SavedItem(Frozen):
-    """
-    What one step found.
-
-    Attributes:
-        number: The step's number.
-        offset: Where its value begins in the file of values, in bytes.
-        length: Its length in bytes; None = there was nothing.
-        digest: Digest of the value.
-    """
-
-    number: int
-    offset: int
-    length: int | None
-    digest: str
 
 
 _ITEMS = TypeAdapter(tuple[SavedItem, ...])
@@ -102,7 +85,7 @@ def value_of(folder: Path, item: SavedItem) -> bytes | None:
     if item.length is None:
         return None
     try:
-        with (folder / _VALUES).open("rb") as file:
+        with (folder / VALUES).open("rb") as file:
             file.seek(item.offset)
             value = file.read(item.length)
     except OSError as exc:
@@ -125,7 +108,7 @@ def look(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
     items = load(folder, index_digest=index_digest)
     expected = sum(item.length or 0 for item in items)
     try:
-        found = (folder / _VALUES).stat().st_size
+        found = (folder / VALUES).stat().st_size
     except OSError as exc:
         raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
     if found != expected:
@@ -141,7 +124,7 @@ def _write_values(
 ) -> tuple[SavedItem, ...]:
     items: list[SavedItem] = []
     end = 0
-    with _private(folder / _VALUES) as file:
+    with _private(folder / VALUES) as file:
         for number, value in values:
             length = None if value is None else len(value)
             items.append(SavedItem(number=number, offset=end, length=length, digest=digest_of(value)))

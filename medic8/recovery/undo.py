@@ -23,17 +23,24 @@ from medic8.errors import (
     VerifyError,
 )
 from medic8.model.plan import Step, StepClass
-from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepRecord, StepState, digest_of
+from medic8.model.recovery import (
+    Owner,
+    Recovery,
+    RecoveryState,
+    SavedItem,
+    StepMark,
+    StepRecord,
+    StepState,
+    digest_of,
+)
 from medic8.recovery import contract, saved_state
+from medic8.recovery.hand_over import MAY_HAVE_CHANGED, hand_over, require_owner, saved_items
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
 from medic8.targets.kind import Holds, Session
 
 #: Longest that ending somebody else's recovery is taken to be under way.
 _LONGEST_S = 1800.0
-
-#: States in which a step may have changed the target and nothing has proven it good.
-_MAY_HAVE_CHANGED = (StepState.BEGUN, StepState.DONE)
 
 
 class _Undone(NamedTuple):
@@ -80,7 +87,7 @@ def undo(
     if known.state is not RecoveryState.OPEN:
         return known
     try:
-        _require_owner(known, recovery.owner)
+        require_owner(known, recovery.owner)
     except FencedError:
         session.release_claim(recovery.claim)  # one that we put there again before we knew
         raise
@@ -99,8 +106,8 @@ def undo(
         raise TransientError(f"recovery {recovery.id} cannot be undone now: {exc}") from exc
     session.cut_off(recovery.claim)
     recovery = _keep_what_proves_itself(journal, session, recovery, clock())
-    waiting = [record for record in reversed(recovery.steps) if record.state in _MAY_HAVE_CHANGED]
-    items = _saved_items(recovery) if waiting else {}
+    waiting = [record for record in reversed(recovery.steps) if record.state in MAY_HAVE_CHANGED]
+    items = saved_items(recovery) if waiting else {}
     needs_person = False
     for record in waiting:
         undone = (
@@ -157,40 +164,9 @@ def undo_or_hand_over(
     try:
         return undo(journal, session, recovery, clock=clock, reached=reached)
     except UndoError as exc:
-        return hand_over(journal, recovery, str(exc.args[0]), left=exc.left, at=clock())
+        return hand_over(journal, session, recovery, str(exc.args[0]), left=exc.left, at=clock())
     except (RefusedError, ConfigurationError) as exc:
-        return hand_over(journal, recovery, str(exc), at=clock())
-
-
-def hand_over(
-    journal: Journal, recovery: Recovery, reason: str, *, at: datetime, left: tuple[str, ...] = ()
-) -> Recovery:
-    """
-    End a recovery that no program can end, and say to a person what is known.
-
-    Lists every step that may have changed the target, and the folder that
-    holds what was there before.
-
-    Raises:
-        FencedError: another process ends this recovery.
-    """
-    known = journal.read(recovery.id)
-    _require_owner(known, recovery.owner)
-    recovery = known
-    in_doubt = tuple(
-        f"step {record.number + 1} ({record.title}) was {record.state}: "
-        f"before {record.saved_digest[:12]}, to be written {record.written_digest[:12]}"
-        for record in reversed(recovery.steps)
-        if record.state in _MAY_HAVE_CHANGED
-    )
-    where = (f"what was there before is kept in {recovery.saved_state}",) if recovery.saved_state else ()
-    left = (reason, *left, *in_doubt, *where)
-    return journal.close(recovery, RecoveryState.NEEDS_PERSON, left=left, at=at)
-
-
-def _require_owner(recovery: Recovery, owner: Owner) -> None:
-    if recovery.owner != owner:
-        raise FencedError(f"recovery {recovery.id} was taken over by another process, which ends it")
+        return hand_over(journal, session, recovery, str(exc), at=clock())
 
 
 def _keep_what_proves_itself(
@@ -219,31 +195,32 @@ def _may_be_done(recovery: Recovery, record: StepRecord) -> bool:
     return record.state is StepState.DONE or (record.state is StepState.BEGUN and not is_one_way)
 
 
-def _saved_items(recovery: Recovery) -> dict[int, saved_state.SavedItem]:
-    if not recovery.saved_state:
-        raise UndoError(
-            f"recovery {recovery.id} began a step before its state was saved",
-            (f"look at every object of the plan {recovery.plan.strategy} for {recovery.plan.target}",),
-        )
-    items = saved_state.load(Path(recovery.saved_state), index_digest=recovery.saved_digest)
-    return {item.number: item for item in items}
-
-
-def _undo_step(
-    session: Session, recovery: Recovery, record: StepRecord, item: saved_state.SavedItem
-) -> _Undone:
+def _undo_step(session: Session, recovery: Recovery, record: StepRecord, item: SavedItem) -> _Undone:
     step = contract.step_at(recovery.plan, record.number)
     if step.step_class is StepClass.HARMLESS:
         return _Undone(StepState.UNDONE, "nothing is declared to be put back")
     present = session.capture(step)
-    digest = digest_of(present)
-    if digest == record.saved_digest:
+    if digest_of(present) == record.saved_digest:
         return _Undone(StepState.UNDONE, "held what was saved")
     if step.step_class is StepClass.ONE_WAY:
-        return _settle_one_way(session, recovery, record, step, digest)
+        return _settle_one_way(session, recovery, record, step, digest_of(present))
+    return _put_back(session, recovery, record, step, present, item)
+
+
+def _put_back(
+    session: Session,
+    recovery: Recovery,
+    record: StepRecord,
+    step: Step,
+    present: bytes | None,
+    item: SavedItem,
+) -> _Undone:
+    digest = digest_of(present)
+    saved = session.as_of_now(step, saved_state.value_of(Path(recovery.saved_state), item))
+    if digest == digest_of(saved):
+        return _Undone(StepState.UNDONE, "what was saved has expired since, and is gone")
     if digest != record.written_digest:
         return _Undone(StepState.CONFLICT, _conflict(step, record, digest))
-    saved = saved_state.value_of(Path(recovery.saved_state), item)
     try:
         session.swap(step, expected=present, new=saved, claim=recovery.claim)
     except ChangedError:

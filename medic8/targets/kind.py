@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +13,7 @@ from medic8.analysis.detector import IssueRule
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish, VerifyReport
+from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import Claim, Recovery
@@ -122,6 +123,20 @@ class Session(Protocol):
             FencedError: the claim is gone or another's; nothing was changed.
         """
 
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        """What became by itself of the value *saved* of *step*: None if its own expiry has passed since."""
+
+    def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
+        """
+        The shell commands by which a person puts back what *step* found; none if there are none.
+
+        Args:
+            step: What was changed.
+            value: What was saved.
+            file: Where that lies, so that no value stands in a command.
+            offset: From this byte on.
+        """
+
     def took_effect(self, step: Step, recovery: str) -> bool | None:
         """Whether a one-way *step* of *recovery* took effect, by a mark that it left; None if none tells."""
 
@@ -172,6 +187,34 @@ class Backups(Protocol):
         """Which packs a part of an index needs; see `sweep.PacksOf`."""
 
 
+class Guards(Protocol):
+    """What must not become worse while a recovery works on targets of a kind; nothing is set for it."""
+
+    def soft_of(self, plan: Plan) -> tuple[SoftGuard, ...]:
+        """The short list of soft guards that fits the strategy of *plan*."""
+
+    def read_hard(
+        self, target: Target, around: Surroundings, plan: Plan, known: Sequence[HardReading]
+    ) -> tuple[HardReading, ...]:
+        """
+        Read what is exact; what may not be read says so.
+
+        Args:
+            target: What to look at.
+            around: What may be used beside it.
+            plan: What it touches is left out.
+            known: What was read before the first change, to look at the same again; empty = this is it.
+        """
+
+    def judge_hard(
+        self, before: Sequence[HardReading], after: Sequence[HardReading]
+    ) -> tuple[GuardVerdict, ...]:
+        """One verdict for each hard guard; pure."""
+
+    def read_soft(self, target: Target, guards: Sequence[SoftGuard]) -> tuple[SoftReading, ...]:
+        """Sample *guards*, in that order, for a second at most."""
+
+
 class Diagnostic(Protocol):
     """A read-only, bounded look at a target."""
 
@@ -207,6 +250,7 @@ class TargetKind:
         compare: The numbers of two reports that belong into a before/after table.
         requires: What is wrong with a target's configuration for this kind, one sentence each.
         backups: How they are backed up; None if they are not.
+        guards: What must not become worse; None if nothing is watched.
     """
 
     name: str
@@ -218,3 +262,4 @@ class TargetKind:
     compare: Callable[[DiagnosticReport, DiagnosticReport], tuple[Change, ...]]
     requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())
     backups: Backups | None = None
+    guards: Guards | None = None

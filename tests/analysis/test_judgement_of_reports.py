@@ -13,6 +13,7 @@ from medic8.analysis.analyzer import UNREACHABLE, WEIGHT, analyze
 from medic8.analysis.detector import IssueRule, detect_issues
 from medic8.analysis.verdict import require_better, verdict_on
 from medic8.errors import VerifyError
+from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import (
@@ -26,7 +27,7 @@ from medic8.model.recovery import (
     StepState,
 )
 from medic8.model.report import Analysis, DiagnosticReport, DiagnosticResult, Health
-from medic8.model.resolution import Outcome, Resolution, Verdict
+from medic8.model.resolution import Outcome, Resolution
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 RULE = IssueRule(

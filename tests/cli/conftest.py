@@ -21,11 +21,12 @@ from medic8.model.backup import (
     RestoreWish,
     VerifyReport,
 )
+from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.plan import Plan, Risk, Step, Unit
-from medic8.model.recovery import StepRecord, StepState
+from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
-from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment, Verdict
+from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
 from medic8.model.saved import Pruning
 from medic8.targets.kind import Progress
 
@@ -44,6 +45,7 @@ class Answers:
 
     report: DiagnosticReport | BaseException | None = None
     treatment: Treatment | BaseException | None = None
+    sweep: Sweep | BaseException | None = None
     backup: BackupManifest | BaseException | None = None
     restored: RestoreReport | BaseException | None = None
     verified: VerifyReport | BaseException | None = None
@@ -74,6 +76,11 @@ class Answers:
         """Answer with what was pruned of saved states."""
         self.asked.append(("prune_saved_state", dry_run))
         return _answer(self.pruning)
+
+    def restore_interrupted(self) -> Sweep:
+        """Answer with what was found."""
+        self.asked.append(("restore_interrupted",))
+        return _answer(self.sweep)
 
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Answer with the backup."""

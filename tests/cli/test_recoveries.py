@@ -35,9 +35,9 @@ def journal(medic8: Medic8, tmp_path: Path) -> Iterator[Journal]:
     journal.dispose()
 
 
-def begun(journal: Journal, owner: Owner) -> Recovery:
+def begun(journal: Journal, owner: Owner, resolution: str = "") -> Recovery:
     plan = plan_of((("a", "b"),)).model_copy(update={"target": "pot"})
-    return journal.open(plan, SERVER, owner, stands_on="", at=AT)
+    return journal.open(plan, SERVER, owner, stands_on="", at=AT, resolution=resolution)
 
 
 def somebody_killed() -> Owner:
@@ -75,18 +75,17 @@ def test_show_takes_the_id_of_a_recovery_and_needs_no_prefect(
 def test_the_history_marks_the_run_that_died_half_way(
     medic8: Medic8, answers: Answers, samples: type[Samples], journal: Journal
 ) -> None:
-    """Prefect shows it as running for ever; its last run before the recovery is the one, and no later one."""
-    begun(journal, somebody_killed())
-    runs = {"before": -2, "dead": -1, "after": 1}
+    """The journal knows which run is the resolution, and no other of the target is marked."""
+    begun(journal, somebody_killed(), resolution="dead")
     answers.entries = [
-        samples.an_entry(run=run, outcome="", state="Running", started_at=AT + timedelta(minutes=minutes))
-        for run, minutes in runs.items()
+        samples.an_entry(run=run, outcome="", state="Running", started_at=AT)
+        for run in ("before", "dead", "after")
     ]
     listed = medic8("history", "--json").document["history"]
     assert [each["run"] for each in listed if each["is_interrupted"]] == ["dead"]
     told = medic8("history").out
-    assert told.count("interrupted") == 1
-    assert "a recovery of pot died half way; medic8 heal pot ends it first" in told
+    assert told.count("interrupted ") == 1
+    assert "a recovery of pot died half way; medic8 recover-interrupted ends it" in told
 
 
 def test_a_run_whose_recovery_lives_is_not_marked(

@@ -9,66 +9,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from prefect.settings import get_current_settings
 
 from flows.run import run
 from medic8.errors import ConfigurationError, RefusedError
+from medic8.model.guard import Verdict
 from medic8.model.recovery import StepState
 from medic8.model.report import Health
-from medic8.model.resolution import Outcome, Resolution, Treatment, Verdict
+from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.client import connection, setting
+from medic8.targets.valkey.client import connection
 from tasks.track import history, resolution_of
+from tests.flows.server_site import Configure, set_settings, settings_of
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-CONFIGURATION = """
-[[target]]
-name = "server"
-kind = "valkey"
-url = "{url}"
-mode = "{mode}"
-allow = [{allow}]
-
-[[target.setting]]
-name = "slowlog-max-len"
-minimum = 1000
-
-[[target.setting]]
-name = "tcp-keepalive"
-minimum = 60
-maximum = 120
-"""
-
-Configure = Callable[..., None]
-
-
-@pytest.fixture
-def configure(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Get a function that configures the shared server, and set two of its settings out of range."""
-
-    def write(*, mode: str = "act", allow: str = '"set_settings"', url: str = valkey_url) -> None:
-        (tmp_path / "medic8.toml").write_text(CONFIGURATION.format(url=url, mode=mode, allow=allow))
-
-    monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
-    set_settings(valkey_url, "10", "300")
-    return write
-
-
-def set_settings(url: str, *values: str) -> None:
-    with connection(url) as client:
-        for name, value in zip(("slowlog-max-len", "tcp-keepalive"), values, strict=True):
-            client.config_set(name, value)
-
-
-def settings_of(url: str) -> tuple[str | None, ...]:
-    with connection(url) as client:
-        return tuple(setting(client, name) for name in ("slowlog-max-len", "tcp-keepalive"))
 
 
 def only_resolution(treatment: Treatment) -> Resolution:

@@ -28,6 +28,7 @@ class MemoryTarget:
         proven: Names whose unit is verified as good.
         dies_at: Number of the write, from 0, at which the process dies; None = never.
         landed: Whether that write still happens.
+        expired: Saved values whose own expiry has passed.
         mark: Whether a one-way step says that it took effect; None = it does not tell.
     """
 
@@ -41,6 +42,7 @@ class MemoryTarget:
         self.ground = "run 1"
         self.holds = Holds.YES
         self.mark: bool | None = None
+        self.expired: set[bytes] = set()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -107,6 +109,14 @@ class MemorySession:
             self.target.values[name] = new
         if dies:
             raise Died
+
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        del step
+        return None if saved in self.target.expired else saved
+
+    def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
+        length = None if value is None else len(value)
+        return (f"put {length} bytes from {offset} of {file} into {step.touches}",)
 
     def took_effect(self, step: Step, recovery: str) -> bool | None:
         del step, recovery

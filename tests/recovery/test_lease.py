@@ -171,13 +171,9 @@ with lease.kept(), lease.during(60):
         child.send_signal(signal.SIGSTOP)
         assert eventually(lambda: is_interrupted(journal.read(recovery_id)))
         target = MemoryTarget({"a": b"old"})
-        (ended,) = interrupted.end_each(
-            journal,
-            interrupted.interrupted_on(journal, PLAN.target),
-            this_process(),
-            session_of=lambda _: target.session(),
-            clock=lambda: AT,
-        )
+        (ended,) = interrupted.end_all(
+            journal, this_process(), session_of=lambda _: target.session(), clock=lambda: AT
+        ).ended
         assert (ended.id, ended.state) == (recovery_id, RecoveryState.RESTORED)
         child.send_signal(signal.SIGCONT)
         child.stdin.write("go on\n")

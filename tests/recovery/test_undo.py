@@ -15,6 +15,7 @@ from medic8.model.plan import Plan, StepClass, Unit
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
+from medic8.recovery.hand_over import hand_over
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Holds
 from tests.recovery.memory import AT, Died, MemorySession, MemoryTarget, plan_of
@@ -201,6 +202,26 @@ def test_a_begun_one_way_step_of_which_nothing_tells_needs_a_person_and_closes_t
         )
 
 
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [(None, 0), (b"new", 0), (b"old", 0), (b"theirs", 1)],
+    ids=["gone", "ours", "as it was", "theirs"],
+)
+def test_what_was_saved_and_has_expired_since_is_as_found_when_it_is_gone(
+    journal: Journal, tmp_path: Path, found: bytes | None, left: int
+) -> None:
+    """By its own expiry: gone is right, ours is taken away, theirs stays and is listed."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    with target.session() as session:
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+    target.values["a"], target.expired = found, {b"old"}
+    ended = undo_all(journal, target, recovery)
+    assert ended.state is RecoveryState.RESTORED
+    assert len(ended.left) == left
+    assert target.values["a"] == (found if found in {b"old", b"theirs"} else None)
+
+
 @pytest.mark.parametrize("file", ["index.json", "values.bin"])
 @pytest.mark.parametrize("harm", ["altered", "gone"])
 def test_altered_saved_state_is_never_put_back(
@@ -227,11 +248,12 @@ def test_what_is_handed_over_says_where_to_look(journal: Journal, tmp_path: Path
     recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
     with target.session() as session:
         contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-    ended = undo.hand_over(journal, recovery, "the disk is gone", at=AT)
+        ended = hand_over(journal, session, recovery, "the disk is gone", at=AT)
     assert ended.state is RecoveryState.NEEDS_PERSON
     assert ended.left[0] == "the disk is gone"
     assert "write a" in ended.left[1]
-    assert recovery.saved_state in ended.left[2]
+    assert ended.left[2] == f"by hand: put 3 bytes from 0 of {recovery.saved_state}/values.bin into a"
+    assert recovery.saved_state in ended.left[3]
 
 
 def test_a_dead_owners_fence_is_bumped_before_its_recovery_is_undone(

@@ -6,18 +6,16 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from medic8.errors import RefusedError
+from medic8.errors import RefusedError, TransientError
 from medic8.model.recovery import RecoveryState
 from medic8.owner import this_process
 from medic8.recovery import interrupted
 from medic8.recovery.journal import Journal
+from medic8.sessions import session_on
 from medic8.settings import CONFIGURATION, Settings
-from medic8.targets.kind import Session, Surroundings
-from medic8.targets.registry import kind_named
 
 #: Names of the demo's targets; the grid is called like the first.
 GRID, SERVER = "demo", "demo-server"
@@ -110,24 +108,19 @@ def end_what_died(settings: Settings) -> tuple[str, ...]:
 
 
 def _end_what_died(journal: Journal, settings: Settings) -> tuple[str, ...]:
-    around = Surroundings(backups=settings.backups, now=datetime.now(UTC))
-
-    def session_of(name: str) -> AbstractContextManager[Session]:
-        target = settings.target(name)
-        return kind_named(target.kind).open_session(target, around)
-
-    ended = interrupted.end_each(
+    sweep = interrupted.end_all(
         journal,
-        interrupted.interrupted_on(journal),
         this_process(),
-        session_of=session_of,
+        session_of=lambda name: session_on(settings.target(name), settings),
         clock=lambda: datetime.now(UTC),
     )
+    for each in sweep.left_open:
+        raise TransientError(f"recovery {each.recovery.id} of an earlier demo is still open: {each.reason}")
     for recovery in journal.holding():
         if recovery.state is RecoveryState.NEEDS_PERSON:
             journal.acknowledge(recovery.id)
     return tuple(
         f"an earlier demo had died while healing {recovery.plan.target}; its recovery was ended: "
         f"{recovery.state.value.replace('_', ' ')}"
-        for recovery in ended
+        for recovery in sweep.ended
     )

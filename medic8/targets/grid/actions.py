@@ -14,7 +14,7 @@ from medic8.model.grid import BlockRole, QuarantineItem, RebuildItem
 from medic8.model.plan import Step, Unit
 from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
-from medic8.targets.grid import quarantine, rebuild
+from medic8.targets.grid import quarantine, rebuild, saved_value
 from medic8.targets.grid.compare_and_write import Answer, HoldsExactly
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.judgement import Candidates
@@ -25,6 +25,7 @@ from medic8.targets.grid.repairs import backup_candidates, replica_candidates
 from medic8.targets.grid.replicas import primary_of
 from medic8.targets.grid.write import patient
 from medic8.targets.kind import Holds, Surroundings
+from medic8.targets.valkey.by_hand import cli
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached
 from medic8.targets.valkey.identity import server_resources
@@ -147,7 +148,7 @@ class GridSession(ClaimedServer):
         """The bytes that the step is about to write over; None if there is no such value."""
         match arguments_of(step):
             case WriteBack(item=item):
-                return rebuild.present(self._client, item)
+                return saved_value.present(self._client, item)
             case GiveUp(item=item):
                 return quarantine.saved_form(self._client, item)
 
@@ -175,13 +176,30 @@ class GridSession(ClaimedServer):
         fence = (HoldsExactly(self.claim_beside(claim, step).decode("latin-1"), claim.content),)
         match arguments_of(step):
             case WriteBack(item=item):
-                answer = rebuild.swap(self._client, item, expected, new, fence).answer
+                answer = saved_value.swap(self._client, item, expected, new, fence).answer
             case GiveUp(item=item):
                 answer = quarantine.swap(self._client, item, expected or b"", new or b"", fence, patient())
         if answer is Answer.FENCED:
             raise FencedError(f"{step.touches}: the claim of recovery {claim.recovery} was lost")
         if answer is Answer.CHANGED:
             raise ChangedError(f"{step.touches} was changed by somebody else at the same moment")
+
+    @reached
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        """Nothing, for a value that was saved with an expiry that has passed."""
+        match arguments_of(step):
+            case WriteBack():
+                return saved_value.as_of_now(self._client, saved)
+            case GiveUp():
+                return saved
+
+    def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
+        """One command for each range of a value; none for pages that were given up."""
+        match arguments_of(step):
+            case WriteBack(item=item):
+                return saved_value.by_hand(item, value, cli(self.url), file=file, offset=offset)
+            case GiveUp():
+                return ()
 
     @reached
     def verify(self, unit: Unit) -> None:

@@ -65,7 +65,15 @@ class HasType:
     type_name: str
 
 
-Check = HasBytes | IsAbsent | HasSha1 | HoldsExactly | HasType
+@dataclass(frozen=True, slots=True)
+class HasExpiry:
+    """The key expires at this time of the server's clock, in milliseconds; needs PEXPIRETIME (Redis 7)."""
+
+    key: str
+    at_ms: int
+
+
+Check = HasBytes | IsAbsent | HasSha1 | HoldsExactly | HasType | HasExpiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +87,27 @@ class WriteRange:
 
 @dataclass(frozen=True, slots=True)
 class WriteValue:
-    """Make *key* the string *content*, whatever it held, without expiry."""
+    """
+    Make *key* the string *content*, whatever it held.
+
+    Attributes:
+        key: Its name.
+        content: All of the value.
+        expires_at_ms: When it expires by the server's clock; one that has passed deletes it.
+        keeps_expiry: An expiry that the key has stays.
+    """
 
     key: str
     content: bytes
+    expires_at_ms: int | None = None
+    keeps_expiry: bool = False
+
+    @property
+    def options(self) -> tuple[str | int, ...]:
+        """What SET is told about the expiry."""
+        if self.expires_at_ms is not None:
+            return ("PXAT", self.expires_at_ms)
+        return ("KEEPTTL",) if self.keeps_expiry else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +169,7 @@ for i, key in ipairs(KEYS) do types[i] = redis.call('TYPE', key)['ok'] end
 local function holds(kind, i, a, b)
   if kind == 'absent' then return types[i] == 'none' end
   if kind == 'type' then return types[i] == a end
+  if kind == 'expiry' then return redis.call('PEXPIRETIME', KEYS[i]) == tonumber(b) end
   if types[i] ~= 'string' then return false end
   if kind == 'bytes' then return redis.call('GETRANGE', KEYS[i], a, a + #b - 1) == b end
   local value = redis.call('GET', KEYS[i])
@@ -172,7 +198,9 @@ end
 for at = first, #ARGV, 4 do
   local kind, key = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
   if kind == 'SETRANGE' then redis.call('SETRANGE', key, ARGV[at + 2], ARGV[at + 3])
-  elseif kind == 'SET' then redis.call('SET', key, ARGV[at + 3])
+  elseif kind == 'SET' and ARGV[at + 2] == '' then redis.call('SET', key, ARGV[at + 3])
+  elseif kind == 'SET' and ARGV[at + 2] == 'KEEPTTL' then redis.call('SET', key, ARGV[at + 3], 'KEEPTTL')
+  elseif kind == 'SET' then redis.call('SET', key, ARGV[at + 3], 'PXAT', ARGV[at + 2])
   else redis.call('DEL', key) end
 end
 return 0
@@ -209,7 +237,7 @@ class CompareAndWrite:
             ResponseError: the server refused (memory, permission, read-only replica); nothing was written.
             ConnectionError: the connection broke; it is unknown whether anything was written, never a part.
         """
-        named = {check.key for check in (*fence, *checks) if not isinstance(check, HasType)}
+        named = {check.key for check in (*fence, *checks) if not isinstance(check, HasType | HasExpiry)}
         loose = next((w.key for w in writes if isinstance(w, WriteRange) and w.key not in named), None)
         if loose is not None:
             raise ValueError(f"a range of key {loose!r} is to be written, and no check names that key")
@@ -264,8 +292,8 @@ def _by_script(talk: Conversation, checks: Sequence[Check], writes: Sequence[Wri
         match write:
             case WriteRange(offset=offset, content=content):
                 arguments += ["SETRANGE", number, offset, content]
-            case WriteValue(content=content):
-                arguments += ["SET", number, "", content]
+            case WriteValue(content=content) as whole:
+                arguments += ["SET", number, whole.options[-1] if whole.options else "", content]
             case Delete():
                 arguments += ["DEL", number, "", ""]
     (answer,) = talk.ask([("EVALSHA", _SCRIPT_SHA1, len(keys), *keys, *arguments)])
@@ -287,6 +315,8 @@ def _operands(check: Check, number: int) -> tuple[str | bytes | int, ...]:
             return ("exactly", number, "", expected)
         case HasType(type_name=type_name):
             return ("type", number, type_name, "")
+        case HasExpiry(at_ms=at_ms):
+            return ("expiry", number, "", at_ms)
 
 
 def _by_watch(talk: Conversation, checks: Sequence[Check], writes: Sequence[Write]) -> int | None:
@@ -327,6 +357,8 @@ def _look(check: Check) -> Command:
             return ("GET", key)
         case IsAbsent(key=key) | HasType(key=key):
             return ("TYPE", key)
+        case HasExpiry(key=key):
+            return ("PEXPIRETIME", key)
 
 
 def _holds(check: Check, type_name: str, answer: object) -> bool:
@@ -335,6 +367,10 @@ def _holds(check: Check, type_name: str, answer: object) -> bool:
             return type_name == "none"
         case HasType(type_name=wanted):
             return type_name == wanted
+        case HasExpiry(at_ms=at_ms):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer == at_ms
         case HasSha1(sha1=sha1):
             is_same = (
                 isinstance(answer, bytes) and hashlib.sha1(answer, usedforsecurity=False).hexdigest() == sha1
@@ -350,7 +386,7 @@ def _command(write: Write) -> Command:
     match write:
         case WriteRange(key=key, offset=offset, content=content):
             return ("SETRANGE", key, offset, content)
-        case WriteValue(key=key, content=content):
-            return ("SET", key, content)
+        case WriteValue(key=key, content=content) as whole:
+            return ("SET", key, content, *whole.options)
         case Delete(key=key):
             return ("DEL", key)

@@ -13,6 +13,7 @@ from medic8.model.target import Target
 from medic8.targets.grid.actions import open_session
 from medic8.targets.grid.backups import GridBackups
 from medic8.targets.grid.diagnostics import DIAGNOSTICS
+from medic8.targets.grid.guards import GridGuards
 from medic8.targets.grid.keys import check_name
 from medic8.targets.grid.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
@@ -84,4 +85,5 @@ KIND = TargetKind(
     compare=compare,
     requires=requires,
     backups=GridBackups(),
+    guards=GridGuards(),
 )

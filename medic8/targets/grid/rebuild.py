@@ -12,9 +12,7 @@ record that is sound and merely old, which goes on changing with other pages.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import valkey
@@ -22,19 +20,6 @@ import valkey
 from medic8.errors import RefusedError, TransientError
 from medic8.model.grid import BlockRole, DamageNature, GroupDamage, RebuildItem
 from medic8.targets.grid import checksum
-from medic8.targets.grid.compare_and_write import (
-    Check,
-    CompareAndWrite,
-    Delete,
-    HasBytes,
-    HasSha1,
-    HasType,
-    IsAbsent,
-    Outcome,
-    Write,
-    WriteRange,
-    WriteValue,
-)
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.findings import (
     SUMS_ROLE,
@@ -50,14 +35,9 @@ from medic8.targets.grid.judgement import Candidates, Judgement, judge
 from medic8.targets.grid.keys import manifest_keys
 from medic8.targets.grid.layout import P, Q, member_of
 from medic8.targets.grid.manifest import read_manifest
-from medic8.targets.grid.reading import as_value, read_group
-from medic8.targets.valkey.conversation import Command, conversation, raise_first
-
-#: How `present` writes down a value of another type: this, then the server's name of the type.
-WRONG_TYPE = b"\0a value of type "
-
-#: Of a value that is written whole, what is there is kept for undo. No grid writes values of this size.
-MOST_KEPT_BYTES = 8 * 2**20
+from medic8.targets.grid.reading import read_group
+from medic8.targets.grid.saved_value import present, swap
+from medic8.targets.valkey.conversation import conversation
 
 _TRIES = 8
 
@@ -137,39 +117,6 @@ def inspect_manifest(client: valkey.Valkey, name: str) -> tuple[RebuildItem, ...
     )
 
 
-def present(client: valkey.Valkey, item: RebuildItem) -> bytes | None:
-    """
-    What is there now, in a canonical form: the bytes that `swap` will compare.
-
-    Returns:
-        The item's ranges joined (shorter if the value is), or the whole value; None if there is no key;
-        `WRONG_TYPE` and the type's name if the key holds something other than a string.
-    Raises:
-        RefusedError: a whole value is longer than `MOST_KEPT_BYTES`, too long to be kept for undo.
-    """
-    looks: list[Command] = [
-        ("GETRANGE", item.key, part.offset, part.offset + part.length - 1) for part in item.ranges
-    ]
-    if not looks:
-        looks.append(("GETRANGE", item.key, 0, MOST_KEPT_BYTES - 1))
-    with conversation(client) as talk:
-        type_name, size_bytes, *answers = (
-            talk.ask_at_once([("TYPE", item.key), ("STRLEN", item.key), *looks]) or []
-        )
-    raise_first([type_name])
-    if type_name == b"none":
-        return None
-    if isinstance(as_value(answers[0], type_name), WrongType):
-        return WRONG_TYPE + bytes(type_name)
-    raise_first([size_bytes, *answers])
-    if not item.ranges and size_bytes > MOST_KEPT_BYTES:
-        raise RefusedError(
-            f"{_called(item)}: it is {size_bytes} bytes long, and at most {MOST_KEPT_BYTES} are kept "
-            f"for undo; look at it, then cut it off or move it away (RENAME)"
-        )
-    return b"".join(answers)
-
-
 def proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidates | None = None) -> bytes | None:
     """
     What must be there, proven anew from what the rest of the group holds now.
@@ -217,39 +164,6 @@ def is_as_proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidate
     return b"".join(seen[part.offset : part.offset + part.length] for part in item.ranges) == wanted
 
 
-def swap(
-    client: valkey.Valkey,
-    item: RebuildItem,
-    expected: bytes | None,
-    new: bytes | None,
-    fence: Sequence[Check] = (),
-) -> Outcome:
-    """
-    Write *new* if the item still holds *expected*, at one moment.
-
-    Both are in the form of `present`. Writing back what was there before is the
-    same call with the two exchanged.
-
-    Args:
-        client: Where to write.
-        item: What to write.
-        expected: What must be there.
-        new: What shall be there; None deletes the key.
-        fence: Checks that are made first and answered apart.
-    Raises:
-        RefusedError: *new* stands for a value of another type, which cannot be put back from here; or the
-            item is ranges of a value, and the value has changed its length, its type or is gone.
-    """
-    if new is not None and new.startswith(WRONG_TYPE):
-        raise RefusedError(f"{_called(item)} held a value of another type; it cannot be put back from here")
-    if item.ranges:
-        checks, writes = _by_ranges(item, expected, new)
-    else:
-        checks = [_as_it_was(item, expected)]
-        writes = [Delete(item.key) if new is None else WriteValue(item.key, new)]
-    return CompareAndWrite(client)(checks, writes, fence=fence)
-
-
 def rebuild_group(
     client: valkey.Valkey, manifest: Manifest, group: int, candidates: Candidates | None = None
 ) -> tuple[RebuildItem, ...]:
@@ -295,38 +209,3 @@ def _role_of(item: RebuildItem) -> int:
             return member_of(item.number)
         case _:
             return SUMS_ROLE
-
-
-def _called(item: RebuildItem) -> str:
-    return f"grid {item.grid!r}, {item.role.value} {item.number}"
-
-
-def _by_ranges(
-    item: RebuildItem, expected: bytes | None, new: bytes | None
-) -> tuple[list[Check], list[Write]]:
-    checks: list[Check] = []
-    writes: list[Write] = []
-    for part, old, fresh in zip(item.ranges, _split(item, expected), _split(item, new), strict=True):
-        checks.append(HasBytes(item.key, part.offset, old))
-        writes.append(WriteRange(item.key, part.offset, fresh))
-    return checks, writes
-
-
-def _split(item: RebuildItem, joined: bytes | None) -> list[bytes]:
-    length = sum(part.length for part in item.ranges)
-    if joined is None or len(joined) != length:
-        seen = "no value" if joined is None else f"{len(joined)} bytes"
-        raise RefusedError(f"{_called(item)}: {seen} where {length} bytes of a value are to be exchanged")
-    parts, at = [], 0
-    for part in item.ranges:
-        parts.append(joined[at : at + part.length])
-        at += part.length
-    return parts
-
-
-def _as_it_was(item: RebuildItem, expected: bytes | None) -> Check:
-    if expected is None:
-        return IsAbsent(item.key)
-    if expected.startswith(WRONG_TYPE):
-        return HasType(item.key, expected[len(WRONG_TYPE) :].decode())
-    return HasSha1(item.key, hashlib.sha1(expected, usedforsecurity=False).hexdigest())

@@ -30,7 +30,7 @@ from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.quarantine import obstacle, quarantine_item
-from medic8.targets.grid.rebuild import Inspection, inspect_group, inspect_manifest, present
+from medic8.targets.grid.rebuild import Inspection, inspect_group, inspect_manifest
 from medic8.targets.grid.replicas import (
     ReplicaReader,
     reading_from,
@@ -38,6 +38,7 @@ from medic8.targets.grid.replicas import (
     replication_offset,
     unusable,
 )
+from medic8.targets.grid.saved_value import present
 
 #: Member and page of what nothing in a group can prove.
 Lost = frozenset[tuple[int, int]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey import claim as claims
+from medic8.targets.valkey.by_hand import cli, stretch
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached, setting
 from medic8.targets.valkey.identity import run_id_of, server_resources
@@ -118,6 +120,13 @@ class ServerSession(ClaimedServer):
             if expected is not None:
                 self._client.config_set(name, expected.decode())
             raise RefusedError(f"setting {name!r}: the server made {became!r} of {new.decode()!r}")
+
+    def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
+        """One command that sets the setting again."""
+        if value is None:
+            return ()
+        name = shlex.quote(_arguments(step).name)
+        return (f'{cli(self.url)} CONFIG SET {name} "$({stretch(file, offset, len(value))})"',)
 
     @reached
     def verify(self, unit: Unit) -> None:

@@ -72,6 +72,11 @@ class ClaimedServer:
         """The key of the claim that guards what *step* changes."""
         return claims.place_for(claim, claims.database_of(self._client), self.key_of(step)).key
 
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        """Values stay as they were saved unless a kind says otherwise."""
+        del step
+        return saved
+
     def took_effect(self, step: Step, recovery: str) -> bool | None:
         """Steps leave no mark of their own unless a kind says so."""
         del step, recovery

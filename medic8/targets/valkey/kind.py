@@ -14,6 +14,7 @@ from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
+from medic8.targets.valkey.guards import ServerGuards
 from medic8.targets.valkey.policy import SETTABLE
 from medic8.targets.valkey.strategies import STRATEGIES
 
@@ -108,4 +109,5 @@ KIND = TargetKind(
     compare=compare,
     requires=requires,
     backups=ValkeyBackups(),
+    guards=ServerGuards(),
 )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,10 +29,12 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.owner import this_process
 from medic8.recovery import contract, interrupted, undo
+from medic8.recovery.hand_over import hand_over
 from medic8.recovery.journal import Journal
 from medic8.targets.grid.actions import GridSession, open_session
 from medic8.targets.grid.backup import create_backup
 from medic8.targets.grid.backup_reading import grid_repository
+from medic8.targets.grid.compare_and_write import Road
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
@@ -166,6 +172,35 @@ def test_every_kind_of_damage_within_parity_is_healed_bit_for_bit(
     assert client.get(CLAIM_KEY) is None
 
 
+def unproven(plan: Plan) -> Plan:
+    """The same plan with units that do not prove themselves, so that undo puts everything back."""
+    units = tuple(unit.model_copy(update={"proves_itself": False}) for unit in plan.units)
+    return plan.model_copy(update={"units": units})
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Path:
+    """Get a folder with ``valkey-cli``: that of this machine, or a few lines that send what it would."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "valkey-cli"
+    if found := shutil.which("valkey-cli") or shutil.which("redis-cli"):
+        program.symlink_to(found)
+        return folder
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import sys, valkey\n"
+        "words, options = sys.argv[1:], {}\n"
+        "while words[0] in {'-h', '-p', '-n', '-s'}:\n"
+        "    options[words.pop(0)] = words.pop(0)\n"
+        "more = [sys.stdin.buffer.read()] if words[0] == '-x' else []\n"
+        "client = valkey.Valkey(options.get('-h'), options.get('-p'), int(options.get('-n', 0)))\n"
+        "client.execute_command(*words[len(more):], *more)\n"
+    )
+    program.chmod(0o755)
+    return folder
+
+
 @pytest.mark.parametrize("landed", [False, True])
 def test_a_repair_that_dies_at_any_write_leaves_each_value_good_or_as_found(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path, landed: bool
@@ -240,6 +275,85 @@ def test_a_grid_of_a_cluster_is_repaired_with_the_fence_in_each_slot(
     journal.dispose()
 
 
+@pytest.mark.parametrize("road", [None, Road.WATCH])
+@pytest.mark.parametrize("passes", [False, True])
+def test_a_value_that_expires_is_kept_for_good_and_its_expiry_put_back_by_undo(
+    grid: Grid,
+    client: valkey.Valkey,
+    target: Target,
+    around: Surroundings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    road: Road | None,
+    passes: bool,
+) -> None:
+    """A repaired value does not expire; undo brings the absolute time back, or nothing once it has passed."""
+    del grid
+    if road is not None:
+        monkeypatch.setattr("medic8.targets.grid.compare_and_write.SCRIPT_LIMIT_BYTES", 0)
+    key = role_key(NAME, 2, 0)
+    client.set(key, b"short", px=1500 if passes else 3_600_000)
+    expires_at_ms = client.pexpiretime(key)
+    plan = unproven(plan_for(target, around))
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with session_on(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path, limit_bytes=64 << 20)
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: NOW)
+        assert client.pexpiretime(key) == -1
+        while passes and client.time()[0] * 1000 <= expires_at_ms:
+            time.sleep(0.05)
+        ended = undo.undo(journal, session, recovery, clock=lambda: NOW)
+    assert (ended.state, ended.left) == (RecoveryState.RESTORED, ())
+    assert client.get(key) == (None if passes else b"short")
+    assert client.pexpiretime(key) == (-2 if passes else expires_at_ms)
+    journal.dispose()
+
+
+def test_an_expiry_that_somebody_gave_a_value_meanwhile_stays(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
+) -> None:
+    """Between saving and writing: theirs is no part of what is compared, and is not taken away."""
+    del grid
+    key = role_key(NAME, 2, 0)
+    client.set(key, b"short")
+    plan = plan_for(target, around)
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with session_on(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        step = plan.units[0].steps[0]
+        expected, new = session.capture(step), session.prepare(step)
+        client.pexpireat(key, 4_000_000_000_000)
+        session.swap(step, expected=expected, new=new, claim=recovery.claim)
+    assert client.pexpiretime(key) == 4_000_000_000_000
+    journal.dispose()
+
+
+def test_the_commands_for_a_person_put_back_what_was_there(
+    grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path, cli: Path
+) -> None:
+    """Pages, footers, whole and missing values, an expiry: typed into a shell as they stand in the record."""
+    del grid
+    harm(client)
+    client.pexpireat(role_key(NAME, 2, 0), 4_000_000_000_000)
+    damaged = values_of(client)
+    plan = plan_for(target, around)
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with session_on(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path, limit_bytes=64 << 20)
+        for number in range(plan.step_count):
+            contract.apply_step(journal, session, recovery, number, clock=lambda: NOW)
+        ended = hand_over(journal, session, recovery, "nobody can end it", at=NOW)
+    assert values_of(client) != damaged
+    for command in (line.removeprefix("by hand: ") for line in ended.left if line.startswith("by hand: ")):
+        path = {**os.environ, "PATH": f"{cli}:{os.environ['PATH']}"}
+        subprocess.run(command, shell=True, check=True, env=path, stdout=subprocess.DEVNULL)  # noqa: S602
+    assert values_of(client) == damaged
+    assert client.pexpiretime(role_key(NAME, 2, 0)) == 4_000_000_000_000
+    journal.dispose()
+
+
 def test_undo_puts_the_damage_back_byte_for_byte(
     grid: Grid, client: valkey.Valkey, target: Target, around: Surroundings, tmp_path: Path
 ) -> None:
@@ -247,9 +361,7 @@ def test_undo_puts_the_damage_back_byte_for_byte(
     del grid
     harm(client)
     damaged = values_of(client)
-    plan = plan_for(target, around)
-    units = tuple(unit.model_copy(update={"proves_itself": False}) for unit in plan.units)
-    plan = plan.model_copy(update={"units": units})
+    plan = unproven(plan_for(target, around))
     journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
     with session_on(target, around) as session:
         recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)

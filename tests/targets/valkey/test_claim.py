@@ -16,6 +16,7 @@ from medic8.model.recovery import Claim, Fence, RecoveryState
 from medic8.model.target import Target
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
+from medic8.recovery.hand_over import hand_over
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.actions import SET_SETTING, open_session
@@ -202,3 +203,28 @@ def test_who_may_not_close_connections_still_shuts_the_owner_before_out(
         with pytest.raises(FencedError):
             zombie.swap(step, expected=b"10", new=b"20", claim=recovery.claim)
     assert hz(client) == "10"
+
+
+def test_what_needs_a_person_stays_closed_by_any_name_until_it_is_acknowledged(
+    valkey_server: ScratchValkey, valkey_url: str, client: valkey.Valkey, journal: Journal, tmp_path: Path
+) -> None:
+    """By TCP it needed a person; by its socket it is the same server. The command for the person is exact."""
+    with open_session(named(valkey_url), AROUND) as session:
+        recovery = contract.open_recovery(journal, session, a_plan("20"), this_process(), at=AT)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000)
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+        ended = hand_over(journal, session, recovery, "nobody can end it", at=AT)
+    values = f"{recovery.saved_state}/values.bin"
+    assert ended.left[2] == (
+        f"by hand: valkey-cli -h 127.0.0.1 -p {valkey_server.port} CONFIG SET hz "
+        f'"$(dd if={values} iflag=skip_bytes,count_bytes skip=0 count=2 status=none)"'
+    )
+    assert Path(values).read_bytes() == b"10"
+    other = named(valkey_server.socket_url, "another-name")
+    with open_session(other, AROUND) as session:
+        with pytest.raises(BusyError, match=f"is closed to automation.*medic8 acknowledge {recovery.id}"):
+            contract.open_recovery(journal, session, a_plan("30"), this_process(), at=AT)
+        journal.acknowledge(recovery.id)
+        opened = contract.open_recovery(journal, session, a_plan("30"), this_process(), at=AT)
+    assert opened.state is RecoveryState.OPEN
+    assert hz(client) == "20"

@@ -1,4 +1,4 @@
-"""Open the one connection that a task needs for changing a target."""
+"""Open the one connection that is needed for changing a target, as the configuration says."""
 
 from __future__ import annotations
 

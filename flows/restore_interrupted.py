@@ -1,0 +1,67 @@
+"""Find every recovery whose process has died, end it, and complete the history."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from medic8.errors import Medic8Error
+from medic8.model.recovery import LeftOpen, Recovery, RecoveryState, Sweep
+from medic8.recovery.interrupted import interrupted_on
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings, load_settings
+from tasks.interrupted import end_recovery
+from tasks.tell import mark_dead_runs, sign, tell, untold
+from tasks.track import untagged
+
+
+@flow(
+    name="restore_interrupted",
+    flow_run_name="end interrupted recoveries",
+    persist_result=True,
+    result_serializer="json",
+    on_running=[sign],
+)
+def restore_interrupted() -> State[Sweep]:
+    """
+    End every open recovery without a living owner; any number of these may run at a time.
+
+    What cannot be ended now (a target that is away, or no longer configured)
+    stays open and is named; the others are ended all the same.
+    """
+    site = load_settings()
+    with untagged():
+        ended, left_open = _end_all(site)
+        told = tell_all(site)
+        mark_dead_runs()
+    sweep = Sweep(ended=tuple(ended), left_open=tuple(left_open), told=told)
+    for each in left_open:
+        get_run_logger().error("recovery %s is still open: %s", each.recovery.id, each.reason)
+    if left_open:
+        return Failed(name="Left open", message=left_open[0].reason, data=sweep)
+    if any(each.state is RecoveryState.NEEDS_PERSON for each in ended):
+        return Failed(name="Needs person", message="see medic8 acknowledge", data=sweep)
+    return Completed(name="Ended" if ended else "Nothing to do", data=sweep)
+
+
+def tell_all(site: Settings) -> tuple[str, ...]:
+    """Tell the history of what ended while nobody could tell it; the recoveries' ids."""
+    told = []
+    for recovery in untold(site):
+        tell(recovery, site)
+        told.append(recovery.id)
+    return tuple(told)
+
+
+def _end_all(site: Settings) -> tuple[list[Recovery], list[LeftOpen]]:
+    ended, left_open = [], []
+    for recovery in interrupted_on(Journal(site.journal_url)):
+        try:
+            end = end_recovery(recovery, site, flow_run.get_id() or "")
+        except Medic8Error as exc:
+            left_open.append(LeftOpen(recovery=recovery, reason=str(exc)))
+        else:
+            ended += [end] if end is not None else []
+    return ended, left_open

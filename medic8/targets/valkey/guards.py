@@ -1,0 +1,144 @@
+"""What must not become worse on a server while it is repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import valkey
+import valkey.exceptions
+
+from medic8.analysis.hard_guards import judge_appeared, judge_count, judge_good, judge_same
+from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
+from medic8.model.plan import Plan
+from medic8.model.target import Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.client import connection, info
+from medic8.targets.valkey.key_guard import judge_keys, read_keys
+from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
+from medic8.targets.valkey.strategies import SET_SETTINGS
+
+_ROLE = "role"
+_LINK = "link to the primary"
+_REPLICAS = "replicas in step"
+_ERRORS = "refusals by the server"
+_EVICTIONS = "evictions"
+
+#: What of INFO persistence must not turn bad: how it is called, its field, and its good value.
+_PERSISTENCE = (
+    ("snapshot", "rdb_last_bgsave_status", "ok"),
+    ("append-only file", "aof_last_write_status", "ok"),
+    ("rewrite of the append-only file", "aof_last_bgrewrite_status", "ok"),
+    ("loading", "loading", "0"),
+)
+
+#: Errors that tell of the server and not of a caller's mistake; the recovery itself causes none of them.
+SERVER_ERRORS = frozenset(
+    {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY"}
+)
+
+#: The short list of each strategy.
+_SOFT: Mapping[str, tuple[SoftGuard, ...]] = {SET_SETTINGS: (LATENCY, MEMORY, CPU)}
+
+
+class ServerGuards:
+    """The guards of a Valkey or Redis server; it is only read."""
+
+    def soft_of(self, plan: Plan) -> tuple[SoftGuard, ...]:
+        """The short list of the plan's strategy."""
+        return _SOFT.get(plan.strategy, (LATENCY, MEMORY))
+
+    def read_hard(
+        self, target: Target, around: Surroundings, plan: Plan, known: Sequence[HardReading]
+    ) -> tuple[HardReading, ...]:
+        """Role, replication, persistence, errors, and a sample of all keys: settings touch none."""
+        del around, plan
+        with connection(target.address, timeout_s=target.timeout_s) as client:
+            return read_server(client, known, is_ours=lambda _: False)
+
+    def judge_hard(
+        self, before: Sequence[HardReading], after: Sequence[HardReading]
+    ) -> tuple[GuardVerdict, ...]:
+        """Hold the readings against each other."""
+        return judge_server(before, after)
+
+    def read_soft(self, target: Target, guards: Sequence[SoftGuard]) -> tuple[SoftReading, ...]:
+        """Sample for half a second."""
+        with connection(target.address, timeout_s=target.timeout_s) as client:
+            return sample(client, guards)
+
+
+def read_server(
+    client: valkey.Valkey, known: Sequence[HardReading], *, is_ours: Callable[[bytes], bool]
+) -> tuple[HardReading, ...]:
+    """All that is exact of a server; see `read_keys` for the arguments."""
+    return (
+        *_section(client, "replication", (_ROLE, _LINK, _REPLICAS), _replication),
+        *_section(client, "persistence", tuple(name for name, _, _ in _PERSISTENCE), _persistence),
+        *_section(client, "errorstats", (_ERRORS,), _errors),
+        *_section(client, "stats", (_EVICTIONS,), _evictions),
+        *read_keys(client, known, is_ours=is_ours),
+    )
+
+
+def judge_server(before: Sequence[HardReading], after: Sequence[HardReading]) -> tuple[GuardVerdict, ...]:
+    """
+    Judge all that is exact of a server.
+
+    - The role stays; a link to the primary that was up is up; no replica that was in step is missing.
+    - Persistence that worked works; the server is not loading if it was not.
+    - No refusal of `SERVER_ERRORS`, and no eviction, if there had never been one.
+    - Keys: see `judge_keys`.
+    """
+    is_replica = any(each.guard == _LINK for each in before)
+    return (
+        judge_same(_ROLE, before, after),
+        *((judge_good(_LINK, "up", before, after),) if is_replica else ()),
+        judge_count(_REPLICAS, before, after),
+        *(judge_good(name, good, before, after) for name, _, good in _PERSISTENCE),
+        judge_appeared(_ERRORS, before, after),
+        judge_appeared(_EVICTIONS, before, after),
+        judge_keys(before, after),
+    )
+
+
+def _section(
+    client: valkey.Valkey,
+    section: str,
+    guards: tuple[str, ...],
+    read: Callable[[Mapping[str, Any]], list[HardReading]],
+) -> list[HardReading]:
+    try:
+        return read(info(client, section))
+    except valkey.exceptions.ResponseError as exc:
+        return [HardReading(guard=guard, unseen=str(exc)) for guard in guards]
+
+
+def _replication(section: Mapping[str, Any]) -> list[HardReading]:
+    replicas = [section[f"slave{number}"] for number in range(int(section["connected_slaves"]))]
+    online = sum(replica["state"] == "online" for replica in replicas)
+    readings = [
+        HardReading(guard=_ROLE, value=str(section["role"])),
+        HardReading(guard=_REPLICAS, value=str(online)),
+    ]
+    if "master_link_status" in section:
+        readings.append(HardReading(guard=_LINK, value=str(section["master_link_status"])))
+    return readings
+
+
+def _persistence(section: Mapping[str, Any]) -> list[HardReading]:
+    return [
+        HardReading(guard=name, value=str(section.get(field, good))) for name, field, good in _PERSISTENCE
+    ]
+
+
+def _errors(section: Mapping[str, Any]) -> list[HardReading]:
+    counts = {name.removeprefix("errorstat_"): each["count"] for name, each in section.items()}
+    return [
+        HardReading(guard=_ERRORS, about=name, value=str(counts.get(name, 0)))
+        for name in sorted(SERVER_ERRORS)
+    ]
+
+
+def _evictions(section: Mapping[str, Any]) -> list[HardReading]:
+    return [HardReading(guard=_EVICTIONS, about="evicted keys", value=str(section["evicted_keys"]))]
