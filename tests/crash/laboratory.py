@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -65,6 +66,7 @@ class Tally:
         kills: Processes that died of SIGKILL.
         ends: How often each end came.
         foreign: Writes by somebody else that were acknowledged.
+        kept: Steps that were left alone because somebody else had changed it since.
         claims: Ends after which a claim was left to lapse by itself.
         wrong: What was not as the promise says, with the point.
         lost: Acknowledged writes of somebody else that are gone, with the point.
@@ -74,6 +76,7 @@ class Tally:
     kills: int = 0
     ends: dict[str, int] = field(default_factory=dict)
     foreign: int = 0
+    kept: int = 0
     claims: int = 0
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -83,6 +86,7 @@ class Tally:
         self.points += other.points
         self.kills += other.kills
         self.foreign += other.foreign
+        self.kept += other.kept
         self.claims += other.claims
         self.wrong += other.wrong
         self.lost += other.lost
@@ -91,7 +95,15 @@ class Tally:
 
 
 class Bench:
-    """One strategy's scene, a live writer, and room for one experiment at a time."""
+    """
+    One strategy's scene, a live writer, and room for one experiment at a time.
+
+    Attributes:
+        strategy: Its name.
+        scene: Its scene.
+        writes: The writes of an unharmed run.
+        broken: Called in the child that ends a recovery, to break something on purpose.
+    """
 
     def __init__(
         self,
@@ -105,7 +117,7 @@ class Bench:
         broken: Callable[[], None] = lambda: None,
     ) -> None:
         self.strategy, self.scene = strategy, scene
-        self._expected, self._live, self._seed, self._broken = expected, live, seed, broken
+        self._expected, self._live, self._seed, self.broken = expected, live, seed, broken
         self.place = Place(folder / "run", folder)
         self._empty = folder / "empty.sqlite"
         journal = Journal(f"sqlite:///{self._empty}")
@@ -152,6 +164,7 @@ class Bench:
             self._live.go(seed)
         first = Role(carry_out, point.first, self._moment(rng, point.first.number + 1, point), seed)
         codes = [run(first, self.scene, self.place)]
+        ended_by = codes[0] if not _is_open(self.place.journal) else None
         written |= noted(self.place)
         if point.is_busy and rng.random() < 0.5:
             written |= self.scene.meddle(rng)  # between the death and the end
@@ -159,17 +172,18 @@ class Bench:
         for number in range(_MOST_ENDERS):
             strike = point.second if number == 0 else None
             moment = self._moment(rng, 10, point) if number == 0 else None
-            ender = Role(end_interrupted, strike, moment, f"{seed} {number}", self._broken)
+            ender = Role(end_interrupted, strike, moment, f"{seed} {number}", self.broken)
             self.place.notes.unlink(missing_ok=True)
             codes.append(run(ender, self.scene, self.place))
             written |= noted(self.place)
-            if codes[-1] == 0:
-                endings = endings or self._seen()
-                if not _is_open(self.place.journal):
+            endings = endings or (self._seen() if codes[-1] == 0 else ())
+            if not _is_open(self.place.journal):
+                ended_by = codes[-1] if ended_by is None else ended_by
+                if codes[-1] == 0:
                     break
         if point.is_busy:
             written |= self._live.halt()
-        self._judge(point, tally, codes, written)
+        self._judge(point, tally, codes, written, was_ended_whole=ended_by == 0)
         return endings
 
     def _moment(self, rng: random.Random, below: int, point: Point) -> tuple[int, Phase] | None:
@@ -178,7 +192,9 @@ class Bench:
         phase = rng.choice((Phase.BEFORE, Phase.AFTER)) if self.scene.exact_before else Phase.AFTER
         return rng.randrange(below), phase
 
-    def _judge(self, point: Point, tally: Tally, codes: list[int], written: Written) -> None:
+    def _judge(
+        self, point: Point, tally: Tally, codes: list[int], written: Written, *, was_ended_whole: bool
+    ) -> None:
         ended, wrong = read_journal(self.place.journal)
         verdict = self.scene.judge(ended, written)
         wrong += verdict.wrong
@@ -186,8 +202,13 @@ class Bench:
             wrong.append(f"a process failed: {self._errors()}")
         if verdict.state == "needs_person" and not self._expected.may_need_person:
             wrong.append(f"needs a person: {ended.left if ended else ()}")
+        if verdict.is_claimed and was_ended_whole:
+            wrong.append("the claim is left, and nobody died before it could be deleted")
+        if not point.is_busy and point.first.phase is not Phase.LOST and codes[0] != -signal.SIGKILL:
+            wrong.append(f"the executor was not killed but ended with {codes[0]}")
         tally.points += 1
-        tally.kills += codes.count(-9)
+        tally.kept += sum(step.state == "conflict" for step in ended.steps) if ended else 0
+        tally.kills += codes.count(-signal.SIGKILL)
         tally.foreign += len(written)
         tally.claims += verdict.is_claimed
         tally.ends[verdict.state] = tally.ends.get(verdict.state, 0) + 1

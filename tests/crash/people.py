@@ -15,6 +15,7 @@ import random
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -185,9 +186,7 @@ class Role:
 
 def fork(role: Role, scene: Scene, place: Place) -> int:
     """Start a child and return its process id; what it saw goes to ``writes.json``."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
+    child = forked()
     if child:
         return child
     status = 1
@@ -211,6 +210,15 @@ def fork(role: Role, scene: Scene, place: Place) -> int:
         os._exit(status)
 
 
+def forked() -> int:
+    """`os.fork`; threads that a test's process may have are none of a child's business."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def run(role: Role, scene: Scene, place: Place) -> int:
     """Run a child to its end; its exit code, or the negative number of the signal that it died of."""
     return os.waitstatus_to_exitcode(os.waitpid(fork(role, scene, place), 0)[1])
@@ -221,7 +229,7 @@ class Writer:
 
     def __init__(self, scene: Scene) -> None:
         self._ours, theirs = Pipe()
-        self._child = os.fork()
+        self._child = forked()
         if self._child == 0:
             self._ours.close()
             try:
