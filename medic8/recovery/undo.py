@@ -7,6 +7,7 @@ again after it died half way.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from medic8.errors import (
     ClaimedError,
     ConfigurationError,
     FencedError,
+    Medic8Error,
     RefusedError,
     TransientError,
     UndoError,
@@ -78,6 +80,7 @@ def undo(
     """
     known = journal.read(recovery.id)
     if known.state is not RecoveryState.OPEN:
+        _give_back(session, recovery, known)
         return known
     try:
         _require_owner(known, recovery.owner)
@@ -186,6 +189,18 @@ def hand_over(
     where = (f"what was there before is kept in {recovery.saved_state}",) if recovery.saved_state else ()
     left = (reason, *left, *in_doubt, *where)
     return journal.close(recovery, RecoveryState.NEEDS_PERSON, left=left, at=at)
+
+
+def _give_back(session: Session, *known_as: Recovery) -> None:
+    """
+    Take away the claim of a recovery that has ended, by whichever of its fences it is there.
+
+    It is if the answer to the recovery's last entry was lost, or if its owner was stopped right before it
+    claimed the target, and went on when somebody else had ended it.
+    """
+    with contextlib.suppress(Medic8Error):
+        for each in known_as:
+            session.release_claim(each.claim)
 
 
 def _require_owner(recovery: Recovery, owner: Owner) -> None:
