@@ -245,8 +245,8 @@ def _wait_for_answers(sock: socket.socket, count: int) -> None:
     while time.monotonic() < deadline_s:
         select.select([sock], [], [], _PATIENCE_S)
         arrived = sock.recv(1 << 20, socket.MSG_PEEK)
-        if _answers_in(arrived) >= count:
-            return
+        if not arrived or _answers_in(arrived) >= count:
+            return  # closed, or all is there
         time.sleep(0.0005)
     raise TimeoutError(f"{count} answers did not arrive within {_PATIENCE_S} s")
 

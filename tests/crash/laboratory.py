@@ -126,7 +126,7 @@ class Bench:
 
     def _count_writes(self) -> tuple[Write, ...]:
         """The writes of an unharmed run, which must end healthy."""
-        self._stage()
+        self.stage()
         code = run(Role(carry_out), self.scene, self.place)
         ended, wrong = read_journal(self.place.journal)
         verdict = self.scene.judge(ended, {})
@@ -144,7 +144,8 @@ class Bench:
         errors = self.place.folder / "errors.txt"
         return errors.read_text().strip().splitlines()[-1] if errors.exists() else ""
 
-    def _stage(self) -> None:
+    def stage(self) -> None:
+        """Bring the server to what is found, with an empty journal."""
         shutil.rmtree(self.place.folder, ignore_errors=True)
         self.place.folder.mkdir()
         shutil.copy(self._empty, self.place.journal)
@@ -156,7 +157,7 @@ class Bench:
 
     def experiment(self, point: Point, tally: Tally) -> tuple[Write, ...]:
         """Make one experiment; the writes of whoever ended the recovery."""
-        self._stage()
+        self.stage()
         seed = f"{self._seed} {point}"
         rng = random.Random(seed)
         written: Written = {}

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_NEVER_BEGUN = "planned"
+#: States of a step that nobody will come back to.
+_SETTLED = frozenset({"planned", "undone", "committed", "conflict"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,14 @@ class Verdict:
     is_claimed: bool = False
 
 
-def read_journal(path: Path) -> tuple[Ended | None, list[str]]:
-    """The last recovery, and what is wrong with the journal as such: nothing may be open or held."""
+def read_journal(path: Path, *, which: int = -1) -> tuple[Ended | None, list[str]]:
+    """
+    One recovery, and what is wrong with the journal as such: nothing may be open or held.
+
+    Args:
+        path: The journal's file.
+        which: The recovery's place, in the order in which they were opened; -1 = the last.
+    """
     if not path.exists():
         return None, []
     with closing(sqlite3.connect(path)) as journal:
@@ -74,25 +81,19 @@ def read_journal(path: Path) -> tuple[Ended | None, list[str]]:
     wrong += [f"recovery {by} still has a lease" for (by,) in leases]
     if not rows:
         return None, wrong
-    last = rows[-1][0]
-    wrong += [
-        f"step {number} of {by}, which was given up before it began, is {state}"
-        for by, number, state, _ in steps
-        if by != last and state != _NEVER_BEGUN
-    ]
-    record = json.loads(rows[-1][2])
+    id_, state, record_json = rows[which]
+    wrong += [f"step {number} of {by} is {how}" for by, number, how, _ in steps if by != id_ and how not in _SETTLED]
+    record = json.loads(record_json)
     planned = [step for unit in record["plan"]["units"] for step in unit["steps"]]
     return (
         Ended(
-            id=last,
-            state=rows[-1][1],
+            id=id_,
+            state=state,
             left=tuple(record["left"]),
             steps=tuple(
-                EndedStep(
-                    number, state, note, planned[number]["action"], dict(planned[number]["arguments"])
-                )
-                for by, number, state, note in steps
-                if by == last
+                EndedStep(number, how, note, planned[number]["action"], dict(planned[number]["arguments"]))
+                for by, number, how, note in steps
+                if by == id_
             ),
             saved_state=record["saved_state"],
         ),
