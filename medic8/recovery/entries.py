@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from medic8.errors import ConfigurationError, FencedError
 from medic8.model.plan import Plan
-from medic8.model.recovery import Fence, Recovery, StepMark, StepRecord
+from medic8.model.recovery import Fence, Recovery, StepMark, StepRecord, StepState
 from medic8.model.target import Resource
 from medic8.recovery import leases, tables
 
@@ -52,7 +52,7 @@ def require_ours(connection: sa.Connection, recovery: Recovery) -> None:
         FencedError: it has ended, or somebody took it over.
     """
     if not leases.is_held(connection, recovery.id, recovery.claim.fence.nonce):
-        raise FencedError(f"recovery {recovery.id} was ended or taken over by another process")
+        raise _not_ours(recovery)
 
 
 def read(connection: sa.Connection, recovery_id: str) -> Recovery:
@@ -117,6 +117,47 @@ def mark(connection: sa.Connection, recovery_id: str, reached: Iterable[StepMark
     for each in reached:
         when = {} if each.at is None else {"done_at": each.at}
         update_step(connection, recovery_id, each.number, state=each.state, **when)
+
+
+def begin(
+    connection: sa.Connection,
+    recovery: Recovery,
+    number: int,
+    *,
+    written_digest: str,
+    at: datetime,
+    reached: Iterable[StepMark],
+) -> None:
+    """
+    Write that step *number* is begun, and how far earlier ones came, if *recovery* is open and its fence present.
+
+    One statement: on a server each is a round trip, and this is written before every step.
+
+    Raises:
+        FencedError: it has ended, or somebody took it over.
+    """
+    steps, held = tables.steps, leases.held(recovery.id, recovery.claim.fence.nonce)
+    states = {each.number: sa.literal(each.state.value) for each in reached}
+    done = {each.number: sa.literal(each.at, steps.c.done_at.type) for each in reached if each.at is not None}
+    states[number] = sa.literal(StepState.BEGUN.value)
+    values: dict[Any, Any] = {
+        steps.c.state: sa.case(states, value=steps.c.number),
+        steps.c.written_digest: sa.case(
+            {number: sa.literal(written_digest)}, value=steps.c.number, else_=steps.c.written_digest
+        ),
+        steps.c.begun_at: sa.case(
+            {number: sa.literal(at, steps.c.begun_at.type)}, value=steps.c.number, else_=steps.c.begun_at
+        ),
+    }
+    if done:
+        values[steps.c.done_at] = sa.case(done, value=steps.c.number, else_=steps.c.done_at)
+    of_these = steps.update().where(steps.c.recovery == held, steps.c.number.in_(states))
+    if not connection.execute(of_these.values(values)).rowcount:
+        raise _not_ours(recovery)
+
+
+def _not_ours(recovery: Recovery) -> FencedError:
+    return FencedError(f"recovery {recovery.id} was ended or taken over by another process")
 
 
 def planned(plan: Plan) -> tuple[StepRecord, ...]:
