@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -131,29 +132,55 @@ def begin(
     """
     Write that step *number* is begun, and how far earlier ones came, if *recovery* is open and its fence present.
 
-    One statement: on a server each is a round trip, and this is written before every step.
+    One statement, made once: on a server each is a round trip, and this is written before every step.
 
     Raises:
         FencedError: it has ended, or somebody took it over.
     """
-    steps, held = tables.steps, leases.held(recovery.id, recovery.claim.fence.nonce)
-    states = {each.number: sa.literal(each.state.value) for each in reached}
-    done = {each.number: sa.literal(each.at, steps.c.done_at.type) for each in reached if each.at is not None}
-    states[number] = sa.literal(StepState.BEGUN.value)
-    values: dict[Any, Any] = {
-        steps.c.state: sa.case(states, value=steps.c.number),
-        steps.c.written_digest: sa.case(
-            {number: sa.literal(written_digest)}, value=steps.c.number, else_=steps.c.written_digest
-        ),
-        steps.c.begun_at: sa.case(
-            {number: sa.literal(at, steps.c.begun_at.type)}, value=steps.c.number, else_=steps.c.begun_at
-        ),
+    earlier: dict[int, tuple[str, datetime | None]] = {}
+    for each in reached:
+        known_at = earlier.get(each.number, ("", None))[1]
+        earlier[each.number] = (each.state.value, each.at or known_at)
+    values: dict[str, object] = {
+        "in_recovery": recovery.id,
+        "by_nonce": recovery.claim.fence.nonce,
+        "of_step": number,
+        "to_be_written": written_digest,
+        "at": at,
     }
-    if done:
-        values[steps.c.done_at] = sa.case(done, value=steps.c.number, else_=steps.c.done_at)
-    of_these = steps.update().where(steps.c.recovery == held, steps.c.number.in_(states))
-    if not connection.execute(of_these.values(values)).rowcount:
+    for place, (step, (state, done_at)) in enumerate(earlier.items()):
+        values |= {f"step_{place}": step, f"state_{place}": state, f"done_{place}": done_at}
+    if not connection.execute(_beginning(len(earlier)), values).rowcount:
         raise _not_ours(recovery)
+
+
+@functools.cache
+def _beginning(earlier: int) -> sa.Update:
+    """The statement of `begin` for so many *earlier* steps; to make it takes longer than to send it."""
+    steps = tables.steps
+    number, done_type = steps.c.number, steps.c.done_at.type
+    this = number == sa.bindparam("of_step")
+    those = [number == sa.bindparam(f"step_{place}") for place in range(earlier)]
+    whens = [
+        (that, sa.func.coalesce(sa.bindparam(f"done_{place}", type_=done_type), steps.c.done_at))
+        for place, that in enumerate(those)
+    ]
+    states = [(that, sa.bindparam(f"state_{place}", type_=sa.String)) for place, that in enumerate(those)]
+    held = leases.held(sa.bindparam("in_recovery"), sa.bindparam("by_nonce"))
+    begun_at = sa.bindparam("at", type_=steps.c.begun_at.type)
+    digest = sa.bindparam("to_be_written", type_=sa.String)
+    return (
+        steps.update()
+        .where(steps.c.recovery == held, sa.or_(this, *those))
+        .values(
+            {
+                steps.c.state: sa.case((this, sa.literal(StepState.BEGUN.value)), *states),
+                steps.c.written_digest: sa.case((this, digest), else_=steps.c.written_digest),
+                steps.c.begun_at: sa.case((this, begun_at), else_=steps.c.begun_at),
+                steps.c.done_at: sa.case(*whens, else_=steps.c.done_at) if whens else steps.c.done_at,
+            }
+        )
+    )
 
 
 def _not_ours(recovery: Recovery) -> FencedError:
