@@ -1,8 +1,8 @@
 """
 What the journal costs each step, and how soon a target is safe after SIGKILL.
 
-The journal's entry for a step is held against a bare insert of the same size, durable by one commit, in the same
-database, in turn; its limit is a ratio. The times from SIGKILL are those of real deaths: a forked executor is
+The journal's entry for a step is held against a bare insert of the same size, durable by one commit, in the
+same database, in turn; its limit is a ratio. The times from SIGKILL are those of real deaths: a forked executor is
 killed when it has changed a setting of a real server, and whoever ends its recovery is warm, as a worker is.
 """
 
@@ -70,7 +70,9 @@ def plan_of(count: int) -> Plan:
         for number in range(count)
     )
     unit = Unit(title="settings", steps=steps)
-    return Plan(target="server", strategy="set_settings", issue_fingerprint="0", summary="Set.", units=(unit,))
+    return Plan(
+        target="server", strategy="set_settings", issue_fingerprint="0", summary="Set.", units=(unit,)
+    )
 
 
 @contextlib.contextmanager
@@ -207,7 +209,9 @@ def postgres_in(folder: Path) -> Iterator[str]:
 def main() -> int:
     """Print a table and JSON; exit status 1 if anything is over its limit."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=os.environ.get("MEDIC8_BENCH_DIR"))))
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(dir=os.environ.get("MEDIC8_BENCH_DIR")))
+        )
         server = stack.enter_context(scratch_valkey(folder))
         urls = {
             "SQLite": f"sqlite:///{folder}/journal.sqlite",

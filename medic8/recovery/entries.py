@@ -130,7 +130,7 @@ def begin(
     reached: Iterable[StepMark],
 ) -> None:
     """
-    Write that step *number* is begun, and how far earlier ones came, if *recovery* is open and its fence present.
+    Write that step *number* is begun, and how far earlier ones came, if *recovery* is open and ours.
 
     One statement, made once: on a server each is a round trip, and this is written before every step.
 

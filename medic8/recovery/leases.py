@@ -43,7 +43,7 @@ def is_held(connection: sa.Connection, recovery_id: str, nonce: str) -> bool:
 
 
 def held(recovery_id: sa.BindParameter[str], nonce: sa.BindParameter[str]) -> sa.ScalarSelect[str]:
-    """For a statement: the recovery's id, and its lease locked, if it is open and *nonce* its present fence's."""
+    """For a statement: the recovery's id, its lease locked, if it is open and *nonce* that of its fence."""
     fence = leases.c.recovery == recovery_id, leases.c.nonce == nonce
     return sa.select(leases.c.recovery).where(*fence).with_for_update().scalar_subquery()
 

@@ -109,7 +109,9 @@ def main() -> int:
                 sys.stdout.write(f"{kind} {line}\n")
     sys.stdout.write(table(tallies) + "\n")
     sys.stdout.write(f"{time.monotonic() - began_s:.0f} s, seed {asked.seed}\n")
-    summary = {name: {column: count(tally) for column, count in _COLUMNS.items()} for name, tally in tallies.items()}
+    summary = {
+        name: {column: count(tally) for column, count in _COLUMNS.items()} for name, tally in tallies.items()
+    }
     sys.stdout.write(json.dumps({"laboratory": "crash", "seed": asked.seed, "strategies": summary}) + "\n")
     return int(any(tally.wrong or tally.lost for tally in tallies.values()))
 

@@ -2,10 +2,10 @@
 A grid for each of its strategies, and what is exact about each.
 
 *Other* cells are written in the very groups that are repaired: in the damaged blocks, at the offsets of the
-damaged pages, so that P and Q change there. *The same*: a page that is damaged is refused to writers until it
-was brought back, and taken from then on, so their writes land between a step and its undo. Nothing about a grid
-is inexact: after every end each key is, byte for byte, either what its group's cells say (those of the fill with
-every acknowledged write over it) or that with the bytes as they were found in the places that were damaged.
+damaged pages, so that P and Q change there. *The same*: a page that is damaged is refused to writers until
+it was brought back, and taken from then on, so their writes land between a step and its undo. Nothing about a
+grid is inexact: after every end each key is, byte for byte, either what its group's cells say (those of the
+fill with every acknowledged write over it) or that with the bytes as found where it was damaged.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ class GridScene:
         for group in self.groups:
             members = {int(suffix) for of, suffix, *_ in self._harm if of == group and suffix.isdigit()}
             for member in (*sorted(members), rng.randrange(16)):
-                for page in (rng.choice((1, 5, 13)), rng.randrange(16)):
-                    places.append((group, member, page, rng.randrange(64, 128)))
+                pages = (rng.choice((1, 5, 13)), rng.randrange(16))
+                places += [(group, member, page, rng.randrange(64, 128)) for page in pages]
         rng.shuffle(places)
         return self._write(places[:8], rng)
 
@@ -200,7 +200,9 @@ class GridScene:
     ) -> None:
         steps = {_key_of(step): step for step in ended.steps} if ended else {}
         for key in self._keys:
-            holds = "saved" if now[key] == as_found[key] else "written" if now[key] == truths[key] else "other"
+            holds = (
+                "saved" if now[key] == as_found[key] else "written" if now[key] == truths[key] else "other"
+            )
             if ended is None or key not in steps:
                 if now[key] != as_found[key]:
                     verdict.wrong.append(f"{key}, which no step was for, is neither as found nor as written")

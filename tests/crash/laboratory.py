@@ -131,9 +131,8 @@ class Bench:
         ended, wrong = read_journal(self.place.journal)
         verdict = self.scene.judge(ended, {})
         if code or wrong or verdict.wrong or verdict.state != "healthy":
-            raise AssertionError(
-                f"{self.strategy}: an unharmed run ends {verdict.state}: {wrong + verdict.wrong} {self._errors()}"
-            )
+            problems = [*wrong, *verdict.wrong, self._errors()]
+            raise AssertionError(f"{self.strategy}: an unharmed run ends {verdict.state}: {problems}")
         return self._seen()
 
     def _seen(self) -> tuple[Write, ...]:

@@ -192,9 +192,7 @@ def fork(role: Role, scene: Scene, place: Place) -> int:
     status = 1
     try:
         role.prepare()
-        watch = Watch(
-            place.saved, role.strike, role.moment, noting(scene, place, role.seed)
-        )
+        watch = Watch(place.saved, role.strike, role.moment, noting(scene, place, role.seed))
         install(watch)
         role.act(scene, place)
         report = [(write.what, write.detail) for write in watch.writes]
@@ -248,7 +246,7 @@ class Writer:
         self._ours.send(None)
         answer: Written | str = self._ours.recv()
         if isinstance(answer, str):
-            raise RuntimeError(f"the live writer failed: {answer}")
+            raise RuntimeError(f"the live writer failed: {answer}")  # noqa: TRY004 - it is its message
         return answer
 
     def close(self) -> None:

@@ -82,7 +82,9 @@ def read_journal(path: Path, *, which: int = -1) -> tuple[Ended | None, list[str
     if not rows:
         return None, wrong
     id_, state, record_json = rows[which]
-    wrong += [f"step {number} of {by} is {how}" for by, number, how, _ in steps if by != id_ and how not in _SETTLED]
+    wrong += [
+        f"step {number} of {by} is {how}" for by, number, how, _ in steps if by != id_ and how not in _SETTLED
+    ]
     record = json.loads(record_json)
     planned = [step for unit in record["plan"]["units"] for step in unit["steps"]]
     return (

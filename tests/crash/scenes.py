@@ -40,8 +40,8 @@ class Scene(Protocol):
     Attributes:
         target: What is repaired.
         plan: What is carried out, made once from a real diagnosis of the staged damage.
-        exact_before: Whether somebody else's change right before a write of ours is never written over. Only
-            for the settings of a server it is not, between ``CONFIG GET`` and ``EXEC`` (docs/recovery.md).
+        exact_before: Whether somebody else's change right before a write of ours is never written over.
+            Only for the settings of a server it is not, between ``CONFIG GET`` and ``EXEC`` (docs/recovery.md).
     """
 
     target: Target

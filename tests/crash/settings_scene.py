@@ -2,9 +2,9 @@
 A server with three settings out of range, and what is exact about them.
 
 A setting cannot be watched: between ``CONFIG GET`` and ``EXEC`` lies one round trip in which somebody else's
-``CONFIG SET`` of the same one is written over (docs/recovery.md says so). So others set the same settings right
-*after* any write, which is everywhere else, and other settings and keys at any time. What they set stays: a value
-that is neither what was saved nor what was written is left alone.
+``CONFIG SET`` of the same one is written over (docs/recovery.md says so). So others set the same settings
+right *after* any write, which is everywhere else, and other settings and keys at any time. What they set
+stays: a value that is neither what was saved nor what was written is left alone.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class SettingsScene:
             now = {name: client.config_get(name)[name] for name in (*_FOUND, *_OTHERS)}
             for place, value in written.items():
                 what, name = place.split()
-                is_there = now[name] == value if what == "setting" else client.get(name) == bytes.fromhex(value)
+                is_there = (
+                    now[name] == value if what == "setting" else client.get(name) == bytes.fromhex(value)
+                )
                 if not is_there:
                     verdict.lost.append(place)
         verdict.wrong += [problem] if problem else []

@@ -60,9 +60,7 @@ def heal(number: int, phase: Phase) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
     environment["PYTHONPATH"] = str(Path.cwd())
     command = [sys.executable, "tests/crash/flow_kills.py", str(number), phase.value]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.timeout(60 + 30 * KILLS)

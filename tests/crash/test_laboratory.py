@@ -1,4 +1,4 @@
-"""A sample of the crash laboratory, and proof that it notices when undo is broken; the whole is ``make crash``."""
+"""A sample of the crash laboratory, and proof that it notices a broken undo; the whole is ``make crash``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopped at a write, taken over, and continued: a zombie writes nothing, nowhere. And of many, one ends it."""
+"""Stopped at a write, taken over, continued: a zombie writes nothing, nowhere. And of many, one ends it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medic8.recovery import interrupted
 from medic8.recovery.journal import Journal
 from medic8.targets.registry import kind_named
 from tests.crash.killing import Phase, Strike
-from tests.crash.laboratory import EXPECTED, Bench
+from tests.crash.laboratory import Bench
 from tests.crash.people import Place, Role, carry_out, end_interrupted, fork, now, run
 from tests.crash.reader import everything_journalled, read_journal
 from tests.crash.scenes import Scene, around
