@@ -1,9 +1,10 @@
 """
 What the journal costs each step, and how soon a target is safe after SIGKILL.
 
-The journal's entry for a step is held against a bare insert of the same size, durable by one commit, in the
-same database, in turn; its limit is a ratio. The times from SIGKILL are those of real deaths: a forked executor is
-killed when it has changed a setting of a real server, and whoever ends its recovery is warm, as a worker is.
+The journal's entry for a step is held against a bare insert of the same size, durable by one commit, in
+the same database, in turn; its limit is the median of the ratios. The times from SIGKILL are those of real
+deaths: a forked executor is killed when it has changed a setting of a real server, and whoever ends its
+recovery is warm, as a worker is.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def now() -> datetime:
 
 
 def plan_of(count: int) -> Plan:
-    """A plan of *count* steps that set ``hz`` to and fro."""
+    """A plan of *count* steps that raise ``hz`` one by one."""
     steps = tuple(
         Step(
             title=f"set hz of server from {10 + number} to {11 + number}",
@@ -111,30 +112,37 @@ def cost_of_steps(url: str) -> dict[str, float]:
     bare.create(engine)
     resources = (Resource(identity="bench:1", carries="the server"),)
     recovery = journal.open(plan_of(STEPS + WARM_UP), resources, this_process(), stands_on="", at=now())
-    entries_s, inserts_s = [], []
-    reached: tuple[StepMark, ...] = ()
+    marks = [StepMark(number=number, state=StepState.DONE, at=now()) for number in range(STEPS + WARM_UP)]
+
+    def enter(number: int) -> None:
+        reached = tuple(marks[number - 1 : number])
+        journal.begun(recovery, number, written_digest=digest, at=now(), reached=reached)
+
+    def insert(number: int) -> None:
+        row = {"number": number, "state": "begun", "digest": digest, "at": now()}
+        with engine.begin() as connection_:
+            connection_.execute(bare.insert(), row)
+
     with commits_of(engine) as count:
         for number in range(STEPS + WARM_UP):
-            began_s = time.perf_counter()
-            journal.begun(recovery, number, written_digest=digest, at=now(), reached=reached)
-            entries_s.append(time.perf_counter() - began_s)
-            reached = (StepMark(number=number, state=StepState.DONE, at=now()),)
+            enter(number)
         commits = count[0] / (STEPS + WARM_UP)
-    # A second time in turn with the bare insert, so that both meet the same disk.
+    spent_s: dict[Callable[[int], None], list[float]] = {enter: [], insert: []}
     for number in range(STEPS + WARM_UP):
-        began_s = time.perf_counter()
-        with engine.begin() as connection_:
-            connection_.execute(bare.insert().values(number=number, state="begun", digest=digest, at=now()))
-        inserts_s.append(time.perf_counter() - began_s)
-        began_s = time.perf_counter()
-        journal.begun(recovery, number, written_digest=digest, at=now(), reached=reached)
-        entries_s[number] = time.perf_counter() - began_s
-        reached = (StepMark(number=number, state=StepState.DONE, at=now()),)
+        for act in (enter, insert) if number % 2 else (insert, enter):
+            began_s = time.perf_counter()
+            act(number)
+            spent_s[act].append(time.perf_counter() - began_s)
     journal.close(recovery, RecoveryState.RESTORED, at=now())
     bare.drop(engine)
     journal.dispose()
-    entry_s, insert_s = statistics.median(entries_s[WARM_UP:]), statistics.median(inserts_s[WARM_UP:])
-    return {"commits": commits, "entry_s": entry_s, "insert_s": insert_s, "ratio": entry_s / insert_s}
+    pairs = list(zip(spent_s[enter], spent_s[insert], strict=True))[WARM_UP:]
+    return {
+        "commits": commits,
+        "entry_s": statistics.median(entry_s for entry_s, _ in pairs),
+        "insert_s": statistics.median(insert_s for _, insert_s in pairs),
+        "ratio": statistics.median(entry_s / insert_s for entry_s, insert_s in pairs),
+    }
 
 
 def die(url: str, target: Target, folder: Path, owner: Callable[[], Owner]) -> None:

@@ -40,8 +40,8 @@ class Scene(Protocol):
     Attributes:
         target: What is repaired.
         plan: What is carried out, made once from a real diagnosis of the staged damage.
-        exact_before: Whether somebody else's change right before a write of ours is never written over.
-            Only for the settings of a server it is not, between ``CONFIG GET`` and ``EXEC`` (docs/recovery.md).
+        exact_before: Whether a change of theirs right before a write of ours is never written over.
+            Only for a server's settings it is not, between ``CONFIG GET`` and ``EXEC`` (docs/recovery.md).
     """
 
     target: Target
@@ -58,7 +58,7 @@ class Scene(Protocol):
         """One change of something beside, or of the same thing where that is exact; what was acknowledged."""
 
     def judge(self, ended: Ended | None, written: Written) -> Verdict:
-        """Whether the server holds what the promise says, for a recovery that ended so; None = never opened."""
+        """Whether the server holds what was promised for a recovery that ended so; None = never opened."""
 
     def contents(self) -> Mapping[str, bytes]:
         """All that the server holds, for comparison."""
