@@ -168,16 +168,7 @@ class Journal:
             FencedError: the recovery is no longer ours.
         """
         with self._transaction() as connection:
-            entries.require_ours(connection, recovery)
-            entries.mark(connection, recovery.id, reached)
-            entries.update_step(
-                connection,
-                recovery.id,
-                number,
-                state=StepState.BEGUN,
-                written_digest=written_digest,
-                begun_at=at,
-            )
+            entries.begin(connection, recovery, number, written_digest=written_digest, at=at, reached=reached)
 
     def reached(self, recovery: Recovery, reached: Iterable[StepMark]) -> None:
         """

@@ -7,6 +7,7 @@ again after it died half way.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from medic8.errors import (
     ClaimedError,
     ConfigurationError,
     FencedError,
+    Medic8Error,
     RefusedError,
     TransientError,
     UndoError,
@@ -85,6 +87,7 @@ def undo(
     """
     known = journal.read(recovery.id)
     if known.state is not RecoveryState.OPEN:
+        _give_back(session, recovery, known)
         return known
     try:
         require_owner(known, recovery.owner)
@@ -167,6 +170,18 @@ def undo_or_hand_over(
         return hand_over(journal, session, recovery, str(exc.args[0]), left=exc.left, at=clock())
     except (RefusedError, ConfigurationError) as exc:
         return hand_over(journal, session, recovery, str(exc), at=clock())
+
+
+def _give_back(session: Session, *known_as: Recovery) -> None:
+    """
+    Take away the claim of a recovery that has ended, by whichever of its fences it is there.
+
+    It is if the answer to the recovery's last entry was lost, or if its owner was stopped right before it
+    claimed the target, and went on when somebody else had ended it.
+    """
+    with contextlib.suppress(Medic8Error):
+        for each in known_as:
+            session.release_claim(each.claim)
 
 
 def _keep_what_proves_itself(
