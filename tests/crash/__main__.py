@@ -11,6 +11,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -50,8 +51,15 @@ def table(tallies: dict[str, Tally]) -> str:
     return "\n".join((heads, "|" + "---|" * (len(_COLUMNS) + 1), *rows))
 
 
+def _end(number: int, _frame: object) -> None:
+    """End as an error does, so that the servers are stopped."""
+    signal.signal(number, signal.SIG_IGN)  # the same comes from whoever ends the whole group
+    raise SystemExit(128 + number)
+
+
 def _share(wish: Wish, answer: Connection) -> None:
     """Make this process's share of the experiments, and send the tallies."""
+    signal.signal(signal.SIGTERM, _end)
 
     def told(line: str) -> None:
         sys.stderr.write(f"[{wish.part + 1}/{wish.parts}] {line}\n")
@@ -75,14 +83,18 @@ def _made(wish: Wish, processes: int) -> dict[str, Tally]:
         child.start()
         theirs.close()
         children.append((child, ours))
-    for child, answers in children:
-        try:
+    try:
+        for child, answers in children:
             while (answer := answers.recv()) is not None:
                 strategy, counts = answer
                 tallies.setdefault(strategy, Tally()).add(Tally(**counts))
-        except EOFError:
-            raise SystemExit("a process of the laboratory failed; see above") from None
-        child.join()
+            child.join()
+    except EOFError:
+        raise SystemExit("a process of the laboratory failed; see above") from None
+    finally:
+        for child, _ in children:
+            child.terminate()
+            child.join()
     return {name: tallies[name] for _, name in registered_strategies() if name in tallies}
 
 
@@ -100,6 +112,7 @@ def main() -> int:
         parser.error(f"strategy {unknown[0]!r} is not registered; registered are {', '.join(known)}")
     if not 1 <= asked.processes <= _MOST_PROCESSES:
         parser.error(f"--processes {asked.processes} is not from 1 to {_MOST_PROCESSES}")
+    signal.signal(signal.SIGTERM, _end)
     began_s = time.monotonic()
     wish = Wish(asked.depth, asked.sample, asked.seed, strategies=tuple(asked.strategy))
     tallies = _made(wish, asked.processes)
