@@ -31,7 +31,7 @@ def writes_over_theirs() -> None:
 
 def forgets_what_was_begun() -> None:
     """Undoes only what is known to be done."""
-    undo.MAY_HAVE_CHANGED = (StepState.DONE,)  # type: ignore[attr-defined]
+    undo.MAY_HAVE_CHANGED = (StepState.DONE,)
 
 
 def puts_something_else_back() -> None:
