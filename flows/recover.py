@@ -118,7 +118,7 @@ def _carry_out(
     _stop_if_interrupted()
     with lease.during(LOOKING_S):
         after = report_on(target, site)
-    verify_recovery(issue, recovery.plan, after)
+    verify_recovery(target, issue, recovery, after, site)
     _stop_if_interrupted()
     lease.require()
     return after, guards

@@ -165,6 +165,18 @@ def verify_unit(session: Session, recovery: Recovery, unit: int) -> tuple[StepMa
         proof, and the unit stands all the same.
     Raises:
         VerifyError: the unit did not bring back what it is for.
+        FencedError: the target is no longer the server that was claimed.
+    """
+    require_same_ground(session, recovery)
+    return proof_of(session, recovery, unit)
+
+
+def proof_of(session: Session, recovery: Recovery, unit: int) -> tuple[StepMark, ...]:
+    """
+    `verify_unit` wherever the data are by now.
+
+    Raises:
+        VerifyError: the unit is not what it must be.
     """
     session.verify(recovery.plan.units[unit])
     if not recovery.plan.units[unit].proves_itself:

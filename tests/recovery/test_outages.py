@@ -1,0 +1,231 @@
+"""The target dies and comes back, or another takes its place: what it lost is lost and said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from medic8.errors import FencedError
+from medic8.local.scratch import ScratchValkey, scratch_valkey
+from medic8.model.plan import Plan
+from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.model.target import Target
+from medic8.owner import this_process
+from medic8.recovery import contract, undo
+from medic8.recovery.journal import Journal
+from medic8.targets.grid.actions import open_session as grid_session
+from medic8.targets.kind import Session
+from medic8.targets.valkey.actions import open_session as server_session
+from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.client import connection, setting
+from tests.recovery.outage import (
+    Values,
+    aof_of,
+    around,
+    grid_on,
+    harm,
+    make_grid,
+    now,
+    plan_repair,
+    plan_settings,
+    server_on,
+    values_of,
+)
+
+UNDONE, COMMITTED, CONFLICT = StepState.UNDONE, StepState.COMMITTED, StepState.CONFLICT
+PLANNED = StepState.PLANNED
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    yield journal
+    journal.dispose()
+
+
+@contextmanager
+def session_on(target: Target) -> Iterator[Session]:
+    opened = grid_session if target.kind == "grid" else server_session
+    with opened(target, around()) as session:
+        yield session
+
+
+class Run:
+    """A recovery as the flow carries it out, one connection for each step."""
+
+    def __init__(self, journal: Journal, target: Target, plan: Plan, folder: Path) -> None:
+        self.journal = journal
+        self.target = target
+        with session_on(target) as session:
+            opened = contract.open_recovery(journal, session, plan, this_process(), at=now())
+            self.recovery = contract.save_state(
+                journal, session, opened, folder=folder / "saved", limit_bytes=64 << 20
+            )
+        self.reached: tuple[object, ...] = ()
+
+    def apply(self, number: int) -> None:
+        with session_on(self.target) as session:
+            self.reached = contract.apply_step(
+                self.journal, session, self.recovery, number, clock=now, reached=self.reached
+            )
+
+    def verify(self, unit: int) -> None:
+        with session_on(self.target) as session:
+            self.reached += contract.verify_unit(session, self.recovery, unit)
+
+    def end(self) -> Recovery:
+        with session_on(self.target) as session:
+            return undo.undo_or_hand_over(
+                self.journal, session, self.recovery, clock=now, reached=self.reached
+            )
+
+
+def states(recovery: Recovery) -> list[StepState]:
+    return [step.state for step in recovery.steps]
+
+
+NONE = {"save": '""'}
+EVERYSEC = {"appendonly": "yes", "appendfsync": "everysec"}
+ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def come_back(server: ScratchValkey, *, keeps_bytes: int | None = None) -> None:
+    """Kill the server and start it again; only *keeps_bytes* of its append-only file reached the disk."""
+    server.kill()
+    if keeps_bytes is not None:
+        os.truncate(aof_of(server.data), keeps_bytes)
+    server.start()
+
+
+#: Persistence, when it comes to the disk, what has happened by then, how each step ends, what is left.
+#: Steps are a page and P of the first group, then a block of the second.
+RESTARTS = [
+    ("none", "saved", [PLANNED, PLANNED, PLANNED], 0),
+    ("none", "begun", [CONFLICT, PLANNED, PLANNED], 1),
+    ("none", "applied", [CONFLICT, CONFLICT, CONFLICT], 3),
+    ("snapshot before", "saved", [PLANNED, PLANNED, PLANNED], 0),
+    ("snapshot before", "begun", [UNDONE, PLANNED, PLANNED], 0),
+    ("snapshot before", "applied", [UNDONE, UNDONE, UNDONE], 0),
+    ("snapshot before the damage", "saved", [PLANNED, PLANNED, PLANNED], 0),
+    ("snapshot before the damage", "begun", [COMMITTED, PLANNED, PLANNED], 0),
+    ("snapshot before the damage", "applied", [COMMITTED, COMMITTED, COMMITTED], 0),
+    ("snapshot between", "begun", [UNDONE, PLANNED, PLANNED], 0),
+    ("snapshot between", "applied", [COMMITTED, UNDONE, UNDONE], 0),
+    ("everysec", "saved", [PLANNED, PLANNED, PLANNED], 0),
+    ("everysec", "begun", [UNDONE, PLANNED, PLANNED], 0),
+    ("everysec", "applied", [COMMITTED, COMMITTED, COMMITTED], 0),
+    ("everysec, power cut", "begun", [UNDONE, PLANNED, PLANNED], 0),
+    ("everysec, power cut", "applied", [COMMITTED, UNDONE, UNDONE], 0),
+    ("always", "saved", [PLANNED, PLANNED, PLANNED], 0),
+    ("always", "begun", [UNDONE, PLANNED, PLANNED], 0),
+    ("always", "applied", [COMMITTED, COMMITTED, COMMITTED], 0),
+]
+
+
+@pytest.mark.parametrize(("persistence", "moment", "ends", "left"), RESTARTS)
+def test_what_a_restart_of_a_grids_server_leaves(
+    journal: Journal, tmp_path: Path, persistence: str, moment: str, ends: list[StepState], left: int
+) -> None:
+    """Each value is good, as found, or gone and listed; what is there is never written over unseen."""
+    config = {"everysec": EVERYSEC, "always": ALWAYS}.get(persistence.split(",", maxsplit=1)[0], NONE)
+    with scratch_valkey(tmp_path, config=config) as server:
+        keeps_bytes = None
+        with connection(server.url) as client:
+            good = make_grid(client)
+            if persistence == "snapshot before the damage":
+                client.save()
+            damaged = harm(client)
+            run = Run(journal, grid_on(server.url), plan_repair(grid_on(server.url)), tmp_path)
+            if persistence == "snapshot before":
+                client.save()
+            if moment != "saved":
+                if persistence == "everysec, power cut" and moment == "begun":
+                    keeps_bytes = aof_of(server.data).stat().st_size
+                run.apply(0)
+                if persistence == "snapshot between":
+                    client.save()
+                elif persistence == "everysec, power cut" and moment == "applied":
+                    keeps_bytes = aof_of(server.data).stat().st_size
+            if moment == "applied":
+                run.apply(1)
+                run.verify(0)
+                run.apply(2)
+        come_back(server, keeps_bytes=keeps_bytes)
+        with pytest.raises(FencedError, match="moved under the recovery"):
+            run.verify(1) if moment == "applied" else run.apply(1 if moment == "begun" else 0)
+        ended = run.end()
+        assert (ended.state, states(ended), len(ended.left)) == (RecoveryState.RESTORED, ends, left)
+        with connection(server.url) as client:
+            found = values_of(client)
+            assert client.get(CLAIM_KEY) is None
+        assert journal.holding() == ()
+    if persistence == "snapshot before the damage":
+        assert found == good
+    else:
+        assert_is_what_is_said(ended, found, good, damaged, is_gone=persistence == "none")
+
+
+def assert_is_what_is_said(
+    ended: Recovery, found: Values, good: Values, damaged: Values, *, is_gone: bool
+) -> None:
+    if is_gone:
+        assert set(found.values()) == {None}
+        assert all("nothing is there now" in line for line in ended.left)
+        return
+    harmed = [key for key in good if good[key] != damaged[key]]
+    assert {key: found[key] for key in good if key not in harmed} == {
+        key: good[key] for key in good if key not in harmed
+    }
+    repaired = [key for key in harmed if found[key] == good[key]]
+    assert all(found[key] in {good[key], damaged[key]} for key in harmed)
+    assert len(repaired) == states(ended).count(COMMITTED)
+
+
+def set_and_restart(
+    server: ScratchValkey, journal: Journal, folder: Path, *, in_file: str, at_start: str
+) -> Recovery:
+    """Set ``hz`` from what it is at the start to 30, kill the server, and start it with another file."""
+    with connection(server.url) as client:
+        client.config_set("hz", at_start)
+    run = Run(journal, server_on(server.url), plan_settings(("hz", at_start, "30")), folder)
+    run.apply(0)
+    server.kill()
+    configuration = server.data / "valkey.conf"
+    configuration.write_text(f"{configuration.read_text()}\nhz {in_file}\n")
+    server.start()
+    with pytest.raises(FencedError, match="moved under the recovery"):
+        run.verify(0)
+    ended = run.end()
+    with connection(server.url) as client:
+        assert setting(client, "hz") == in_file
+        assert client.get(CLAIM_KEY) is None
+    return ended
+
+
+@pytest.mark.parametrize("config", [NONE, {"save": "3600 1"}, EVERYSEC, ALWAYS])
+@pytest.mark.parametrize(
+    ("in_file", "at_start", "ends", "says"),
+    [
+        ("10", "10", UNDONE, None),
+        ("10", "20", CONFLICT, "setting hz: the server has lost what it held"),
+        ("30", "10", CONFLICT, "setting hz: the server came back with what was written"),
+    ],
+)
+def test_what_a_restart_leaves_of_a_setting(
+    journal: Journal,
+    tmp_path: Path,
+    config: dict[str, str],
+    in_file: str,
+    at_start: str,
+    ends: StepState,
+    says: str | None,
+) -> None:
+    """What the server's file says, whatever it persists; called put back only if it is what was saved."""
+    with scratch_valkey(tmp_path, config=config) as server:
+        ended = set_and_restart(server, journal, tmp_path, in_file=in_file, at_start=at_start)
+    assert (ended.state, states(ended)) == (RecoveryState.RESTORED, [ends])
+    assert [says in line for line in ended.left] == ([True] if says else [])
