@@ -148,7 +148,7 @@ def _put_back(
         except Exception:  # noqa: BLE001 - whatever Prefect's client raises when its server is gone
             return undo.fn(target, recovery, site, tuple(reached))
     except Medic8Error as exc:
-        known = Journal(site.journal_url).read(recovery.id)
+        known = _as_known(recovery, site)
         if known.state is not RecoveryState.OPEN:
             return known
         begun = ", ".join(
@@ -158,6 +158,14 @@ def _put_back(
             f"recovery {known.id} is still open ({begun or 'nothing was changed'}): {exc}; "
             "medic8 recover-interrupted ends it"
         ) from exc
+
+
+def _as_known(recovery: Recovery, site: Settings) -> Recovery:
+    """*recovery* as the journal knows it; as we do, where that is what does not answer."""
+    try:
+        return Journal(site.journal_url).read(recovery.id)
+    except Medic8Error:
+        return recovery
 
 
 def _judged(exc: Exception) -> tuple[GuardVerdict, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from medic8.targets.grid.actions import open_session as grid_session
 from medic8.targets.kind import Session
 from medic8.targets.valkey.actions import open_session as server_session
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.client import connection, setting
+from medic8.targets.valkey.client import connection, info, setting
+from tests.recovery.forwarder import HOST, Forwarder
 from tests.recovery.outage import (
     Values,
     aof_of,
@@ -35,6 +37,7 @@ from tests.recovery.outage import (
     server_on,
     values_of,
 )
+from tests.recovery.test_lease import eventually
 
 UNDONE, COMMITTED, CONFLICT = StepState.UNDONE, StepState.COMMITTED, StepState.CONFLICT
 PLANNED = StepState.PLANNED
@@ -57,11 +60,13 @@ def session_on(target: Target) -> Iterator[Session]:
 class Run:
     """A recovery as the flow carries it out, one connection for each step."""
 
-    def __init__(self, journal: Journal, target: Target, plan: Plan, folder: Path) -> None:
+    def __init__(
+        self, journal: Journal, target: Target, plan: Plan, folder: Path, *, opened_at: datetime | None = None
+    ) -> None:
         self.journal = journal
         self.target = target
         with session_on(target) as session:
-            opened = contract.open_recovery(journal, session, plan, this_process(), at=now())
+            opened = contract.open_recovery(journal, session, plan, this_process(), at=opened_at or now())
             self.recovery = contract.save_state(
                 journal, session, opened, folder=folder / "saved", limit_bytes=64 << 20
             )
@@ -229,3 +234,123 @@ def test_what_a_restart_leaves_of_a_setting(
         ended = set_and_restart(server, journal, tmp_path, in_file=in_file, at_start=at_start)
     assert (ended.state, states(ended)) == (RecoveryState.RESTORED, [ends])
     assert [says in line for line in ended.left] == ([True] if says else [])
+
+
+@contextmanager
+def replicated(tmp_path: Path) -> Iterator[tuple[ScratchValkey, ScratchValkey, Forwarder]]:
+    """Get a primary, its replica in step, and the way by which it replicates."""
+    for name in ("primary", "replica"):
+        (tmp_path / name).mkdir()
+    with (
+        scratch_valkey(tmp_path / "primary", config={"repl-diskless-sync-delay": "0"}) as primary,
+        Forwarder(primary.port) as way,
+        scratch_valkey(tmp_path / "replica", config={"replicaof": f"{HOST} {way.port}"}) as replica,
+    ):
+        yield primary, replica, way
+
+
+def wait_until_in_step(primary: ScratchValkey, replica: ScratchValkey) -> None:
+    with connection(primary.url) as client, connection(replica.url) as theirs:
+
+        def is_in_step() -> bool:
+            behind = info(theirs, "replication")
+            written = info(client, "replication")["master_repl_offset"]
+            return behind["master_link_status"] == "up" and behind["slave_repl_offset"] == written
+
+        assert eventually(is_in_step)
+
+
+def fail_over(primary: ScratchValkey, replica: ScratchValkey) -> None:
+    primary.kill()
+    with connection(replica.url) as client:
+        client.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize(
+    ("by", "lags_from", "moment", "ends"),
+    [
+        ("configuration", "saved", "begun", [UNDONE, PLANNED, PLANNED]),
+        ("address", "begun", "begun", [UNDONE, PLANNED, PLANNED]),
+        ("address", "saved", "applied", [UNDONE, UNDONE, UNDONE]),
+        ("configuration", "begun", "applied", [COMMITTED, UNDONE, UNDONE]),
+        ("configuration", "never", "applied", [COMMITTED, COMMITTED, COMMITTED]),
+    ],
+)
+def test_what_a_fail_over_to_a_lagging_replica_leaves_of_a_grid(
+    journal: Journal, tmp_path: Path, by: str, lags_from: str, moment: str, ends: list[StepState]
+) -> None:
+    """The undo is done where the data are now, by what is there: it is known by the id of its primary."""
+    with replicated(tmp_path) as (primary, replica, way), Forwarder(primary.port) as address:
+        with connection(primary.url) as client:
+            good, damaged = make_grid(client), harm(client)
+        target = grid_on(address.url)
+        run = Run(journal, target, plan_repair(target), tmp_path)
+        wait_until_in_step(primary, replica)
+        if lags_from == "saved":
+            way.stall()
+        run.apply(0)
+        if lags_from == "begun":
+            wait_until_in_step(primary, replica)
+            way.stall()
+        if moment == "applied":
+            run.apply(1)
+            run.verify(0)
+            run.apply(2)
+        if lags_from == "never":
+            wait_until_in_step(primary, replica)
+        fail_over(primary, replica)
+        address.leads_to = replica.port
+        if by == "configuration":
+            run.target = grid_on(replica.url)
+        with pytest.raises(FencedError, match="moved under the recovery"):
+            run.verify(1) if moment == "applied" else run.apply(1)
+        ended = run.end()
+        assert (ended.state, states(ended), ended.left) == (RecoveryState.RESTORED, ends, ())
+        with connection(replica.url) as client:
+            assert_is_what_is_said(ended, values_of(client), good, damaged, is_gone=False)
+            assert client.get(CLAIM_KEY) is None
+
+
+def test_a_promoted_replica_at_the_same_address_is_not_the_process_whose_setting_was_set(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """It ran before the recovery began: nothing is set on it, nothing called put back, a person is told."""
+    with replicated(tmp_path) as (primary, replica, _), Forwarder(primary.port) as address:
+        wait_until_in_step(primary, replica)
+        opened_at = now() + timedelta(minutes=2)  # that the replica has been running for so long
+        run = Run(
+            journal, server_on(address.url), plan_settings(("hz", "10", "30")), tmp_path, opened_at=opened_at
+        )
+        run.apply(0)
+        with connection(replica.url) as client:
+            client.replicaof("NO", "ONE")
+            client.config_set("hz", "30")
+        address.leads_to = replica.port
+        ended = run.end()
+        assert ended.state is RecoveryState.NEEDS_PERSON
+        assert "leads to something else than what was changed" in ended.left[0]
+        assert any("set hz" in line for line in ended.left)
+        with connection(replica.url) as client:
+            assert setting(client, "hz") == "30"
+
+
+def test_a_stranger_of_another_history_at_the_address_is_left_alone(journal: Journal, tmp_path: Path) -> None:
+    """A copy of the grid that was made by hand is no heir: what is there is not touched."""
+    for name in ("server", "stranger"):
+        (tmp_path / name).mkdir()
+    with (
+        scratch_valkey(tmp_path / "server") as server,
+        scratch_valkey(tmp_path / "stranger") as stranger,
+        connection(server.url) as client,
+        connection(stranger.url) as theirs,
+    ):
+        make_grid(client)
+        harm(client)
+        run = Run(journal, grid_on(server.url), plan_repair(grid_on(server.url)), tmp_path)
+        run.apply(0)
+        copy = {key: value for key, value in values_of(client).items() if value is not None}
+        theirs.mset(copy)
+        run.target = grid_on(stranger.url)
+        ended = run.end()
+        assert ended.state is RecoveryState.NEEDS_PERSON
+        assert {key: theirs.get(key) for key in copy} == copy
