@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import valkey
 
-from medic8.errors import FencedError
+from medic8.errors import ClaimGoneError, FencedError, RefusedError, TransientError
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, RecoveryState, StepState
@@ -22,7 +24,7 @@ from medic8.targets.grid.actions import open_session as grid_session
 from medic8.targets.kind import Session
 from medic8.targets.valkey.actions import open_session as server_session
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.client import connection, info, setting
+from medic8.targets.valkey.client import connection, info, reaching, setting
 from tests.recovery.forwarder import HOST, Forwarder
 from tests.recovery.outage import (
     Values,
@@ -354,3 +356,95 @@ def test_a_stranger_of_another_history_at_the_address_is_left_alone(journal: Jou
         ended = run.end()
         assert ended.state is RecoveryState.NEEDS_PERSON
         assert {key: theirs.get(key) for key in copy} == copy
+
+
+def test_a_grid_that_is_flushed_away_is_said_to_be_gone(journal: Journal, tmp_path: Path) -> None:
+    """The claim is put there again, as the journal says ours; the next step finds nothing and is refused."""
+    with scratch_valkey(tmp_path) as server, connection(server.url) as client:
+        make_grid(client)
+        harm(client)
+        run = Run(journal, grid_on(server.url), plan_repair(grid_on(server.url)), tmp_path)
+        run.apply(0)
+        run.apply(1)
+        run.verify(0)
+        client.flushall()
+        with pytest.raises(RefusedError, match="there is none"):
+            run.apply(2)
+        assert client.get(CLAIM_KEY) == run.recovery.claim.content
+        ended = run.end()
+        assert (ended.state, states(ended)) == (RecoveryState.RESTORED, [CONFLICT, CONFLICT, PLANNED])
+        assert ["nothing is there now" in line for line in ended.left] == [True, True]
+        assert client.dbsize() == 0
+
+
+def evict_the_claim(client: valkey.Valkey) -> None:
+    """Press the server's memory until it has let go of the claim, as its policy says."""
+    for number in range(20_000):
+        with suppress(TransientError), reaching("valkey://"):
+            client.set(f"pressure:{number}", b"x" * 4096, px=100_000_000)
+        if client.get(CLAIM_KEY) is None:
+            return
+    raise AssertionError("the claim was never evicted")
+
+
+@pytest.mark.parametrize("policy", ["allkeys-random", "volatile-ttl"])
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_an_evicted_fence_lets_nothing_in_until_the_journal_says_ours(
+    journal: Journal, tmp_path: Path, policy: str, is_ours: bool
+) -> None:
+    """Evicted under real pressure: the write alone is refused; the step asks the journal first."""
+    with scratch_valkey(tmp_path) as server, connection(server.url) as client:
+        run = Run(journal, server_on(server.url), plan_settings(("hz", "10", "20")), tmp_path)
+        used = info(client, "memory")["used_memory"]
+        client.config_set("maxmemory-policy", policy)
+        client.config_set("maxmemory", used + (2 << 20))
+        evict_the_claim(client)
+        assert client.get(CLAIM_KEY) is None
+        step = run.recovery.plan.units[0].steps[0]
+        with session_on(run.target) as session, pytest.raises(ClaimGoneError):
+            session.swap(step, expected=b"10", new=b"20", claim=run.recovery.claim)
+        assert setting(client, "hz") == "10"
+        client.config_set("maxmemory", 0)
+        if is_ours:
+            run.apply(0)
+            assert (setting(client, "hz"), client.get(CLAIM_KEY)) == ("20", run.recovery.claim.content)
+        else:
+            journal.close(run.recovery, RecoveryState.RESTORED, at=now())
+            with pytest.raises(FencedError, match="ended or taken over"):
+                run.apply(0)
+            assert (setting(client, "hz"), client.get(CLAIM_KEY)) == ("10", None)
+
+
+def test_a_recovery_on_a_server_that_goes_on_evicting_ends(journal: Journal, tmp_path: Path) -> None:
+    """Writers press all the time: each step is in or refused, never half, and the undo comes through."""
+    with scratch_valkey(tmp_path) as server, connection(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", info(client, "memory")["used_memory"] + (2 << 20))
+        stop = threading.Event()
+
+        def press() -> None:
+            with connection(server.url) as own:
+                while not stop.is_set():
+                    own.mset({f"pressure:{os.urandom(4).hex()}": b"x" * 4096 for _ in range(50)})
+
+        writer = threading.Thread(target=press)
+        writer.start()
+        try:
+            assert eventually(lambda: info(client, "stats")["evicted_keys"] > 0)
+            changes = (("hz", "10", "20"), ("tcp-keepalive", "300", "60"), ("slowlog-max-len", "128", "512"))
+            run = Run(journal, server_on(server.url), plan_settings(*changes), tmp_path)
+            for number in range(len(changes)):
+                for _ in range(20):
+                    with suppress(FencedError, TransientError):
+                        run.apply(number)
+                        break
+            assert [setting(client, name) for name, _, _ in changes] == [value for _, _, value in changes]
+            for _ in range(50):
+                with suppress(FencedError, TransientError):
+                    ended = run.end()
+                    break
+        finally:
+            stop.set()
+            writer.join(30)
+        assert ended.state is RecoveryState.RESTORED
+        assert [setting(client, name) for name, _, _ in changes] == [found for _, found, _ in changes]

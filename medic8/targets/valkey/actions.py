@@ -18,7 +18,7 @@ from medic8.model.target import Resource, Target
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.claimed import ClaimedServer
-from medic8.targets.valkey.client import RECOVERY, connection, reached, setting
+from medic8.targets.valkey.client import RECOVERY, connection, reached, setting, was_cut_off
 from medic8.targets.valkey.identity import ran_before, run_id_of, server_resources
 
 SET_SETTING = "set_setting"
@@ -122,6 +122,8 @@ class ServerSession(ClaimedServer):
             try:
                 became = pipe.execute()[1].get(name)
             except valkey.exceptions.WatchError as exc:
+                if was_cut_off(exc):
+                    raise
                 raise FencedError("the claim on the server changed at the same moment") from exc
         if became != new.decode():
             if expected is not None:
