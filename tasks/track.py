@@ -188,6 +188,8 @@ def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:
     except ValidationError:
         return None
     died = f"its process died, and recovery {short(recovery.id)} was ended by another run"
+    if not recovery.ended_by:
+        died = f"recovery {short(recovery.id)} ended while Prefect could not be told"
     ended = ending.of_recovery(RecoveryResult(recovery=recovery, reason=died), issue)
     tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
     return Resolution(

@@ -24,12 +24,14 @@ class Forwarder:
         loses_reply_to: Told each request as bytes; at the first True that request is let through, the server
             is waited for, and both ends are closed instead of handing its reply on. Then it is None again.
         lost: How many replies were lost.
+        opened: How many connections were opened.
     """
 
     def __init__(self, leads_to: int) -> None:
         self.leads_to = leads_to
         self.loses_reply_to: Callable[[bytes], bool] | None = None
         self.lost = 0
+        self.opened = 0
         self._moving = threading.Lock()
         self._is_stalled = False
         self._is_over = threading.Event()
@@ -63,12 +65,17 @@ class Forwarder:
         with self._moving:
             self._is_stalled = True
 
+    def go_on(self) -> None:
+        """Hand on again, from where it stopped."""
+        self._is_stalled = False
+
     def _accept(self) -> None:
         while not self._is_over.is_set():
             near, _ = self._listener.accept()
             if self._is_over.is_set():
                 near.close()
                 return
+            self.opened += 1
             thread = threading.Thread(target=self._serve, args=(near,), daemon=True)
             self._threads.append(thread)
             thread.start()
