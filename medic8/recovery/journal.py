@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -96,6 +97,8 @@ class Journal:
                 steps=entries.planned(plan),
                 run=owner.flow_run,
                 resolution=resolution,
+                opened_boot=owner.boot,
+                opened_boot_s=time.clock_gettime(time.CLOCK_BOOTTIME),
             )
             entries.insert(connection, recovery)
             connection.execute(

@@ -15,7 +15,7 @@ import valkey
 from medic8.errors import ClaimGoneError, FencedError, RefusedError, TransientError
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
-from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
 from medic8.model.target import Target
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
@@ -63,12 +63,21 @@ class Run:
     """A recovery as the flow carries it out, one connection for each step."""
 
     def __init__(
-        self, journal: Journal, target: Target, plan: Plan, folder: Path, *, opened_at: datetime | None = None
+        self,
+        journal: Journal,
+        target: Target,
+        plan: Plan,
+        folder: Path,
+        *,
+        owner: Owner | None = None,
+        opened_at: datetime | None = None,
     ) -> None:
         self.journal = journal
         self.target = target
         with session_on(target) as session:
-            opened = contract.open_recovery(journal, session, plan, this_process(), at=opened_at or now())
+            opened = contract.open_recovery(
+                journal, session, plan, owner or this_process(), at=opened_at or now()
+            )
             self.recovery = contract.save_state(
                 journal, session, opened, folder=folder / "saved", limit_bytes=64 << 20
             )
@@ -319,10 +328,10 @@ def test_a_promoted_replica_at_the_same_address_is_not_the_process_whose_setting
     """It ran before the recovery began: nothing is set on it, nothing called put back, a person is told."""
     with replicated(tmp_path) as (primary, replica, _), Forwarder(primary.port) as address:
         wait_until_in_step(primary, replica)
-        opened_at = now() + timedelta(minutes=2)  # that the replica has been running for so long
-        run = Run(
-            journal, server_on(address.url), plan_settings(("hz", "10", "30")), tmp_path, opened_at=opened_at
-        )
+        # As if the replica had been running for two minutes, and the recovery been opened elsewhere.
+        opened_at, owner = now() + timedelta(minutes=2), this_process().model_copy(update={"boot": "another"})
+        plan = plan_settings(("hz", "10", "30"))
+        run = Run(journal, server_on(address.url), plan, tmp_path, owner=owner, opened_at=opened_at)
         run.apply(0)
         with connection(replica.url) as client:
             client.replicaof("NO", "ONE")

@@ -131,7 +131,7 @@ class GridSession(ClaimedServer):
             return Holds.SOMETHING_ELSE
         if not self._client.exists(*manifest_keys(self._name)):
             is_same_process = run_id_of(self.stands_on()) == run_id_of(recovery.stands_on)
-            if is_same_process or not ran_before(self._client, recovery.opened_at, self._around.now):
+            if is_same_process or not ran_before(self._client, recovery, self._around.now):
                 return Holds.NOTHING
             return Holds.SOMETHING_ELSE
         return Holds.YES if self.resources()[0].identity in known else Holds.SOMETHING_ELSE

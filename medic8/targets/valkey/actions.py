@@ -65,7 +65,7 @@ class ServerSession(ClaimedServer):
             return Holds.YES  # its role changed, and its settings did not
         known = {resource.identity for resource in recovery.resources}
         is_same_server = any(resource.identity in known for resource in self.resources())
-        if not is_same_server or ran_before(self._client, recovery.opened_at, self._now):
+        if not is_same_server or ran_before(self._client, recovery, self._now):
             return Holds.SOMETHING_ELSE
         return Holds.NOTHING
 

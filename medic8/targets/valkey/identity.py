@@ -7,7 +7,9 @@ from datetime import datetime
 
 import valkey
 
+from medic8.model.recovery import Recovery
 from medic8.model.target import Resource
+from medic8.owner import age_s
 from medic8.targets.valkey.client import info, place
 
 
@@ -41,10 +43,10 @@ def carries_on(client: valkey.Valkey, url: str, known: Container[str]) -> bool:
     return before in known or any(each.identity in known for each in server_resources(client, url))
 
 
-def ran_before(client: valkey.Valkey, opened_at: datetime, now: datetime) -> bool:
-    """Whether the server's process was running already at *opened_at*: it has not been restarted since."""
+def ran_before(client: valkey.Valkey, recovery: Recovery, now: datetime) -> bool:
+    """Whether the server's process was running already when *recovery* was opened: no restart brought it."""
     uptime_s = float(info(client, "server")["uptime_in_seconds"])
-    return uptime_s > (now - opened_at).total_seconds() + _SLACK_S
+    return uptime_s > age_s(recovery, now) + _SLACK_S
 
 
 def run_id_of(stands_on: str) -> str:
