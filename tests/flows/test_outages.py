@@ -171,6 +171,21 @@ heal.serve(name="outage", pause_on_shutdown=False)
 """
 
 
+def as_it_verifies() -> Callable[[bytes], bool]:
+    """True of the first look at a setting after both have been set."""
+    were_set: list[bytes] = []
+
+    def is_so(request: bytes) -> bool:
+        if b"CONFIG" not in request:
+            return False
+        if b"EXEC" in request:
+            were_set.append(request)
+            return False
+        return len(were_set) == len(WANTED)
+
+    return is_so
+
+
 @contextmanager
 def heal_of_a_worker_that_stalls(
     configure: Configure, url: str
@@ -178,6 +193,7 @@ def heal_of_a_worker_that_stalls(
     """A worker whose heal of the server has set both settings, and hears nothing of the server any more."""
     with Forwarder(int(url.rsplit(":", maxsplit=1)[1].split("/", maxsplit=1)[0])) as way:
         configure(url=way.url, more="timeout_s = 60")
+        way.stalls_after = as_it_verifies()
         with process(sys.executable, "-c", SERVE, environment=served()) as worker:
             with get_client(sync_client=True) as client:
 
@@ -193,8 +209,8 @@ def heal_of_a_worker_that_stalls(
                 created = client.create_flow_run_from_deployment(
                     deployment.id, parameters={"target": "server"}
                 )
-            wait_until(lambda: settings_of(url) == WANTED, worker)
-            way.stall()
+            wait_until(lambda: way.is_stalled, worker)
+            assert settings_of(url) == WANTED
             yield worker, created.id, way
 
 
@@ -263,9 +279,10 @@ def test_a_flow_that_is_out_of_time_undoes_before_it_ends(
     """Its server hangs while it verifies: what was set is put back, in spite of the time that is over."""
     with Forwarder(int(valkey_url.rsplit(":", maxsplit=1)[1].split("/", maxsplit=1)[0])) as way:
         configure(url=way.url, more="timeout_s = 60")
+        way.stalls_after = as_it_verifies()
         with process(sys.executable, "-c", TIMED_OUT, environment=served()) as child:
-            wait_until(lambda: settings_of(valkey_url) == WANTED, child)
-            way.stall()
+            wait_until(lambda: way.is_stalled, child)
+            assert settings_of(valkey_url) == WANTED
             before = way.opened
             wait_until(lambda: way.opened > before, child)
             way.go_on()

@@ -23,17 +23,20 @@ class Forwarder:
         leads_to: Port that connections which are opened from now on lead to.
         loses_reply_to: Told each request as bytes; at the first True that request is let through, the server
             is waited for, and both ends are closed instead of handing its reply on. Then it is None again.
+        stalls_after: Told each request as bytes; the first True is the last that is handed on.
         lost: How many replies were lost.
         opened: How many connections were opened.
+        is_stalled: Whether nothing is handed on.
     """
 
     def __init__(self, leads_to: int) -> None:
         self.leads_to = leads_to
         self.loses_reply_to: Callable[[bytes], bool] | None = None
+        self.stalls_after: Callable[[bytes], bool] | None = None
         self.lost = 0
         self.opened = 0
         self._moving = threading.Lock()
-        self._is_stalled = False
+        self.is_stalled = False
         self._is_over = threading.Event()
         self._listener = socket.create_server((HOST, 0))
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -63,11 +66,11 @@ class Forwarder:
     def stall(self) -> None:
         """Hand on nothing any more, either way, that has not been handed on when this returns."""
         with self._moving:
-            self._is_stalled = True
+            self.is_stalled = True
 
     def go_on(self) -> None:
         """Hand on again, from where it stopped."""
-        self._is_stalled = False
+        self.is_stalled = False
 
     def _accept(self) -> None:
         while not self._is_over.is_set():
@@ -90,9 +93,9 @@ class Forwarder:
         while not self._is_over.is_set():
             ready, _, _ = select.select([near, far], [], [], 0.05)
             with self._moving:
-                if not self._is_stalled and not all(self._hand_on(end, near, far) for end in ready):
+                if not self.is_stalled and not all(self._hand_on(end, near, far) for end in ready):
                     return
-            if self._is_stalled:
+            if self.is_stalled:
                 self._is_over.wait(0.05)
 
     def _hand_on(self, end: socket.socket, near: socket.socket, far: socket.socket) -> bool:
@@ -105,6 +108,8 @@ class Forwarder:
             return True
         loses = self._is_to_be_lost(content)
         far.sendall(content)
+        if self.stalls_after is not None and self.stalls_after(content):
+            self.stalls_after, self.is_stalled = None, True
         if loses:
             far.settimeout(_ANSWER_S)
             far.recv(1 << 16)  # it was carried out, and nobody will hear of it

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import valkey
 
-from medic8.errors import ClaimGoneError, FencedError, RefusedError, TransientError
+from medic8.errors import ClaimGoneError, FencedError, RefusedError, TransientError, VerifyError
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
@@ -201,28 +201,8 @@ def assert_is_what_is_said(
     assert len(repaired) == states(ended).count(COMMITTED)
 
 
-def set_and_restart(
-    server: ScratchValkey, journal: Journal, folder: Path, *, in_file: str, at_start: str
-) -> Recovery:
-    """Set ``hz`` from what it is at the start to 30, kill the server, and start it with another file."""
-    with connection(server.url) as client:
-        client.config_set("hz", at_start)
-    run = Run(journal, server_on(server.url), plan_settings(("hz", at_start, "30")), folder)
-    run.apply(0)
-    server.kill()
-    configuration = server.data / "valkey.conf"
-    configuration.write_text(f"{configuration.read_text()}\nhz {in_file}\n")
-    server.start()
-    with pytest.raises(FencedError, match="moved under the recovery"):
-        run.verify(0)
-    ended = run.end()
-    with connection(server.url) as client:
-        assert setting(client, "hz") == in_file
-        assert client.get(CLAIM_KEY) is None
-    return ended
-
-
 @pytest.mark.parametrize("config", [NONE, {"save": "3600 1"}, EVERYSEC, ALWAYS])
+@pytest.mark.parametrize("moment", ["saved", "begun", "applied"])
 @pytest.mark.parametrize(
     ("in_file", "at_start", "ends", "says"),
     [
@@ -235,6 +215,7 @@ def test_what_a_restart_leaves_of_a_setting(
     journal: Journal,
     tmp_path: Path,
     config: dict[str, str],
+    moment: str,
     in_file: str,
     at_start: str,
     ends: StepState,
@@ -242,9 +223,26 @@ def test_what_a_restart_leaves_of_a_setting(
 ) -> None:
     """What the server's file says, whatever it persists; called put back only if it is what was saved."""
     with scratch_valkey(tmp_path, config=config) as server:
-        ended = set_and_restart(server, journal, tmp_path, in_file=in_file, at_start=at_start)
-    assert (ended.state, states(ended)) == (RecoveryState.RESTORED, [ends])
-    assert [says in line for line in ended.left] == ([True] if says else [])
+        with connection(server.url) as client:
+            client.config_set("hz", at_start)
+        plan = plan_settings(("hz", at_start, "30"), ("slowlog-max-len", "128", "512"))
+        run = Run(journal, server_on(server.url), plan, tmp_path)
+        steps = {"saved": 0, "begun": 1, "applied": 2}[moment]
+        for number in range(steps):
+            run.apply(number)
+        server.kill()
+        configuration = server.data / "valkey.conf"
+        configuration.write_text(f"{configuration.read_text()}\nhz {in_file}\n")
+        server.start()
+        with pytest.raises(FencedError, match="moved under the recovery"):
+            run.verify(0) if moment == "applied" else run.apply(steps)
+        ended = run.end()
+        with connection(server.url) as client:
+            assert (setting(client, "hz"), setting(client, "slowlog-max-len")) == (in_file, "128")
+            assert client.get(CLAIM_KEY) is None
+    expected = [[PLANNED, PLANNED], [ends, PLANNED], [ends, UNDONE]][steps]
+    assert (ended.state, states(ended)) == (RecoveryState.RESTORED, expected)
+    assert [says is not None and says in line for line in ended.left] == ([True] if says and steps else [])
 
 
 @contextmanager
@@ -367,22 +365,28 @@ def test_a_stranger_of_another_history_at_the_address_is_left_alone(journal: Jou
         assert {key: theirs.get(key) for key in copy} == copy
 
 
-def test_a_grid_that_is_flushed_away_is_said_to_be_gone(journal: Journal, tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [0, 2, 3])
+def test_a_grid_that_is_flushed_away_is_said_to_be_gone(journal: Journal, tmp_path: Path, steps: int) -> None:
     """The claim is put there again, as the journal says ours; the next step finds nothing and is refused."""
     with scratch_valkey(tmp_path) as server, connection(server.url) as client:
         make_grid(client)
         harm(client)
         run = Run(journal, grid_on(server.url), plan_repair(grid_on(server.url)), tmp_path)
-        run.apply(0)
-        run.apply(1)
-        run.verify(0)
+        for number in range(steps):
+            run.apply(number)
+            if number:
+                run.verify(number - 1)
         client.flushall()
-        with pytest.raises(RefusedError, match="there is none"):
-            run.apply(2)
-        assert client.get(CLAIM_KEY) == run.recovery.claim.content
+        with pytest.raises((RefusedError, VerifyError)):
+            run.verify(1) if steps == 3 else run.apply(steps)
+        if steps < 3:
+            assert client.get(CLAIM_KEY) == run.recovery.claim.content
         ended = run.end()
-        assert (ended.state, states(ended)) == (RecoveryState.RESTORED, [CONFLICT, CONFLICT, PLANNED])
-        assert ["nothing is there now" in line for line in ended.left] == [True, True]
+        assert (ended.state, states(ended)) == (
+            RecoveryState.RESTORED,
+            [CONFLICT] * steps + [PLANNED] * (3 - steps),
+        )
+        assert ["nothing is there now" in line for line in ended.left] == [True] * steps
         assert client.dbsize() == 0
 
 
