@@ -127,7 +127,7 @@ def _carry_out(
     _stop_if_interrupted()
     with lease.during(LOOKING_S):
         after = report_on(target, site)
-    verify_recovery(issue, recovery.plan, after)
+    verify_recovery(target, issue, recovery, after, site)
     _stop_if_interrupted()
     lease.require()
     return after, guards
@@ -157,7 +157,7 @@ def _put_back(
         except Exception:  # noqa: BLE001 - whatever Prefect's client raises when its server is gone
             return undo.fn(target, recovery, site, tuple(reached))
     except Medic8Error as exc:
-        known = Journal(site.journal_url).read(recovery.id)
+        known = _as_known(recovery, site)
         if known.state is not RecoveryState.OPEN:
             return known
         begun = ", ".join(
@@ -167,6 +167,14 @@ def _put_back(
             f"recovery {known.id} is still open ({begun or 'nothing was changed'}): {exc}; "
             "medic8 recover-interrupted ends it"
         ) from exc
+
+
+def _as_known(recovery: Recovery, site: Settings) -> Recovery:
+    """*recovery* as the journal knows it; as we do, where that is what does not answer."""
+    try:
+        return Journal(site.journal_url).read(recovery.id)
+    except Medic8Error:
+        return recovery
 
 
 def _judged(exc: Exception) -> tuple[GuardVerdict, ...]:

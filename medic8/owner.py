@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import datetime
 from pathlib import Path
 
 from medic8.model.recovery import Owner, Recovery, RecoveryState
@@ -48,6 +50,13 @@ def is_interrupted(recovery: Recovery) -> bool:
     one; there the lease decides. If it goes on after all, its fence is old.
     """
     return recovery.state is RecoveryState.OPEN and (recovery.has_lapsed or is_known_dead(recovery.owner))
+
+
+def age_s(recovery: Recovery, now: datetime) -> float:
+    """How long ago *recovery* was opened, in seconds; by the wall clock only if that was on another boot."""
+    if recovery.opened_boot == boot_id():
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - recovery.opened_boot_s
+    return (now - recovery.opened_at).total_seconds()
 
 
 def _machine_id() -> str:

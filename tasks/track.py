@@ -195,6 +195,8 @@ def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
 def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:
     """The resolution that a dead run would have returned, from its parameters and the journal."""
     died = f"its process died, and recovery {short(recovery.id)} was ended by another run"
+    if not recovery.ended_by:
+        died = f"recovery {short(recovery.id)} ended while nobody could tell the history"
     result = RecoveryResult(recovery=recovery, reason=died)
     issue = None
     if recovery.plan.undoes is not None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from medic8.cli.leaving import leave_at_once
 from medic8.errors import TransientError, UnreachableError
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ class PrefectDoor:
         try:
             yield
         except httpx.TransportError as exc:
+            leave_at_once()
             what = str(exc) or type(exc).__name__
             raise TransientError(f"{server} stopped answering: {what}; {left}") from exc
         except httpx.HTTPStatusError as exc:
@@ -271,4 +273,5 @@ class PrefectDoor:
             # What Prefect's client makes of any error while it compares versions before the first call.
             if not str(exc).startswith("Failed to reach API"):
                 raise
+            leave_at_once()
             raise TransientError(f"{server} stopped answering: {exc.__cause__ or exc}; {left}") from exc

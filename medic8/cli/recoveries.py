@@ -44,6 +44,30 @@ def tell_of_recoveries(call: Call, target: str) -> bool:
     return waits
 
 
+def tell_how_ours_ended(call: Call, target: str) -> None:
+    """Say how the recoveries of *target* ended that this process began and could not tell Prefect of."""
+    from medic8.errors import TransientError
+    from medic8.model.wording import short
+    from medic8.owner import this_process
+    from medic8.recovery.journal import Journal
+
+    try:
+        untold = Journal(call.settings.journal_url).untold()
+    except TransientError as exc:
+        call.screen.warn(str(exc))
+        return
+    for recovery in untold:
+        owner = recovery.owner.model_copy(update={"flow_run": ""})
+        if recovery.plan.target != target or owner != this_process():
+            continue
+        call.screen.say(
+            f"recovery {short(recovery.id)} ended {recovery.state.value.replace('_', ' ')} all the same; "
+            "once a Prefect server answers, medic8 recover-interrupted completes the history"
+        )
+        for line in recovery.left:
+            call.screen.say(f"left for a person: {line}")
+
+
 def recovery_called(call: Call, name: str) -> Recovery | None:
     """The one recovery whose id is *name*, or begins so; None if the journal knows none, or is silent."""
     from medic8.errors import TransientError

@@ -191,6 +191,8 @@ class Recovery(Frozen):
         run: The Prefect flow run that opened it; empty = none.
         resolution: The flow run that is its resolution in the history; empty = none.
         ended_by: The flow run that ended it, if that was not the one that opened it; empty = none.
+        opened_boot: Boot id of the machine on which it was opened; empty = unknown.
+        opened_boot_s: When it was opened, in seconds since that boot: by a clock that nobody sets.
         has_lapsed: Whether, when this was read, its owner had not shown for a lease's time that it lives.
     """
 
@@ -214,6 +216,8 @@ class Recovery(Frozen):
     run: str = ""
     resolution: str = ""
     ended_by: str = ""
+    opened_boot: str = ""
+    opened_boot_s: float = 0.0
     has_lapsed: bool = False
 
 

@@ -25,6 +25,7 @@ from medic8.errors import (
 from medic8.model.plan import Plan, Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepState, digest_of
 from medic8.recovery import saved_state
+from medic8.recovery.faults import UnwritableError
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Session
 
@@ -48,7 +49,7 @@ def open_recovery(
     Raises:
         BusyError: another recovery of this journal holds one of the resources.
         ClaimedError: a recovery of another journal holds the target.
-        RefusedError: the plan is empty.
+        RefusedError: the plan is empty, or the journal cannot be written.
     """
     if not plan.units:
         raise RefusedError(f"the plan {plan.strategy} for {plan.target} has no step")
@@ -76,6 +77,8 @@ def _granted(
             tags=session.tags_of(plan),
             resolution=resolution,
         )
+    except UnwritableError as exc:
+        raise RefusedError(f"{exc}; nothing was begun") from exc
     except BusyError as busy:
         # Our own, granted a moment ago: the journal's answer to the first attempt was lost.
         is_ours = busy.holder.owner == owner and busy.holder.plan == plan and not busy.holder.saved_state
@@ -167,6 +170,18 @@ def verify_unit(session: Session, recovery: Recovery, unit: int) -> tuple[StepMa
         proof, and the unit stands all the same.
     Raises:
         VerifyError: the unit did not bring back what it is for.
+        FencedError: the target is no longer the server that was claimed.
+    """
+    require_same_ground(session, recovery)
+    return proof_of(session, recovery, unit)
+
+
+def proof_of(session: Session, recovery: Recovery, unit: int) -> tuple[StepMark, ...]:
+    """
+    `verify_unit` wherever the data are by now.
+
+    Raises:
+        VerifyError: the unit is not what it must be.
     """
     session.verify(recovery.plan.units[unit])
     if not recovery.plan.units[unit].proves_itself:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from medic8.errors import ConfigurationError, FencedError, RefusedError, TransientError
+from medic8.errors import ConfigurationError, FencedError, RefusedError
 from medic8.model.plan import Plan
 from medic8.model.recovery import (
     Claim,
@@ -21,7 +22,7 @@ from medic8.model.recovery import (
 )
 from medic8.model.target import Resource
 from medic8.owner import is_interrupted
-from medic8.recovery import entries, leases, tables
+from medic8.recovery import entries, faults, leases, tables
 from medic8.recovery.leases import LEASE_S
 from medic8.recovery.upgrade import upgrade
 
@@ -38,7 +39,7 @@ class Journal:
 
     def __init__(self, url: str) -> None:
         self._engine = tables.engine_for(url)
-        with self._translated():
+        with faults.translated(self._engine.url):
             self.identity = self._set_up()
 
     def dispose(self) -> None:
@@ -71,7 +72,10 @@ class Journal:
             resolution: The flow run that the history shall show the end in; empty = none.
         Raises:
             BusyError: another recovery holds one of them; it is in the error.
+            RefusedError: the journal's disk has no room for what a recovery has to note.
+            UnwritableError: the journal cannot be written.
         """
+        faults.require_room(self._engine.url)
         recovery_id = str(uuid.uuid4())
         with self._transaction() as connection:
             for resource in resources:
@@ -93,6 +97,8 @@ class Journal:
                 steps=entries.planned(plan),
                 run=owner.flow_run,
                 resolution=resolution,
+                opened_boot=owner.boot,
+                opened_boot_s=time.clock_gettime(time.CLOCK_BOOTTIME),
             )
             entries.insert(connection, recovery)
             connection.execute(
@@ -387,21 +393,8 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with self._translated(), self._engine.begin() as connection:
+        with faults.translated(self._engine.url), self._engine.begin() as connection:
             yield connection
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.IntegrityError as exc:
-            # Two journals' clients on PostgreSQL inserted the same grant at once.
-            raise TransientError("another recovery was granted the resource at the same moment") from exc
-        except sa.exc.DBAPIError as exc:
-            where = self._engine.url.render_as_string(hide_password=True)
-            if "not a database" in str(exc.orig):
-                raise ConfigurationError(f"the journal at {where} is no database: {exc.orig}") from exc
-            raise TransientError(f"the journal at {where} did not answer: {exc.orig}") from exc
 
 
 class BusyError(RefusedError):

@@ -19,6 +19,7 @@ from valkey.client import Pipeline
 
 from medic8.errors import ClaimedError, ClaimGoneError, FencedError
 from medic8.model.recovery import Claim
+from medic8.targets.valkey.client import was_cut_off
 from medic8.targets.valkey.slots import slot_tag
 
 #: What holds the claim; every change is guarded by its content, byte for byte.
@@ -209,6 +210,8 @@ def _execute(pipe: Pipeline) -> None:
     try:
         pipe.execute()
     except valkey.exceptions.WatchError as exc:
+        if was_cut_off(exc):
+            raise
         raise FencedError("the claim on the server changed at the same moment") from exc
 
 

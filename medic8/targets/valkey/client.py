@@ -156,8 +156,21 @@ def reaching(url: str, *, connecting: bool = False) -> Iterator[None]:
         if connecting:
             raise UnreachableError(f"{where} does not answer: {exc}") from exc
         raise TransientError(f"{where} stopped answering: {exc}") from exc
+    except valkey.exceptions.WatchError as exc:
+        if not was_cut_off(exc):
+            raise
+        raise TransientError(f"{where} stopped answering: {exc.__context__}") from exc
     except valkey.exceptions.ResponseError as exc:
         raise RefusedError(f"{where} answered: {exc}") from exc
+
+
+def was_cut_off(exc: valkey.exceptions.WatchError) -> bool:
+    """
+    Whether *exc* says that the connection was lost while keys were watched, and nothing of a change to them.
+
+    The client raises the same error for both; what was sent last may have been carried out.
+    """
+    return isinstance(exc.__context__, valkey.exceptions.ConnectionError | valkey.exceptions.TimeoutError)
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])
