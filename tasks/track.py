@@ -90,10 +90,9 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
             ],
             description=f"{resolution.target} before and after",
         )
-    if resolution.recovery:
-        journal = Journal(site.journal_url)
-        for recovery in journal.of_resolution(flow_run):
-            journal.told(recovery.id)
+    journal = Journal(site.journal_url)
+    for recovery in journal.of_resolution(flow_run):
+        journal.told(recovery.id)
 
 
 @task(task_run_name="tag the run", **ATTEMPTS)

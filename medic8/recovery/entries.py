@@ -133,10 +133,15 @@ def update_step(connection: sa.Connection, recovery_id: str, number: int, **valu
 
 
 def mark(connection: sa.Connection, recovery_id: str, reached: Iterable[StepMark]) -> None:
-    """Write how far steps came."""
+    """Write how far steps came; what an undo found since, in an earlier attempt, stays."""
+    undone = tables.steps.c.state.in_([StepState.UNDONE, StepState.CONFLICT])
     for each in reached:
         when = {} if each.at is None else {"done_at": each.at}
-        update_step(connection, recovery_id, each.number, state=each.state, **when)
+        connection.execute(
+            tables.steps.update()
+            .where(tables.steps.c.recovery == recovery_id, tables.steps.c.number == each.number, ~undone)
+            .values(state=each.state, **when)
+        )
 
 
 def begin(

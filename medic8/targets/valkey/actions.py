@@ -129,8 +129,16 @@ class ServerSession(ClaimedServer):
                 raise FencedError("the claim on the server changed at the same moment") from exc
         if became != new.decode():
             if expected is not None:
-                self._client.config_set(name, expected.decode())
+                self._take_back(step, expected, claim)
             raise RefusedError(f"setting {name!r}: the server made {became!r} of {new.decode()!r}")
+
+    def _take_back(self, step: Step, value: bytes, claim: Claim) -> None:
+        """Set what was there before, if the server is still ours; whoever took it over does so else."""
+        with self._client.pipeline() as pipe:
+            claims.guard(pipe, claim, self.claim_beside(claim, step))
+            pipe.multi()
+            pipe.config_set(_arguments(step).name, value.decode())
+            pipe.execute()
 
     def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
         """One command that sets the setting again."""

@@ -78,13 +78,7 @@ def connect(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> valkey
         )
     secure = parts.scheme in {"valkeys", "rediss"}
     one = _OneUnixConnection if parts.scheme == "unix" else _OneTlsConnection if secure else _OneTcpConnection
-    scheme = "unix" if parts.scheme == "unix" else "valkeys" if secure else "valkey"
-    try:
-        # urlsplit keeps "unix:///path" only with an explicit empty authority.
-        options = valkey.connection.parse_url(_with_scheme(url, scheme))
-    except ValueError as exc:
-        raise ConfigurationError(f"server address {redact(url)!r}: {exc}") from exc
-    options.pop("connection_class", None)
+    options = options_of(url)
     pool = valkey.ConnectionPool(
         connection_class=one,
         max_connections=1,
@@ -100,6 +94,24 @@ def connect(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> valkey
         with contextlib.suppress(valkey.exceptions.ResponseError):
             client.client_setname(name)  # a courtesy to whoever reads CLIENT LIST; not everybody may
     return client
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """
+    What *url* says, as the client library reads it: host, port or path, db, username, password.
+
+    Raises:
+        ConfigurationError: it does not parse.
+    """
+    scheme = urlsplit(url).scheme
+    known = {"unix": "unix", "valkeys": "valkeys", "rediss": "valkeys"}.get(scheme, "valkey")
+    try:
+        # urlsplit keeps "unix:///path" only with an explicit empty authority.
+        options = dict(valkey.connection.parse_url(_with_scheme(url, known)))
+    except ValueError as exc:
+        raise ConfigurationError(f"server address {redact(url)!r}: {exc}") from exc
+    options.pop("connection_class", None)
+    return options
 
 
 @contextlib.contextmanager
