@@ -230,6 +230,16 @@ def _arm(journal: Journal, session: Session, recovery: Recovery) -> None:
         FencedError: the target is another's, or is no longer the server that was claimed.
     """
     require_same_ground(session, recovery)
+    renew_or_take(journal, session, recovery)
+
+
+def renew_or_take(journal: Journal, session: Session, recovery: Recovery) -> None:
+    """
+    Renew the claim; where there is none any more, take it again if the journal says that it is ours.
+
+    Raises:
+        FencedError: the target or the recovery is another's.
+    """
     try:
         session.renew_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
     except ClaimGoneError:

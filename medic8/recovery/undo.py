@@ -117,6 +117,7 @@ def undo(
     items = saved_items(recovery) if waiting else {}
     needs_person = False
     for record in waiting:
+        contract.renew_or_take(journal, session, recovery)
         undone = (
             _Undone(*lost.settle(session, recovery, record))
             if is_gone
