@@ -114,7 +114,10 @@ def _issue(issue: Issue) -> str:
         lines.append(f"Cause: {escape(issue.cause)}")
     if issue.symptoms:
         lines.append(f"Symptoms: {', '.join(issue.symptoms)}.")
-    return "\n\n".join((*lines, table(("Looked at", "Seen", "Limit"), rows)))
+    lines.append(table(("Looked at", "Seen", "Limit"), rows))
+    if issue.advice:
+        lines += ["A person can:", _list(issue.advice)]
+    return "\n\n".join(lines)
 
 
 def _section(title: str, body: str) -> list[str]:

@@ -57,7 +57,12 @@ def render_issue(issue: Issue) -> RenderableType:
             ("symptoms", "; ".join(issue.symptoms)),
         )
     )
-    return Group(title, about, _evidence(issue.evidence)) if issue.evidence else Group(title, about)
+    parts: list[RenderableType] = [title, about]
+    if issue.evidence:
+        parts.append(_evidence(issue.evidence))
+    if issue.advice:
+        parts += [line("A person can:"), bullets(issue.advice)]
+    return Group(*parts)
 
 
 def _evidence(evidence: tuple[Evidence, ...]) -> RenderableType:

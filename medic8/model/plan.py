@@ -75,6 +75,7 @@ class Plan(Frozen):
         risk: How much can go wrong.
         units: In the order to apply; none if nothing can be done.
         left_open: What it cannot heal, one sentence each.
+        belongs_to: Who owns what it would change, and puts it back or expects to be asked; empty = nobody.
     """
 
     target: str
@@ -84,15 +85,17 @@ class Plan(Frozen):
     risk: Risk = Risk.LOW
     units: tuple[Unit, ...] = ()
     left_open: tuple[str, ...] = ()
+    belongs_to: str = ""
 
     @property
     def digest(self) -> str:
         """
         SHA-256 over what would be done: what was agreed to is what is carried out.
 
-        Not over what stays open, which other plans change and this one does not touch.
+        Not over what stays open, which other plans change and this one does not touch, nor over who
+        objects to it.
         """
-        return hashlib.sha256(self.model_dump_json(exclude={"left_open"}).encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude={"left_open", "belongs_to"}).encode()).hexdigest()
 
     @property
     def needs_approval(self) -> bool:
