@@ -181,7 +181,9 @@ def judge_controllers(found: tuple[Controller, ...]) -> tuple[Finding, ...]:
 
 
 def owner_of(belonging: Belonging, report: DiagnosticReport) -> str:
-    """Who owns *belonging* of the server that *report* is about; empty if nobody is known to."""
+    """Who owns *belonging* of the server that *report* is about; empty if nobody was seen to."""
     looked = report.results.get("controller")
-    owner = looked.reading(f"controller.owns.{belonging}") if looked else None
+    if looked is None or looked.reading("controller") is None:
+        return "nobody knows whom (the diagnostic controller saw nothing)"
+    owner = looked.reading(f"controller.owns.{belonging}")
     return str(owner.value) if owner else ""

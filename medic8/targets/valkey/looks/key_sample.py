@@ -21,10 +21,12 @@ _MOST_S = 1.0
 _BATCH = 50
 _PAUSE_S = 0.002
 
-#: Steps of a scan: names may be large, so the first step is small, and no step is to bring more.
-_FIRST_STEP = 10
+#: Steps of a scan: names may be large, so the first step is as small as can be, and grows while it brings
+#: little. The server spends milliseconds on each MiB of names, so there is an end to them.
+_FIRST_STEP = 1
 _MOST_STEP = 100
-_MOST_BYTES = 64 << 10
+_MUCH_BYTES = 64 << 10
+_MOST_BYTES = 8 << 20
 
 #: Longest name that is sent back to ask about its key; longer ones are counted and skipped.
 _MOST_NAME = 64 << 10
@@ -131,18 +133,22 @@ def interval(hits: int, of: int) -> tuple[float, float]:
 
 
 def _names(server: Server, wanted: int, until_s: float) -> Iterator[list[bytes]]:
-    cursor, step, seen = b"0", _FIRST_STEP, set[bytes]()
+    cursor, step, seen, fetched = b"0", _FIRST_STEP, set[bytes](), 0
     while len(seen) < wanted and time.perf_counter() < until_s:
         reply = server.ask("SCAN", cursor, "COUNT", step, what="keys", words=1)
         if reply is None:
             return
         cursor, names = reply
         size = sum(map(len, names))
-        step = max(1, step // 4) if size > _MOST_BYTES else min(_MOST_STEP, step * 2)
+        step = max(1, step // 4) if size > _MUCH_BYTES else min(_MOST_STEP, step * 2)
         new = [name for name in dict.fromkeys(names) if name not in seen][: wanted - len(seen)]
         seen.update(new)
         for start in range(0, len(new), _BATCH):
             yield new[start : start + _BATCH]
+        fetched += size
+        if fetched > _MOST_BYTES:
+            server.unseen.append(f"keys: names are so large ({fetched >> 20} MiB) that sampling ended")
+            return
         if cursor == b"0":
             return
 
