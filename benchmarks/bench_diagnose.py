@@ -93,12 +93,12 @@ def diagnose(target: Target) -> DiagnosticReport:
     )
 
 
-def ours_in_the_log(client: valkey.Valkey) -> tuple[float, str, float, int]:
-    """Seconds and name of the slowest of our commands in the log, seconds of all, and how many there are."""
+def logged(client: valkey.Valkey, name: str) -> tuple[float, str, float, int]:
+    """Seconds and words of the slowest command of clients called *name*, seconds of all, and how many."""
     entries = client.execute_command("COMMANDLOG", "GET", "-1", "slow")
-    ours = [(entry[2], b" ".join(entry[3][:2]).decode()) for entry in entries if entry[5] == LOOKING.encode()]
-    took_us, name = max(ours, default=(0, ""))
-    return took_us / 1e6, name, sum(each_us for each_us, _ in ours) / 1e6, len(ours)
+    ours = [(entry[2], b" ".join(entry[3][:2]).decode()) for entry in entries if entry[5] == name.encode()]
+    took_us, words = max(ours, default=(0, ""))
+    return took_us / 1e6, words, sum(each_us for each_us, _ in ours) / 1e6, len(ours)
 
 
 def drops(target: Target, done: Synchronized[int]) -> tuple[list[float], list[float], list[float]]:
@@ -131,7 +131,7 @@ def measure(url: str, client: valkey.Valkey) -> dict[str, float | int | str]:
     client.config_set("commandlog-slow-execution-max-len", 1_000_000)
     client.config_set("commandlog-execution-slower-than", 0)
     report = diagnose(target)
-    slowest_s, slowest, all_s, commands = ours_in_the_log(client)
+    slowest_s, slowest, all_s, commands = logged(client, LOOKING)
     assert commands > 1000, commands
     assert report.analysis.unseen == (
         "the server's log: it goes to standard output or to syslog, not to a file",
@@ -150,7 +150,9 @@ def measure(url: str, client: valkey.Valkey) -> dict[str, float | int | str]:
     finally:
         stop.value = 1
         load.join()
-    loaded_s, loaded, _, _ = ours_in_the_log(client)
+    loaded_s, loaded, _, _ = logged(client, LOOKING)
+    # A GET takes microseconds: what it takes here is what the machine takes away from the server.
+    control_s, _, _, _ = logged(client, "load")
     if loaded_s > slowest_s:
         slowest_s, slowest = loaded_s, loaded
     return {
@@ -159,6 +161,7 @@ def measure(url: str, client: valkey.Valkey) -> dict[str, float | int | str]:
         "longest_s": max(times_s),
         "commands": commands,
         "all_commands_s": all_s,
+        "slowest_of_the_load_s": control_s,
         "slowest_command_s": slowest_s,
         "slowest_command": slowest,
         "operations_per_s": statistics.median(rates),
@@ -179,19 +182,17 @@ def main() -> int:
     print(f"A full diagnosis of a server with {KEYS:,} keys; medians of {ROUNDS} rounds under load")
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     took_s, slowest_s, drop = (float(seen[name]) for name in ("longest_s", "slowest_command_s", "drop"))
+    print(f"diagnosis         {float(seen['diagnosis_s']):.2f} s, longest {took_s:.2f} s (limit 3 s)")
+    print(f"slowest command   {slowest_s * 1000:.2f} ms, {seen['slowest_command']} (limit 10 ms)")
+    print(f"slowest GET, SET  {float(seen['slowest_of_the_load_s']) * 1000:.2f} ms, for comparison")
     print(
-        f"diagnosis        {float(seen['diagnosis_s']):.2f} s, longest {took_s:.2f} s (limit {MOST_S:.0f} s)"
+        f"all our commands  {seen['commands']:,}, {float(seen['all_commands_s']) * 1000:.0f} ms of the server"
     )
-    print(f"slowest command  {slowest_s * 1000:.2f} ms, {seen['slowest_command']} (limit 10 ms)")
-    print(
-        f"all {seen['commands']:,} commands take {float(seen['all_commands_s']) * 1000:.0f} ms of the server"
-    )
-    print(
-        f"throughput       {drop:.1%} less than {float(seen['operations_per_s']):,.0f} operations/s (limit 5 %)"
-    )
-    print(f"its quartiles    {seen['drop_quartiles']}")
+    print(f"throughput        {drop:.1%} less than {float(seen['operations_per_s']):,.0f}/s (limit 5 %)")
+    print(f"its quartiles     {seen['drop_quartiles']}")
     print(json.dumps({"benchmark": "diagnose", **seen}))
-    return 0 if took_s < MOST_S and slowest_s < MOST_OF_A_COMMAND_S and drop < MOST_DROP else 1
+    is_well = took_s < MOST_S and slowest_s < MOST_OF_A_COMMAND_S and drop < MOST_DROP
+    return 0 if is_well else 1
 
 
 if __name__ == "__main__":
