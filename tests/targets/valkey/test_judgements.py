@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from medic8.analysis.analyzer import WEIGHT
 from medic8.model.issue import Finding, IssueType, Severity
+from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.looks import (
     clients,
     commands,
@@ -36,6 +37,7 @@ from medic8.targets.valkey.policy import POLICY, Threshold
 from medic8.targets.valkey.rules import RULES
 
 NONE = Facts({})
+DOCUMENT = Path(__file__).parents[3] / "docs" / "diagnosis-of-servers.md"
 LOOKS = Path(reachability.__file__).parent
 
 #: A busy and healthy primary with a replica, as INFO tells it, and how far each field strays by itself.
@@ -405,3 +407,20 @@ def test_a_refusal_is_a_finding_that_says_what_to_allow(prefix: str, message: st
 def test_prefixes(name: bytes, prefix: str) -> None:
     """Up to the first separator, whatever it holds."""
     assert prefix_of(name) == prefix
+
+
+def test_the_document_lists_the_thresholds_and_errors_of_the_code() -> None:
+    """All of them, word by word, in their order."""
+    rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")]
+    thresholds = [
+        f"| `{name}` | {each.what} | {each.limits} | {each.source} |" for name, each in POLICY.named()
+    ]
+    explained = [
+        f"| `{name}` | {words.means} | {words.issue.value.replace('_', ' ')} |"
+        for name, words in ERROR_WORDS.items()
+        if words.issue
+    ]
+    assert [row for row in rows if row in thresholds] == thresholds
+    assert [row for row in rows if row in explained] == explained
+    looks = [f"| `{name}` |" for name in DIAGNOSTICS]
+    assert [row for row in looks if any(line.startswith(row) for line in rows)] == looks

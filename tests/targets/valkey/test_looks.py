@@ -14,7 +14,7 @@ from looking_at import AROUND, a_target, found, look, report_on
 from medic8.analysis import markdown
 from medic8.cli.render_report import render_report
 from medic8.cli.screen import Screen
-from medic8.errors import TransientError, UnreachableError
+from medic8.errors import RefusedError, TransientError, UnreachableError
 from medic8.local.scratch import scratch_valkey
 from medic8.model.issue import IssueType, Severity
 from medic8.model.report import DiagnosticReport, Health
@@ -65,6 +65,24 @@ def test_what_is_refused_is_said_and_the_rest_is_seen(
     assert all(each.advice[0].startswith("ACL SETUSER limited +") for each in partial)
     assert report.analysis.health is Health.HEALTHY
     assert len(report.results) == len(DIAGNOSTICS)
+
+
+def test_the_user_that_the_document_describes_sees_everything(valkey_url: str) -> None:
+    """And may write nothing."""
+    rules = next(
+        line.split(">PASSWORD ")[1].split()
+        for line in (Path(__file__).parents[3] / "docs" / "diagnosis-of-servers.md").read_text().splitlines()
+        if line.startswith("ACL SETUSER medic8 on >PASSWORD ")
+    )
+    with connection(valkey_url) as admin:
+        admin.execute_command("ACL", "SETUSER", "medic8", "on", "nopass", *rules)
+        admin.xgroup_create("stream", "group", "0", mkstream=True)
+    url = valkey_url.replace("valkey://", "valkey://medic8:any@")
+    report = report_on(url, setting=(RULE,))
+    assert not [each for each in report.analysis.findings if each.code.startswith("diagnostic.")]
+    assert [text for text in report.analysis.unseen if "refused" in text] == []
+    with pytest.raises(RefusedError), connection(url) as limited:
+        limited.set("key", "value")
 
 
 def test_a_server_that_tells_nothing_is_not_healthy(valkey_url: str) -> None:
