@@ -126,7 +126,8 @@ def _section(title: str, body: str) -> list[str]:
 
 def _findings(findings: Sequence[Finding]) -> str:
     return table(
-        ("Severity", "Finding", "About"), [(each.severity.value, each.text, each.about) for each in findings]
+        ("Severity", "Finding", "About", "A person can"),
+        [(each.severity.value, each.text, each.about, "; ".join(each.advice)) for each in findings],
     )
 
 

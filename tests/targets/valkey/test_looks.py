@@ -63,6 +63,8 @@ def test_what_is_refused_is_said_and_the_rest_is_seen(
     partial = [each for each in report.analysis.findings if each.code == "diagnostic.partial"]
     assert {fact.what for each in partial for fact in each.evidence} == missing
     assert all(each.advice[0].startswith("ACL SETUSER limited +") for each in partial)
+    shown = "\n".join(everything_shown(report))
+    assert all(shown.count(each.advice[0]) >= 2 for each in partial)
     assert report.analysis.health is Health.HEALTHY
     assert len(report.results) == len(DIAGNOSTICS)
 
