@@ -194,12 +194,14 @@ def test_busy(tmp_path: Path) -> None:
         try:
             wait_until(lambda: is_busy(server.url))
             report = report_on(server.url)
+            in_another_database = look(server.url.replace("/0", "/1"), "reachability")
         finally:
             with valkey.Valkey.from_url(server.url) as person:
                 person.script_kill()
             thread.join(timeout=30)
     busy = found(report.results["reachability"], "server.busy")
     assert busy.severity is Severity.CRITICAL
+    assert found(in_another_database, "server.busy").advice == busy.advice
     assert any("SCRIPT KILL" in line for line in busy.advice)
     assert next(iter(report.issues)).about == "BUSY"
     assert all(any("BUSY" in text for text in report.results[name].unseen) for name in ("memory", "keys"))

@@ -64,17 +64,19 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
         with looking(target) as server:
             return _look(server, around)
     except (UnreachableError, RefusedError) as exc:
-        finding = judge_closed_door(str(exc))
-        if finding is None:
+        findings = judge_closed_door(str(exc))
+        if not findings:
             raise
-        return DiagnosticResult(diagnostic="reachability", findings=(finding,), taken_at=around.now)
+        return DiagnosticResult(diagnostic="reachability", findings=findings, taken_at=around.now)
 
 
-def judge_closed_door(message: str) -> Finding | None:
-    """The finding about a server that answers and lets nobody in; None if it says nothing we know."""
+def judge_closed_door(message: str) -> tuple[Finding, ...]:
+    """The finding about a server that answers and does not let us in; none if it says nothing we know."""
+    if " BUSY " in message:  # it refuses the database that the address names
+        return judge_ping(Refusal("BUSY", shown(message[message.index("BUSY ") :], 300)), Facts({}))
     known = next((word for sign, word in _NOT_LET_IN if sign in message), None)
     if known is None:
-        return None
+        return ()
     means = (
         "as many clients are connected as maxclients allows"
         if known == "CLIENTS"
@@ -82,7 +84,7 @@ def judge_closed_door(message: str) -> Finding | None:
         .means.replace("somebody logs in", "we log in")
         .replace("somebody sends commands without having", "we have not")
     )
-    return Finding(
+    finding = Finding(
         code=UNREACHABLE,
         severity=Severity.CRITICAL,
         text=f"{shown(message, 300)}: {means}",
@@ -90,6 +92,7 @@ def judge_closed_door(message: str) -> Finding | None:
         evidence=(Evidence(what="connection", seen=shown(message, 300)),),
         advice=_OUR_ADVICE[known],
     )
+    return (finding,)
 
 
 def judge_ping(refusal: Refusal, facts: Facts) -> tuple[Finding, ...]:
@@ -102,7 +105,7 @@ def judge_ping(refusal: Refusal, facts: Facts) -> tuple[Finding, ...]:
     """
     words = ERROR_WORDS.get(refusal.prefix)
     if refusal.prefix == "NOAUTH":
-        return (closed,) if (closed := judge_closed_door("Authentication required")) else ()
+        return judge_closed_door("Authentication required")
     if words is None or refusal.prefix not in _STATES:
         return fact(
             "server.refuses",
