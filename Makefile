@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo demo-large test lint types contracts check bench lock clean
+.PHONY: help install demo demo-large test crash lint types contracts check bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ demo-large: install ## The same with a 256 MiB grid
 
 test: install ## Run the tests (README's test command)
 	@$(BIN)/python -m pytest
+
+crash: install ## Kill recoveries at every write and check the end state
+	@$(BIN)/python -m tests.crash
+	@CRASH_FLOW_KILLS=20 $(BIN)/python -m pytest -q tests/crash/test_flow_kills.py
 
 lint: install ## Style, format and spelling
 	@$(BIN)/ruff check .

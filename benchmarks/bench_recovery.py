@@ -27,7 +27,7 @@ from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan
-from medic8.model.recovery import RecoveryState
+from medic8.model.recovery import RecoveryState, StepMark
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.owner import this_process
@@ -87,12 +87,15 @@ def recover(
         began = time.perf_counter()
         recovery = contract.save_state(journal, session, recovery, folder=folder, limit_bytes=64 * MIB)
         saved = time.perf_counter()
+        reached: tuple[StepMark, ...] = ()
         for number in range(len(plan.units)):
             for step in contract.numbers_of(plan, number):
-                contract.apply_step(journal, session, recovery, step, clock=lambda: datetime.now(UTC))
-            contract.verify_unit(session, recovery, number)
+                reached = contract.apply_step(
+                    journal, session, recovery, step, clock=lambda: datetime.now(UTC), reached=reached
+                )
+            reached += contract.verify_unit(session, recovery, number)
         ended = time.perf_counter()
-        contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=around.now)
+        contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=around.now, reached=reached)
     return saved - began, ended - saved
 
 

@@ -37,21 +37,24 @@ from tasks.verify import VERIFYING_S, verify_recovery, verify_unit
     persist_result=True,
     result_serializer="json",
 )
-def recover(target: str, plan: Plan, issue: Issue, resolution: str = "") -> State[RecoveryResult]:
+def recover(target: str, plan: Plan, issue: Issue | None, resolution: str = "") -> State[RecoveryResult]:
     """
     Save state, run the steps, undo on failure, verify.
 
     Args:
         target: The target's name in the configuration.
         plan: What to carry out.
-        issue: What is wrong; the plan has done its work when a new diagnosis shows it better.
+        issue: What is wrong; the plan has done its work when a new diagnosis shows it better. None: the
+            plan takes back what an earlier one did, and has done its work when its units are verified.
         resolution: The flow run that the history shows the end in; empty = none.
     """
     with untagged():
         return _recover(load_settings(), target, plan, issue, resolution)
 
 
-def _recover(site: Settings, target: str, plan: Plan, issue: Issue, resolution: str) -> State[RecoveryResult]:
+def _recover(
+    site: Settings, target: str, plan: Plan, issue: Issue | None, resolution: str
+) -> State[RecoveryResult]:
     subject = site.target(target)
     recovery = open_recovery(subject, plan, site, flow_run.get_id() or "", resolution)
     lease = Lease(Journal(site.journal_url), recovery)
@@ -60,7 +63,7 @@ def _recover(site: Settings, target: str, plan: Plan, issue: Issue, resolution: 
 
 
 def _to_its_end(
-    subject: Target, recovery: Recovery, issue: Issue, site: Settings, lease: Lease
+    subject: Target, recovery: Recovery, issue: Issue | None, site: Settings, lease: Lease
 ) -> State[RecoveryResult]:
     reached: list[StepMark] = []  # what the journal is to hear of with its next entry
     try:
@@ -89,16 +92,19 @@ def _to_its_end(
 def _carry_out(
     target: Target,
     recovery: Recovery,
-    issue: Issue,
+    issue: Issue | None,
     site: Settings,
     lease: Lease,
     reached: list[StepMark],
-) -> tuple[DiagnosticReport, tuple[GuardVerdict, ...]]:
+) -> tuple[DiagnosticReport | None, tuple[GuardVerdict, ...]]:
     with lease.during(longest_s(SAVING_S)):
         recovery = save_state(target, recovery, site)
     get_run_logger().info("recovery %s: state saved in %s", recovery.id, recovery.saved_state)
-    with lease.during(longest_s(GUARDING_S)):
-        before = read_guards(target, recovery.plan, site)
+    before = None
+    if issue is not None:
+        # Who takes something back wants it as it was, also where that was worse.
+        with lease.during(longest_s(GUARDING_S)):
+            before = read_guards(target, recovery.plan, site)
     for number, unit in enumerate(recovery.plan.units):
         for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
             _stop_if_interrupted()
@@ -109,16 +115,19 @@ def _carry_out(
         _stop_if_interrupted()
         with lease.during(longest_s(VERIFYING_S)):
             reached += verify_unit(target, unit, recovery, number, site)
-        if number + 1 < len(recovery.plan.units):
+        if before is not None and number + 1 < len(recovery.plan.units):
             with lease.during(longest_s(GUARDING_S)):
                 guard_unit(target, unit, recovery.plan, before, site)
     _stop_if_interrupted()
+    if issue is None or before is None:
+        lease.require()
+        return None, ()
     with lease.during(longest_s(GUARDING_S)):
         guards = guard_recovery(target, recovery.plan, before, site)
     _stop_if_interrupted()
     with lease.during(LOOKING_S):
         after = report_on(target, site)
-    verify_recovery(issue, recovery.plan, after)
+    verify_recovery(target, issue, recovery, after, site)
     _stop_if_interrupted()
     lease.require()
     return after, guards
@@ -148,7 +157,7 @@ def _put_back(
         except Exception:  # noqa: BLE001 - whatever Prefect's client raises when its server is gone
             return undo.fn(target, recovery, site, tuple(reached))
     except Medic8Error as exc:
-        known = Journal(site.journal_url).read(recovery.id)
+        known = _as_known(recovery, site)
         if known.state is not RecoveryState.OPEN:
             return known
         begun = ", ".join(
@@ -158,6 +167,14 @@ def _put_back(
             f"recovery {known.id} is still open ({begun or 'nothing was changed'}): {exc}; "
             "medic8 recover-interrupted ends it"
         ) from exc
+
+
+def _as_known(recovery: Recovery, site: Settings) -> Recovery:
+    """*recovery* as the journal knows it; as we do, where that is what does not answer."""
+    try:
+        return Journal(site.journal_url).read(recovery.id)
+    except Medic8Error:
+        return recovery
 
 
 def _judged(exc: Exception) -> tuple[GuardVerdict, ...]:

@@ -21,6 +21,8 @@ from medic8.model.recovery import RecoveryResult
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Approval, Outcome, Resolution
 from medic8.model.target import Target
+from medic8.recovery.journal import Journal
+from medic8.recovery.retention import kept_until_of
 from medic8.safety.admission import is_approved
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
@@ -71,6 +73,7 @@ def resolve(
         plan=plan,
         changes=compare(before, ended.after) if ended.after else (),
         approval=_approval(plan, approved or [], began),
+        kept_until=kept_until_of(Journal(site.journal_url), ended.recovery, site.keep),
         started_at=began,
         ended_at=datetime.now(UTC),
         **dict(ended),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from medic8.errors import Medic8Error
 from medic8.model.recovery import LeftOpen, Recovery, RecoveryState, Sweep
-from medic8.recovery.interrupted import interrupted_on
+from medic8.recovery.interrupted import interrupted_on, reason_of
 from medic8.recovery.journal import Journal
+from medic8.recovery.untold import untold
 from medic8.settings import Settings, load_settings
 from tasks.interrupted import end_recovery
-from tasks.tell import mark_dead_runs, sign, tell, untold
+from tasks.tell import mark_dead_runs, sign, tell
 from tasks.track import untagged
 
 
@@ -49,9 +51,13 @@ def restore_interrupted() -> State[Sweep]:
 def tell_all(site: Settings) -> tuple[str, ...]:
     """Tell the history of what ended while nobody could tell it; the recoveries' ids."""
     told = []
-    for recovery in untold(site):
-        tell(recovery, site)
-        told.append(recovery.id)
+    for recovery in untold(Journal(site.journal_url), datetime.now(UTC)):
+        try:
+            tell(recovery, site)
+        except Exception as exc:  # noqa: BLE001 - of one run the history may know no end; others go on
+            get_run_logger().warning("the history was not told of recovery %s: %s", recovery.id, exc)
+        else:
+            told.append(recovery.id)
     return tuple(told)
 
 
@@ -60,8 +66,8 @@ def _end_all(site: Settings) -> tuple[list[Recovery], list[LeftOpen]]:
     for recovery in interrupted_on(Journal(site.journal_url)):
         try:
             end = end_recovery(recovery, site, flow_run.get_id() or "")
-        except Medic8Error as exc:
-            left_open.append(LeftOpen(recovery=recovery, reason=str(exc)))
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong with one keeps no other from its end
+            left_open.append(LeftOpen(recovery=recovery, reason=reason_of(exc)))
         else:
             ended += [end] if end is not None else []
     return ended, left_open

@@ -14,9 +14,12 @@ from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
 from flows.interruption import interruption, noting_interruption
+from flows.outage import waiting_once
 from flows.prune_backups import prune_backups
+from flows.prune_saved_state import prune_saved_state
 from flows.restore_backup import restore_backup
 from flows.restore_interrupted import restore_interrupted
+from flows.undo import undo
 from flows.verify_backup import verify_backup
 from medic8.targets.kind import Progress, no_progress
 from tasks.progress import telling
@@ -29,6 +32,8 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "diagnose": diagnose,
     "diagnose_grid": diagnose_grid,
     "heal": heal,
+    "undo": undo,
+    "prune_saved_state": prune_saved_state,
     "restore_interrupted": restore_interrupted,
 }
 
@@ -53,6 +58,7 @@ def run(name: str, progress: Progress = no_progress, **parameters: Any) -> Any:
         telling(progress),
         # A flow would wait a second for its heartbeat's thread at the end of every run.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        waiting_once(),
         tags(*about),
     ):
         state: Any = FLOWS[name](**parameters, return_state=True)

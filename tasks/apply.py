@@ -11,6 +11,7 @@ from medic8.model.recovery import Recovery, StepMark
 from medic8.model.target import Target
 from medic8.recovery import contract
 from medic8.recovery.journal import Journal
+from medic8.recovery.later import carried_out_by
 from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
@@ -36,10 +37,11 @@ def apply_step(
         FencedError: the target is another's now, or moved.
     """
     del step  # names the run; the journal's own copy is what is applied
+    journal = Journal(site.journal_url)
     with session_on(target, site) as session:
         return contract.apply_step(
-            Journal(site.journal_url),
-            session,
+            journal,
+            carried_out_by(session, journal, recovery),
             recovery,
             number,
             clock=lambda: datetime.now(UTC),

@@ -11,6 +11,8 @@ from prefect import Flow, get_client, get_run_logger, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
@@ -21,6 +23,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from pydantic import ValidationError
@@ -40,8 +43,17 @@ _OWNER = "medic8.owner"
 #: States of a run that is taken to go on.
 _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
-#: A living process tells the history within seconds after it closed a recovery.
-_LONG_AGO = timedelta(minutes=10)
+#: Those of them in which a process works for it.
+_BEGUN = [StateType.RUNNING, StateType.CANCELLING]
+
+#: The flows that `sign`, as they are started by a person, a schedule or an alert.
+_SIGNED = ("heal", "restore_interrupted", "undo")
+
+#: So long after it began, a run has been signed.
+_JUST_NOW = timedelta(seconds=2)
+
+#: The API gives at most this many runs at once.
+_PAGE = 200
 
 
 def sign(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
@@ -60,19 +72,9 @@ def tell(recovery: Recovery, site: Settings) -> None:
     """
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         _tell(client, recovery)
-    Journal(site.journal_url).told(recovery.id)
-
-
-def untold(site: Settings) -> tuple[Recovery, ...]:
-    """Ended recoveries whose process has died before it could tell the history."""
-    long_ago = datetime.now(UTC) - _LONG_AGO
-    return tuple(
-        each
-        for each in Journal(site.journal_url).untold()
-        if each.ended_by
-        or is_known_dead(each.owner)
-        or (each.closed_at is not None and each.closed_at < long_ago)
-    )
+    journal = Journal(site.journal_url)
+    for each in journal.of_resolution(recovery.resolution):
+        journal.told(each.id)
 
 
 @task(task_run_name="mark runs whose process has died", **ATTEMPTS)
@@ -85,9 +87,10 @@ def mark_dead_runs() -> tuple[str, ...]:
     """
     marked = []
     with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=_under_way())):
-            if _is_dead(run):
-                _crash(client, run, "its process has died; it had no recovery open")
+        for listed in _signed_and_running(client):
+            # Looked at again: it may have ended, or begun anew in another process, since it was listed.
+            if _is_dead(listed) and _is_dead(run := client.read_flow_run(listed.id)):
+                _crash(client, run, "its process has died")
                 marked.append(run.name)
     for name in marked:
         get_run_logger().info("marked as crashed, since its process has died: %s", name)
@@ -95,19 +98,14 @@ def mark_dead_runs() -> tuple[str, ...]:
 
 
 def _tell(client: SyncPrefectClient, recovery: Recovery) -> None:
-    message = f"its process died; recovery {short(recovery.id)} ended {recovery.state.value}"
-    if recovery.ended_by:
-        with suppress(ObjectNotFound):
-            ender = client.read_flow_run(UUID(recovery.ended_by)).name
-            message += f", by the run {ender}: {run_url(recovery.ended_by)}"
-    for run in _with_parents(client, recovery.run):
+    message = _message(client, recovery)
+    for run in _with_parents(client, recovery.run, recovery.resolution):
         if run.state is None or not run.state.is_final():
             _crash(client, run, message)
     resolution_run = client.read_flow_run(UUID(recovery.resolution))
     resolution = rebuilt(resolution_run, recovery)
-    if resolution is None or any(tag.startswith("outcome:") for tag in resolution_run.tags):
+    if resolution is None or outcome_tags(resolution) <= set(resolution_run.tags):
         return
-    client.update_flow_run(resolution_run.id, tags=sorted({*resolution_run.tags, *outcome_tags(resolution)}))
     client.create_artifact(
         ArtifactCreate(
             key=artifact_key("resolution", resolution.target),
@@ -117,20 +115,34 @@ def _tell(client: SyncPrefectClient, recovery: Recovery) -> None:
             flow_run_id=resolution_run.id,
         )
     )
+    others = {tag for tag in resolution_run.tags if not tag.startswith(("outcome:", "strategy:"))}
+    client.update_flow_run(resolution_run.id, tags=sorted({*others, *outcome_tags(resolution)}))
 
 
-def _with_parents(client: SyncPrefectClient, run_id: str) -> Iterator[FlowRun]:
-    """The run with *run_id* and every run that it is a part of, the innermost first."""
-    if not run_id:
-        return
-    run = client.read_flow_run(UUID(run_id))
-    yield run
-    while run.parent_task_run_id is not None:
-        parent = client.read_task_run(run.parent_task_run_id)
-        if parent.flow_run_id is None:
-            return
-        run = client.read_flow_run(parent.flow_run_id)
-        yield run
+def _message(client: SyncPrefectClient, recovery: Recovery) -> str:
+    how = f"recovery {short(recovery.id)} ended {recovery.state.value.replace('_', ' ')}"
+    if recovery.owner.flow_run == recovery.run:
+        return f"its process died before it could say that {how}"
+    message = f"its process died; {how}"
+    if recovery.ended_by:
+        with suppress(ObjectNotFound):
+            ender = client.read_flow_run(UUID(recovery.ended_by)).name
+            message += f", by the run {ender}: {run_url(recovery.ended_by)}"
+    return message
+
+
+def _with_parents(client: SyncPrefectClient, *run_ids: str) -> Iterator[FlowRun]:
+    """The runs with *run_ids* and every run that they are a part of, as far as there are such runs."""
+    for run_id in filter(None, run_ids):
+        with suppress(ObjectNotFound):
+            run = client.read_flow_run(UUID(run_id))
+            yield run
+            while run.parent_task_run_id is not None:
+                parent = client.read_task_run(run.parent_task_run_id)
+                if parent.flow_run_id is None:
+                    break
+                run = client.read_flow_run(parent.flow_run_id)
+                yield run
 
 
 def _crash(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
@@ -151,7 +163,30 @@ def _under_way() -> FlowRunFilterState:
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
 
 
+def _signed_and_running(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    """Runs of the flows that say which process works for them, as far as they have begun and not ended."""
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_BEGUN))
+    offset = 0
+    while True:
+        page = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(_SIGNED))),
+            flow_run_filter=FlowRunFilter(state=state),
+            sort=FlowRunSort.START_TIME_ASC,
+            limit=_PAGE,
+            offset=offset,
+        )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        offset += _PAGE
+
+
 def _is_dead(run: FlowRun) -> bool:
+    # A run that has only just begun may still carry the sign of an earlier attempt at it.
+    if run.state is None or run.state.type not in _BEGUN:
+        return False
+    if datetime.now(UTC) - run.state.timestamp < _JUST_NOW:
+        return False
     try:
         return is_known_dead(Owner.model_validate_json(str(run.labels.get(_OWNER, ""))))
     except ValidationError:

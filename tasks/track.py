@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 from pydantic import ValidationError
 
-from medic8.analysis import ending, markdown
+from medic8.analysis import ending, ending_of_undo, markdown
 from medic8.drawing.text import in_words
 from medic8.errors import ConfigurationError
 from medic8.model.grid_map import TROUBLE, MapPicture
@@ -40,6 +40,9 @@ from tasks.attempts import ATTEMPTS
 
 #: The flow of which each run is one resolution.
 RESOLVE = "resolve"
+
+#: The flow of which each run is the undo of an earlier resolution, and a resolution itself.
+UNDO = "undo"
 
 #: The API gives at most this many runs at once.
 _PAGE = 200
@@ -87,10 +90,17 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
             ],
             description=f"{resolution.target} before and after",
         )
-    if resolution.recovery:
-        journal = Journal(site.journal_url)
-        for recovery in journal.of_resolution(flow_run):
-            journal.told(recovery.id)
+    journal = Journal(site.journal_url)
+    for recovery in journal.of_resolution(flow_run):
+        journal.told(recovery.id)
+
+
+@task(task_run_name="tag the run", **ATTEMPTS)
+def tag(flow_run: str, tags: set[str]) -> None:
+    """Add *tags* to a run that could not have them from its beginning."""
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(flow_run))
+        client.update_flow_run(UUID(flow_run), tags=sorted({*run.tags, *tags}))
 
 
 @task(task_run_name="show report on {report.target}", **ATTEMPTS)
@@ -149,7 +159,7 @@ def history(
     with get_client(sync_client=True) as client:
         while len(found) < limit:
             page = client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[RESOLVE])),
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[RESOLVE, UNDO])),
                 flow_run_filter=chosen,
                 sort=FlowRunSort.START_TIME_DESC,
                 limit=min(_PAGE, limit - len(found)),
@@ -183,12 +193,19 @@ def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
 
 def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:
     """The resolution that a dead run would have returned, from its parameters and the journal."""
-    try:
-        issue = Issue.model_validate((run.parameters or {}).get("issue"))
-    except ValidationError:
-        return None
     died = f"its process died, and recovery {short(recovery.id)} was ended by another run"
-    ended = ending.of_recovery(RecoveryResult(recovery=recovery, reason=died), issue)
+    if not recovery.ended_by:
+        died = f"recovery {short(recovery.id)} ended while nobody could tell the history"
+    result = RecoveryResult(recovery=recovery, reason=died)
+    issue = None
+    if recovery.plan.undoes is not None:
+        ended = ending_of_undo.undone(result)
+    else:
+        try:
+            issue = Issue.model_validate((run.parameters or {}).get("issue"))
+        except ValidationError:
+            return None
+        ended = ending.of_recovery(result, issue)
     tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
     return Resolution(
         target=recovery.plan.target,

@@ -6,14 +6,16 @@ from prefect import task
 
 from medic8.analysis.verdict import require_better
 from medic8.model.issue import Issue
-from medic8.model.plan import Plan, Unit
+from medic8.model.plan import Unit
 from medic8.model.recovery import Recovery, StepMark
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.recovery import contract
+from medic8.recovery.journal import Journal
+from medic8.recovery.later import carried_out_by
 from medic8.sessions import session_on
 from medic8.settings import Settings
-from tasks.attempts import ATTEMPTS, ONCE
+from tasks.attempts import ATTEMPTS
 
 #: Longest an attempt to verify a unit may take.
 VERIFYING_S = 600
@@ -33,15 +35,21 @@ def verify_unit(
     """
     del unit  # names the run; the journal's own copy is what is verified
     with session_on(target, site) as session:
-        return contract.verify_unit(session, recovery, number)
+        carrying = carried_out_by(session, Journal(site.journal_url), recovery)
+        return contract.verify_unit(carrying, recovery, number)
 
 
-@task(task_run_name="verify that {issue.target} got better", **ONCE)
-def verify_recovery(issue: Issue, plan: Plan, after: DiagnosticReport) -> None:
+@task(task_run_name="verify that {issue.target} got better", timeout_seconds=60, **ATTEMPTS)
+def verify_recovery(
+    target: Target, issue: Issue, recovery: Recovery, after: DiagnosticReport, site: Settings
+) -> None:
     """
     Hold the diagnosis taken *after* the treatment against what the plan promised.
 
     Raises:
         VerifyError: the issue did not get better.
+        FencedError: the target is no longer the server that was claimed, and may have lost what was proven.
     """
-    require_better(issue, plan, after)
+    require_better(issue, recovery.plan, after)
+    with session_on(target, site) as session:
+        contract.require_same_ground(session, recovery)

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.errors import ConfigurationError
+from medic8.model.saved import Keep
 from medic8.model.target import Mode
 from medic8.settings import Settings, default_home, load_settings
 from medic8.settings.lines import KeyPath, lines_of
@@ -69,6 +70,7 @@ def test_without_a_configuration_there_are_no_targets_and_all_state_is_in_the_ho
         journal_url=f"sqlite:///{site.home}/journal.sqlite",
         saved_state=site.home / "recoveries",
         max_saved_mib=1024,
+        keep=Keep(days=30, mib=None),
     )
     with pytest.raises(
         ConfigurationError, match=r'target "pot" is not known: there is no configuration.*medic8 up'
@@ -112,12 +114,15 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
         [recovery]
         folder = "~/saved"
         max_saved_mib = 5
+        keep_days = 7
+        keep_mib = 100
         """)
     settings = load_settings(path, environ=site.environ, cwd=Path("/"))
     assert settings.backups == BackupPlace(url=str(site.folder / "backups"))
     assert settings.journal_url == f"sqlite:///{site.folder}/state/journal.sqlite"
     assert settings.saved_state == site.home.parent / "saved"
     assert settings.max_saved_mib == 5
+    assert settings.keep == Keep(days=7, mib=100)
 
 
 def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(site: Site) -> None:
@@ -321,6 +326,22 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (
             "[recovery]\nmax_saved_mib = 0\n",
             '2: [recovery]: field "max_saved_mib": got 0, expected a number above 0',
+        ),
+        (
+            "[recovery]\nkeep_days = -1\n",
+            '2: [recovery]: field "keep_days": got -1, expected a number from 0 up',
+        ),
+        (
+            "[recovery]\nkeep_days = 1e9\n",
+            '2: [recovery]: field "keep_days": got 1000000000.0, expected a number up to 36500',
+        ),
+        (
+            "[recovery]\nkeep_mib = 'all'\n",
+            '2: [recovery]: field "keep_mib": got "all", expected a whole number',
+        ),
+        (
+            "[recovery]\nkeep_day = 1\n",
+            '2: [recovery]: field "keep_day": not known; did you mean "keep_days"?',
         ),
         ("recovery = 1\n", "1: [recovery]: got 1, expected a table"),
         (

@@ -25,6 +25,8 @@ class Ending(Frozen):
         reason: Why, for a person.
         recovery: The recovery's id; empty if none was opened.
         saved_state: Folder that holds what was there before; empty if nothing was saved.
+        saved_items: How many values were saved.
+        saved_bytes: How large they are together.
         steps: Every step as the journal knows it.
         left: What is left for a person.
         guards: What must not become worse, judged.
@@ -36,6 +38,8 @@ class Ending(Frozen):
     reason: str
     recovery: str = ""
     saved_state: str = ""
+    saved_items: int = 0
+    saved_bytes: int = 0
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
     guards: tuple[GuardVerdict, ...] = ()
@@ -82,6 +86,8 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
         reason=(result.reason or _success(recovery.plan)) + _stays(worse),
         recovery=recovery.id,
         saved_state=recovery.saved_state,
+        saved_items=recovery.saved_items,
+        saved_bytes=recovery.saved_bytes,
         steps=recovery.steps,
         left=(*recovery.left, *recovery.plan.left_open),
         guards=result.guards,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
@@ -15,6 +16,7 @@ from medic8.model.plan import Plan
 from medic8.model.recovery import StepRecord
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.resolution import Resolution
+from medic8.model.wording import counted, size
 
 #: Rows of one table; an artifact is for reading, the whole is in the persisted result.
 _MOST_ROWS = 100
@@ -60,8 +62,9 @@ def resolution(resolved: Resolution) -> str:
     parts = [
         f"# {escape(resolved.target)}: {resolved.outcome.value.replace('_', ' ')}",
         escape(resolved.reason),
-        _issue(resolved.issue),
     ]
+    if resolved.issue is not None:
+        parts.append(_issue(resolved.issue))
     if resolved.plan is not None:
         parts.append(f"Plan `{resolved.plan.strategy}`: {escape(resolved.plan.summary)}")
     if resolved.approval is not None:
@@ -70,6 +73,7 @@ def resolution(resolved: Resolution) -> str:
             f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
         )
     parts += _section("Before and after", _changes(resolved))
+    parts += _section("Saved before", _saved(resolved))
     parts += _section("Never worse", _guards(resolved.guards))
     parts += _section("Steps", _steps(resolved.steps))
     parts += _section("Left for a person", _list(resolved.left))
@@ -146,6 +150,20 @@ def _changes(resolved: Resolution) -> str:
     )
 
 
+def _saved(resolved: Resolution) -> str:
+    if not resolved.saved_state:
+        return ""
+    until = (
+        "until a person has acknowledged the recovery"
+        if resolved.kept_until is None
+        else f"until {resolved.kept_until:%Y-%m-%d %H:%M:%S %Z}, as configured when the run ended"
+    )
+    return (
+        f"{counted(resolved.saved_items, 'value')}, {size(resolved.saved_bytes)}, by recovery "
+        f"`{resolved.recovery}` in {escape(resolved.saved_state)}. Kept {until}."
+    )
+
+
 def _guards(guards: Sequence[GuardVerdict]) -> str:
     return table(
         ("Guard", "Kind", "Before", "After", "Verdict", "Why"),
@@ -165,18 +183,25 @@ def _guards(guards: Sequence[GuardVerdict]) -> str:
 
 def _steps(steps: Sequence[StepRecord]) -> str:
     return table(
-        ("#", "Step", "State", "Saved", "Written", "Note"),
+        ("#", "Step", "State", "Begun", "Done", "Undone", "Saved", "Written", "Note"),
         [
             (
                 str(each.number + 1),
                 each.title,
                 each.state.value,
+                *(_clock(when) for when in (each.begun_at, each.done_at, each.undone_at)),
                 each.saved_digest[:12],
                 each.written_digest[:12],
                 each.note,
             )
             for each in steps
         ],
+    )
+
+
+def _clock(when: datetime | None) -> str:
+    return (
+        "" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03} UTC"
     )
 
 

@@ -7,6 +7,7 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     import sys
 
+    from medic8.cli.leaving import leave
     from medic8.cli.run import run
 
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))

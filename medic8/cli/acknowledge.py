@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -45,7 +46,7 @@ def acknowledge(
         raise ConfigurationError(
             f"{len(found)} recoveries that begin with {recovery!r} wait for a person; waiting are: {known}"
         )
-    acknowledged = journal.acknowledge(found[0].id)
+    acknowledged = journal.acknowledge(found[0].id, at=datetime.now(UTC))
     call.screen.show({"acknowledged": acknowledged}, lambda: [render_ended(acknowledged)])
     call.screen.say(f"{acknowledged.plan.target} is open to automation again")
     return ExitCode.WELL

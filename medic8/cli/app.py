@@ -19,8 +19,10 @@ from medic8.cli import (
     history,
     interrupted,
     lab,
+    saved,
     stack,
     targets,
+    undo,
 )
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
@@ -43,6 +45,7 @@ def build_app() -> typer.Typer:
         heal.heal,
         history.history,
         history.show,
+        undo.undo,
         acknowledge.acknowledge,
         targets.targets,
         stack.up,
@@ -59,6 +62,7 @@ def build_app() -> typer.Typer:
     grids.command("import", epilog=EPILOG)(exchange.import_)
     app.add_typer(grids)
     app.add_typer(backup.build_backup())
+    app.add_typer(saved.build_recoveries())
     app.add_typer(lab.build_lab())
     return app
 

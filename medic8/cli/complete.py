@@ -72,6 +72,19 @@ def waiting_recoveries(ctx: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
+def ended_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The runs whose recovery has ended; none if the journal is not a file of this machine."""
+    with contextlib.suppress(Exception):
+        from medic8.recovery.ended import runs_beginning_with
+        from medic8.recovery.journal import Journal
+        from medic8.settings import load_settings
+
+        url = load_settings(ctx.find_root().params.get("config")).journal_url
+        if url.startswith(_SQLITE) and Path(url.removeprefix(_SQLITE)).exists():
+            return list(runs_beginning_with(Journal(url), incomplete))
+    return []
+
+
 def _targets(ctx: typer.Context) -> Iterator[tuple[str, str]]:
     """The names and kinds in the configuration that the call would read, as far as they can be read."""
     from medic8.errors import ConfigurationError

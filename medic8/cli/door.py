@@ -14,6 +14,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from medic8.cli.leaving import leave_at_once
 from medic8.errors import TransientError, UnreachableError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
+    from medic8.model.saved import Pruning
     from medic8.settings import Settings
     from medic8.targets.kind import Progress
 
@@ -40,6 +42,12 @@ class Door(Protocol):
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
+
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        """Put back what the resolution or recovery *run* had replaced; with *dry_run* only plan."""
+
+    def prune_saved_state(self, *, dry_run: bool) -> Pruning:
+        """Remove what recoveries saved that retention does not keep."""
 
     def restore_interrupted(self) -> Sweep:
         """End every recovery whose process has died."""
@@ -171,6 +179,17 @@ class PrefectDoor:
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
 
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        """Put back what *run* had replaced; with *dry_run* only plan."""
+        asked: dict[str, Any] = {"run": run, "restorable_only": restorable_only, "dry_run": dry_run}
+        left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
+        return cast("Resolution", self._run("flows.run", "run", "undo", left=left, **asked))
+
+    def prune_saved_state(self, *, dry_run: bool) -> Pruning:
+        """Remove what recoveries saved that retention does not keep."""
+        left = "what was removed is on record, and the same command goes on"
+        return cast("Pruning", self._run("flows.run", "run", "prune_saved_state", left=left, dry_run=dry_run))
+
     def restore_interrupted(self) -> Sweep:
         """End every recovery whose process has died."""
         left = "what was ended stays so, and the same command goes on"
@@ -240,6 +259,7 @@ class PrefectDoor:
         try:
             yield
         except httpx.TransportError as exc:
+            leave_at_once()
             what = str(exc) or type(exc).__name__
             raise TransientError(f"{server} stopped answering: {what}; {left}") from exc
         except httpx.HTTPStatusError as exc:
@@ -253,4 +273,5 @@ class PrefectDoor:
             # What Prefect's client makes of any error while it compares versions before the first call.
             if not str(exc).startswith("Failed to reach API"):
                 raise
+            leave_at_once()
             raise TransientError(f"{server} stopped answering: {exc.__cause__ or exc}; {left}") from exc

@@ -9,7 +9,8 @@ import typer
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.diagnose import TargetName
 from medic8.cli.exits import ExitCode, exit_after
-from medic8.cli.recoveries import tell_of_recoveries
+from medic8.cli.recoveries import tell_how_ours_ended, tell_of_recoveries
+from medic8.errors import TransientError
 
 
 def plan(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
@@ -48,6 +49,10 @@ def _treat(call: Call, target: str, approve: list[str], *, is_dry_run: bool) -> 
             if not is_dry_run:
                 call.screen.say("interrupted; what had been begun was put back, unless it is named here")
                 tell_of_recoveries(call, name)
+            raise
+        except TransientError:
+            if not is_dry_run:
+                tell_how_ours_ended(call, name)
             raise
 
     from medic8.cli.render_treatment import render_treatment

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from medic8.cli.call import Json, call_of
-from medic8.cli.complete import issue_types, outcomes, target_names
+from medic8.cli.complete import ended_runs, issue_types, outcomes, target_names
 from medic8.cli.exits import ExitCode
-from medic8.cli.recoveries import interrupted, marked, recovery_called
+from medic8.cli.recoveries import interrupted, known_of, marked, recoveries_of, recovery_called
 from medic8.errors import ConfigurationError
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -68,25 +68,30 @@ def show(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="A run's id, or a recovery's, or its beginning; see medic8 history."
+            metavar="RUN",
+            help="A run's id, or a recovery's, or its beginning; see medic8 history.",
+            autocompletion=ended_runs,
         ),
     ],
     json: Json = False,
 ) -> int:
-    """Show one resolution with every step; of a recovery, what the journal knows."""
-    from medic8.cli.render_history import render_recovery, render_resolution_of
+    """Show one resolution, or one recovery: what was saved, each step, and what undo did."""
+    from medic8.cli.render_history import render_resolution_of
+    from medic8.cli.render_recovery import render_recovery
 
     call = call_of(ctx, wants_json=json)
     if (recovery := recovery_called(call, run)) is not None:
-        call.screen.show({"recovery": recovery}, lambda: render_recovery(recovery))
+        known = known_of(call, recovery)
+        call.screen.show(known, lambda: render_recovery(known))
         return ExitCode.WELL
     door = call.door
     with call.screen.working("reading the history"):
         entry, resolution = door.resolution_of(run)
         url = door.run_url(entry.run)
+    recoveries = recoveries_of(call, entry.run)
     call.screen.show(
-        {"entry": entry, "resolution": resolution, "url": url},
-        lambda: render_resolution_of(entry, resolution, url),
+        {"entry": entry, "resolution": resolution, "url": url, "recoveries": recoveries},
+        lambda: render_resolution_of(entry, resolution, url, recoveries),
     )
     return ExitCode.WELL
 

@@ -58,11 +58,14 @@ def exit_after(sweep: Sweep) -> ExitCode:
 
 def has_work(call: Call) -> bool:
     """Whether a recovery is interrupted, or the history lacks the end of one."""
+    from datetime import UTC, datetime
+
     from medic8.recovery.interrupted import interrupted_on
     from medic8.recovery.journal import Journal
+    from medic8.recovery.untold import untold
 
     journal = Journal(call.settings.journal_url)
-    return bool(interrupted_on(journal) or journal.untold())
+    return bool(interrupted_on(journal) or untold(journal, datetime.now(UTC)))
 
 
 def end_interrupted(call: Call) -> Sweep:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medic8.cli.call import Call
+    from medic8.cli.render_recovery import KnownRecovery
     from medic8.model.recovery import Recovery
     from medic8.model.resolution import HistoryEntry
 
@@ -43,6 +44,30 @@ def tell_of_recoveries(call: Call, target: str) -> bool:
     return waits
 
 
+def tell_how_ours_ended(call: Call, target: str) -> None:
+    """Say how the recoveries of *target* ended that this process began and could not tell Prefect of."""
+    from medic8.errors import TransientError
+    from medic8.model.wording import short
+    from medic8.owner import this_process
+    from medic8.recovery.journal import Journal
+
+    try:
+        untold = Journal(call.settings.journal_url).untold()
+    except TransientError as exc:
+        call.screen.warn(str(exc))
+        return
+    for recovery in untold:
+        owner = recovery.owner.model_copy(update={"flow_run": ""})
+        if recovery.plan.target != target or owner != this_process():
+            continue
+        call.screen.say(
+            f"recovery {short(recovery.id)} ended {recovery.state.value.replace('_', ' ')} all the same; "
+            "once a Prefect server answers, medic8 recover-interrupted completes the history"
+        )
+        for line in recovery.left:
+            call.screen.say(f"left for a person: {line}")
+
+
 def recovery_called(call: Call, name: str) -> Recovery | None:
     """The one recovery whose id is *name*, or begins so; None if the journal knows none, or is silent."""
     from medic8.errors import TransientError
@@ -57,6 +82,33 @@ def recovery_called(call: Call, name: str) -> Recovery | None:
         call.screen.warn(str(exc))
         return None
     return found[0] if len(found) == 1 else None
+
+
+def recoveries_of(call: Call, run: str) -> list[KnownRecovery]:
+    """The recoveries that *run* is the resolution of, the oldest first; none if the journal is silent."""
+    from medic8.errors import TransientError
+    from medic8.recovery.journal import Journal
+
+    try:
+        return [known_of(call, each) for each in Journal(call.settings.journal_url).of_resolution(run)]
+    except TransientError as exc:
+        call.screen.warn(str(exc))
+        return []
+
+
+def known_of(call: Call, recovery: Recovery) -> KnownRecovery:
+    """What the journal and the disk know of *recovery*."""
+    from medic8.cli.render_recovery import KnownRecovery, Undoing
+    from medic8.recovery.ended import taken_back_by
+    from medic8.recovery.journal import Journal
+    from medic8.recovery.pruning import saved_by
+
+    undoing = taken_back_by(Journal(call.settings.journal_url), recovery.id)
+    return KnownRecovery(
+        recovery=recovery,
+        saved=saved_by(recovery, call.settings.keep),
+        undone_by=tuple(Undoing(recovery=each.id, state=each.state) for each in undoing),
+    )
 
 
 def interrupted(call: Call) -> list[Recovery]:

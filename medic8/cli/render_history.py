@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from rich.console import RenderableType
 
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
+from medic8.cli.render_recovery import (
+    KnownRecovery,
+    render_progress,
+    render_recovery,
+    render_steps,
+    render_who,
+)
 from medic8.cli.render_report import render_issue
 from medic8.cli.render_treatment import approved, render_changes
 from medic8.model.guard import GuardVerdict
-from medic8.model.recovery import Recovery, StepRecord
 from medic8.model.resolution import HistoryEntry, Resolution
-from medic8.model.wording import moment, short, span
+from medic8.model.wording import moment, span
 
 #: As much of a run's id as ``medic8 show`` needs to find it.
 _SHORT_RUN = 8
@@ -32,7 +37,7 @@ def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
             moment(entry.started_at),
             span(entry.duration_s),
             text(entry.target),
-            word(entry.issue),
+            word(entry.issue or "-"),
             text(entry.strategy or "-"),
             word(_outcome(entry)),
             text(entry.state),
@@ -43,9 +48,9 @@ def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
 
 
 def render_resolution_of(
-    entry: HistoryEntry, resolution: Resolution | None, url: str
+    entry: HistoryEntry, resolution: Resolution | None, url: str, known: Sequence[KnownRecovery] = ()
 ) -> Iterator[RenderableType]:
-    """Everything that is known about one resolution."""
+    """Everything that is known about one resolution; *known* are its recoveries, the oldest first."""
     yield line(text(entry.name, "bold"), word(entry.outcome) if entry.outcome else text(entry.state))
     yield facts(
         (
@@ -53,9 +58,9 @@ def render_resolution_of(
             ("state", entry.state),
             ("started", moment(entry.started_at)),
             ("took", span(entry.duration_s)),
-            ("page", url),
         )
     )
+    yield text(url)  # on a line of its own, since one that is folded leads nowhere
     if resolution is None:
         yield section(
             "Outcome",
@@ -63,50 +68,34 @@ def render_resolution_of(
                 "the run ended before it could say; what it had begun was undone then, or is by the next heal"
             ),
         )
+        for each in known:
+            yield section("What the journal knows", *render_recovery(each))
         return
-    yield section("Issue", render_issue(resolution.issue))
+    if resolution.issue is not None:
+        yield section("Issue", render_issue(resolution.issue))
     if resolution.plan is not None:
         yield section("Plan", render_plan(resolution.plan))
     outcome = (
         ("outcome", word(resolution.outcome)),
+        ("verdict", word(resolution.verdict) if resolution.recovery and resolution.issue else ""),
         ("why", resolution.reason),
         ("approved", approved(resolution)),
-        ("recovery", resolution.recovery),
-        ("saved", resolution.saved_state),
     )
     yield section("Outcome", facts(outcome))
-    if resolution.steps:
-        yield section("Steps", _steps(resolution.steps))
+    of_journal = [each for each in known if each.recovery.id == resolution.recovery]
+    for each in known:
+        name = "Recovery" if each in of_journal else "An earlier attempt"
+        yield section(name, render_who(each))
+        yield from render_progress(each)
+    if not of_journal and resolution.steps:
+        where = ("recovery", resolution.recovery), ("saved", resolution.saved_state)
+        yield section("Steps", facts(where), render_steps(resolution.steps))
     if resolution.changes:
         yield section("Before and after", render_changes(resolution.changes))
     if resolution.guards:
         yield section("Never worse", _guards(resolution.guards))
     if resolution.left:
         yield section("Left for you", bullets(resolution.left))
-
-
-def render_recovery(recovery: Recovery) -> Iterator[RenderableType]:
-    """Everything that the journal knows about one recovery."""
-    from medic8.owner import is_interrupted
-
-    yield line(text(f"recovery of {recovery.plan.target}", "bold"), word(recovery.state))
-    if is_interrupted(recovery):
-        yield text("died half way; medic8 recover-interrupted ends it", "yellow")
-    yield facts(
-        (
-            ("recovery", recovery.id),
-            ("run", recovery.owner.flow_run),
-            ("opened", moment(recovery.opened_at)),
-            ("ended", "" if recovery.closed_at is None else moment(recovery.closed_at)),
-            ("on", ", ".join(f"{each.carries} ({each.identity})" for each in recovery.resources)),
-            ("saved", recovery.saved_state),
-        )
-    )
-    yield section("Plan", render_plan(recovery.plan))
-    if recovery.steps:
-        yield section("Steps", _steps(recovery.steps))
-    if recovery.left:
-        yield section("Left for you", bullets(recovery.left))
 
 
 def _outcome(entry: HistoryEntry) -> str:
@@ -120,25 +109,3 @@ def _guards(guards: Sequence[GuardVerdict]) -> RenderableType:
         shown = text(each.guard), kind, text(each.before), text(each.after)
         listed.add_row(*shown, word(each.verdict), text(each.reason))
     return listed
-
-
-def _steps(steps: Sequence[StepRecord]) -> RenderableType:
-    listed = table("#", "step", "state", "begun", "done", "undone", "saved", "written", "note")
-    for step in steps:
-        listed.add_row(
-            str(step.number + 1),
-            text(step.title),
-            word(step.state),
-            _clock(step.begun_at),
-            _clock(step.done_at),
-            _clock(step.undone_at),
-            text(short(step.saved_digest)),
-            text(short(step.written_digest)),
-            text(step.note),
-        )
-    return listed
-
-
-def _clock(when: datetime | None) -> str:
-    """The local time of day; the day itself stands above the steps."""
-    return "-" if when is None else when.astimezone().strftime("%H:%M:%S.%f %Z")

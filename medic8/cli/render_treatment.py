@@ -64,7 +64,8 @@ def approved(resolution: Resolution) -> str:
 
 
 def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
-    yield render_issue(resolution.issue)
+    if resolution.issue is not None:
+        yield render_issue(resolution.issue)
     if resolution.plan is not None:
         yield section("Plan", render_plan(resolution.plan))
     title = "Nothing was applied" if resolution.outcome is Outcome.PLANNED else "Outcome"

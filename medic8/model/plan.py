@@ -63,6 +63,19 @@ class Unit(Frozen):
     proves_itself: bool = False
 
 
+class Undoes(Frozen):
+    """
+    What a plan takes back of a recovery that has ended.
+
+    Attributes:
+        recovery: The earlier recovery's id.
+        steps: The number that each step of the plan has there, in the plan's order.
+    """
+
+    recovery: str
+    steps: tuple[int, ...]
+
+
 class Plan(Frozen):
     """
     What one strategy would do about one issue.
@@ -76,6 +89,7 @@ class Plan(Frozen):
         units: In the order to apply; none if nothing can be done.
         left_open: What it cannot heal, one sentence each.
         belongs_to: Who owns what it would change, and puts it back or expects to be asked; empty = nobody.
+        undoes: What it takes back; None of a plan that heals.
     """
 
     target: str
@@ -86,6 +100,7 @@ class Plan(Frozen):
     units: tuple[Unit, ...] = ()
     left_open: tuple[str, ...] = ()
     belongs_to: str = ""
+    undoes: Undoes | None = None
 
     @property
     def digest(self) -> str:
@@ -95,7 +110,9 @@ class Plan(Frozen):
         Not over what stays open, which other plans change and this one does not touch, nor over who
         objects to it.
         """
-        return hashlib.sha256(self.model_dump_json(exclude={"left_open", "belongs_to"}).encode()).hexdigest()
+        # A plan that heals keeps the digest that it had before plans could take something back.
+        besides = {"left_open", "belongs_to"} if self.undoes else {"left_open", "belongs_to", "undoes"}
+        return hashlib.sha256(self.model_dump_json(exclude=besides).encode()).hexdigest()
 
     @property
     def needs_approval(self) -> bool:

@@ -180,13 +180,19 @@ class Recovery(Frozen):
         state: Where it stands.
         saved_state: Folder that holds what was saved; empty before it is.
         saved_digest: Digest over the saved state's index.
+        saved_items: How many values were saved.
+        saved_bytes: How large they are together.
+        pruned_at: When retention let go of the saved state; None as long as it is kept.
         opened_at: When it was granted.
         closed_at: When it ended.
+        acknowledged_at: When a person said that they had dealt with it; None if nobody had to, or has yet.
         left: What is left for a person, one line each.
         steps: Every step of the plan.
         run: The Prefect flow run that opened it; empty = none.
         resolution: The flow run that is its resolution in the history; empty = none.
         ended_by: The flow run that ended it, if that was not the one that opened it; empty = none.
+        opened_boot: Boot id of the machine on which it was opened; empty = unknown.
+        opened_boot_s: When it was opened, in seconds since that boot: by a clock that nobody sets.
         has_lapsed: Whether, when this was read, its owner had not shown for a lease's time that it lives.
     """
 
@@ -199,13 +205,19 @@ class Recovery(Frozen):
     state: RecoveryState = RecoveryState.OPEN
     saved_state: str = ""
     saved_digest: str = ""
+    saved_items: int = 0
+    saved_bytes: int = 0
+    pruned_at: datetime | None = None
     opened_at: datetime
     closed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
     left: tuple[str, ...] = ()
     steps: tuple[StepRecord, ...] = ()
     run: str = ""
     resolution: str = ""
     ended_by: str = ""
+    opened_boot: str = ""
+    opened_boot_s: float = 0.0
     has_lapsed: bool = False
 
 

@@ -63,7 +63,7 @@ class Resolution(Frozen):
     Attributes:
         target: The target's name.
         kind: Its kind.
-        issue: What was wrong.
+        issue: What was wrong; None of an undo, which brings back what was there before.
         plan: What was to be done; None if no strategy fits or none is allowed.
         outcome: How it ended.
         verdict: What the numbers say.
@@ -73,6 +73,10 @@ class Resolution(Frozen):
         approval: Who agreed to the plan, if it needed that and got it.
         recovery: The recovery's id; empty if nothing was opened.
         saved_state: Folder that holds what was there before; empty if nothing was saved.
+        saved_items: How many values were saved.
+        saved_bytes: How large they are together.
+        kept_until: Until when they were to be kept, as configured then; None if nothing was saved, or a
+            person has to look first.
         steps: Every step as the journal knows it at the end.
         left: What is left for a person, one line each.
         after: The diagnosis that verified it; None if nothing was changed.
@@ -82,7 +86,7 @@ class Resolution(Frozen):
 
     target: str
     kind: str
-    issue: Issue
+    issue: Issue | None = None
     plan: Plan | None = None
     outcome: Outcome
     verdict: Verdict = Verdict.CANNOT_TELL
@@ -92,6 +96,9 @@ class Resolution(Frozen):
     approval: Approval | None = None
     recovery: str = ""
     saved_state: str = ""
+    saved_items: int = 0
+    saved_bytes: int = 0
+    kept_until: datetime | None = None
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
     after: DiagnosticReport | None = None

@@ -25,6 +25,7 @@ from medic8.errors import (
 from medic8.model.plan import Plan, Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepState, digest_of
 from medic8.recovery import saved_state
+from medic8.recovery.faults import UnwritableError
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Session
 
@@ -48,7 +49,7 @@ def open_recovery(
     Raises:
         BusyError: another recovery of this journal holds one of the resources.
         ClaimedError: a recovery of another journal holds the target.
-        RefusedError: the plan is empty.
+        RefusedError: the plan is empty, or the journal cannot be written.
     """
     if not plan.units:
         raise RefusedError(f"the plan {plan.strategy} for {plan.target} has no step")
@@ -76,6 +77,8 @@ def _granted(
             tags=session.tags_of(plan),
             resolution=resolution,
         )
+    except UnwritableError as exc:
+        raise RefusedError(f"{exc}; nothing was begun") from exc
     except BusyError as busy:
         # Our own, granted a moment ago: the journal's answer to the first attempt was lost.
         is_ours = busy.holder.owner == owner and busy.holder.plan == plan and not busy.holder.saved_state
@@ -102,7 +105,9 @@ def save_state(
         shutil.rmtree(place)  # an attempt that did not come as far as the journal
     captured = ((number, session.capture(step)) for number, _, step in steps_of(recovery.plan))
     items, digest = saved_state.save(place, captured, limit_bytes=limit_bytes)
-    return journal.saved(recovery, str(place), digest, tuple(item.digest for item in items))
+    size_bytes = sum(item.length or 0 for item in items)
+    digests = tuple(item.digest for item in items)
+    return journal.saved(recovery, str(place), digest, digests, size_bytes=size_bytes)
 
 
 def apply_step(
@@ -165,6 +170,18 @@ def verify_unit(session: Session, recovery: Recovery, unit: int) -> tuple[StepMa
         proof, and the unit stands all the same.
     Raises:
         VerifyError: the unit did not bring back what it is for.
+        FencedError: the target is no longer the server that was claimed.
+    """
+    require_same_ground(session, recovery)
+    return proof_of(session, recovery, unit)
+
+
+def proof_of(session: Session, recovery: Recovery, unit: int) -> tuple[StepMark, ...]:
+    """
+    `verify_unit` wherever the data are by now.
+
+    Raises:
+        VerifyError: the unit is not what it must be.
     """
     session.verify(recovery.plan.units[unit])
     if not recovery.plan.units[unit].proves_itself:
@@ -213,6 +230,16 @@ def _arm(journal: Journal, session: Session, recovery: Recovery) -> None:
         FencedError: the target is another's, or is no longer the server that was claimed.
     """
     require_same_ground(session, recovery)
+    renew_or_take(journal, session, recovery)
+
+
+def renew_or_take(journal: Journal, session: Session, recovery: Recovery) -> None:
+    """
+    Renew the claim; where there is none any more, take it again if the journal says that it is ours.
+
+    Raises:
+        FencedError: the target or the recovery is another's.
+    """
     try:
         session.renew_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
     except ClaimGoneError:

@@ -48,22 +48,34 @@ def hand_over(
     known = journal.read(recovery.id)
     require_owner(known, recovery.owner)
     recovery = known
+    items = _items_if_readable(recovery)
     in_doubt = tuple(
         line
         for record in reversed(recovery.steps)
         if record.state in MAY_HAVE_CHANGED
-        for line in (_in_words(record), *_by_hand(session, recovery, record))
+        for line in (_in_words(record), *_by_hand(session, recovery, record, items))
     )
     where = (f"what was there before is kept in {recovery.saved_state}",) if recovery.saved_state else ()
     left = (reason, *left, *in_doubt, *where)
-    return journal.close(recovery, RecoveryState.NEEDS_PERSON, left=left, at=at)
+    return contract.close(journal, session, recovery, RecoveryState.NEEDS_PERSON, left=left, at=at)
 
 
-def _by_hand(session: Session, recovery: Recovery, record: StepRecord) -> tuple[str, ...]:
+def _items_if_readable(recovery: Recovery) -> dict[int, SavedItem]:
+    try:
+        return saved_items(recovery)
+    except UndoError:
+        return {}
+
+
+def _by_hand(
+    session: Session, recovery: Recovery, record: StepRecord, items: dict[int, SavedItem]
+) -> tuple[str, ...]:
     """The commands that put back what a step found; none if that cannot be read."""
     step = contract.step_at(recovery.plan, record.number)
+    item = items.get(record.number)
+    if item is None:
+        return ()
     try:
-        item = saved_items(recovery)[record.number]
         value = saved_state.value_of(Path(recovery.saved_state), item)
     except UndoError:
         return ()

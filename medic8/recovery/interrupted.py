@@ -8,7 +8,7 @@ from datetime import datetime
 
 from medic8.errors import ChangedError, ConfigurationError, FencedError, Medic8Error
 from medic8.model.plan import Plan
-from medic8.model.recovery import LeftOpen, Owner, Recovery, Sweep
+from medic8.model.recovery import LeftOpen, Owner, Recovery, RecoveryState, Sweep
 from medic8.owner import is_interrupted
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import BusyError, Journal
@@ -58,6 +58,11 @@ def end(
         UnreachableError: the target does not answer; it stays open.
         TransientError: the target or the journal stopped answering; it stays open.
     """
+    known = journal.read(recovery.id)
+    if known.state is not RecoveryState.OPEN:
+        if known.owner == owner:
+            return known  # the answer to an earlier attempt was lost
+        raise FencedError(f"recovery {recovery.id} was ended by another process")
     try:
         opened = session_of(recovery.plan.target)
     except ConfigurationError as exc:
@@ -66,7 +71,7 @@ def end(
             "or undo by hand (docs/recovery.md)"
         ) from exc
     with opened as session:
-        return undo.end_interrupted(journal, session, recovery, owner, clock=clock)
+        return undo.end_interrupted(journal, session, known, owner, clock=clock)
 
 
 def end_all(journal: Journal, owner: Owner, *, session_of: SessionOf, clock: Callable[[], datetime]) -> Sweep:
@@ -87,9 +92,14 @@ def end_all(journal: Journal, owner: Owner, *, session_of: SessionOf, clock: Cal
             ended.append(end(journal, recovery, owner, session_of=session_of, clock=clock))
         except FencedError:
             continue
-        except Medic8Error as exc:
-            left_open.append(LeftOpen(recovery=recovery, reason=str(exc)))
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong with one keeps no other from its end
+            left_open.append(LeftOpen(recovery=recovery, reason=reason_of(exc)))
     return Sweep(ended=tuple(ended), left_open=tuple(left_open))
+
+
+def reason_of(exc: Exception) -> str:
+    """Why a recovery could not be ended, for a person."""
+    return str(exc) if isinstance(exc, Medic8Error) else f"{type(exc).__name__}: {exc}"
 
 
 def open_recovery(

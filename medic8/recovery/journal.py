@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from medic8.errors import ConfigurationError, FencedError, RefusedError, TransientError
+from medic8.errors import ConfigurationError, FencedError, RefusedError
 from medic8.model.plan import Plan
 from medic8.model.recovery import (
     Claim,
@@ -21,7 +22,7 @@ from medic8.model.recovery import (
 )
 from medic8.model.target import Resource
 from medic8.owner import is_interrupted
-from medic8.recovery import entries, leases, tables
+from medic8.recovery import entries, faults, leases, tables
 from medic8.recovery.leases import LEASE_S
 from medic8.recovery.upgrade import upgrade
 
@@ -38,7 +39,7 @@ class Journal:
 
     def __init__(self, url: str) -> None:
         self._engine = tables.engine_for(url)
-        with self._translated():
+        with faults.translated(self._engine.url):
             self.identity = self._set_up()
 
     def dispose(self) -> None:
@@ -71,7 +72,10 @@ class Journal:
             resolution: The flow run that the history shall show the end in; empty = none.
         Raises:
             BusyError: another recovery holds one of them; it is in the error.
+            RefusedError: the journal's disk has no room for what a recovery has to note.
+            UnwritableError: the journal cannot be written.
         """
+        faults.require_room(self._engine.url)
         recovery_id = str(uuid.uuid4())
         with self._transaction() as connection:
             for resource in resources:
@@ -93,6 +97,8 @@ class Journal:
                 steps=entries.planned(plan),
                 run=owner.flow_run,
                 resolution=resolution,
+                opened_boot=owner.boot,
+                opened_boot_s=time.clock_gettime(time.CLOCK_BOOTTIME),
             )
             entries.insert(connection, recovery)
             connection.execute(
@@ -127,14 +133,18 @@ class Journal:
         with self._transaction() as connection:
             entries.require_ours(connection, recovery)
 
-    def saved(self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...]) -> Recovery:
+    def saved(
+        self, recovery: Recovery, folder: str, digest: str, digests: tuple[str, ...], *, size_bytes: int = 0
+    ) -> Recovery:
         """
         Note where the state was saved and the digest of what each step found, in the steps' order.
 
         Raises:
             FencedError: the recovery is no longer ours.
         """
-        recovery = recovery.model_copy(update={"saved_state": folder, "saved_digest": digest})
+        saved_state = {"saved_state": folder, "saved_digest": digest}
+        extent = {"saved_items": len(digests), "saved_bytes": size_bytes}
+        recovery = recovery.model_copy(update={**saved_state, **extent})
         with self._transaction() as connection:
             entries.require_ours(connection, recovery)
             entries.write(connection, recovery)
@@ -164,16 +174,7 @@ class Journal:
             FencedError: the recovery is no longer ours.
         """
         with self._transaction() as connection:
-            entries.require_ours(connection, recovery)
-            entries.mark(connection, recovery.id, reached)
-            entries.update_step(
-                connection,
-                recovery.id,
-                number,
-                state=StepState.BEGUN,
-                written_digest=written_digest,
-                begun_at=at,
-            )
+            entries.begin(connection, recovery, number, written_digest=written_digest, at=at, reached=reached)
 
     def reached(self, recovery: Recovery, reached: Iterable[StepMark]) -> None:
         """
@@ -291,9 +292,13 @@ class Journal:
             found = tuple(entries.read(connection, recovery_id) for recovery_id in ids)
         return tuple(sorted(found, key=lambda each: each.opened_at))
 
-    def acknowledge(self, recovery_id: str) -> Recovery:
+    def acknowledge(self, recovery_id: str, *, at: datetime | None = None) -> Recovery:
         """
         Open the resources of a recovery that needed a person to automation again.
+
+        Args:
+            recovery_id: Which.
+            at: The time now, from which on retention counts; None: what it saved is kept for ever.
 
         Raises:
             RefusedError: the recovery is in another state.
@@ -306,7 +311,13 @@ class Journal:
                     "only one that needs a person is acknowledged"
                 )
             entries.release(connection, recovery_id)
+            recovery = recovery.model_copy(update={"acknowledged_at": recovery.acknowledged_at or at})
+            entries.write(connection, recovery)
         return recovery
+
+    def transaction(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """One transaction, for what `medic8.recovery.ended` asks; durable when its block ends."""
+        return self._transaction()
 
     def read(self, recovery_id: str) -> Recovery:
         """
@@ -349,6 +360,8 @@ class Journal:
     # -- inside one transaction --------------------------------------------------------------
 
     def _set_up(self) -> str:
+        with self._engine.begin() as connection:
+            self._require_readable(connection)
         tables.metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             rows = connection.execute(sa.select(tables.about.c.what, tables.about.c.value))
@@ -363,29 +376,25 @@ class Journal:
                 known["schema"] = str(tables.SCHEMA_VERSION)
                 schema = tables.about.update().where(tables.about.c.what == "schema")
                 connection.execute(schema.values(value=known["schema"]))
-        if known["schema"] != str(tables.SCHEMA_VERSION):
-            raise ConfigurationError(
-                f"the journal has schema {known['schema']}; this Medic8 reads schema {tables.SCHEMA_VERSION}"
-            )
         return known["identity"]
+
+    def _require_readable(self, connection: sa.Connection) -> None:
+        """Look before anything is made or changed in it."""
+        about = tables.about
+        if not sa.inspect(connection).has_table(about.name):
+            return
+        schema = connection.scalar(sa.select(about.c.value).where(about.c.what == "schema"))
+        if schema is not None and schema not in {*tables.OLDER_SCHEMAS, str(tables.SCHEMA_VERSION)}:
+            where = self._engine.url.render_as_string(hide_password=True)
+            raise ConfigurationError(
+                f"the journal at {where} has schema {schema}, and this Medic8 reads schema "
+                f"{tables.SCHEMA_VERSION} and older: a newer Medic8 wrote it; nothing was read or changed"
+            )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with self._translated(), self._engine.begin() as connection:
+        with faults.translated(self._engine.url), self._engine.begin() as connection:
             yield connection
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.IntegrityError as exc:
-            # Two journals' clients on PostgreSQL inserted the same grant at once.
-            raise TransientError("another recovery was granted the resource at the same moment") from exc
-        except sa.exc.DBAPIError as exc:
-            where = self._engine.url.render_as_string(hide_password=True)
-            if "not a database" in str(exc.orig):
-                raise ConfigurationError(f"the journal at {where} is no database: {exc.orig}") from exc
-            raise TransientError(f"the journal at {where} did not answer: {exc.orig}") from exc
 
 
 class BusyError(RefusedError):

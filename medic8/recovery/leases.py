@@ -42,6 +42,12 @@ def is_held(connection: sa.Connection, recovery_id: str, nonce: str) -> bool:
     return held == nonce
 
 
+def held(recovery_id: sa.BindParameter[str], nonce: sa.BindParameter[str]) -> sa.ScalarSelect[str]:
+    """For a statement: the recovery's id, its lease locked, if it is open and *nonce* that of its fence."""
+    fence = leases.c.recovery == recovery_id, leases.c.nonce == nonce
+    return sa.select(leases.c.recovery).where(*fence).with_for_update().scalar_subquery()
+
+
 def end(connection: sa.Connection, recovery_id: str) -> None:
     """Forget the lease of a recovery that has ended."""
     connection.execute(leases.delete().where(leases.c.recovery == recovery_id))

@@ -40,18 +40,24 @@ def save(
     Returns:
         One item for each value, in the order given, and the digest of the index.
     Raises:
-        RefusedError: more than *limit_bytes* or than the disk has room for; nothing is left behind.
+        RefusedError: more than *limit_bytes* or than the disk has room for, or it cannot be written there;
+            nothing is left behind.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.mkdir(mode=0o700)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(mode=0o700)
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
     try:
         items = _write_values(folder, values, limit_bytes)
         index = _ITEMS.dump_json(items)
         _write_durably(folder / _INDEX, index)
         sync_folder(folder)
         sync_folder(folder.parent)
-    except BaseException:
+    except BaseException as exc:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(exc, OSError):
+            raise _unwritable(folder, exc) from exc
         raise
     return items, digest_of(index)
 
@@ -68,7 +74,10 @@ def load(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
     except OSError as exc:
         raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
     if digest_of(index) != index_digest:
-        raise UndoError(f"the saved state at {folder} is not what was saved: its index was altered")
+        raise UndoError(
+            f"the saved state at {folder} is not what was saved: its index was altered; it should have "
+            f"digest {index_digest[:12]} and has {digest_of(index)[:12]}"
+        )
     return _ITEMS.validate_json(index)
 
 
@@ -93,6 +102,27 @@ def value_of(folder: Path, item: SavedItem) -> bytes | None:
             f"{item.digest[:12]} and has {digest_of(value)[:12]}"
         )
     return value
+
+
+def look(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
+    """
+    The items saved in *folder*, if as much is there as was saved; the values themselves are not read.
+
+    Raises:
+        UndoError: something is missing or altered, or cut off.
+    """
+    items = load(folder, index_digest=index_digest)
+    expected = sum(item.length or 0 for item in items)
+    try:
+        found = (folder / VALUES).stat().st_size
+    except OSError as exc:
+        raise UndoError(f"the saved state at {folder} cannot be read: {exc.strerror}") from exc
+    if found != expected:
+        raise UndoError(
+            f"the saved state at {folder} is not what was saved: its values should have {expected} bytes and "
+            f"have {found}"
+        )
+    return items
 
 
 def _write_values(
@@ -124,6 +154,10 @@ def _check_room(folder: Path, total: int, more: int, limit_bytes: int) -> None:
             f"no room to save state at {folder}: {free / 2**20:.0f} MiB free, "
             f"{(more + _HEADROOM_BYTES) / 2**20:.0f} MiB needed"
         )
+
+
+def _unwritable(folder: Path, exc: OSError) -> RefusedError:
+    return RefusedError(f"state cannot be saved at {folder}: {exc.strerror}; nothing was changed")
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -16,6 +16,9 @@ from medic8.recovery.file_systems import network_file_system
 
 SCHEMA_VERSION = 3
 
+#: Longest that PostgreSQL waits for a lock, and lets one be held by a process that does nothing.
+_PATIENCE_MS = 10_000
+
 #: Schemas that `medic8.recovery.upgrade` brings up to the present one.
 OLDER_SCHEMAS = frozenset({"1", "2"})
 
@@ -111,7 +114,18 @@ def engine_for(url: str) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _make_commits_durable)
         event.listen(engine, "begin", _begin_immediately)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _wait_for_nobody_for_ever)
     return engine
+
+
+def _wait_for_nobody_for_ever(connection: Any, _record: Any) -> None:
+    """Neither for a lock, nor, the server, for a process that was stopped inside a transaction."""
+    cursor = connection.cursor()
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+        cursor.execute(f"SET {name} = '{_PATIENCE_MS}ms'")
+    cursor.close()
+    connection.commit()
 
 
 def _make_private(database: Path) -> None:

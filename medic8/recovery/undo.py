@@ -7,6 +7,7 @@ again after it died half way.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from medic8.errors import (
     ClaimedError,
     ConfigurationError,
     FencedError,
+    Medic8Error,
     RefusedError,
     TransientError,
     UndoError,
@@ -33,7 +35,7 @@ from medic8.model.recovery import (
     StepState,
     digest_of,
 )
-from medic8.recovery import contract, saved_state
+from medic8.recovery import contract, lost, saved_state
 from medic8.recovery.hand_over import MAY_HAVE_CHANGED, hand_over, require_owner, saved_items
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
@@ -85,6 +87,7 @@ def undo(
     """
     known = journal.read(recovery.id)
     if known.state is not RecoveryState.OPEN:
+        _give_back(session, recovery, known)
         return known
     try:
         require_owner(known, recovery.owner)
@@ -105,14 +108,19 @@ def undo(
     except ClaimedError as exc:
         raise TransientError(f"recovery {recovery.id} cannot be undone now: {exc}") from exc
     session.cut_off(recovery.claim)
-    recovery = _keep_what_proves_itself(journal, session, recovery, clock())
+    if holds is Holds.YES:
+        recovery = _keep_what_proves_itself(journal, session, recovery, clock())
+    is_gone = holds is Holds.NOTHING
+    if is_gone or session.stands_on() != recovery.stands_on:
+        recovery = lost.doubt_what_stands(journal, session, recovery, is_gone=is_gone, at=clock())
     waiting = [record for record in reversed(recovery.steps) if record.state in MAY_HAVE_CHANGED]
     items = saved_items(recovery) if waiting else {}
     needs_person = False
     for record in waiting:
+        contract.renew_or_take(journal, session, recovery)
         undone = (
-            _Undone(StepState.UNDONE, "the server was restarted, and what was set went with that")
-            if holds is Holds.NOTHING
+            _Undone(*lost.settle(session, recovery, record))
+            if is_gone
             else _undo_step(session, recovery, record, items[record.number])
         )
         journal.undone(recovery, record.number, state=undone.state, note=undone.note, at=clock())
@@ -169,23 +177,38 @@ def undo_or_hand_over(
         return hand_over(journal, session, recovery, str(exc), at=clock())
 
 
+def _give_back(session: Session, *known_as: Recovery) -> None:
+    """
+    Take away the claim of a recovery that has ended, by whichever of its fences it is there.
+
+    It is if the answer to the recovery's last entry was lost, or if its owner was stopped right before it
+    claimed the target, and went on when somebody else had ended it.
+    """
+    with contextlib.suppress(Medic8Error):
+        for each in known_as:
+            session.release_claim(each.claim)
+
+
 def _keep_what_proves_itself(
     journal: Journal, session: Session, recovery: Recovery, now: datetime
 ) -> Recovery:
     for number, unit in enumerate(recovery.plan.units):
         of_unit = [record for record in recovery.steps if record.unit == number]
-        if not unit.proves_itself or not all(_may_be_done(recovery, record) for record in of_unit):
+        begun = [record for record in of_unit if record.state is not StepState.PLANNED]
+        # One that was not begun may be needless by now: the server came back from before the damage.
+        if not unit.proves_itself or not begun or not all(_may_be_done(recovery, each) for each in begun):
             continue
         try:
-            proven = contract.verify_unit(session, recovery, number)
+            proven = contract.proof_of(session, recovery, number)
         except (VerifyError, RefusedError, ConfigurationError):
             continue  # no proof, for whatever reason: undo decides by what is there
         done = [
             StepMark(number=record.number, state=StepState.DONE, at=now)
-            for record in of_unit
+            for record in begun
             if record.state is StepState.BEGUN
         ]
-        journal.reached(recovery, (*done, *proven))
+        numbers = {record.number for record in begun}
+        journal.reached(recovery, (*done, *(mark for mark in proven if mark.number in numbers)))
     return journal.read(recovery.id)
 
 

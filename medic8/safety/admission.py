@@ -79,11 +79,7 @@ def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admissi
             "it would be put back or lost; change it there",
         )
     if target.mode is not Mode.ACT:
-        return _refused(
-            "mode",
-            f"target {target.name} has mode {target.mode.value!r}: Medic8 only diagnoses and plans there; "
-            'to let it act, set mode = "act" in the configuration',
-        )
+        return _not_in_act(target)
     if plan.strategy not in target.allow:
         allowed = ", ".join(target.allow) or "nothing"
         return _refused(
@@ -94,6 +90,17 @@ def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admissi
     if plan.needs_approval and not is_approved(plan, approved):
         return _refused(APPROVAL, _not_approved(plan, target, approved))
     return GRANTED
+
+
+def admit_undo(target: Target) -> Admission:
+    """
+    Whether what was done on *target* may be undone later.
+
+    A person asks for it, and asks for exactly that; so the allow-list, which says
+    what programs may begin by themselves, is not asked. ``mode`` is, since it
+    says whether anything on the target may be changed at all.
+    """
+    return GRANTED if target.mode is Mode.ACT else _not_in_act(target)
 
 
 def is_approved(plan: Plan, approved: Collection[str]) -> bool:
@@ -110,6 +117,14 @@ def _not_approved(plan: Plan, target: Target, approved: Collection[str]) -> str:
     return (
         f"{another}{one_way!r} cannot be taken back and needs a person's approval: "
         f"medic8 heal {target.name} --approve {digest}"
+    )
+
+
+def _not_in_act(target: Target) -> Admission:
+    return _refused(
+        "mode",
+        f"target {target.name} has mode {target.mode.value!r}: Medic8 only diagnoses and plans there; "
+        'to let it act, set mode = "act" in the configuration',
     )
 
 

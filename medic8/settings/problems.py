@@ -23,6 +23,7 @@ _EXPECTED = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number from {ge:g} up",
     "less_than_equal": "a number up to {le:g}",
     "string_too_short": "at least {min_length} character(s)",
     "string_too_long": "at most {max_length} characters",

@@ -10,6 +10,7 @@ from pydantic import Field
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
+from medic8.model.saved import Keep
 from medic8.model.target import Target
 
 
@@ -26,6 +27,7 @@ class Settings(Frozen):
         journal_url: The journal's database, with credentials; never printed.
         saved_state: Folder of what recoveries save before they change anything.
         max_saved_mib: Most MiB that one recovery may save.
+        keep: For how long what they saved is kept.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -37,6 +39,7 @@ class Settings(Frozen):
     journal_url: str = Field(repr=False)
     saved_state: Path
     max_saved_mib: int = Field(default=1024, gt=0)
+    keep: Keep = Keep()
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:

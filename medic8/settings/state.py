@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from medic8.backups.place import BackupPlace, Retention, key_bytes
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
+from medic8.model.saved import KEEP_DAYS, Keep
 from medic8.settings.credentials import (
     Credentials,
     CredentialsError,
@@ -69,10 +70,14 @@ class RecoveryTable(Frozen):
     Attributes:
         folder: Where recoveries save what they are about to change.
         max_saved_mib: Most MiB that one recovery may save.
+        keep_days: For how many days what a recovery saved is kept after it has ended.
+        keep_mib: Most MiB that is kept of ended recoveries together.
     """
 
     folder: str | None = None
     max_saved_mib: int = Field(default=1024, gt=0)
+    keep_days: int = Field(default=KEEP_DAYS, ge=0, le=36_500)
+    keep_mib: int | None = Field(default=None, ge=0)
 
 
 class State(TypedDict):
@@ -82,6 +87,7 @@ class State(TypedDict):
     journal_url: str
     saved_state: Path
     max_saved_mib: int
+    keep: Keep
 
 
 def read_state(document: Document, home: Path) -> State:
@@ -94,6 +100,7 @@ def read_state(document: Document, home: Path) -> State:
         journal_url=_journal_url(document, journal, home),
         saved_state=_folder(document, recovery.folder, home / "recoveries"),
         max_saved_mib=recovery.max_saved_mib,
+        keep=Keep(days=recovery.keep_days, mib=recovery.keep_mib),
     )
 
 

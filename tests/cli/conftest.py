@@ -27,6 +27,7 @@ from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
+from medic8.model.saved import Pruning
 from medic8.targets.kind import Progress
 
 TEAPOT = Path(__file__).parents[1] / "plugins" / "teapot"
@@ -49,6 +50,8 @@ class Answers:
     restored: RestoreReport | BaseException | None = None
     verified: VerifyReport | BaseException | None = None
     pruned: PruneReport | BaseException | None = None
+    undone: Resolution | BaseException | None = None
+    pruning: Pruning | BaseException | None = None
     entries: list[HistoryEntry] = field(default_factory=list)
     resolution: Resolution | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -63,6 +66,16 @@ class Answers:
         """Answer with the treatment."""
         self.asked.append(("heal", target, dry_run, *approved))
         return _answer(self.treatment)
+
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        """Answer with what was undone."""
+        self.asked.append(("undo", run, restorable_only, dry_run))
+        return _answer(self.undone)
+
+    def prune_saved_state(self, *, dry_run: bool) -> Pruning:
+        """Answer with what was pruned of saved states."""
+        self.asked.append(("prune_saved_state", dry_run))
+        return _answer(self.pruning)
 
     def restore_interrupted(self) -> Sweep:
         """Answer with what was found."""

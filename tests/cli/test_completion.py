@@ -160,6 +160,23 @@ def test_recoveries_that_wait_for_a_person_are_offered(tmp_path: Path) -> None:
     assert asked_as("fish", "medic8 acknowledge ", tmp_path).stdout == f"{recovery.id}\n"
 
 
+def test_runs_that_have_a_recovery_that_has_ended_are_offered(tmp_path: Path) -> None:
+    """One that is under way can be neither undone nor told from what it will be."""
+    runs = ("0198c0de-0000-7000-8000-000000000001", "0198c0df-0000-7000-8000-000000000002")
+    (tmp_path / "home").mkdir()
+    journal = Journal(f"sqlite:///{tmp_path}/home/journal.sqlite")
+    for run in runs:
+        resources = (Resource(identity=f"valkey:{run}", carries="the server"),)
+        recovery = journal.open(
+            plan_of((("a", "b"),)), resources, this_process(), stands_on="", at=AT, resolution=run
+        )
+        if run == runs[0]:
+            journal.close(recovery, RecoveryState.HEALTHY, at=AT)
+    journal.dispose()
+    for line in ("medic8 undo ", "medic8 show 0198"):
+        assert asked_as("fish", line, tmp_path).stdout == f"{runs[0]}\n"
+
+
 @pytest.mark.parametrize("line", ["medic8 diagnose ", "medic8 acknowledge ", "medic8 lab break "])
 def test_completing_never_imports_prefect(folder: Path, line: str) -> None:
     """It takes more than a second, and the shell waits for it with every key."""

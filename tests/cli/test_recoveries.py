@@ -84,7 +84,7 @@ def test_the_history_marks_the_run_that_died_half_way(
     listed = medic8("history", "--json").document["history"]
     assert [each["run"] for each in listed if each["is_interrupted"]] == ["dead"]
     told = medic8("history").out
-    assert told.count("interrupted ") == 1
+    assert told.count(" interrupted ") == 1
     assert "a recovery of pot died half way; medic8 recover-interrupted ends it" in told
 
 

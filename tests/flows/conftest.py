@@ -13,8 +13,12 @@ from tests.flows.server_site import CONFIGURATION, Configure, set_settings
 def configure(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
     """Get a function that configures the shared server, and set two of its settings out of range."""
 
-    def write(*, mode: str = "act", allow: str = '"set_settings"', url: str = valkey_url) -> None:
-        (tmp_path / "medic8.toml").write_text(CONFIGURATION.format(url=url, mode=mode, allow=allow))
+    def write(
+        *, mode: str = "act", allow: str = '"set_settings"', url: str = valkey_url, more: str = ""
+    ) -> None:
+        (tmp_path / "medic8.toml").write_text(
+            CONFIGURATION.format(url=url, mode=mode, allow=allow, more=more)
+        )
 
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))

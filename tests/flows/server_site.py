@@ -13,6 +13,7 @@ kind = "valkey"
 url = "{url}"
 mode = "{mode}"
 allow = [{allow}]
+{more}
 
 [[target.setting]]
 name = "slowlog-max-len"

@@ -11,6 +11,7 @@ from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from medic8.errors import ChangedError, ConfigurationError, FencedError, RefusedError, TransientError
 from medic8.model.recovery import Recovery, RecoveryState, StepMark, StepState
@@ -87,8 +88,26 @@ def test_a_journal_of_a_newer_schema_is_refused(journal: Journal, journal_url: s
     del journal
     with tables.engine_for(journal_url).begin() as connection:
         connection.execute(tables.about.update().where(tables.about.c.what == "schema").values(value="99"))
-    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 3"):
+    tables.untold.drop(tables.engine_for(journal_url))  # as in a schema that has it no more
+    with pytest.raises(ConfigurationError, match=r"schema 99.*schema 3.*nothing was read or changed"):
         Journal(journal_url)
+    assert not sa.inspect(tables.engine_for(journal_url)).has_table(tables.untold.name)
+
+
+def test_a_record_that_a_newer_version_wrote_is_told_and_kept(journal: Journal, journal_url: str) -> None:
+    """What this version does not know may be what matters: it names the recovery and leaves it open."""
+    plan = plan_of((("a", "b"),))
+    recovery = journal.open(
+        plan, (Resource(identity="x:1", carries="x"),), this_process(), stands_on="", at=AT
+    )
+    record = sa.select(tables.recoveries.c.record).where(tables.recoveries.c.id == recovery.id)
+    with tables.engine_for(journal_url).begin() as connection:
+        newer = str(connection.scalar(record)).replace('"stands_on"', '"of_tomorrow":1,"stands_on"')
+        connection.execute(tables.recoveries.update().values(record=newer))
+    with pytest.raises(ConfigurationError, match=rf"{recovery.id}.*of_tomorrow.*nothing was touched"):
+        journal.holding()
+    with tables.engine_for(journal_url).begin() as connection:
+        assert connection.scalar(record) == newer
 
 
 def test_of_many_that_open_at_once_exactly_one_is_granted(journal: Journal) -> None:

@@ -352,6 +352,20 @@ def test_opening_again_after_the_journals_reply_was_lost(journal: Journal) -> No
                 contract.open_recovery(journal, session, other, owner, at=AT)
 
 
+@pytest.mark.parametrize("by_whom", ["the dead owner", "who ended it"])
+def test_the_claim_of_an_ended_recovery_is_taken_away_by_whoever_comes_back_to_it(
+    journal: Journal, tmp_path: Path, by_whom: str
+) -> None:
+    """The answer to its last entry was lost, or its owner claimed the target when it had ended already."""
+    target = MemoryTarget({"a": b"old"})
+    recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
+    taken = journal.taken_over(recovery, this_process())
+    journal.close(taken, RecoveryState.RESTORED, at=AT)
+    target.claim = (recovery if by_whom == "the dead owner" else taken).claim.content
+    assert undo_all(journal, target, recovery).state is RecoveryState.RESTORED
+    assert target.claim is None
+
+
 def test_nothing_is_put_back_into_something_else(journal: Journal, tmp_path: Path) -> None:
     """The address leads to another server now: its healthy values are not ours to change."""
     target = MemoryTarget({"a": b"old"})
@@ -365,13 +379,25 @@ def test_nothing_is_put_back_into_something_else(journal: Journal, tmp_path: Pat
     assert target.values == {"a": b"new"}
 
 
-def test_what_went_with_a_restart_is_not_set_again(journal: Journal, tmp_path: Path) -> None:
-    """A restarted server holds what its file says, or what a person set since."""
+@pytest.mark.parametrize(
+    ("comes_back_with", "left"),
+    [
+        (b"old", []),
+        (b"new", ["came back with what was written"]),
+        (b"theirs", ["has lost what it held"]),
+        (None, ["nothing is there now"]),
+    ],
+)
+def test_what_went_with_a_restart_is_not_set_again(
+    journal: Journal, tmp_path: Path, comes_back_with: bytes | None, left: list[str]
+) -> None:
+    """A restarted server holds what its file says, or what a person set since: listed, if not as saved."""
     target = MemoryTarget({"a": b"old"})
     recovery = begin(journal, target, plan_of((("a", "new"),)), tmp_path / "saved")
     with target.session() as session:
         contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
-        target.holds = Holds.NOTHING
+        target.holds, target.values["a"] = Holds.NOTHING, comes_back_with
         ended = undo.end_interrupted(journal, session, recovery, this_process(), clock=lambda: AT)
-    assert (ended.state, ended.left) == (RecoveryState.RESTORED, ())
-    assert target.values == {"a": b"new"}
+    assert ended.state is RecoveryState.RESTORED
+    assert [text in line for text, line in zip(left, ended.left, strict=True)] == [True] * len(left)
+    assert target.values == {"a": comes_back_with}

@@ -28,7 +28,7 @@ from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.by_hand import cli
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached
-from medic8.targets.valkey.identity import server_resources
+from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, server_resources
 
 WRITE_BACK = "write_back"
 QUARANTINE = "quarantine"
@@ -122,11 +122,20 @@ class GridSession(ClaimedServer):
 
     @reached
     def still_holds(self, recovery: Recovery) -> Holds:
-        """The same grid on the same server: a copy elsewhere was never changed."""
+        """
+        The same grid on the same server, or on the one that continues its data after a fail-over.
+
+        A copy elsewhere was never changed. A server that lost the whole grid holds nothing of it.
+        """
         known = {resource.identity for resource in recovery.resources}
-        grid, *server = (resource.identity for resource in self.resources())
-        is_same = grid in known and any(each in known for each in server)
-        return Holds.YES if is_same else Holds.SOMETHING_ELSE
+        if not carries_on(self._client, self.url, known):
+            return Holds.SOMETHING_ELSE
+        if not self._client.exists(*manifest_keys(self._name)):
+            is_same_process = run_id_of(self.stands_on()) == run_id_of(recovery.stands_on)
+            if is_same_process or not ran_before(self._client, recovery, self._around.now):
+                return Holds.NOTHING
+            return Holds.SOMETHING_ELSE
+        return Holds.YES if self.resources()[0].identity in known else Holds.SOMETHING_ELSE
 
     @reached
     def resources(self) -> tuple[Resource, ...]:

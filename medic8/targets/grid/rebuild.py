@@ -36,7 +36,7 @@ from medic8.targets.grid.keys import manifest_keys
 from medic8.targets.grid.layout import P, Q, member_of
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.reading import read_group
-from medic8.targets.grid.saved_value import present, swap
+from medic8.targets.grid.saved_value import canonical, present, swap
 from medic8.targets.valkey.conversation import conversation
 
 _TRIES = 8
@@ -131,14 +131,15 @@ def proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidates | No
     if manifest.uuid != uuid.UUID(item.grid_uuid):
         raise RefusedError(f"grid {item.grid!r}: it is {manifest.uuid} now and was {item.grid_uuid}")
     if item.group is None:
-        return pack_manifest(manifest)
+        return canonical(pack_manifest(manifest))
     judgement = inspect_group(client, manifest, item.group, candidates, deep=True).judgement
     role = _role_of(item)
     if item.must_be_absent:
         if judgement.exists[role]:
             raise RefusedError(f"grid {item.grid!r}, block {item.number}: it has been written meanwhile")
         return None
-    return _wanted(judgement, item)
+    wanted = _wanted(judgement, item)
+    return wanted if item.ranges else canonical(wanted)
 
 
 def is_as_proven(client: valkey.Valkey, item: RebuildItem, candidates: Candidates | None = None) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import valkey
 import valkey.exceptions
@@ -42,6 +42,9 @@ WRONG_TYPE = b"\0a value of type "
 #: Before a value that expires: this, then when by the server's clock in milliseconds, and a line feed.
 EXPIRES = b"\0expires at "
 
+#: Before a value that begins like one of these by itself.
+_PLAIN = b"\0as it is\n"
+
 #: What a server answers for a key that does not expire.
 _NO_EXPIRY = -1
 
@@ -66,17 +69,7 @@ def present(client: valkey.Valkey, item: RebuildItem) -> bytes | None:
     ]
     if not looks:
         looks.append(("GETRANGE", item.key, 0, MOST_KEPT_BYTES - 1))
-    looks[:0] = [("TYPE", item.key), ("STRLEN", item.key)]
-    with conversation(client) as talk:
-        try:
-            answered = talk.ask_at_once([("PEXPIRETIME", item.key), *looks])
-        except valkey.exceptions.ResponseError as exc:
-            if "pexpiretime" not in str(exc).lower():
-                raise
-            answered = talk.ask_at_once([("PTTL", item.key), *looks])
-            if answered and answered[0] != _NO_EXPIRY:
-                answered[0] = exc
-    expires_at_ms, type_name, size_bytes, *answers = answered or []
+    expires_at_ms, type_name, size_bytes, *answers = _look(client, item.key, looks)
     raise_first([type_name])
     if type_name == b"none":
         return None
@@ -89,14 +82,34 @@ def present(client: valkey.Valkey, item: RebuildItem) -> bytes | None:
             f"for undo; look at it, then cut it off or move it away (RENAME)"
         )
     value = b"".join(answers)
-    if item.ranges or expires_at_ms == _NO_EXPIRY:
+    if item.ranges:
         return value  # a range is written without touching the expiry of its value
+    if expires_at_ms == _NO_EXPIRY:
+        return canonical(value)
     if isinstance(expires_at_ms, Exception):
         raise RefusedError(
             f"{_called(item)}: it expires, and this server does not tell when ({expires_at_ms}); no value of "
             "a grid should expire: PERSIST it first"
         )
     return EXPIRES + b"%d\n" % expires_at_ms + value
+
+
+def _look(client: valkey.Valkey, key: str, looks: list[Command]) -> list[Any]:
+    """When *key* expires, or the error why that is not told; its type and size; and what *looks* answer."""
+    looks = [("TYPE", key), ("STRLEN", key), *looks]
+    with conversation(client) as talk:
+        try:
+            return talk.ask_at_once([("PEXPIRETIME", key), *looks]) or []
+        except valkey.exceptions.ResponseError as exc:
+            if "pexpiretime" not in str(exc).lower():
+                raise
+            answered = talk.ask_at_once([("PTTL", key), *looks]) or []
+            return [_NO_EXPIRY if answered[0] == _NO_EXPIRY else exc, *answered[1:]]
+
+
+def canonical(value: bytes) -> bytes:
+    """The form of `present` of a whole *value* that does not expire."""
+    return _PLAIN + value if value.startswith((_PLAIN, EXPIRES, WRONG_TYPE)) else value
 
 
 def as_of_now(client: valkey.Valkey, saved: bytes | None) -> bytes | None:
@@ -131,7 +144,7 @@ def swap(
         RefusedError: *new* stands for a value of another type, which cannot be put back from here; or the
             item is ranges of a value, and the value has changed its length, its type or is gone.
     """
-    if new is not None and new.startswith(WRONG_TYPE):
+    if _is_wrong_type(item, new):
         raise RefusedError(f"{_called(item)} held a value of another type; it cannot be put back from here")
     if item.ranges:
         checks, writes = _by_ranges(item, expected, new)
@@ -157,9 +170,11 @@ def by_hand(
     key = shlex.quote(item.key)
     if value is None:
         return (f"{client} DEL {key}",)
-    if value.startswith(WRONG_TYPE):
+    if _is_wrong_type(item, value):
         return ()
     if item.ranges:
+        if len(value) != sum(part.length for part in item.ranges):
+            return ()  # the value was shorter than what is written over; SETRANGE does not shorten
         commands = []
         for part in item.ranges:
             content = stretch(file, offset, part.length)
@@ -203,13 +218,20 @@ def _split(item: RebuildItem, joined: bytes | None) -> list[bytes]:
 def _as_it_was(item: RebuildItem, expected: bytes | None) -> list[Check]:
     if expected is None:
         return [IsAbsent(item.key)]
-    if expected.startswith(WRONG_TYPE):
+    if _is_wrong_type(item, expected):
         return [HasType(item.key, expected[len(WRONG_TYPE) :].decode())]
     expires_at_ms, value = _split_expiry(expected)
     checks: list[Check] = [HasSha1(item.key, hashlib.sha1(value, usedforsecurity=False).hexdigest())]
     if expires_at_ms is not None:
         checks.append(HasExpiry(item.key, expires_at_ms))
     return checks
+
+
+def _is_wrong_type(item: RebuildItem, saved: bytes | None) -> bool:
+    """Whether *saved* stands for a value of another type; ranges of one may begin with the same bytes."""
+    if saved is None or not saved.startswith(WRONG_TYPE):
+        return False
+    return not item.ranges or len(saved) != sum(part.length for part in item.ranges)
 
 
 def _whole(item: RebuildItem, expected: bytes | None, new: bytes) -> WriteValue:
@@ -221,6 +243,8 @@ def _whole(item: RebuildItem, expected: bytes | None, new: bytes) -> WriteValue:
 
 def _split_expiry(saved: bytes) -> tuple[int | None, bytes]:
     """When a value in the form of `present` expires, None if it does not, and the value itself."""
+    if saved.startswith(_PLAIN):
+        return None, saved.removeprefix(_PLAIN)
     if not saved.startswith(EXPIRES):
         return None, saved
     expires_at_ms, _, value = saved.removeprefix(EXPIRES).partition(b"\n")

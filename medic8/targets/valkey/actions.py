@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import valkey
 import valkey.exceptions
@@ -19,8 +20,8 @@ from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.by_hand import cli, stretch
 from medic8.targets.valkey.claimed import ClaimedServer
-from medic8.targets.valkey.client import RECOVERY, connection, reached, setting
-from medic8.targets.valkey.identity import run_id_of, server_resources
+from medic8.targets.valkey.client import RECOVERY, connection, reached, setting, was_cut_off
+from medic8.targets.valkey.identity import ran_before, run_id_of, server_resources
 
 SET_SETTING = "set_setting"
 
@@ -47,20 +48,28 @@ class SetSetting(Frozen):
 class ServerSession(ClaimedServer):
     """One dedicated connection to a server, for changing its settings."""
 
-    def __init__(self, target: Target, client: valkey.Valkey) -> None:
+    def __init__(self, target: Target, client: valkey.Valkey, now: datetime) -> None:
         super().__init__(client, target.address)
         self._target = target
+        self._now = now
 
     @reached
     def still_holds(self, recovery: Recovery) -> Holds:
-        """Settings live as long as the process: a restarted server holds none of them."""
+        """
+        Settings live as long as the process: a restarted server holds none of them.
+
+        At the same address another process may answer that has been running all
+        the time, such as a promoted replica; what was set is not there, nor gone.
+        """
         if self.stands_on() == recovery.stands_on:
             return Holds.YES
         if run_id_of(self.stands_on()) == run_id_of(recovery.stands_on):
             return Holds.YES  # its role changed, and its settings did not
         known = {resource.identity for resource in recovery.resources}
         is_same_server = any(resource.identity in known for resource in self.resources())
-        return Holds.NOTHING if is_same_server else Holds.SOMETHING_ELSE
+        if not is_same_server or ran_before(self._client, recovery, self._now):
+            return Holds.SOMETHING_ELSE
+        return Holds.NOTHING
 
     @reached
     def resources(self) -> tuple[Resource, ...]:
@@ -115,11 +124,21 @@ class ServerSession(ClaimedServer):
             try:
                 became = pipe.execute()[1].get(name)
             except valkey.exceptions.WatchError as exc:
+                if was_cut_off(exc):
+                    raise
                 raise FencedError("the claim on the server changed at the same moment") from exc
         if became != new.decode():
             if expected is not None:
-                self._client.config_set(name, expected.decode())
+                self._take_back(step, expected, claim)
             raise RefusedError(f"setting {name!r}: the server made {became!r} of {new.decode()!r}")
+
+    def _take_back(self, step: Step, value: bytes, claim: Claim) -> None:
+        """Set what was there before, if the server is still ours; whoever took it over does so else."""
+        with self._client.pipeline() as pipe:
+            claims.guard(pipe, claim, self.claim_beside(claim, step))
+            pipe.multi()
+            pipe.config_set(_arguments(step).name, value.decode())
+            pipe.execute()
 
     def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
         """One command that sets the setting again."""
@@ -150,9 +169,8 @@ class ServerSession(ClaimedServer):
 @contextlib.contextmanager
 def open_session(target: Target, around: Surroundings) -> Iterator[ServerSession]:
     """Open the one connection for changing *target*."""
-    del around  # settings need nothing beside the server
     with connection(target.address, timeout_s=target.timeout_s, name=RECOVERY) as client:
-        yield ServerSession(target, client)
+        yield ServerSession(target, client, around.now)
 
 
 def _arguments(step: Step) -> SetSetting:

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import shlex
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from medic8.targets.valkey.client import place
+from medic8.targets.valkey.client import options_of
+
+#: The variable that a person puts the password into, so that it stands in no command. The shell stops where
+#: it is not set: what is piped into the client must not be taken for a password, as --askpass would.
+_SIGN_IN = 'REDISCLI_AUTH="${M8PASS:?}" VALKEYCLI_AUTH="${M8PASS:?}"'
 
 
 def cli(url: str) -> str:
-    """How ``valkey-cli`` is called for the server at *url*; it asks for a password if a user is named."""
-    parts = urlsplit(url)
-    where = place(url)
-    if parts.scheme == "unix":
-        called = ["valkey-cli", "-s", where]
-        database = parse_qs(parts.query).get("db", ["0"])[0]
+    """
+    How ``valkey-cli`` is called for the server at *url*.
+
+    Where that names a password, it is to be in the variable ``M8PASS``.
+    """
+    options = options_of(url)
+    if "path" in options:
+        called = ["valkey-cli", "-s", str(options["path"])]
     else:
-        host, _, port = where.rpartition(":")
-        called = ["valkey-cli", "-h", host, "-p", port]
-        database = parts.path.strip("/") or "0"
-    if parts.scheme in {"valkeys", "rediss"}:
+        host, port = options.get("host", "localhost"), options.get("port", 6379)
+        called = ["valkey-cli", "-h", str(host), "-p", str(port)]
+    if urlsplit(url).scheme in {"valkeys", "rediss"}:
         called.append("--tls")
-    if parts.username or parts.password:
-        called += ["--user", parts.username or "default", "--askpass"]
-    if database != "0":
-        called += ["-n", database]
-    return shlex.join(called)
+    if options.get("username"):
+        called += ["--user", str(options["username"])]
+    if database := int(options.get("db") or 0):
+        called += ["-n", str(database)]
+    sign_in = f"{_SIGN_IN} " if options.get("password") else ""
+    return sign_in + shlex.join(called)
 
 
 def stretch(file: str, offset: int, length: int) -> str:

@@ -19,6 +19,7 @@ from valkey.client import Pipeline
 
 from medic8.errors import ClaimedError, ClaimGoneError, FencedError
 from medic8.model.recovery import Claim
+from medic8.targets.valkey.client import was_cut_off
 from medic8.targets.valkey.slots import slot_tag
 
 #: What holds the claim; every change is guarded by its content, byte for byte.
@@ -76,7 +77,50 @@ def take(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
     """
     for place in places_of(claim, database_of(client)):
         with _database(client, place.database):
-            _take_at(client, place.key, claim, lasts_s=lasts_s)
+            try:
+                _take_at(client, place.key, claim, lasts_s=lasts_s)
+            except (valkey.exceptions.OutOfMemoryError, valkey.exceptions.ExecAbortError) as exc:
+                _take_on_full_server(client, place.key, claim, exc, lasts_s=lasts_s)
+
+
+# A full server refuses to write anything, also what is to help it. This says that the writes of a script
+# are small. Source: Valkey documentation, Scripting with Lua, script flags (since Redis 7.0).
+_ON_FULL_SERVER = """#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= (ARGV[1] ~= '' and ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+
+def _take_on_full_server(
+    client: valkey.Valkey, key: bytes, claim: Claim, refusal: Exception, *, lasts_s: float
+) -> None:
+    holder = cast("bytes | None", client.get(key)) or b""
+    _require_replaceable(client, key, claim, holder)
+    try:
+        taken = client.execute_command(
+            "EVAL", _ON_FULL_SERVER, 1, key, holder, claim.content, int(lasts_s * 1000)
+        )
+    except valkey.exceptions.ResponseError:
+        raise refusal from None  # an older server, or no scripts: it is full, and that is what counts
+    if not taken:
+        raise FencedError("the claim on the server changed at the same moment")
+
+
+def _require_replaceable(client: valkey.Valkey | Pipeline, key: bytes, claim: Claim, holder: bytes) -> None:
+    """See that what *holder* says may be replaced by *claim*."""
+    if holder and not _is_of(claim.journal, holder):
+        left_ms = cast("int", client.pttl(key))
+        lapses = (
+            f"its claim lapses in {left_ms / 1000:.0f} s"
+            if left_ms >= 0
+            else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
+        )
+        raise ClaimedError(
+            f"the server is being repaired by recovery {_name(holder)} of another journal; {lapses}"
+        )
+    if _number(holder) > claim.fence.number:
+        raise FencedError(f"recovery {_name(holder)} has claimed the server since")
 
 
 def _take_at(client: valkey.Valkey, key: bytes, claim: Claim, *, lasts_s: float) -> None:
@@ -86,18 +130,7 @@ def _take_at(client: valkey.Valkey, key: bytes, claim: Claim, *, lasts_s: float)
     with client.pipeline() as pipe:
         pipe.watch(key)
         holder = _present(pipe, key) or b""
-        if holder and not _is_of(claim.journal, holder):
-            left_ms = cast("int", pipe.pttl(key))
-            lapses = (
-                f"its claim lapses in {left_ms / 1000:.0f} s"
-                if left_ms >= 0
-                else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
-            )
-            raise ClaimedError(
-                f"the server is being repaired by recovery {_name(holder)} of another journal; {lapses}"
-            )
-        if _number(holder) > claim.fence.number:
-            raise FencedError(f"recovery {_name(holder)} has claimed the server since")
+        _require_replaceable(pipe, key, claim, holder)
         pipe.multi()
         pipe.set(key, claim.content, px=lasts_ms)
         _execute(pipe)
@@ -209,6 +242,8 @@ def _execute(pipe: Pipeline) -> None:
     try:
         pipe.execute()
     except valkey.exceptions.WatchError as exc:
+        if was_cut_off(exc):
+            raise
         raise FencedError("the claim on the server changed at the same moment") from exc
 
 

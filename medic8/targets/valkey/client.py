@@ -88,13 +88,7 @@ def _client(url: str, timeout_s: float) -> valkey.Valkey:
         )
     secure = parts.scheme in {"valkeys", "rediss"}
     one = _OneUnixConnection if parts.scheme == "unix" else _OneTlsConnection if secure else _OneTcpConnection
-    scheme = "unix" if parts.scheme == "unix" else "valkeys" if secure else "valkey"
-    try:
-        # urlsplit keeps "unix:///path" only with an explicit empty authority.
-        options = valkey.connection.parse_url(_with_scheme(url, scheme))
-    except ValueError as exc:
-        raise ConfigurationError(f"server address {redact(url)!r}: {exc}") from exc
-    options.pop("connection_class", None)
+    options = options_of(url)
     pool = valkey.ConnectionPool(
         connection_class=one,
         max_connections=1,
@@ -105,6 +99,24 @@ def _client(url: str, timeout_s: float) -> valkey.Valkey:
         **options,
     )
     return valkey.Valkey(connection_pool=pool, single_connection_client=False)
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """
+    What *url* says, as the client library reads it: host, port or path, db, username, password.
+
+    Raises:
+        ConfigurationError: it does not parse.
+    """
+    scheme = urlsplit(url).scheme
+    known = {"unix": "unix", "valkeys": "valkeys", "rediss": "valkeys"}.get(scheme, "valkey")
+    try:
+        # urlsplit keeps "unix:///path" only with an explicit empty authority.
+        options = dict(valkey.connection.parse_url(_with_scheme(url, known)))
+    except ValueError as exc:
+        raise ConfigurationError(f"server address {redact(url)!r}: {exc}") from exc
+    options.pop("connection_class", None)
+    return options
 
 
 @contextlib.contextmanager
@@ -190,8 +202,21 @@ def reaching(url: str, *, connecting: bool = False) -> Iterator[None]:
         if connecting:
             raise UnreachableError(f"{where} does not answer: {exc}") from exc
         raise TransientError(f"{where} stopped answering: {exc}") from exc
+    except valkey.exceptions.WatchError as exc:
+        if not was_cut_off(exc):
+            raise
+        raise TransientError(f"{where} stopped answering: {exc.__context__}") from exc
     except valkey.exceptions.ResponseError as exc:
         raise RefusedError(f"{where} answered: {exc}") from exc
+
+
+def was_cut_off(exc: valkey.exceptions.WatchError) -> bool:
+    """
+    Whether *exc* says that the connection was lost while keys were watched, and nothing of a change to them.
+
+    The client raises the same error for both; what was sent last may have been carried out.
+    """
+    return isinstance(exc.__context__, valkey.exceptions.ConnectionError | valkey.exceptions.TimeoutError)
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])

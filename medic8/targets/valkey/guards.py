@@ -14,7 +14,7 @@ from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
-from medic8.targets.valkey.key_guard import judge_keys, read_keys
+from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 from medic8.targets.valkey.strategies import SET_SETTINGS
 
@@ -22,7 +22,6 @@ _ROLE = "role"
 _LINK = "link to the primary"
 _REPLICAS = "replicas in step"
 _ERRORS = "refusals by the server"
-_EVICTIONS = "evictions"
 
 #: What of INFO persistence must not turn bad: how it is called, its field, and its good value.
 _PERSISTENCE = (
@@ -76,7 +75,7 @@ def read_server(
         *_section(client, "replication", (_ROLE, _LINK, _REPLICAS), _replication),
         *_section(client, "persistence", tuple(name for name, _, _ in _PERSISTENCE), _persistence),
         *_section(client, "errorstats", (_ERRORS,), _errors),
-        *_section(client, "stats", (_EVICTIONS,), _evictions),
+        *_section(client, "stats", (EVICTIONS,), _evictions),
         *read_keys(client, known, is_ours=is_ours),
     )
 
@@ -97,7 +96,7 @@ def judge_server(before: Sequence[HardReading], after: Sequence[HardReading]) ->
         judge_count(_REPLICAS, before, after),
         *(judge_good(name, good, before, after) for name, _, good in _PERSISTENCE),
         judge_appeared(_ERRORS, before, after),
-        judge_appeared(_EVICTIONS, before, after),
+        judge_appeared(EVICTIONS, before, after),
         judge_keys(before, after),
     )
 
@@ -141,4 +140,4 @@ def _errors(section: Mapping[str, Any]) -> list[HardReading]:
 
 
 def _evictions(section: Mapping[str, Any]) -> list[HardReading]:
-    return [HardReading(guard=_EVICTIONS, about="evicted keys", value=str(section["evicted_keys"]))]
+    return [HardReading(guard=EVICTIONS, about="evicted keys", value=str(section["evicted_keys"]))]

@@ -43,6 +43,9 @@ _OUR_OWN = b"pexpire"
 #: Keys with fields that expire, as Valkey 9 and as Redis 7.4 count them.
 _FIELDS_EXPIRE = re.compile(rb"(?:keys_with_volatile_items|subexpiry)=(\d+)")
 
+#: The guard that reads how many keys the server has evicted.
+EVICTIONS = "evictions"
+
 _GONE = "gone"
 _NO_TIME = -1
 
@@ -164,6 +167,7 @@ def judge_keys(before: Sequence[HardReading], after: Sequence[HardReading]) -> G
     | a key | and | verdict |
     |---|---|---|
     | is as it was, or its expiry has come | | unchanged |
+    | is gone | the server evicted keys meanwhile | cannot tell |
     | is another one or gone | no command that writes was carried out since | worse |
     | is gone, or of another type | somebody wrote, and it had been at rest for a minute | worse |
     | is another one or gone | otherwise | cannot tell: a client may have done it |
@@ -173,6 +177,7 @@ def judge_keys(before: Sequence[HardReading], after: Sequence[HardReading]) -> G
     if unseen or not was:
         return verdict(KEYS, "", "", Verdict.CANNOT_TELL, unseen or "there is none to look at")
     nobody_wrote = _nobody_wrote(before, after)
+    evicted = of(before, EVICTIONS) != of(after, EVICTIONS)
     clock_ms = int(of(after, _CLOCK)[""].value)
     spoilt: list[str] = []
     unclear: list[str] = []
@@ -182,6 +187,9 @@ def judge_keys(before: Sequence[HardReading], after: Sequence[HardReading]) -> G
             continue  # not read this time
         key = _Key.of(each.value)
         if not _differs(key, later.value, clock_ms):
+            continue
+        if later.value == _GONE and evicted:
+            unclear.append(about)
             continue
         is_lost = later.value == _GONE or _Key.of(later.value).kind != key.kind
         (spoilt if nobody_wrote or (is_lost and key.is_at_rest) else unclear).append(about)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import valkey
+from pydantic import SecretStr
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
@@ -189,12 +190,13 @@ def cli(tmp_path: Path) -> Path:
         return folder
     program.write_text(
         f"#!{sys.executable}\n"
-        "import sys, valkey\n"
+        "import os, sys, valkey\n"
         "words, options = sys.argv[1:], {}\n"
-        "while words[0] in {'-h', '-p', '-n', '-s'}:\n"
+        "while words[0] in {'-h', '-p', '-n', '-s', '--user'}:\n"
         "    options[words.pop(0)] = words.pop(0)\n"
         "more = [sys.stdin.buffer.read()] if words[0] == '-x' else []\n"
-        "client = valkey.Valkey(options.get('-h'), options.get('-p'), int(options.get('-n', 0)))\n"
+        "client = valkey.Valkey(options.get('-h'), options.get('-p'), int(options.get('-n', 0)),\n"
+        "    username=options.get('--user'), password=os.environ.get('VALKEYCLI_AUTH'))\n"
         "client.execute_command(*words[len(more):], *more)\n"
     )
     program.chmod(0o755)
@@ -337,6 +339,10 @@ def test_the_commands_for_a_person_put_back_what_was_there(
     harm(client)
     client.pexpireat(role_key(NAME, 2, 0), 4_000_000_000_000)
     damaged = values_of(client)
+    client.acl_setuser("ops", enabled=True, passwords=["+s3cret"], keys=["*"], categories=["+@all"])
+    target = target.model_copy(
+        update={"url": SecretStr(target.address.replace("valkey://", "valkey://ops:s3cret@"))}
+    )
     plan = plan_for(target, around)
     journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
     with session_on(target, around) as session:
@@ -348,9 +354,46 @@ def test_the_commands_for_a_person_put_back_what_was_there(
     assert values_of(client) != damaged
     for command in (line.removeprefix("by hand: ") for line in ended.left if line.startswith("by hand: ")):
         path = {**os.environ, "PATH": f"{cli}:{os.environ['PATH']}"}
-        subprocess.run(command, shell=True, check=True, env=path, stdout=subprocess.DEVNULL)  # noqa: S602
+        unset = subprocess.run(command, shell=True, check=False, env=path, capture_output=True)  # noqa: S602
+        assert b"M8PASS" in unset.stderr
+        subprocess.run(command, shell=True, check=True, env={**path, "M8PASS": "s3cret"})  # noqa: S602
     assert values_of(client) == damaged
     assert client.pexpiretime(role_key(NAME, 2, 0)) == 4_000_000_000_000
+    journal.dispose()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0expires at 4102444800000\nvalue",
+        b"\0expires at noon\n",
+        b"\0a value of type list",
+        b"\0as it is\nx",
+    ],
+)
+def test_a_value_that_looks_like_our_own_notes_is_repaired_and_put_back_as_it_was(
+    grid: Grid,
+    client: valkey.Valkey,
+    target: Target,
+    around: Surroundings,
+    tmp_path: Path,
+    content: bytes,
+) -> None:
+    """Damage may consist of any bytes."""
+    del grid
+    key = role_key(NAME, 2, 0)
+    good = client.get(key)
+    client.set(key, content)
+    plan = unproven(plan_for(target, around))
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with session_on(target, around) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        recovery = contract.save_state(journal, session, recovery, folder=tmp_path, limit_bytes=64 << 20)
+        contract.apply_step(journal, session, recovery, 0, clock=lambda: NOW)
+        assert client.get(key) == good
+        ended = undo.undo(journal, session, recovery, clock=lambda: NOW)
+    assert (ended.state, ended.left) == (RecoveryState.RESTORED, ())
+    assert (client.get(key), client.pexpiretime(key)) == (content, -1)
     journal.dispose()
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import valkey
+import valkey.exceptions
 
 from medic8.backups.place import BackupPlace
 from medic8.errors import ClaimedError, ClaimGoneError, FencedError, TransientError
-from medic8.local.scratch import ScratchValkey
+from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import Claim, Fence, RecoveryState
 from medic8.model.target import Target
@@ -228,3 +229,29 @@ def test_what_needs_a_person_stays_closed_by_any_name_until_it_is_acknowledged(
         opened = contract.open_recovery(journal, session, a_plan("30"), this_process(), at=AT)
     assert opened.state is RecoveryState.OPEN
     assert hz(client) == "20"
+
+
+def test_a_server_that_is_full_is_claimed_and_its_settings_are_put_back(
+    tmp_path: Path, journal: Journal
+) -> None:
+    """It refuses every write, and has to be helped all the same; another journal's claim stays."""
+    with scratch_valkey(tmp_path, config={"maxmemory-policy": "noeviction"}) as server:
+        client = valkey.Valkey.from_url(server.url, decode_responses=True)
+        with open_session(named(server.url), AROUND) as session:
+            recovery = contract.open_recovery(journal, session, a_plan("20"), this_process(), at=AT)
+            recovery = contract.save_state(
+                journal, session, recovery, folder=tmp_path / "s", limit_bytes=1000
+            )
+            contract.apply_step(journal, session, recovery, 0, clock=lambda: AT)
+            client.config_set("maxmemory", 1)
+            with pytest.raises(valkey.exceptions.OutOfMemoryError):
+                client.set("any", "thing")
+            ended = undo.undo(journal, session, recovery, clock=lambda: AT)
+            assert (ended.state, hz(client)) == (RecoveryState.RESTORED, "10")
+            again = contract.open_recovery(journal, session, a_plan("30"), this_process(), at=AT)
+            assert client.get(CLAIM_KEY) == again.claim.content.decode()
+            other = Journal(f"sqlite:///{tmp_path}/other.sqlite")
+            with pytest.raises(ClaimedError, match="of another journal; its claim lapses in"):
+                contract.open_recovery(other, session, a_plan("40"), this_process(), at=AT)
+            other.dispose()
+        client.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -145,7 +145,7 @@ def test_a_setting_that_changed_since_it_was_planned_for_is_planned_for_anew(ses
 
 
 def test_a_session_knows_what_it_changed(session: ServerSession) -> None:
-    """The same process holds it; the same server restarted holds nothing of it; another is something else."""
+    """The same process holds it; one restarted since holds nothing of it; any other is something else."""
     recovery = Recovery(
         id="r",
         plan=Plan(target="server", strategy="s", issue_fingerprint="f", summary="s"),
@@ -153,11 +153,13 @@ def test_a_session_knows_what_it_changed(session: ServerSession) -> None:
         claim=a_claim(),
         owner=this_process(),
         stands_on=session.stands_on(),
-        opened_at=NOW,
+        opened_at=NOW - timedelta(days=1),
     )
     assert session.still_holds(recovery) is Holds.YES
     restarted = recovery.model_copy(update={"stands_on": "run_id=another role=master replication=x"})
     assert session.still_holds(restarted) is Holds.NOTHING
+    older = restarted.model_copy(update={"opened_at": NOW + timedelta(days=1)})
+    assert session.still_holds(older) is Holds.SOMETHING_ELSE
     elsewhere = restarted.model_copy(update={"resources": (Resource(identity="valkey:x", carries="x"),)})
     assert session.still_holds(elsewhere) is Holds.SOMETHING_ELSE
 
