@@ -127,7 +127,7 @@ def connection(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> Ite
         with reaching(url):
             yield client
     finally:
-        client.close()
+        _hang_up(client)
 
 
 @contextlib.contextmanager
@@ -150,8 +150,13 @@ def first_connection(url: str, *, timeout_s: float) -> Iterator[Any]:
         with reaching(url):
             yield bare
     finally:
-        client.close()
-        client.connection_pool.disconnect()
+        _hang_up(client)
+
+
+def _hang_up(client: valkey.Valkey) -> None:
+    """Close the socket now, and not when the client is thrown away, where an interruption would be lost."""
+    client.close()
+    client.connection_pool.disconnect()
 
 
 def user_of(url: str) -> str:
