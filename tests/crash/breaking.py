@@ -47,13 +47,13 @@ def puts_something_else_back() -> None:
 
 def believes_every_unit() -> None:
     """Takes a unit for proven without looking."""
-    verify = contract.verify_unit
+    prove = contract.proof_of
 
-    def verify_unit(session: Any, recovery: Any, unit: int) -> Any:
+    def proof_of(session: Any, recovery: Any, unit: int) -> Any:
         session.verify = lambda _: None
-        return verify(session, recovery, unit)
+        return prove(session, recovery, unit)
 
-    contract.verify_unit = verify_unit
+    contract.proof_of = proof_of
 
 
 def leaves_the_claim() -> None:
