@@ -50,8 +50,8 @@ def unsupported(issue: Issue, plan: Plan | None) -> Ending:
     """No strategy can do anything; what stays open is listed."""
     if plan is None:
         reason = f"no strategy is known for {issue.issue_type.value.replace('_', ' ')} ({issue.about})"
-        return Ending(outcome=Outcome.UNSUPPORTED, reason=reason)
-    return Ending(outcome=Outcome.UNSUPPORTED, reason=plan.summary, left=plan.left_open)
+        return Ending(outcome=Outcome.UNSUPPORTED, reason=reason, left=issue.advice)
+    return Ending(outcome=Outcome.UNSUPPORTED, reason=plan.summary, left=plan.left_open or issue.advice)
 
 
 def planned(plan: Plan, objection: str, *, waits_for_approval: bool = False) -> Ending:

@@ -118,7 +118,10 @@ def _issue(issue: Issue) -> str:
         lines.append(f"Cause: {escape(issue.cause)}")
     if issue.symptoms:
         lines.append(f"Symptoms: {', '.join(issue.symptoms)}.")
-    return "\n\n".join((*lines, table(("Looked at", "Seen", "Limit"), rows)))
+    lines.append(table(("Looked at", "Seen", "Limit"), rows))
+    if issue.advice:
+        lines += ["A person can:", _list(issue.advice)]
+    return "\n\n".join(lines)
 
 
 def _section(title: str, body: str) -> list[str]:
@@ -127,7 +130,8 @@ def _section(title: str, body: str) -> list[str]:
 
 def _findings(findings: Sequence[Finding]) -> str:
     return table(
-        ("Severity", "Finding", "About"), [(each.severity.value, each.text, each.about) for each in findings]
+        ("Severity", "Finding", "About", "A person can"),
+        [(each.severity.value, each.text, each.about, "; ".join(each.advice)) for each in findings],
     )
 
 

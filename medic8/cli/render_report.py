@@ -27,9 +27,10 @@ def render_report(report: DiagnosticReport) -> Iterator[RenderableType]:
         if not finding.evidence or any((fact.what, fact.seen) not in told for fact in finding.evidence)
     ]
     if rest:
-        found = table("severity", "finding", "about")
+        found = table("severity", "finding", "about", "a person can")
         for finding in rest:
-            found.add_row(word(finding.severity), text(finding.text), text(finding.about))
+            advice = text("; ".join(finding.advice))
+            found.add_row(word(finding.severity), text(finding.text), text(finding.about), advice)
         yield section("Findings", found)
     if report.analysis.unseen:
         yield section("Not seen", bullets(report.analysis.unseen))
@@ -57,7 +58,12 @@ def render_issue(issue: Issue) -> RenderableType:
             ("symptoms", "; ".join(issue.symptoms)),
         )
     )
-    return Group(title, about, _evidence(issue.evidence)) if issue.evidence else Group(title, about)
+    parts: list[RenderableType] = [title, about]
+    if issue.evidence:
+        parts.append(_evidence(issue.evidence))
+    if issue.advice:
+        parts += [line("A person can:"), bullets(issue.advice)]
+    return Group(*parts)
 
 
 def _evidence(evidence: tuple[Evidence, ...]) -> RenderableType:

@@ -59,6 +59,7 @@ class Issue(Frozen):
         cause: Why, as far as it is known; empty = unknown.
         about: The object inside the target (``blocks 3, 17 of grid lab``, ``setting hz``).
         evidence: The facts.
+        advice: What a person can do, one command or setting each; see `Finding`.
         extent: How many objects are concerned, so that half a cure is seen to be one.
         detected_at: When the diagnosis that found it was taken.
     """
@@ -71,6 +72,7 @@ class Issue(Frozen):
     cause: str = ""
     about: str
     evidence: tuple[Evidence, ...] = ()
+    advice: tuple[str, ...] = ()
     extent: int = Field(default=1, ge=0)
     detected_at: datetime
 
@@ -91,6 +93,7 @@ class Finding(Frozen):
         text: One sentence for a person.
         about: The object inside the target.
         evidence: The facts.
+        advice: What a person can do, one command or setting each; nothing of it is done by itself.
         extent: How many objects are concerned.
     """
 
@@ -99,4 +102,5 @@ class Finding(Frozen):
     text: str
     about: str = ""
     evidence: tuple[Evidence, ...] = ()
+    advice: tuple[str, ...] = ()
     extent: int = Field(default=1, ge=0)

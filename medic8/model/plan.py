@@ -88,6 +88,7 @@ class Plan(Frozen):
         risk: How much can go wrong.
         units: In the order to apply; none if nothing can be done.
         left_open: What it cannot heal, one sentence each.
+        belongs_to: Who owns what it would change, and puts it back or expects to be asked; empty = nobody.
         undoes: What it takes back; None of a plan that heals.
     """
 
@@ -98,6 +99,7 @@ class Plan(Frozen):
     risk: Risk = Risk.LOW
     units: tuple[Unit, ...] = ()
     left_open: tuple[str, ...] = ()
+    belongs_to: str = ""
     undoes: Undoes | None = None
 
     @property
@@ -105,10 +107,11 @@ class Plan(Frozen):
         """
         SHA-256 over what would be done: what was agreed to is what is carried out.
 
-        Not over what stays open, which other plans change and this one does not touch.
+        Not over what stays open, which other plans change and this one does not touch, nor over who
+        objects to it.
         """
         # A plan that heals keeps the digest that it had before plans could take something back.
-        besides = {"left_open"} if self.undoes else {"left_open", "undoes"}
+        besides = {"left_open", "belongs_to"} if self.undoes else {"left_open", "belongs_to", "undoes"}
         return hashlib.sha256(self.model_dump_json(exclude=besides).encode()).hexdigest()
 
     @property

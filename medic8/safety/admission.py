@@ -34,6 +34,9 @@ class Admission(Frozen):
 #: The rule that a plan which cannot be taken back needs a person.
 APPROVAL = "approval"
 
+#: The rule that what a controller owns is changed by nobody else.
+MANAGED = "managed"
+
 GRANTED = Admission(is_granted=True)
 
 #: Fewer digits of a digest could be met by chance, or typed by heart.
@@ -60,14 +63,21 @@ def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admissi
     """
     Whether *plan* may be carried out on *target*; what is not allowed is refused.
 
-    A plan with a step that cannot be taken back needs, beside a place on the
-    allow-list, a person who agreed to exactly that plan.
+    What Sentinel, a cluster, an operator or a cloud service owns is only
+    advised. A plan with a step that cannot be taken back needs, beside a place
+    on the allow-list, a person who agreed to exactly that plan.
 
     Args:
         plan: What is to be done.
         target: Says by ``mode`` and ``allow`` what may be done to it.
         approved: Digests of plans that a person agreed to, 12 digits or more of each.
     """
+    if plan.belongs_to:
+        return _refused(
+            MANAGED,
+            f"target {target.name} is run by {plan.belongs_to}, which owns what {plan.strategy} changes: "
+            "it would be put back or lost; change it there",
+        )
     if target.mode is not Mode.ACT:
         return _not_in_act(target)
     if plan.strategy not in target.allow:

@@ -228,3 +228,19 @@ def test_a_long_table_says_what_it_leaves_out() -> None:
     told = markdown.table(("a",), [("x",)] * 250)
     assert told.count("| x |") == 100
     assert "150 more" in told
+
+
+def test_advice_goes_from_the_findings_to_the_issue_and_to_whoever_is_left_with_it() -> None:
+    """Once each; and where no strategy can do anything, it is what is left."""
+    advised = [
+        finding(about="grid lab").model_copy(update={"advice": advice})
+        for advice in (("look", "think"), ("think", "act"))
+    ]
+    report = report_of(*advised)
+    assert report.issues[0].advice == ("look", "think", "act")
+    assert ending.unsupported(report.issues[0], None).left == ("look", "think", "act")
+    told = markdown.report(report)
+    assert "- think" in told
+    assert "look; think" in told
+    left_open = plan_of(left_open=("block 3",)).model_copy(update={"units": ()})
+    assert ending.unsupported(report.issues[0], left_open).left == ("block 3",)

@@ -83,3 +83,18 @@ def test_an_approval_is_digits_of_a_digest(digest: str) -> None:
     with pytest.raises(ConfigurationError, match="12 to 64 hexadecimal"):
         check_approvals([digest])
     assert check_approvals(["ABCDEF012345"]) == ("abcdef012345",)
+
+
+def test_what_a_controller_owns_is_refused_first_of_all() -> None:
+    """Nobody shall switch to acting only to learn that it does not help; no yes stands in for it."""
+    plan = plan_of(StepClass.ONE_WAY).model_copy(update={"belongs_to": "Sentinel"})
+    for mode in Mode:
+        refusal = admit(plan, target_of(mode, "rebuild_from_parity"), [plan.digest])
+        assert (refusal.is_granted, refusal.rule, refusal.waits_for_approval) == (False, "managed", False)
+        assert "Sentinel" in refusal.reason
+
+
+def test_who_owns_it_does_not_change_what_was_agreed_to() -> None:
+    """The steps are the same."""
+    plan = plan_of(StepClass.ONE_WAY)
+    assert plan.model_copy(update={"belongs_to": "Sentinel"}).digest == plan.digest

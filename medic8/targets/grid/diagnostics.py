@@ -20,7 +20,7 @@ from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions
 from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.client import connection
-from medic8.targets.valkey.diagnostics import look_at_reachability
+from medic8.targets.valkey.looks.reachability import look_at_reachability
 
 #: Blocks that are named in a sentence; the rest is counted.
 _MOST_NAMED = 8

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import valkey
 import valkey.backoff
@@ -71,6 +71,16 @@ def connect(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> valkey
         ConfigurationError: the URL has another scheme or does not parse.
         UnreachableError: the server did not answer or did not let us in.
     """
+    client = _client(url, timeout_s)
+    with closing_on_error(client), reaching(url, connecting=True):
+        client.ping()
+        with contextlib.suppress(valkey.exceptions.ResponseError):
+            client.client_setname(name)  # a courtesy to whoever reads CLIENT LIST; not everybody may
+    return client
+
+
+def _client(url: str, timeout_s: float) -> valkey.Valkey:
+    """A client as `connect` makes it, without connecting."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         raise ConfigurationError(
@@ -88,12 +98,7 @@ def connect(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> valkey
         retry=valkey.retry.Retry(valkey.backoff.NoBackoff(), 0),
         **options,
     )
-    client = valkey.Valkey(connection_pool=pool, single_connection_client=False)
-    with closing_on_error(client), reaching(url, connecting=True):
-        client.ping()
-        with contextlib.suppress(valkey.exceptions.ResponseError):
-            client.client_setname(name)  # a courtesy to whoever reads CLIENT LIST; not everybody may
-    return client
+    return valkey.Valkey(connection_pool=pool, single_connection_client=False)
 
 
 def options_of(url: str) -> dict[str, Any]:
@@ -122,7 +127,41 @@ def connection(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> Ite
         with reaching(url):
             yield client
     finally:
-        client.close()
+        _hang_up(client)
+
+
+@contextlib.contextmanager
+def first_connection(url: str, *, timeout_s: float) -> Iterator[Any]:
+    """
+    The client library's bare connection, logged in, on which nothing has been asked yet.
+
+    Args:
+        url: As for `connect`.
+        timeout_s: Longest wait for the connection and for each reply.
+    Raises:
+        ConfigurationError: the URL has another scheme or does not parse.
+        UnreachableError: the server did not answer or did not let us in.
+        TransientError: in the body: it stopped answering.
+    """
+    client = _client(url, timeout_s)
+    try:
+        with reaching(url, connecting=True):
+            bare = client.connection_pool.get_connection("_")
+        with reaching(url):
+            yield bare
+    finally:
+        _hang_up(client)
+
+
+def _hang_up(client: valkey.Valkey) -> None:
+    """Close the socket now, and not when the client is thrown away, where an interruption would be lost."""
+    client.close()
+    client.connection_pool.disconnect()
+
+
+def user_of(url: str) -> str:
+    """As whom *url* logs in."""
+    return unquote(urlsplit(url).username or "") or "default"
 
 
 def info(client: valkey.Valkey, section: str) -> Mapping[str, Any]:

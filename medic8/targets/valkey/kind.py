@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.changes import changes
-from medic8.analysis.detector import IssueRule
-from medic8.model.issue import IssueType
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
 from medic8.model.target import Target
@@ -16,50 +13,8 @@ from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
 from medic8.targets.valkey.policy import SETTABLE
+from medic8.targets.valkey.rules import RULES
 from medic8.targets.valkey.strategies import STRATEGIES
-
-#: The guide's symptoms, by the type of issue.
-_SYMPTOMS = {
-    IssueType.GRID_CORRUPTION: ("Inconsistent data", "Failed operations", "Error messages"),
-    IssueType.MEMORY_LEAK: ("Increasing memory usage", "Degraded performance", "System slowdown"),
-    IssueType.SYNCHRONIZATION: ("Inconsistent state", "Race conditions", "Deadlocks"),
-    IssueType.SLOW_OPERATIONS: ("High latency", "Poor response times", "Operation timeouts"),
-    IssueType.RESOURCE_EXHAUSTION: ("High CPU usage", "Memory pressure", "I/O bottlenecks"),
-    IssueType.NETWORK: ("Connection failures", "High latency", "Timeout errors"),
-}
-
-_SETTING_RULES = tuple(
-    IssueRule(
-        codes=frozenset({f"setting.{issue_type}"}),
-        issue_type=issue_type,
-        title="Settings of {target} are outside their allowed range",
-        symptoms=_SYMPTOMS[issue_type],
-        cause="The server was configured differently from what the site asks for.",
-    )
-    for issue_type in IssueType
-)
-
-RULES = (
-    IssueRule(
-        codes=frozenset({UNREACHABLE}),
-        issue_type=IssueType.NETWORK,
-        title="{target} cannot be reached",
-        symptoms=("Connection failures", "Timeout errors"),
-    ),
-    IssueRule(
-        codes=frozenset({"memory.near_limit", "persistence.failed"}),
-        issue_type=IssueType.RESOURCE_EXHAUSTION,
-        title="{target} is running out of room: {about}",
-        symptoms=("Memory pressure", "I/O bottlenecks"),
-    ),
-    IssueRule(
-        codes=frozenset({"replication.link_down", "replication.lag"}),
-        issue_type=IssueType.SYNCHRONIZATION,
-        title="Replication of {target} is broken or lags",
-        symptoms=("Inconsistent state",),
-    ),
-    *_SETTING_RULES,
-)
 
 
 def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
@@ -101,7 +56,8 @@ def _setting_problems(target: Target) -> list[str]:
 
 KIND = TargetKind(
     name="valkey",
-    summary="a Valkey or Redis server: reachability, memory, persistence, replication, settings",
+    summary="a Valkey or Redis server: reachability, memory, clients, commands, errors, keys, persistence, "
+    "replication, log, settings",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
     strategies=STRATEGIES,

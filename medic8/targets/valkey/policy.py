@@ -2,31 +2,280 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Self
+
+from pydantic import model_validator
+
 from medic8.model.frozen import Frozen
+from medic8.model.issue import Evidence, Severity
+from medic8.model.wording import measured
+
+
+class Threshold(Frozen):
+    """
+    From where on a value is worth a word.
+
+    Attributes:
+        what: What is measured, for people.
+        warning: From here on it will hurt; None = never.
+        error: From here on it hurts; None = never.
+        unit: As of a `Reading`; ``share`` is shown in per cent.
+        is_floor: Less is worse, not more.
+        source: Title and section of what the number rests on.
+    """
+
+    what: str
+    warning: float | None = None
+    error: float | None = None
+    unit: str = ""
+    is_floor: bool = False
+    source: str
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if self.warning is None and self.error is None:
+            raise ValueError(f"threshold {self.what!r} needs a limit")
+        if self.warning is not None and self.error is not None and self._is_over(self.warning, self.error):
+            raise ValueError(f"threshold {self.what!r}: the warning must come before the error")
+        return self
+
+    def severity(self, value: float | None) -> Severity | None:
+        """How bad *value* is; None if it is well, or if there is none."""
+        if value is None:
+            return None
+        if self.error is not None and self._reaches(value, self.error):
+            return Severity.ERROR
+        if self.warning is not None and self._reaches(value, self.warning):
+            return Severity.WARNING
+        return None
+
+    def evidence(self, value: float, what: str = "") -> Evidence:
+        """*value* held against the limits, in words."""
+        return Evidence(what=what or self.what, seen=self.in_words(value), limit=self.limits)
+
+    @property
+    def limits(self) -> str:
+        """Both limits in words."""
+        side = "below" if self.is_floor else "from"
+        both = (("warning", self.warning), ("error", self.error))
+        return ", ".join(f"{name} {side} {self.in_words(each)}" for name, each in both if each is not None)
+
+    def in_words(self, value: float) -> str:
+        """A value in the threshold's unit."""
+        if self.unit == "share":
+            return f"{value:.0%}"
+        return measured(round(value, 6) if value % 1 else int(value), self.unit)
+
+    def _reaches(self, value: float, limit: float) -> bool:
+        return value < limit if self.is_floor else value >= limit
+
+    def _is_over(self, one: float, other: float) -> bool:
+        return one < other if self.is_floor else one > other
+
+
+_CONF = "valkey.conf"
+_DOCTOR = "Valkey source, object.c, MEMORY DOCTOR"
+_LATENCY = "Valkey documentation, Diagnosing latency issues"
+_OURS = "our choice"
 
 
 class ServerPolicy(Frozen):
-    """
-    Limits for judging a server.
+    """Limits for judging a server, each a `Threshold` with its source."""
 
-    Attributes:
-        memory_used_warning: Share of ``maxmemory`` from which writes are about to fail, where nothing
-            may be evicted. Source: Valkey documentation, "Memory optimization": leave room for
-            buffers and copy-on-write.
-        memory_used_error: Share at which they do fail. Source: ``maxmemory`` in valkey.conf.
-        replica_lag_bytes: Bytes a replica may be behind its primary's stream; beyond the default
-            replication backlog it would need a full copy. Source: ``repl-backlog-size`` in valkey.conf.
-        replica_silence_s: Seconds a replica may be silent; it reports every second. Source:
-            Valkey documentation, "Replication".
-    """
+    latency: Threshold = Threshold(
+        what="round trip of a PING (median)",
+        warning=0.05,
+        error=0.5,
+        unit="seconds",
+        source=f"{_LATENCY}, Measuring latency: well below 1 ms is usual; the limits are {_OURS}",
+    )
+    processor: Threshold = Threshold(
+        what="processor time of the main thread",
+        warning=0.8,
+        error=0.95,
+        unit="share",
+        source=f"{_LATENCY}, Single threaded nature: commands wait for each other; the limits are {_OURS}",
+    )
+    memory_used: Threshold = Threshold(
+        what="used memory of maxmemory, where nothing may be evicted",
+        warning=0.9,
+        error=1.0,
+        unit="share",
+        source="Valkey documentation, Memory optimization: leave room for buffers and copy-on-write",
+    )
+    fragmentation: Threshold = Threshold(
+        what="resident by used memory, if at least 100 MiB are wasted",
+        warning=1.5,
+        unit="ratio",
+        source=f"{_DOCTOR}: 1.4, and 10 MiB or more; larger here, since it is usual after deletions",
+    )
+    swapped: Threshold = Threshold(
+        what="resident by used memory, above 100 MiB",
+        warning=0.9,
+        error=0.7,
+        unit="ratio",
+        is_floor=True,
+        source="Valkey documentation, INFO, mem_fragmentation_ratio: below 1 parts were swapped out",
+    )
+    client_buffers: Threshold = Threshold(
+        what="memory of ordinary clients, on average",
+        warning=200 << 10,
+        unit="bytes",
+        source=f"{_DOCTOR}: 200 KiB for each client",
+    )
+    replica_buffers: Threshold = Threshold(
+        what="memory of replicas' buffers, on average",
+        warning=10 << 20,
+        error=256 << 20,
+        unit="bytes",
+        source=f"{_DOCTOR}: 10 MiB for each replica; {_CONF}, client-output-buffer-limit replica 256mb",
+    )
+    scripts: Threshold = Threshold(
+        what="scripts in the cache",
+        warning=1000,
+        unit="count",
+        source=f"{_DOCTOR}: more than 1000",
+    )
+    host_memory: Threshold = Threshold(
+        what="resident memory of the host's memory",
+        warning=0.75,
+        error=0.9,
+        unit="share",
+        source=f"Valkey documentation, Administration: a fork may need as much again; the limits are {_OURS}",
+    )
+    host_limit: Threshold = Threshold(
+        what="maxmemory of the host's memory",
+        warning=0.9,
+        error=1.0,
+        unit="share",
+        source=f"Valkey documentation, Administration, Memory; the limits are {_OURS}",
+    )
+    clients_used: Threshold = Threshold(
+        what="connected clients of maxclients",
+        warning=0.8,
+        error=0.95,
+        unit="share",
+        source=f"Valkey documentation, Client handling, Maximum number of clients; the limits are {_OURS}",
+    )
+    client_output: Threshold = Threshold(
+        what="output waiting for one client",
+        warning=8 << 20,
+        error=32 << 20,
+        unit="bytes",
+        source=f"{_CONF}, client-output-buffer-limit pubsub 32mb 8mb 60",
+    )
+    idle_clients: Threshold = Threshold(
+        what="clients idle for an hour, of those listed, if half of maxclients is used",
+        warning=0.8,
+        unit="share",
+        source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
+    )
+    slow_command: Threshold = Threshold(
+        what="slowest command of the last 10 minutes",
+        warning=0.1,
+        error=1.0,
+        unit="seconds",
+        source=f"{_CONF}, slowlog-log-slower-than: 10 ms are logged; ten and a hundred times that is {_OURS}",
+    )
+    slow_commands: Threshold = Threshold(
+        what="commands over 10 ms, for each minute",
+        warning=6,
+        error=60,
+        unit="count",
+        source=f"{_CONF}, slowlog-log-slower-than: 10 ms are logged; the limits are {_OURS}",
+    )
+    command_share: Threshold = Threshold(
+        what="time of the interval that one command took",
+        warning=0.5,
+        error=0.9,
+        unit="share",
+        source=f"{_LATENCY}, Latency generated by slow commands; the limits are {_OURS}",
+    )
+    replica_lag: Threshold = Threshold(
+        what="bytes that a replica is behind",
+        warning=10 << 20,
+        unit="bytes",
+        source=f"{_CONF}, repl-backlog-size 10mb: beyond that it needs a full copy",
+    )
+    replica_silence: Threshold = Threshold(
+        what="seconds since a replica has spoken",
+        warning=10,
+        unit="seconds",
+        source=f"Valkey documentation, Replication: it speaks every second; {_CONF}, min-replicas-max-lag 10",
+    )
+    backlog: Threshold = Threshold(
+        what="seconds of writes that the replication backlog holds",
+        warning=10,
+        error=1,
+        unit="seconds",
+        is_floor=True,
+        source=f"{_CONF}, repl-backlog-size: for so long a replica may be away; the limits are {_OURS}",
+    )
+    full_syncs: Threshold = Threshold(
+        what="full copies for replicas, for each hour",
+        warning=6,
+        error=60,
+        unit="count",
+        source=f"Valkey documentation, Replication: one when a replica joins; the limits are {_OURS}",
+    )
+    fork: Threshold = Threshold(
+        what="the last fork",
+        warning=0.5,
+        error=2.0,
+        unit="seconds",
+        source=f"{_LATENCY}, Latency generated by fork: about 10 ms for each GB; the limits are {_OURS}",
+    )
+    copy_on_write: Threshold = Threshold(
+        what="memory copied during the last snapshot, of used memory, above 100 MiB",
+        warning=0.5,
+        error=0.9,
+        unit="share",
+        source=f"Valkey documentation, Administration: a snapshot may double it; the limits are {_OURS}",
+    )
+    overdue: Threshold = Threshold(
+        what="age of unsaved changes by what the setting save asks for",
+        warning=3,
+        unit="ratio",
+        source=f"{_CONF}, save SECONDS CHANGES; three times is {_OURS}",
+    )
+    key_bytes: Threshold = Threshold(
+        what="one key",
+        warning=10 << 20,
+        error=512 << 20,
+        unit="bytes",
+        source=f"Valkey documentation, Keys: 512 MB at most; 10 MiB is {_OURS}: 80 ms at 1 Gbit/s",
+    )
+    unexpiring: Threshold = Threshold(
+        what="keys that never expire, where only those that do may be evicted",
+        warning=0.9,
+        unit="share",
+        source="Valkey documentation, Key eviction: volatile-* evicts nothing else; the limit is ours",
+    )
+    forgotten: Threshold = Threshold(
+        what="keys that never expire, among those of a prefix of which most do (at least)",
+        warning=0.01,
+        unit="share",
+        source=f"lower end of a 95 % interval (E. B. Wilson 1927); the limit is {_OURS}",
+    )
+    pending: Threshold = Threshold(
+        what="entries that a consumer group has delivered and nobody acknowledged",
+        warning=10_000,
+        error=1_000_000,
+        unit="count",
+        source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
+    )
 
-    memory_used_warning: float = 0.9
-    memory_used_error: float = 1.0
-    replica_lag_bytes: int = 10 << 20
-    replica_silence_s: int = 10
+    def named(self) -> Iterator[tuple[str, Threshold]]:
+        """Every threshold by its name."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)
 
 
 POLICY = ServerPolicy()
+
+#: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
+LEAST_JUDGED_BYTES = 100 << 20
 
 #: Settings that may be set right by themselves: each takes effect at once, none lowers a limit that
 #: clients rely on, weakens durability, evicts, or belongs to whoever runs replication.

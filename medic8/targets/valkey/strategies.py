@@ -10,7 +10,8 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.kind import Strategy
 from medic8.targets.valkey.actions import SET_SETTING, SetSetting
-from medic8.targets.valkey.diagnostics import nearest_good
+from medic8.targets.valkey.looks.controller import Belonging, owner_of
+from medic8.targets.valkey.looks.settings import nearest_good
 
 SET_SETTINGS = "set_settings"
 
@@ -25,7 +26,7 @@ def plan_settings(issue: Issue, report: DiagnosticReport, target: Target) -> Pla
 
     Args:
         issue: About ``settings``; anything else gets a plan without units.
-        report: Holds the present values.
+        report: Holds the present values, and who owns settings.
         target: Holds the rules.
     """
     steps = []
@@ -53,6 +54,7 @@ def plan_settings(issue: Issue, report: DiagnosticReport, target: Target) -> Pla
         summary=f"Set {names} to the nearest allowed value." if steps else "No setting is out of range.",
         risk=Risk.LOW,
         units=(Unit(title=f"settings {names}", steps=tuple(steps)),) if steps else (),
+        belongs_to=owner_of(Belonging.SETTINGS, report),
     )
 
 

@@ -29,14 +29,13 @@ from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.actions import SET_SETTING, ServerSession, open_session
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.client import connect, connection, info, redact
-from medic8.targets.valkey.diagnostics import (
-    DIAGNOSTICS,
-    judge_memory,
-    judge_persistence,
-    judge_replication,
-    nearest_good,
-)
+from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
+from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.valkey.looks.memory import judge_limit
+from medic8.targets.valkey.looks.persistence import judge_failures
+from medic8.targets.valkey.looks.replication import judge_replica, judge_replicas
+from medic8.targets.valkey.looks.settings import nearest_good
 from medic8.targets.valkey.strategies import plan_settings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -203,10 +202,11 @@ def test_settings_out_of_range_are_found_planned_and_nothing_else_is(target: Tar
 
 
 def test_a_healthy_server_has_no_issue(target: Target) -> None:
-    """Every diagnostic reads its values and finds nothing."""
+    """Every diagnostic reads its values and finds nothing; what it cannot see is said."""
     target = target.model_copy(update={"setting": ()})
     results = [look(target, AROUND) for look in DIAGNOSTICS.values()]
-    assert analyze(results) == Analysis(health=Health.HEALTHY)
+    log = "the server's log: it goes to standard output or to syslog, not to a file"
+    assert analyze(results) == Analysis(health=Health.HEALTHY, unseen=(log,))
     assert {reading.name for result in results for reading in result.readings} >= {
         "latency",
         "memory.used",
@@ -260,13 +260,17 @@ def test_what_a_user_may_not_do_is_a_refusal(valkey_url: str) -> None:
         info(client, "server")
 
 
+def limit_facts(used: int, limit: int, policy: str) -> Facts:
+    return Facts({"used_memory": str(used), "maxmemory": str(limit), "maxmemory_policy": policy})
+
+
 def test_memory_near_its_limit_is_an_issue_only_where_nothing_is_evicted() -> None:
     """A cache at its limit is how caches live."""
-    assert judge_memory(95, 100, "allkeys-lru") == ()
-    assert judge_memory(95, 0, "noeviction") == ()
-    assert judge_memory(89, 100, "noeviction") == ()
-    assert judge_memory(95, 100, "noeviction")[0].severity is Severity.WARNING
-    assert judge_memory(100, 100, "noeviction")[0].severity is Severity.ERROR
+    assert judge_limit(limit_facts(95, 100, "allkeys-lru")) == ()
+    assert judge_limit(limit_facts(95, 0, "noeviction")) == ()
+    assert judge_limit(limit_facts(89, 100, "noeviction")) == ()
+    assert judge_limit(limit_facts(95, 100, "noeviction"))[0].severity is Severity.WARNING
+    assert judge_limit(limit_facts(100, 100, "noeviction"))[0].severity is Severity.ERROR
 
 
 def test_failed_persistence_is_found_by_each_of_its_signs() -> None:
@@ -276,23 +280,23 @@ def test_failed_persistence_is_found_by_each_of_its_signs() -> None:
         "aof_last_write_status": "ok",
         "aof_last_bgrewrite_status": "ok",
     }
-    assert judge_persistence(good) == ()
+    assert judge_failures(Facts(good), Facts({})) == ()
     for sign in good:
-        found = judge_persistence(good | {sign: "err"})
+        found = judge_failures(Facts(good | {sign: "err"}), Facts({}))
         assert [finding.evidence[0].what for finding in found] == [sign]
 
 
 def test_a_broken_link_and_a_lagging_replica_are_found() -> None:
     """The replica's own view, and the primary's."""
-    replica = {"role": "slave", "master_link_status": "down", "connected_slaves": 0, "master_repl_offset": 0}
-    assert [each.code for each in judge_replication(replica)] == ["replication.link_down"]
-    primary = {"role": "master", "connected_slaves": 1, "master_repl_offset": 50 << 20}
-    near = primary | {"slave0": {"offset": (50 << 20) - 1, "lag": 0}}
-    far = primary | {"slave0": {"offset": 1, "lag": 0}}
-    silent = primary | {"slave0": {"offset": 50 << 20, "lag": 60}}
-    assert judge_replication(near) == ()
-    assert [each.code for each in judge_replication(far)] == ["replication.lag"]
-    assert [each.code for each in judge_replication(silent)] == ["replication.lag"]
+    replica = {"role": "slave", "master_link_status": "down", "master_host": "h", "master_port": "1"}
+    assert [each.code for each in judge_replica(Facts(replica), Facts({}))] == ["replication.link_down"]
+    primary = {"role": "master", "connected_slaves": "1", "master_repl_offset": str(50 << 20)}
+    near = primary | {"slave0": f"ip=h,port=1,state=online,offset={(50 << 20) - 1},lag=0"}
+    far = primary | {"slave0": "ip=h,port=1,state=online,offset=1,lag=0"}
+    silent = primary | {"slave0": f"ip=h,port=1,state=online,offset={50 << 20},lag=60"}
+    assert judge_replicas(Facts(near)) == ()
+    assert [each.code for each in judge_replicas(Facts(far))] == ["replication.lag"]
+    assert [each.code for each in judge_replicas(Facts(silent))] == ["replication.lag"]
 
 
 @pytest.mark.parametrize(

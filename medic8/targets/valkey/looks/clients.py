@@ -1,0 +1,171 @@
+"""Who is connected, and what their connections cost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
+from medic8.targets.valkey.looks.judging import fact, over, share
+from medic8.targets.valkey.policy import POLICY
+
+_INTERVAL_S = 0.2
+
+#: The server builds a list of so many clients in about 3 ms; of more, only some are looked up.
+MOST_LISTED = 1000
+
+#: Of the newest connections so many numbers are looked up, wherever not all are listed.
+_TRIED = 500
+
+_IDLE_S = 3600.0
+_LEAST_IDLE = 20
+
+
+def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
+    """How many there are, who has output waiting, who is idle, who watches every command."""
+    with looking(target) as server:
+        before, facts, _ = server.info_twice("clients", "stats", interval_s=_INTERVAL_S)
+        if "maxclients" not in facts:  # before version 7
+            facts = Facts({**facts, **server.settings("maxclients")})
+        listed, is_whole = _list(server, facts)
+        readings = (
+            reading("clients.connected", facts.whole("connected_clients"), "count"),
+            reading("clients.limit", facts.whole("maxclients"), "count"),
+            reading("clients.blocked", facts.whole("blocked_clients"), "count"),
+            reading("clients.pubsub", facts.whole("pubsub_clients"), "count"),
+            reading("clients.tracking", facts.whole("tracking_clients"), "count"),
+            reading("clients.rejected", facts.whole("rejected_connections"), "count"),
+            reading(
+                "clients.cut_off_for_output",
+                facts.whole("client_output_buffer_limit_disconnections"),
+                "count",
+            ),
+            reading("clients.evicted", facts.whole("evicted_clients"), "count"),
+            reading("clients.listed", len(listed), "count"),
+            reading(
+                "clients.most_output",
+                max((each.whole("omem") or 0 for each in listed), default=None),
+                "bytes",
+            ),
+        )
+        findings = (*judge_numbers(facts, before), *judge_listed(listed, facts, is_whole=is_whole))
+        return server.result("clients", around, readings, findings)
+
+
+def judge_numbers(facts: Facts, before: Facts) -> tuple[Finding, ...]:
+    """
+    Whether clients are turned away, or soon will be.
+
+    Args:
+        facts: The sections ``clients`` and ``stats`` of INFO.
+        before: The same a moment earlier.
+    """
+    advice = (
+        "CLIENT LIST tells who they are; CONFIG SET timeout 300 ends idle ones, or have programs close them",
+        "CONFIG SET maxclients N, as far as the open files of the server's process allow",
+    )
+    used = share(facts.number("connected_clients"), facts.number("maxclients"))
+    found = over(
+        "clients.near_limit",
+        POLICY.clients_used,
+        used,
+        "{seen} of the connections that maxclients allows are in use",
+        about="clients",
+        advice=advice,
+    )
+    rejected = grown(before, facts, "rejected_connections")
+    if rejected:
+        found += fact(
+            "clients.near_limit",
+            Severity.ERROR,
+            f"{rejected:,.0f} connections were turned away while we looked",
+            about="clients",
+            evidence=(Evidence(what="rejected_connections", seen=f"{rejected:,.0f} more", limit="0 more"),),
+            advice=advice,
+        )
+    return found
+
+
+def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tuple[Finding, ...]:
+    """
+    What single connections do that others feel.
+
+    Args:
+        listed: Clients as CLIENT LIST has them.
+        facts: The section ``clients`` of INFO.
+        is_whole: Whether these are all that there are.
+    """
+    found: tuple[Finding, ...] = ()
+    watching = [each for each in listed if "O" in each.get("flags", "")]
+    if watching:
+        found += fact(
+            "clients.monitor",
+            Severity.WARNING,
+            f"{_who(watching[0])} watches every command (MONITOR), which can halve the throughput",
+            about="MONITOR",
+            evidence=(Evidence(what="clients with flag O", seen=f"{len(watching):,}", limit="0"),),
+            advice=(f"CLIENT KILL ID {watching[0].text('id')}, if nobody needs it any more",),
+        )
+    waiting = max(listed, key=lambda each: each.number("omem") or 0, default=None)
+    if waiting is not None:
+        found += over(
+            "clients.output",
+            POLICY.client_output,
+            waiting.number("omem"),
+            f"{{seen}} of output wait for {_who(waiting)}, which reads too slowly",
+            about="client output",
+            advice=(
+                f"CLIENT KILL ID {waiting.text('id')} frees it; look why the program does not read",
+                "CONFIG SET client-output-buffer-limit 'normal 256mb 64mb 60' ends such clients",
+            ),
+        )
+    idle = sum((each.number("idle") or 0) >= _IDLE_S and "S" not in each.get("flags", "") for each in listed)
+    used = share(facts.number("connected_clients"), facts.number("maxclients")) or 0
+    if used >= 0.5 and len(listed) >= _LEAST_IDLE:  # noqa: PLR2004 - half, as the policy says
+        found += over(
+            "clients.idle",
+            POLICY.idle_clients,
+            idle / len(listed),
+            f"{{seen}} of {'all' if is_whole else 'the listed'} clients have been idle for an hour",
+            about="idle clients",
+            advice=(
+                "CONFIG SET timeout 3600 ends them; pools then open new ones when they need them",
+                "have programs close connections, or give their pools a limit",
+            ),
+        )
+    return found
+
+
+def _who(client: Facts) -> str:
+    name = client.text("name") or client.text("lib-name") or "a client without a name"
+    return f"{name} at {client.text('addr')}"
+
+
+def _list(server: Server, facts: Facts) -> tuple[list[Facts], bool]:
+    """Clients, and whether these are all."""
+    connected = facts.whole("connected_clients")
+    if connected is None:
+        return [], False
+    if connected <= MOST_LISTED:
+        return _parse(server.ask("CLIENT", "LIST", what="single clients")), True
+    newest = server.ask("CLIENT", "ID", what="single clients")
+    if not isinstance(newest, int):
+        return [], False
+    # Numbers are given in turn: of the connections of the last while, whoever is still there is found.
+    span = min(newest, max(2 * connected, _TRIED))
+    tried = random.Random(newest).sample(range(newest - span + 1, newest + 1), min(_TRIED, span))  # noqa: S311
+    listed = _parse(server.ask("CLIENT", "LIST", "ID", *tried, what="single clients"))
+    server.unseen.append(
+        f"clients: {connected:,} are connected, more than {MOST_LISTED:,}; {len(listed):,} of the newest "
+        "were looked at"
+    )
+    return listed, False
+
+
+def _parse(reply: object) -> list[Facts]:
+    return [pairs(line, " ") for line in as_text(reply or b"").split("\n") if line]

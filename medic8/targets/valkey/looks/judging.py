@@ -1,0 +1,69 @@
+"""Make a finding of a value and its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.targets.valkey.policy import Threshold
+
+
+def over(
+    code: str,
+    threshold: Threshold,
+    value: float | None,
+    text: str,
+    *,
+    about: str,
+    advice: tuple[str, ...] = (),
+    what: str = "",
+    also: tuple[Evidence, ...] = (),
+) -> tuple[Finding, ...]:
+    """
+    One finding if *value* is beyond *threshold*, else none.
+
+    Args:
+        code: The finding's code.
+        threshold: Says from where on, and how bad it is.
+        value: What was seen; None if it was not.
+        text: One sentence; ``{seen}`` is the value in words.
+        about: The object inside the server.
+        advice: What a person can do.
+        what: Which value it is; empty for the words of the threshold.
+        also: More facts.
+    """
+    severity = threshold.severity(value)
+    if severity is None or value is None:
+        return ()
+    seen = threshold.in_words(value)
+    return (
+        Finding(
+            code=code,
+            severity=severity,
+            text=text.replace("{seen}", seen),
+            about=about,
+            evidence=(threshold.evidence(value, what), *also),
+            advice=advice,
+        ),
+    )
+
+
+def fact(
+    code: str,
+    severity: Severity,
+    text: str,
+    *,
+    about: str,
+    evidence: Iterable[Evidence] = (),
+    advice: tuple[str, ...] = (),
+) -> tuple[Finding, ...]:
+    """One finding that no number decides."""
+    found = Finding(
+        code=code, severity=severity, text=text, about=about, evidence=tuple(evidence), advice=advice
+    )
+    return (found,)
+
+
+def share(part: float | None, whole: float | None) -> float | None:
+    """*part* of *whole*; None if one of them is missing or there is no whole."""
+    return part / whole if part is not None and whole is not None and whole > 0 else None

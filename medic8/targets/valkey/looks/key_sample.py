@@ -1,0 +1,180 @@
+"""Sample the keys of a server in small steps."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from medic8.targets.valkey.looks.asking import Refusal, Server
+from medic8.targets.valkey.looks.facts import Facts, as_text
+
+#: Keys that are looked at. Shares of them are known to 2.5 percentage points either way (95 %).
+SAMPLE = 1500
+
+#: Longest that sampling takes; a server behind a slow line gives fewer keys.
+_MOST_S = 1.0
+
+#: Keys asked about at once, and the pause after it in which others are served.
+_BATCH = 50
+_PAUSE_S = 0.002
+
+#: Steps of a scan: names may be large, so the first step is as small as can be, and grows while it brings
+#: little. The server spends milliseconds on each MiB of names, so there is an end to them.
+_FIRST_STEP = 1
+_MOST_STEP = 100
+_MUCH_BYTES = 64 << 10
+_MOST_BYTES = 8 << 20
+
+#: Longest name that is sent back to ask about its key; longer ones are counted and skipped.
+_MOST_NAME = 64 << 10
+
+#: Elements of a container that the server measures to estimate its size.
+_ELEMENTS = 5
+
+#: z for 95 %.
+_Z = 1.96
+
+_SEPARATOR = re.compile(r"[:/|.]")
+_LONGEST_PREFIX = 40
+
+
+class SampledKey(NamedTuple):
+    """
+    One key as it was found.
+
+    Attributes:
+        name: As the server has it.
+        database: Where it lies.
+        type: ``string``, ``hash`` and so on; empty if it may not be asked.
+        size_bytes: Estimated from a few elements; None if it may not be asked.
+        expires: Whether it will by itself; None if it may not be asked.
+    """
+
+    name: bytes
+    database: int
+    type: str
+    size_bytes: int | None
+    expires: bool | None
+
+
+class Keyspace(NamedTuple):
+    """How many keys a database has, and how many of them expire, by INFO."""
+
+    database: int
+    keys: int
+    expiring: int
+
+
+def databases(facts: Facts) -> list[Keyspace]:
+    """The databases with keys, the fullest first, from the section ``keyspace`` of INFO."""
+    found = [
+        Keyspace(int(number), each.whole("keys") or 0, each.whole("expires") or 0)
+        for number, each in facts.starting("db")
+        if number.isdecimal()
+    ]
+    return sorted((each for each in found if each.keys > 0), key=lambda each: -each.keys)
+
+
+def sample_keys(server: Server, spaces: Sequence[Keyspace], *, first: int) -> list[SampledKey]:
+    """
+    Keys from all databases, as many from each as its share of all keys asks for.
+
+    Scanned from the beginning of the table, which is in the order of a hash
+    seeded by chance when the server started: as good as drawn by lot, but for
+    keys that the server holds in one bucket.
+
+    Args:
+        server: Its connection ends up in another database.
+        spaces: From `databases`.
+        first: The database that the connection is in.
+    """
+    total, until_s = sum(each.keys for each in spaces), time.perf_counter() + _MOST_S
+    found: list[SampledKey] = []
+    present = first
+    for space in spaces:
+        if space.database != present:
+            selected = server.try_one("SELECT", space.database)
+            if isinstance(selected, Refusal):
+                server.note("SELECT", selected, what=f"keys of database {space.database}")
+                continue
+            present = space.database
+        wanted = math.ceil(SAMPLE * space.keys / total)
+        for names in _names(server, min(wanted, space.keys), until_s):
+            found += _look_at(server, names, space.database)
+            time.sleep(_PAUSE_S)
+        if time.perf_counter() >= until_s:
+            server.unseen.append(f"keys: sampling ended after {_MOST_S:.0f} s, with {len(found):,} keys")
+            break
+    return found
+
+
+def prefix_of(name: bytes) -> str:
+    """What keys like *name* begin with: up to the first of ``: / | .``, or nothing."""
+    parts = _SEPARATOR.split(as_text(name[:_LONGEST_PREFIX]), maxsplit=1)
+    return parts[0] if len(parts) > 1 else ""
+
+
+def interval(hits: int, of: int) -> tuple[float, float]:
+    """
+    Between which shares the true one lies, at 95 %, when *hits* of *of* were seen.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical
+    inference, JASA 22 (1927).
+    """
+    if of == 0:
+        return 0.0, 1.0
+    share, square = hits / of, _Z * _Z
+    middle = (share + square / (2 * of)) / (1 + square / of)
+    half = _Z * math.sqrt(share * (1 - share) / of + square / (4 * of * of)) / (1 + square / of)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _names(server: Server, wanted: int, until_s: float) -> Iterator[list[bytes]]:
+    cursor, step, seen, fetched = b"0", _FIRST_STEP, set[bytes](), 0
+    while len(seen) < wanted and time.perf_counter() < until_s:
+        reply = server.ask("SCAN", cursor, "COUNT", step, what="keys", words=1)
+        if reply is None:
+            return
+        cursor, names = reply
+        size = sum(map(len, names))
+        step = max(1, step // 4) if size > _MUCH_BYTES else min(_MOST_STEP, step * 2)
+        new = [name for name in dict.fromkeys(names) if name not in seen][: wanted - len(seen)]
+        seen.update(new)
+        for start in range(0, len(new), _BATCH):
+            yield new[start : start + _BATCH]
+        fetched += size
+        if fetched > _MOST_BYTES:
+            server.unseen.append(f"keys: names are so large ({fetched >> 20} MiB) that sampling ended")
+            return
+        if cursor == b"0":
+            return
+
+
+def _look_at(server: Server, names: Sequence[bytes], database: int) -> list[SampledKey]:
+    small = [name for name in names if len(name) <= _MOST_NAME]
+    if len(small) < len(names):
+        server.unseen.append(f"keys: some have names over {_MOST_NAME >> 10} KiB, which were not looked at")
+    commands: list[tuple[str | bytes | int, ...]] = []
+    for name in small:
+        commands += [("TYPE", name), ("PTTL", name), ("MEMORY", "USAGE", name, "SAMPLES", _ELEMENTS)]
+    replies = server.try_all(commands)
+    for word, reply in zip(("TYPE", "PTTL", "MEMORY USAGE"), replies[:3], strict=False):
+        if isinstance(reply, Refusal):
+            server.note(word, reply, what="keys")
+    found = []
+    for name, kind, left_ms, size in zip(small, replies[::3], replies[1::3], replies[2::3], strict=True):
+        if left_ms == -2:  # noqa: PLR2004 - it went meanwhile
+            continue
+        found.append(
+            SampledKey(
+                name,
+                database,
+                as_text(kind) if isinstance(kind, bytes) else "",
+                size if isinstance(size, int) else None,
+                left_ms >= 0 if isinstance(left_ms, int) else None,
+            )
+        )
+    return found

@@ -1,0 +1,212 @@
+"""What kinds of keys there are, which are large, which never expire, and which streams nobody drains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from medic8.model.issue import Evidence, Finding
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import Target
+from medic8.model.wording import size
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.facts import parse_flat, shown
+from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.key_sample import (
+    Keyspace,
+    SampledKey,
+    databases,
+    interval,
+    prefix_of,
+    sample_keys,
+)
+from medic8.targets.valkey.policy import POLICY
+
+#: Streams of the sample whose consumer groups are looked at, and groups of each that count.
+_MOST_STREAMS = 8
+_MOST_GROUPS = 50
+
+#: A prefix is judged by itself if so many of its keys are in the sample, and so many of those expire.
+_LEAST_OF_PREFIX = 50
+_MOST_EXPIRE = 0.5
+
+_SHOWN = 5
+
+
+class Pending(NamedTuple):
+    """What a consumer group of a stream has not acknowledged; both names are as the server has them."""
+
+    stream: bytes
+    group: bytes
+    entries: int
+
+
+def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
+    """The exact numbers by INFO, and a sample for everything else."""
+    with looking(target) as server:
+        facts = server.info("keyspace", "memory")
+        spaces = databases(facts)
+        sample = sample_keys(server, spaces, first=_database_of(target.address))
+        pending = _pending(server, sample)
+        total = sum(each.keys for each in spaces)
+        readings = [
+            reading("keys.count", total, "count"),
+            reading("keys.expiring", sum(each.expiring for each in spaces), "count"),
+            reading("keys.sampled", len(sample), "count"),
+        ]
+        if sample:
+            types = Counter(each.type for each in sample if each.type)
+            readings += [
+                reading(f"keys.type.{shown(kind)}", _share_in_words(count, len(sample), total))
+                for kind, count in types.most_common(_SHOWN)
+            ]
+            prefixes = Counter(prefix_of(each.name) for each in sample)
+            readings += [
+                reading(
+                    f"keys.prefix.{shown(prefix) or '(none)'}", _share_in_words(count, len(sample), total)
+                )
+                for prefix, count in prefixes.most_common(_SHOWN)
+            ]
+            largest = max(sample, key=lambda each: each.size_bytes or 0)
+            readings.append(reading("keys.largest_sampled", largest.size_bytes, "bytes"))
+        findings = (
+            *judge_large(sample, total),
+            *judge_evictable(spaces, facts.get("maxmemory_policy", "")),
+            *judge_forgotten(sample),
+            *judge_pending(pending),
+        )
+        return server.result("keys", around, readings, findings)
+
+
+def judge_large(sample: Sequence[SampledKey], total: int) -> tuple[Finding, ...]:
+    """
+    Whether there are keys that stop the server when they are read or deleted.
+
+    Args:
+        sample: What was looked at.
+        total: Keys that there are.
+    """
+    large = sorted(
+        (each for each in sample if POLICY.key_bytes.severity(each.size_bytes)),
+        key=lambda each: -(each.size_bytes or 0),
+    )
+    if not large:
+        return ()
+    return over(
+        "keys.large",
+        POLICY.key_bytes,
+        large[0].size_bytes,
+        f"keys take up to {{seen}}: {_share_in_words(len(large), len(sample), total)} of all are so large",
+        about="large keys",
+        also=tuple(
+            Evidence(
+                what=f"{each.type or 'key'} {shown(each.name)} in database {each.database}",
+                seen=size(each.size_bytes or 0),
+            )
+            for each in large[:_SHOWN]
+        ),
+        advice=(
+            "split them into smaller ones; read them in parts (HSCAN, GETRANGE)",
+            "UNLINK, not DEL, takes them away without a stop",
+        ),
+    )
+
+
+def judge_evictable(spaces: Sequence[Keyspace], policy: str) -> tuple[Finding, ...]:
+    """Whether a server that may evict only what expires has enough of it; exact, by INFO."""
+    total = sum(each.keys for each in spaces)
+    if not policy.startswith("volatile-") or not total:
+        return ()
+    staying = total - sum(each.expiring for each in spaces)
+    return over(
+        "keys.unexpiring",
+        POLICY.unexpiring,
+        staying / total,
+        f"{{seen}} of all keys never expire, and {policy} may evict none of them: writes will fail with OOM",
+        about="keys without expiry",
+        advice=(
+            "give keys that may go an expiry: SET KEY VALUE EX SECONDS, EXPIRE KEY SECONDS",
+            "or let it evict any: CONFIG SET maxmemory-policy allkeys-lru",
+        ),
+    )
+
+
+def judge_forgotten(sample: Sequence[SampledKey]) -> tuple[Finding, ...]:
+    """
+    Whether some keys lack the expiry that most of their kind have.
+
+    A program that sets it in a second command, or one of whose ways forgets it,
+    leaks a little for ever. The lower end of the interval is judged, so that a
+    single key in a small sample is no finding.
+    """
+    kinds: dict[str, list[SampledKey]] = {}
+    for each in sample:
+        if each.expires is not None:
+            kinds.setdefault(prefix_of(each.name), []).append(each)
+    found: tuple[Finding, ...] = ()
+    for prefix, members in sorted(kinds.items()):
+        staying = [each for each in members if not each.expires]
+        if not prefix or len(members) < _LEAST_OF_PREFIX or len(staying) > len(members) * (1 - _MOST_EXPIRE):
+            continue
+        low, high = interval(len(staying), len(members))
+        found += over(
+            "keys.forgotten_expiry",
+            POLICY.forgotten,
+            low if staying else 0.0,
+            f"{low:.0%} to {high:.0%} of the keys {shown(prefix)}… never expire, though most of them do",
+            about=f"keys {shown(prefix)}…",
+            also=tuple(Evidence(what="for example", seen=shown(each.name)) for each in staying[:2]),
+            advice=("set value and expiry in one command: SET KEY VALUE EX SECONDS",),
+        )
+    return found
+
+
+def judge_pending(pending: Sequence[Pending]) -> tuple[Finding, ...]:
+    """Whether consumer groups have been given entries that nobody acknowledges."""
+    if not pending:
+        return ()
+    most = max(pending, key=lambda each: each.entries)
+    return over(
+        "keys.pending",
+        POLICY.pending,
+        most.entries,
+        f"{{seen}} entries of stream {shown(most.stream)} are pending in group {shown(most.group)}",
+        about="streams",
+        advice=(
+            "XINFO CONSUMERS STREAM GROUP tells whose they are; XAUTOCLAIM hands those of dead consumers on",
+            "have consumers send XACK",
+        ),
+    )
+
+
+def _pending(server: Server, sample: Sequence[SampledKey]) -> list[Pending]:
+    found: list[Pending] = []
+    last = sample[-1].database if sample else 0
+    for key in [each for each in sample if each.type == "stream" and each.database == last][:_MOST_STREAMS]:
+        groups = server.ask("XINFO", "GROUPS", key.name, what="consumer groups")
+        if groups is None:
+            break
+        found += [Pending(key.name, *parse_group(group)) for group in groups[:_MOST_GROUPS]]
+    return found
+
+
+def parse_group(reply: object) -> tuple[bytes, int]:
+    """Name and pending entries of one group of XINFO GROUPS."""
+    fields = parse_flat(reply)
+    return fields.get("name", "").encode("utf-8", "replace"), fields.whole("pending") or 0
+
+
+def _share_in_words(count: int, sampled: int, total: int) -> str:
+    if sampled >= total:
+        return f"{count / sampled:.1%}"
+    low, high = interval(count, sampled)
+    return f"{low:.1%} to {high:.1%} (95 %, {sampled:,} of {total:,} keys looked at)"
+
+
+def _database_of(address: str) -> int:
+    parts = urlsplit(address)
+    named = parse_qs(parts.query).get("db", [parts.path.strip("/") if parts.scheme != "unix" else ""])[0]
+    return int(named) if named.isdecimal() else 0

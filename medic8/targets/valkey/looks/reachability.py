@@ -1,0 +1,166 @@
+"""Whether a server answers, how fast, what it is and since when."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.errors import RefusedError, UnreachableError
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.error_words import ERROR_WORDS
+from medic8.targets.valkey.looks.facts import Facts, shown
+from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.policy import POLICY
+
+_PINGS = 5
+
+#: By what the client library leaves of the message of a server that does not let us in.
+_NOT_LET_IN = (
+    ("max number of clients", "CLIENTS"),
+    ("Authentication required", "NOAUTH"),
+    ("protected mode", "DENIED"),
+    ("DENIED", "DENIED"),
+    ("invalid username-password", "WRONGPASS"),
+    ("invalid password", "WRONGPASS"),
+    ("user is disabled", "WRONGPASS"),
+)
+
+_OUR_ADVICE = {
+    "CLIENTS": (
+        "end clients that nobody needs: CLIENT LIST and CLIENT KILL over a connection that is open still",
+        "CONFIG SET maxclients N, as far as the open files of the server's process allow",
+    ),
+    "NOAUTH": ("put user and password into the target's url",),
+    "WRONGPASS": (
+        "set the user and password in the target's url to those that the server knows",
+        "ACL LIST on the server tells which users there are and which are off; ACL LOG tells who was refused",
+    ),
+    "DENIED": ERROR_WORDS["DENIED"].advice,
+}
+
+#: Refusals of a PING that say what the whole server does.
+_STATES = {
+    "LOADING": "server.loading",
+    "BUSY": "server.busy",
+    "MASTERDOWN": "errors.masterdown",
+    "MISCONF": "errors.misconf",
+}
+
+
+def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResult:
+    """
+    Whether the server answers, how fast, what it is and since when.
+
+    Raises:
+        UnreachableError: nobody answers.
+        TransientError: it stopped answering half way.
+    """
+    try:
+        with looking(target) as server:
+            return _look(server, around)
+    except (UnreachableError, RefusedError) as exc:
+        findings = judge_closed_door(str(exc))
+        if not findings:
+            raise
+        return DiagnosticResult(diagnostic="reachability", findings=findings, taken_at=around.now)
+
+
+def judge_closed_door(message: str) -> tuple[Finding, ...]:
+    """The finding about a server that answers and does not let us in; none if it says nothing we know."""
+    if " BUSY " in message:  # it refuses the database that the address names
+        return judge_ping(Refusal("BUSY", shown(message[message.index("BUSY ") :], 300)), Facts({}))
+    known = next((word for sign, word in _NOT_LET_IN if sign in message), None)
+    if known is None:
+        return ()
+    means = (
+        "as many clients are connected as maxclients allows"
+        if known == "CLIENTS"
+        else ERROR_WORDS[known]
+        .means.replace("somebody logs in", "we log in")
+        .replace("somebody sends commands without having", "we have not")
+    )
+    finding = Finding(
+        code=UNREACHABLE,
+        severity=Severity.CRITICAL,
+        text=f"{shown(message, 300)}: {means}",
+        about="connection",
+        evidence=(Evidence(what="connection", seen=shown(message, 300)),),
+        advice=_OUR_ADVICE[known],
+    )
+    return (finding,)
+
+
+def judge_ping(refusal: Refusal, facts: Facts) -> tuple[Finding, ...]:
+    """
+    What a PING that was refused says about the server.
+
+    Args:
+        refusal: The answer.
+        facts: The section ``persistence`` of INFO, which a server that loads still tells.
+    """
+    words = ERROR_WORDS.get(refusal.prefix)
+    if refusal.prefix == "NOAUTH":
+        return judge_closed_door("Authentication required")
+    if words is None or refusal.prefix not in _STATES:
+        return fact(
+            "server.refuses",
+            Severity.WARNING,
+            f"the server refuses a PING: {refusal.message}",
+            about="PING",
+            evidence=(Evidence(what="PING", seen=refusal.message),),
+        )
+    evidence = [Evidence(what="PING", seen=refusal.message)]
+    if refusal.prefix == "LOADING":
+        loaded, left_s = facts.text("loading_loaded_perc"), facts.text("loading_eta_seconds")
+        evidence.append(Evidence(what="loaded", seen=f"{loaded} %, {left_s} s left, by its own estimate"))
+    function = refusal.prefix == "BUSY" and "FUNCTION KILL" in refusal.message
+    return fact(
+        _STATES[refusal.prefix],
+        words.severity,
+        f"{words.means}" + (" (a function)" if function else ""),
+        about=refusal.prefix,
+        evidence=evidence,
+        advice=words.advice,
+    )
+
+
+def _look(server: Server, around: Surroundings) -> DiagnosticResult:
+    latencies_s, refusal = [], None
+    for _ in range(_PINGS):
+        began_s = time.perf_counter()
+        answer = server.try_one("PING")
+        latencies_s.append(time.perf_counter() - began_s)
+        refusal = answer if isinstance(answer, Refusal) else refusal
+    if refusal is not None and refusal.prefix in {"BUSY", "NOAUTH"}:  # nothing else is answered either
+        return server.result("reachability", around, (), judge_ping(refusal, Facts({})))
+    facts = server.info("server", "replication", "clients", "persistence")
+    latency_s = statistics.median(latencies_s)
+    readings = (
+        reading("latency", round(latency_s, 6), "seconds"),
+        reading("version", facts.text("valkey_version") or facts.text("redis_version")),
+        reading("uptime", facts.whole("uptime_in_seconds"), "seconds"),
+        reading("role", facts.text("role")),
+        reading("clients", facts.whole("connected_clients"), "count"),
+    )
+    findings = judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s)
+    return server.result("reachability", around, readings, findings)
+
+
+def judge_latency(latency_s: float) -> tuple[Finding, ...]:
+    """Whether an empty command takes long; the way to the server is part of it."""
+    return over(
+        "latency.high",
+        POLICY.latency,
+        latency_s,
+        "a PING takes {seen}",
+        about="latency",
+        advice=(
+            "valkey-cli --intrinsic-latency 10 on the server's host tells what the host itself adds",
+            "look for slow commands (diagnostic commands), forks (persistence) and the network between",
+        ),
+    )

@@ -1,0 +1,193 @@
+"""Whether replicas hang on, how far they are behind, and whether writes are refused for it."""
+
+from __future__ import annotations
+
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.asking import looking, reading
+from medic8.targets.valkey.looks.error_words import ERROR_WORDS
+from medic8.targets.valkey.looks.facts import Facts, grown
+from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.policy import POLICY
+
+_INTERVAL_S = 0.3
+
+#: Fewer full copies since the start are those of replicas that joined.
+_LEAST_SYNCS = 6
+_HOUR_S = 3600.0
+
+_LAG_ADVICE = (
+    "look at the replica: is it loading, swapping, or behind a slow network?",
+    "CONFIG SET repl-backlog-size BYTES to what is written in the longest absence",
+)
+
+
+def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResult:
+    """The server's own view of its primary and of its replicas."""
+    with looking(target) as server:
+        before, facts, seconds = server.info_twice("replication", "stats", "server", interval_s=_INTERVAL_S)
+        settings = server.settings(
+            "replica-read-only", "replica-serve-stale-data", "min-replicas-to-write", "repl-backlog-size"
+        )
+        readings = (
+            reading("replication.role", facts.text("role")),
+            reading("replication.replicas", facts.whole("connected_slaves"), "count"),
+            reading("replication.offset", facts.whole("master_repl_offset"), "bytes"),
+            reading("replication.written", _rate(before, facts, seconds), "bytes/s"),
+            reading("replication.link", facts.text("master_link_status")),
+            reading("replication.silence", facts.whole("master_last_io_seconds_ago"), "seconds"),
+            reading("replication.full_syncs", facts.whole("sync_full"), "count"),
+        )
+        findings = judge_replication(facts, settings, before, seconds)
+        return server.result("replication", around, readings, findings)
+
+
+def judge_replication(facts: Facts, settings: Facts, before: Facts, seconds: float) -> tuple[Finding, ...]:
+    """
+    Which link is broken, which replica lags, and what is refused for it.
+
+    Args:
+        facts: The sections ``replication``, ``stats`` and ``server`` of INFO.
+        settings: Those of replication; empty if they may not be read.
+        before: The same sections *seconds* earlier.
+        seconds: Between the two.
+    """
+    found = [*judge_replicas(facts), *judge_syncs(facts, before, seconds), *judge_quorum(facts, settings)]
+    if facts.get("role") == "slave":
+        found += judge_replica(facts, settings)
+    if before.get("role", "") != facts.get("role", ""):
+        found += fact(
+            "replication.role_changed",
+            Severity.WARNING,
+            "the server changed its role while it was looked at; look again",
+            about="role",
+            evidence=(Evidence(what="role", seen=facts.text("role"), limit=before.text("role")),),
+        )
+    return tuple(found)
+
+
+def judge_replica(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
+    """What is wrong with a replica, as it sees it."""
+    found: tuple[Finding, ...] = ()
+    primary = f"{facts.text('master_host')}:{facts.text('master_port')}"
+    if facts.get("master_link_status", "up") != "up":
+        down_s = facts.text("master_link_down_since_seconds") or "unknown"
+        is_copying = facts.get("master_sync_in_progress") == "1"
+        refuses = settings.get("replica-serve-stale-data") == "no"
+        found += fact(
+            "replication.link_down",
+            Severity.WARNING if is_copying and not refuses else Severity.ERROR,
+            f"the link to the primary {primary} is down"
+            + (", a full copy is on its way" if is_copying else "")
+            + ("; everything is refused here (MASTERDOWN)" if refuses else "; reads here grow stale"),
+            about="replication",
+            evidence=(Evidence(what="master_link_status", seen=f"down for {down_s} s", limit="up"),),
+            advice=ERROR_WORDS["MASTERDOWN"].advice
+            if refuses
+            else (
+                f"see whether {primary} runs and can be reached from here, and whether masterauth is right",
+            ),
+        )
+    if settings.get("replica-read-only") == "no":
+        found += fact(
+            "replication.writable",
+            Severity.WARNING,
+            "this replica takes writes of its own, which its primary never learns of",
+            about="replica-read-only",
+            evidence=(Evidence(what="replica-read-only", seen="no", limit="yes"),),
+            advice=(
+                "CONFIG SET replica-read-only yes; what was written here is lost with the next full copy",
+            ),
+        )
+    return found
+
+
+def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
+    """Which replicas lag, are silent or are not in step, as their primary sees them."""
+    found: tuple[Finding, ...] = ()
+    written = facts.number("master_repl_offset")
+    for number, replica in facts.starting("slave"):
+        if not number.isdecimal() or written is None:
+            continue
+        name = f"{replica.text('ip')}:{replica.text('port')}"
+        offset, silent_s = replica.number("offset"), replica.number("lag")
+        if replica.get("state", "online") != "online":
+            found += fact(
+                "replication.lag",
+                Severity.WARNING,
+                f"replica {name} is getting a full copy",
+                about="replication",
+                evidence=(Evidence(what=f"replica {name}", seen=replica.text("state"), limit="online"),),
+                advice=_LAG_ADVICE,
+            )
+            continue
+        found += over(
+            "replication.lag",
+            POLICY.replica_lag,
+            None if offset is None else written - offset,
+            f"replica {name} is {{seen}} behind",
+            about="replication",
+            what=f"replica {name} behind",
+            advice=_LAG_ADVICE,
+        )
+        found += over(
+            "replication.lag",
+            POLICY.replica_silence,
+            silent_s,
+            f"replica {name} has been silent for {{seen}}",
+            about="replication",
+            what=f"replica {name} silent",
+            advice=_LAG_ADVICE,
+        )
+    return found
+
+
+def judge_syncs(facts: Facts, before: Facts, seconds: float) -> tuple[Finding, ...]:
+    """Whether replicas need full copies again and again, or would after a short absence."""
+    found: tuple[Finding, ...] = ()
+    syncs, uptime_s = facts.number("sync_full"), facts.number("uptime_in_seconds")
+    if syncs is not None and uptime_s is not None and syncs >= _LEAST_SYNCS:
+        found += over(
+            "replication.full_syncs",
+            POLICY.full_syncs,
+            syncs / max(uptime_s / _HOUR_S, 1.0),
+            f"{syncs:.0f} full copies since the start: replicas lose their place again and again",
+            about="full copies",
+            advice=(
+                "CONFIG SET repl-backlog-size BYTES to what is written during a copy",
+                "CONFIG SET client-output-buffer-limit 'replica 1gb 512mb 60', if copies break off",
+            ),
+        )
+    rate, backlog = _rate(before, facts, seconds), facts.number("repl_backlog_size")
+    if facts.number("connected_slaves") and backlog and rate:
+        found += over(
+            "replication.backlog",
+            POLICY.backlog,
+            backlog / rate,
+            "the replication backlog holds {seen} of writes; a replica away for longer needs a full copy",
+            about="replication backlog",
+            advice=(f"CONFIG SET repl-backlog-size {int(rate * 60)} holds a minute",),
+        )
+    return found
+
+
+def judge_quorum(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
+    """Whether writes are refused because too few replicas are in step."""
+    least, good = settings.number("min-replicas-to-write"), facts.number("min_slaves_good_slaves")
+    if facts.get("role") != "master" or not least or good is None or good >= least:
+        return ()
+    return fact(
+        "errors.noreplicas",
+        Severity.ERROR,
+        f"writes are refused (NOREPLICAS): {good:.0f} of {least:.0f} replicas are in step",
+        about="NOREPLICAS",
+        evidence=(Evidence(what="replicas in step", seen=f"{good:.0f}", limit=f"at least {least:.0f}"),),
+        advice=ERROR_WORDS["NOREPLICAS"].advice,
+    )
+
+
+def _rate(before: Facts, after: Facts, seconds: float) -> int | None:
+    written = grown(before, after, "master_repl_offset")
+    return None if written is None else round(written / seconds)

@@ -1,0 +1,175 @@
+"""Which findings about a server are signs of which of the guide's issues."""
+
+from __future__ import annotations
+
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.detector import IssueRule
+from medic8.model.issue import IssueType
+from medic8.targets.valkey.looks.error_words import ERROR_WORDS
+
+#: The guide's symptoms, by the type of issue.
+SYMPTOMS = {
+    IssueType.GRID_CORRUPTION: ("Inconsistent data", "Failed operations", "Error messages"),
+    IssueType.MEMORY_LEAK: ("Increasing memory usage", "Degraded performance", "System slowdown"),
+    IssueType.SYNCHRONIZATION: ("Inconsistent state", "Race conditions", "Deadlocks"),
+    IssueType.SLOW_OPERATIONS: ("High latency", "Poor response times", "Operation timeouts"),
+    IssueType.RESOURCE_EXHAUSTION: ("High CPU usage", "Memory pressure", "I/O bottlenecks"),
+    IssueType.NETWORK: ("Connection failures", "High latency", "Timeout errors"),
+}
+
+_CPU, _PRESSURE, _IO = ((symptom,) for symptom in SYMPTOMS[IssueType.RESOURCE_EXHAUSTION])
+
+
+def _rule(
+    issue_type: IssueType, title: str, *codes: str, symptoms: tuple[str, ...] = (), cause: str = ""
+) -> IssueRule:
+    return IssueRule(
+        codes=frozenset(codes),
+        issue_type=issue_type,
+        title=title,
+        symptoms=symptoms or SYMPTOMS[issue_type],
+        cause=cause,
+    )
+
+
+_SETTINGS = tuple(
+    _rule(
+        issue_type,
+        "Settings of {target} are outside their allowed range",
+        f"setting.{issue_type}",
+        cause="The server was configured differently from what the site asks for.",
+    )
+    for issue_type in IssueType
+)
+
+#: A server that refuses a PING and one whose clients are refused have one issue.
+_ERRORS = tuple(
+    _rule(
+        words.issue,
+        f"{{target}} answers {name}",
+        f"errors.{name.lower()}",
+        f"server.{name.lower()}",
+        cause=f"{words.means[0].upper()}{words.means[1:]}.",
+    )
+    for name, words in ERROR_WORDS.items()
+    if words.issue is not None
+)
+
+_UNREACHABLE = _rule(
+    IssueType.NETWORK,
+    "{target} cannot be reached",
+    UNREACHABLE,
+    symptoms=("Connection failures", "Timeout errors"),
+)
+
+_EXHAUSTION = (
+    _rule(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} is running out of room: {about}",
+        "memory.near_limit",
+        "persistence.failed",
+        "persistence.overdue",
+        "keys.unexpiring",
+        symptoms=(*_PRESSURE, *_IO),
+    ),
+    _rule(
+        IssueType.RESOURCE_EXHAUSTION,
+        "The host of {target} is running out of memory: {about}",
+        "host.memory",
+        "host.limit",
+        "host.swapped",
+        "persistence.copy_on_write",
+        symptoms=_PRESSURE,
+    ),
+    _rule(
+        IssueType.RESOURCE_EXHAUSTION, "{target} waits for its {about}", "persistence.slow_disk", symptoms=_IO
+    ),
+    _rule(
+        IssueType.RESOURCE_EXHAUSTION, "{target} is busy all the time", "commands.processor", symptoms=_CPU
+    ),
+)
+
+_LEAKS = (
+    _rule(
+        IssueType.MEMORY_LEAK,
+        "{target} keeps memory that nobody planned for: {about}",
+        "memory.client_buffers",
+        "memory.replica_buffers",
+        "memory.scripts",
+        "clients.output",
+        "clients.idle",
+        cause="Programs leave something behind on the server, or take what they asked for too slowly.",
+    ),
+    _rule(
+        IssueType.MEMORY_LEAK,
+        "{target} fills up by {about}",
+        "keys.forgotten_expiry",
+        "keys.pending",
+        cause="Programs write what nobody takes away again.",
+    ),
+    _rule(
+        IssueType.MEMORY_LEAK,
+        "{target} holds memory that it does not use",
+        "memory.fragmented",
+        cause="Much was deleted, and what is left is spread over the pages that were allocated.",
+    ),
+)
+
+_REPLICATION = (
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "Replication of {target} is broken or lags",
+        "replication.link_down",
+        "replication.lag",
+        symptoms=("Inconsistent state",),
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "Replicas of {target} need full copies: {about}",
+        "replication.full_syncs",
+        "replication.backlog",
+        symptoms=("Inconsistent state",),
+        cause="More is written while a replica is away than the backlog or its buffer holds.",
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} and its primary may differ: {about}",
+        "replication.writable",
+        "replication.role_changed",
+        symptoms=("Inconsistent state", "Race conditions"),
+    ),
+)
+
+_SLOWNESS = (
+    _rule(IssueType.SLOW_OPERATIONS, "{target} answers slowly", "latency.high"),
+    _rule(
+        IssueType.SLOW_OPERATIONS,
+        "{target} is held up by {about}",
+        "commands.slow",
+        "commands.costly",
+        "keys.large",
+        "clients.monitor",
+        "persistence.slow_fork",
+        cause="One thread does all commands: whatever takes long makes everybody wait.",
+    ),
+)
+
+_CONNECTIONS = (
+    _rule(
+        IssueType.NETWORK,
+        "{target} is running out of connections",
+        "clients.near_limit",
+        symptoms=("Connection failures",),
+    ),
+)
+
+RULES = (
+    _UNREACHABLE,
+    *_EXHAUSTION,
+    *_LEAKS,
+    *_REPLICATION,
+    *_SLOWNESS,
+    *_CONNECTIONS,
+    *_ERRORS,
+    *_SETTINGS,
+)
