@@ -17,29 +17,12 @@ from prefect.settings import get_current_settings
 
 from flows.run import run
 from tests.crash.killing import Phase
+from tests.flows.server_site import CONFIGURATION
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 #: In CI three of them; `make crash` asks for 20.
 KILLS = int(os.environ.get("CRASH_FLOW_KILLS", "3"))
-
-CONFIGURATION = """
-[[target]]
-name = "server"
-kind = "valkey"
-url = "{url}"
-mode = "act"
-allow = ["set_settings"]
-
-[[target.setting]]
-name = "slowlog-max-len"
-minimum = 1000
-
-[[target.setting]]
-name = "tcp-keepalive"
-minimum = 60
-maximum = 120
-"""
 
 FOUND = {"slowlog-max-len": "10", "tcp-keepalive": "300"}
 GOOD = {"slowlog-max-len": "1000", "tcp-keepalive": "120"}
@@ -70,7 +53,9 @@ def test_a_heal_that_is_killed_at_any_write_is_ended_by_the_next(
     """SIGKILL in the flow's own process, at writes drawn by a seed; the next heal ends it and heals."""
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
-    (tmp_path / "medic8.toml").write_text(CONFIGURATION.format(url=valkey_url))
+    (tmp_path / "medic8.toml").write_text(
+        CONFIGURATION.format(url=valkey_url, mode="act", allow='"set_settings"', more="")
+    )
     settings(valkey_url, to=FOUND)
     whole = heal(-1, Phase.BEFORE)
     assert whole.returncode == 0, whole.stderr

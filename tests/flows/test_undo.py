@@ -33,28 +33,16 @@ from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import role_key, sums_key
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.client import connection, setting
+from medic8.targets.valkey.client import connection
 from tasks.track import history, resolution_of
+from tests.flows import server_site
+from tests.flows.server_site import set_settings, settings_of
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
-CONFIGURATION = """
-[[target]]
-name = "server"
-kind = "valkey"
-url = "{url}"
-mode = "{mode}"
-allow = ["set_settings"]
-
-[[target.setting]]
-name = "slowlog-max-len"
-minimum = 1000
-
-[[target.setting]]
-name = "tcp-keepalive"
-minimum = 60
-maximum = 120
-
+CONFIGURATION = (
+    server_site.CONFIGURATION.replace("{allow}", '"set_settings"').replace("{more}", "")
+    + """
 [[target]]
 name = "lab"
 kind = "grid"
@@ -63,8 +51,8 @@ grid = "lab"
 mode = "{mode}"
 allow = ["rebuild_from_parity", "quarantine_lost_pages", "restore_from_replica", "restore_from_backup"]
 """
+)
 
-SETTINGS = ("slowlog-max-len", "tcp-keepalive")
 GROUPS = (0, 1)
 
 Configure = Callable[..., None]
@@ -80,9 +68,7 @@ def configure(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
     write()
-    with connection(valkey_url) as client:
-        for name, value in zip(SETTINGS, ("10", "300"), strict=True):
-            client.config_set(name, value)
+    set_settings(valkey_url, "10", "300")
     return write
 
 
@@ -102,11 +88,6 @@ def values_of(client: valkey.Valkey) -> dict[str, bytes | None]:
     keys = [role_key("lab", group, role) for group in GROUPS for role in range(18)]
     keys += [sums_key("lab", group) for group in GROUPS]
     return dict(zip(keys, client.mget(keys), strict=True))
-
-
-def settings_of(url: str) -> tuple[str | None, ...]:
-    with connection(url) as client:
-        return tuple(setting(client, name) for name in SETTINGS)
 
 
 def healed(target: str) -> str:
