@@ -28,8 +28,8 @@ def waiting_once() -> Iterator[None]:
     anew for a server that is gone, for minutes in sum.
     """
     url = PREFECT_API_URL.value()
-    if not url or not _answers(url):
-        yield  # none of its own, or one that only a request with more than ours reaches
+    if not url:
+        yield
         return
     is_over = threading.Event()
     # Those that are in force inside of the block: flows read them anew for each attempt.
@@ -37,6 +37,8 @@ def waiting_once() -> Iterator[None]:
     tries = client.max_retries
 
     def watch() -> None:
+        if not _answers(url):
+            return  # one that only a request with more than ours reaches
         answered_s = time.monotonic()
         while not is_over.wait(_LOOK_AGAIN_S):
             logging.raiseExceptions = is_heard = _answers(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
@@ -54,6 +55,8 @@ def tell_all(site: Settings) -> tuple[str, ...]:
     for recovery in untold(Journal(site.journal_url), datetime.now(UTC)):
         try:
             tell(recovery, site)
+        except (CrashedRun, CancelledRun):
+            raise  # Ctrl-C in a task reaches the flow as a crash of the task's run
         except Exception as exc:  # noqa: BLE001 - of one run the history may know no end; others go on
             get_run_logger().warning("the history was not told of recovery %s: %s", recovery.id, exc)
         else:
@@ -66,6 +69,8 @@ def _end_all(site: Settings) -> tuple[list[Recovery], list[LeftOpen]]:
     for recovery in interrupted_on(Journal(site.journal_url)):
         try:
             end = end_recovery(recovery, site, flow_run.get_id() or "")
+        except (CrashedRun, CancelledRun):
+            raise
         except Exception as exc:  # noqa: BLE001 - whatever is wrong with one keeps no other from its end
             left_open.append(LeftOpen(recovery=recovery, reason=reason_of(exc)))
         else:

@@ -206,10 +206,9 @@ def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:
         except ValidationError:
             return None
         ended = ending.of_recovery(result, issue)
-    tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
     return Resolution(
         target=recovery.plan.target,
-        kind=tags.get("kind", ""),
+        kind=_entry(run).kind,
         issue=issue,
         plan=recovery.plan,
         started_at=run.start_time or recovery.opened_at,

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from medic8.model.recovery import Recovery
     from medic8.model.resolution import HistoryEntry
 
-#: As much of an id as no run of Prefect's shares by chance.
-_LEAST = 8
-
 
 def tell_of_recoveries(call: Call, target: str) -> bool:
     """
@@ -71,13 +68,14 @@ def tell_how_ours_ended(call: Call, target: str) -> None:
 def recovery_called(call: Call, name: str) -> Recovery | None:
     """The one recovery whose id is *name*, or begins so; None if the journal knows none, or is silent."""
     from medic8.errors import TransientError
+    from medic8.recovery.ended import LEAST_DIGITS, beginning_with
     from medic8.recovery.journal import Journal
 
     url = call.settings.journal_url  # first of all: a wrong configuration is told whatever was asked for
-    if len(name) < _LEAST:
+    if len(name) < LEAST_DIGITS:
         return None
     try:
-        found = Journal(url).beginning_with(name.lower())
+        found = beginning_with(Journal(url), name.lower())
     except TransientError as exc:
         call.screen.warn(str(exc))
         return None

@@ -36,7 +36,8 @@ def find(journal: Journal, name: str) -> Recovery:
         raise ConfigurationError(
             f"{name!r}: it takes at least the first {LEAST_DIGITS} digits of a run's or a recovery's id"
         )
-    found = _beginning_with(journal, start)
+    table = tables.recoveries
+    found = _beginning_with(journal, start, (table.c.id, table.c.resolution), limit=_MOST_FOUND)
     if not found:
         raise ConfigurationError(
             f"the journal knows no recovery, and no run with a recovery, that begins with {name!r}; "
@@ -53,6 +54,11 @@ def find(journal: Journal, name: str) -> Recovery:
             f"the newest first: {meant}"
         )
     return (standing or found)[-1]
+
+
+def beginning_with(journal: Journal, start: str) -> tuple[Recovery, ...]:
+    """Recoveries, open ones too, whose id begins with *start*; at most two, to tell one from many."""
+    return _beginning_with(journal, start, (tables.recoveries.c.id,), limit=2)
 
 
 def every(journal: Journal) -> Iterator[Recovery]:
@@ -137,13 +143,12 @@ def runs_beginning_with(journal: Journal, start: str, *, limit: int = 100) -> tu
         return tuple(connection.scalars(chosen.distinct().order_by(run).limit(limit)).all())
 
 
-def _beginning_with(journal: Journal, start: str) -> tuple[Recovery, ...]:
-    table = tables.recoveries
-    begins = sa.or_(
-        table.c.id.startswith(start, autoescape=True), table.c.resolution.startswith(start, autoescape=True)
-    )
+def _beginning_with(
+    journal: Journal, start: str, columns: tuple[sa.Column[str], ...], *, limit: int
+) -> tuple[Recovery, ...]:
+    begins = sa.or_(*(column.startswith(start, autoescape=True) for column in columns))
     with journal.transaction() as connection:
-        ids = connection.scalars(sa.select(table.c.id).where(begins).limit(_MOST_FOUND)).all()
+        ids = connection.scalars(sa.select(tables.recoveries.c.id).where(begins).limit(limit)).all()
         found = [entries.read(connection, recovery_id) for recovery_id in ids]
     return tuple(sorted(found, key=lambda each: each.opened_at))
 

@@ -6,7 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 from medic8.errors import FencedError, UndoError
+from medic8.model.plan import Step
 from medic8.model.recovery import Owner, Recovery, RecoveryState, SavedItem, StepRecord, StepState
+from medic8.model.wording import short
 from medic8.recovery import contract, saved_state
 from medic8.recovery.journal import Journal
 from medic8.targets.kind import Session
@@ -104,4 +106,12 @@ def _in_words(record: StepRecord) -> str:
     return (
         f"step {record.number + 1} ({record.title}) was {record.state}: "
         f"before {record.saved_digest[:12]}, to be written {record.written_digest[:12]}"
+    )
+
+
+def conflict(step: Step, record: StepRecord, found: str) -> str:
+    """That *step* found neither what was saved nor what was written, by their digests, for a person."""
+    return (
+        f"{step.touches}: changed by somebody else since and left alone; "
+        f"saved {short(record.saved_digest)}, written {short(record.written_digest)}, found {short(found)}"
     )

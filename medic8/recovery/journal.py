@@ -329,16 +329,6 @@ class Journal:
         with self._transaction() as connection:
             return entries.read(connection, recovery_id)
 
-    def beginning_with(self, start: str) -> tuple[Recovery, ...]:
-        """Recoveries, also ended ones, whose id begins with *start*; at most two, to tell one from many."""
-        with self._transaction() as connection:
-            ids = connection.scalars(
-                sa.select(tables.recoveries.c.id)
-                .where(tables.recoveries.c.id.startswith(start, autoescape=True))
-                .limit(2)
-            ).all()
-            return tuple(entries.read(connection, recovery_id) for recovery_id in ids)
-
     def holding(self) -> tuple[Recovery, ...]:
         """All recoveries that hold a resource: open ones, and those that wait for a person."""
         with self._transaction() as connection:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from medic8.errors import ChangedError, ConfigurationError, RefusedError, UndoError, VerifyError
 from medic8.model.plan import Plan, Risk, Step, StepClass, Undoes, Unit
-from medic8.model.recovery import Claim, Recovery, RecoveryState, StepRecord, digest_of
+from medic8.model.recovery import Claim, Recovery, RecoveryState, SavedItem, StepRecord, digest_of
 from medic8.model.target import Resource, Target
 from medic8.model.wording import counted, short
 from medic8.recovery import contract, saved_state
 from medic8.recovery.ended import STANDS, require_kept
-from medic8.recovery.hand_over import saved_items
+from medic8.recovery.hand_over import conflict, saved_items
 from medic8.recovery.journal import Journal
 from medic8.targets.kind import Holds, Session
 
@@ -120,7 +121,7 @@ def plan_from(earlier: Recovery, present: Mapping[int, str], saved: Mapping[int,
         if found == saved[number]:
             same += 1
         elif found != record.written_digest:
-            left.append(_conflict(planned[number], record, found))
+            left.append(conflict(planned[number], record, found))
         else:
             by_unit.setdefault(record.unit, []).append(number)
     left += [
@@ -196,7 +197,7 @@ class _PutsBack:
         record = self._record_of(step)
         found = digest_of(self._session.capture(step))
         if found != record.written_digest:
-            raise ChangedError(_conflict(step, record, found))
+            raise ChangedError(conflict(step, record, found))
         return self._found_by(record, step)
 
     def verify(self, unit: Unit) -> None:
@@ -217,11 +218,14 @@ class _PutsBack:
 
     def _found_by(self, record: StepRecord, step: Step) -> bytes | None:
         try:
-            item = saved_items(self._earlier)[record.number]
-            saved = saved_state.value_of(Path(self._earlier.saved_state), item)
+            saved = saved_state.value_of(Path(self._earlier.saved_state), self._items[record.number])
         except UndoError as exc:
             raise RefusedError(str(exc)) from exc
         return self._session.as_of_now(step, saved)
+
+    @functools.cached_property
+    def _items(self) -> dict[int, SavedItem]:
+        return saved_items(self._earlier)
 
     def _record_of(self, step: Step) -> StepRecord:
         number = next(number for number, _, each in contract.steps_of(self._plan) if each == step)
@@ -298,11 +302,4 @@ def _summary(earlier: Recovery, *, back: int, same: int) -> str:
     return (
         f"Put back {counted(back, 'value')} that {about} had replaced, {as_found}: what it healed comes back "
         f"as well.{holds if same else ''} What it did: {earlier.plan.summary}"
-    )
-
-
-def _conflict(step: Step, record: StepRecord, found: str) -> str:
-    return (
-        f"{step.touches}: changed by somebody else since and left alone; "
-        f"saved {short(record.saved_digest)}, written {short(record.written_digest)}, found {short(found)}"
     )

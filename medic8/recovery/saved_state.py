@@ -21,7 +21,6 @@ _HEADROOM_BYTES = 64 << 20
 VALUES = "values.bin"
 _INDEX = "index.json"
 
-
 _ITEMS = TypeAdapter(tuple[SavedItem, ...])
 
 

@@ -36,7 +36,7 @@ from medic8.model.recovery import (
     digest_of,
 )
 from medic8.recovery import contract, lost, saved_state
-from medic8.recovery.hand_over import MAY_HAVE_CHANGED, hand_over, require_owner, saved_items
+from medic8.recovery.hand_over import MAY_HAVE_CHANGED, conflict, hand_over, require_owner, saved_items
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
 from medic8.targets.kind import Holds, Session
@@ -243,11 +243,11 @@ def _put_back(
     if digest == digest_of(saved):
         return _Undone(StepState.UNDONE, "what was saved has expired since, and is gone")
     if digest != record.written_digest:
-        return _Undone(StepState.CONFLICT, _conflict(step, record, digest))
+        return _Undone(StepState.CONFLICT, conflict(step, record, digest))
     try:
         session.swap(step, expected=present, new=saved, claim=recovery.claim)
     except ChangedError:
-        return _Undone(StepState.CONFLICT, _conflict(step, record, digest_of(session.capture(step))))
+        return _Undone(StepState.CONFLICT, conflict(step, record, digest_of(session.capture(step))))
     return _Undone(StepState.UNDONE, "put back")
 
 
@@ -266,10 +266,3 @@ def _settle_one_way(
         return _Undone(StepState.UNDONE, "did not take effect")
     since = "" if found == record.written_digest else "; somebody wrote there since"
     return _Undone(StepState.COMMITTED, f"{step.touches}: took effect and cannot be taken back{since}")
-
-
-def _conflict(step: Step, record: StepRecord, found: str) -> str:
-    return (
-        f"{step.touches}: changed by somebody else since and left alone; "
-        f"saved {record.saved_digest[:12]}, written {record.written_digest[:12]}, found {found[:12]}"
-    )

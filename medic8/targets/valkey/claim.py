@@ -19,14 +19,11 @@ from valkey.client import Pipeline
 
 from medic8.errors import ClaimedError, ClaimGoneError, FencedError
 from medic8.model.recovery import Claim
-from medic8.targets.valkey.client import was_cut_off
+from medic8.targets.valkey.client import RECOVERY, was_cut_off
 from medic8.targets.valkey.slots import slot_tag
 
 #: What holds the claim; every change is guarded by its content, byte for byte.
 CLAIM_KEY = b"medic8:claim"
-
-#: Connections that change a server show this, the recovery and its fence's number in ``CLIENT LIST``.
-NAME = "medic8-recovery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +182,7 @@ def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
 def introduce(client: valkey.Valkey, claim: Claim) -> None:
     """Give the connection a name by which whoever takes the recovery over finds it."""
     with contextlib.suppress(valkey.exceptions.ResponseError):  # not everybody may
-        client.client_setname(f"{NAME}:{claim.recovery}:{claim.fence.number}")
+        client.client_setname(f"{RECOVERY}:{claim.recovery}:{claim.fence.number}")
 
 
 def cut_off(client: valkey.Valkey, claim: Claim) -> tuple[int, ...]:
@@ -199,7 +196,7 @@ def cut_off(client: valkey.Valkey, claim: Claim) -> tuple[int, ...]:
         The ids of the connections that were closed; none if the user may not list or close them.
     """
     closed = []
-    earlier = f"{NAME}:{claim.recovery}:"
+    earlier = f"{RECOVERY}:{claim.recovery}:"
     try:
         for each in cast("list[dict[str, str]]", client.client_list(_type="normal")):
             number = str(each["name"]).removeprefix(earlier)

@@ -21,7 +21,8 @@ SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
 #: Where a server listens if nothing else is said.
 _PORT = 6379
 
-#: Name that connections which change a server show in its ``CLIENT LIST``.
+#: Name that connections which change a server show in its ``CLIENT LIST``; once they are claimed for a
+#: recovery, followed by that and its fence's number.
 RECOVERY = "medic8-recovery"
 
 #: Reads of whole 64 KiB values are half as fast with the client's default of 64 KiB.
