@@ -576,7 +576,7 @@ def test_a_damaged_list_is_a_finding_that_a_person_has_to_dismiss(
     record = client.get(key)
     match harm_list:
         case "flip":
-            client.setrange(key, 40, b"\xff")
+            client.setrange(key, 40, bytes([record[40] ^ 0xFF]))
         case "type":
             client.delete(key)
             client.rpush(key, b"somebody's")

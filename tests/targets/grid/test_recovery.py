@@ -116,7 +116,7 @@ def harm(client: valkey.Valkey) -> None:
     client.setrange(role_key(NAME, 0, 3), 5000, b"damage")
     client.delete(role_key(NAME, 0, 16))
     client.delete(role_key(NAME, 1, 7))
-    client.setrange(role_key(NAME, 1, 8), 65_536 + 40, b"\xff")
+    client.setrange(role_key(NAME, 1, 8), 65_536 + 40, b"\xff\xfe\xfd")
     client.set(role_key(NAME, 2, 0), b"short")
     client.setrange(sums_key(NAME, 3), 100, b"\xff\xfe")
     client.delete(manifest_keys(NAME)[1])
