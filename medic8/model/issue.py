@@ -6,7 +6,7 @@ import hashlib
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from medic8.model.frozen import Frozen
 
@@ -95,6 +95,8 @@ class Finding(Frozen):
         evidence: The facts.
         advice: What a person can do, one command or setting each; nothing of it is done by itself.
         extent: How many objects are concerned.
+        objects: What a strategy has to know of each object that it may change, as plain data; the
+            strategy parses it into a model of its own.
     """
 
     code: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")
@@ -104,3 +106,4 @@ class Finding(Frozen):
     evidence: tuple[Evidence, ...] = ()
     advice: tuple[str, ...] = ()
     extent: int = Field(default=1, ge=0)
+    objects: tuple[dict[str, JsonValue], ...] = ()
