@@ -116,7 +116,7 @@ class Plan(Frozen):
 
     @property
     def needs_approval(self) -> bool:
-        """Whether a person has to agree to this very plan: its risk is high, or a step cannot be taken back."""
+        """Whether a person has to agree to this very plan: of high risk, or with a one-way step."""
         is_one_way = any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
         return is_one_way or (self.risk is Risk.HIGH and bool(self.units))
 
