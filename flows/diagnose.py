@@ -22,16 +22,17 @@ from tasks.track import show_map, show_report, untagged
 
 
 @flow(name="diagnose", flow_run_name="diagnose {target}", persist_result=True, result_serializer="json")
-def diagnose(target: str) -> State[DiagnosticReport]:
+def diagnose(target: str, watch_s: float = 0.0) -> State[DiagnosticReport]:
     """
     Look at a target and say what is wrong; changes nothing.
 
     Args:
         target: The target's name in the configuration.
+        watch_s: For how many seconds to watch what grows; 0 = only for moments.
     """
     site = load_settings()
     with untagged():
-        report = report_on(site.target(target), site)
+        report = report_on(site.target(target), site, watch_s)
         show_report(report)
         if report.grid is not None and report.grid.map is not None:
             show_map(report.target, report.grid.map)
@@ -39,10 +40,10 @@ def diagnose(target: str) -> State[DiagnosticReport]:
     return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
 
 
-def report_on(target: Target, site: Settings) -> DiagnosticReport:
+def report_on(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
     """Run diagnostics, analyze the results, detect issues; inside any flow."""
     taken_at, began = datetime.now(UTC), time.perf_counter()
-    results = _run_diagnostics(target, site)
+    results = _run_diagnostics(target, site, watch_s)
     analysis = analyze(target.name, results)
     issues = detect(target, analysis, taken_at)
     return DiagnosticReport(
@@ -62,11 +63,11 @@ def summary(report: DiagnosticReport) -> str:
     return f"{report.target} is {report.analysis.health.value}: {found}"
 
 
-def _run_diagnostics(target: Target, site: Settings) -> dict[str, DiagnosticResult]:
+def _run_diagnostics(target: Target, site: Settings, watch_s: float) -> dict[str, DiagnosticResult]:
     results: dict[str, DiagnosticResult] = {}
     for name in kind_named(target.kind).diagnostics:
         try:
-            results[name] = run_diagnostic(target, name, site)
+            results[name] = run_diagnostic(target, name, site, watch_s)
         except (CrashedRun, CancelledRun):
             raise
         except Exception as exc:  # noqa: BLE001 - one diagnostic that fails is a finding, not the end

@@ -13,6 +13,7 @@ from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.recovery.journal import Journal
+from medic8.samples import SampleStore
 from medic8.settings import Settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
@@ -24,10 +25,15 @@ LOOKING_S = 4 * 3600
 
 
 @task(task_run_name="look at {diagnostic} of {target.name}", timeout_seconds=LOOKING_S, **ATTEMPTS)
-def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> DiagnosticResult:
+def run_diagnostic(target: Target, diagnostic: str, site: Settings, watch_s: float = 0.0) -> DiagnosticResult:
     """
     Run one diagnostic; a target that does not answer is a finding, and so is one that refuses to be seen.
 
+    Args:
+        target: What to look at.
+        diagnostic: Its name.
+        site: Where backups, journal and samples are.
+        watch_s: For how long to look at what changes now; 0 = only for moments.
     Raises:
         TransientError: it stopped answering half way; tried again.
     """
@@ -39,6 +45,8 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings) -> Diagnosti
             now=now,
             progress=listener(),
             recoveries=lambda since: Journal(site.journal_url).committed_since(since),
+            samples=SampleStore(site.home / "samples"),
+            watch_s=watch_s,
         )
         result = look(target, around)
     except UnreachableError as exc:

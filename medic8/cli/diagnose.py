@@ -29,8 +29,19 @@ TargetOrFile = Annotated[
     ),
 ]
 
+Watch = Annotated[
+    int,
+    typer.Option(
+        "--watch",
+        metavar="SECONDS",
+        min=0,
+        max=3600,
+        help="Watch for so long what grows on a server; 60 is plenty.",
+    ),
+]
 
-def diagnose(ctx: typer.Context, target: TargetOrFile, json: Json = False) -> int:
+
+def diagnose(ctx: typer.Context, target: TargetOrFile, watch: Watch = 0, json: Json = False) -> int:
     """Look at a target or a .m8 file and say what is wrong; nothing is changed."""
     call = call_of(ctx, wants_json=json)
     if _is_file(target):
@@ -38,7 +49,7 @@ def diagnose(ctx: typer.Context, target: TargetOrFile, json: Json = False) -> in
     name = _target_called(call, target)
     door = call.door
     with call.screen.working(f"diagnosing {name}"):
-        report = door.diagnose(name)
+        report = door.diagnose(name, watch_s=watch)
 
     from medic8.cli.render_report import render_report
 

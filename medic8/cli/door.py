@@ -37,8 +37,8 @@ _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 class Door(Protocol):
     """What the command line asks of the flows."""
 
-    def diagnose(self, target: str) -> DiagnosticReport:
-        """Look at *target*."""
+    def diagnose(self, target: str, *, watch_s: float = 0.0) -> DiagnosticReport:
+        """Look at *target*; what grows on a server for *watch_s* seconds."""
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
@@ -169,9 +169,10 @@ class PrefectDoor:
     def __init__(self, access: PrefectAccess) -> None:
         self._access = access
 
-    def diagnose(self, target: str) -> DiagnosticReport:
-        """Look at *target*."""
-        return cast("DiagnosticReport", self._run("flows.run", "run", "diagnose", target=target))
+    def diagnose(self, target: str, *, watch_s: float = 0.0) -> DiagnosticReport:
+        """Look at *target*; what grows on a server for *watch_s* seconds."""
+        asked: dict[str, Any] = {"target": target, "watch_s": watch_s}
+        return cast("DiagnosticReport", self._run("flows.run", "run", "diagnose", **asked))
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""

@@ -20,6 +20,7 @@ from medic8.model.recovery import Claim, Recovery
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.resolution import Change
 from medic8.model.target import Resource, Target
+from medic8.samples import SampleStore
 
 
 class Progress(Protocol):
@@ -43,12 +44,16 @@ class Surroundings:
         now: When the diagnosis or plan is made.
         progress: Told how far a long look has come.
         recoveries: Gives those with steps that were proven since a time; None if nobody knows.
+        samples: Where what changes slowly is kept; None = it is not.
+        watch_s: For how long to look at what changes now; 0 = only for moments.
     """
 
     backups: BackupPlace
     now: datetime
     progress: Progress = no_progress
     recoveries: Callable[[datetime], Iterable[Recovery]] | None = None
+    samples: SampleStore | None = None
+    watch_s: float = 0.0
 
 
 class Holds(StrEnum):

@@ -56,10 +56,10 @@ class Answers:
     resolution: Resolution | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def diagnose(self, target: str) -> DiagnosticReport:
+    def diagnose(self, target: str, *, watch_s: float = 0.0) -> DiagnosticReport:
         """Answer with the report."""
         print("a library prints while it works")  # noqa: T201
-        self.asked.append(("diagnose", target))
+        self.asked.append(("diagnose", target, watch_s) if watch_s else ("diagnose", target))
         return _answer(self.report)
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:

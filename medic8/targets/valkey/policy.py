@@ -266,6 +266,13 @@ class ServerPolicy(Frozen):
         source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
     )
 
+    leak: Threshold = Threshold(
+        what="growth of used memory over the time looked at, at least, if it is 1 MiB or more",
+        warning=0.05,
+        unit="share",
+        source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
+    )
+
     def named(self) -> Iterator[tuple[str, Threshold]]:
         """Every threshold by its name."""
         for name in type(self).model_fields:
@@ -276,6 +283,9 @@ POLICY = ServerPolicy()
 
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20
+
+#: Less growth than this is no leak, however small the server.
+LEAST_LEAK_BYTES = 1 << 20
 
 #: What a server without limits gets: most bytes that wait for one client, bytes that may wait for so many
 #: seconds. Source: valkey.conf, client-output-buffer-limit; for normal clients, which it does not limit, the

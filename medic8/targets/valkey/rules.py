@@ -102,6 +102,12 @@ _LEAKS = (
     ),
     _rule(
         IssueType.MEMORY_LEAK,
+        "{target} takes ever more memory",
+        "memory.leak",
+        cause="Programs write what nobody takes away again, or the business grows: the prefix tells.",
+    ),
+    _rule(
+        IssueType.MEMORY_LEAK,
         "{target} fills up by {about}",
         "keys.forgotten_expiry",
         "keys.pending",

@@ -79,7 +79,10 @@ class Server:
 
     Attributes:
         unseen: What could not be looked at and why, one sentence each.
+        database: The one that the connection is in, once keys were sampled.
     """
+
+    database = 0
 
     def __init__(self, connection: Any, user: str) -> None:
         self._connection = connection

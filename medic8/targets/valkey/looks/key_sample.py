@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from medic8.targets.valkey.looks.asking import Refusal, Server
 from medic8.targets.valkey.looks.facts import Facts, as_text
@@ -78,7 +79,9 @@ def databases(facts: Facts) -> list[Keyspace]:
     return sorted((each for each in found if each.keys > 0), key=lambda each: -each.keys)
 
 
-def sample_keys(server: Server, spaces: Sequence[Keyspace], *, first: int) -> list[SampledKey]:
+def sample_keys(
+    server: Server, spaces: Sequence[Keyspace], *, first: int, most: int = SAMPLE
+) -> list[SampledKey]:
     """
     Keys from all databases, as many from each as its share of all keys asks for.
 
@@ -90,18 +93,19 @@ def sample_keys(server: Server, spaces: Sequence[Keyspace], *, first: int) -> li
         server: Its connection ends up in another database.
         spaces: From `databases`.
         first: The database that the connection is in.
+        most: So many keys, about.
     """
     total, until_s = sum(each.keys for each in spaces), time.perf_counter() + _MOST_S
     found: list[SampledKey] = []
-    present = first
+    server.database = first
     for space in spaces:
-        if space.database != present:
+        if space.database != server.database:
             selected = server.try_one("SELECT", space.database)
             if isinstance(selected, Refusal):
                 server.note("SELECT", selected, what=f"keys of database {space.database}")
                 continue
-            present = space.database
-        wanted = math.ceil(SAMPLE * space.keys / total)
+            server.database = space.database
+        wanted = math.ceil(most * space.keys / total)
         for names in _names(server, min(wanted, space.keys), until_s):
             found += _look_at(server, names, space.database)
             time.sleep(_PAUSE_S)
@@ -109,6 +113,13 @@ def sample_keys(server: Server, spaces: Sequence[Keyspace], *, first: int) -> li
             server.unseen.append(f"keys: sampling ended after {_MOST_S:.0f} s, with {len(found):,} keys")
             break
     return found
+
+
+def database_of(address: str) -> int:
+    """The database that *address* names; 0 if it names none."""
+    parts = urlsplit(address)
+    named = parse_qs(parts.query).get("db", [parts.path.strip("/") if parts.scheme != "unix" else ""])[0]
+    return int(named) if named.isdecimal() else 0
 
 
 def prefix_of(name: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult
@@ -18,6 +17,7 @@ from medic8.targets.valkey.looks.judging import over
 from medic8.targets.valkey.looks.key_sample import (
     Keyspace,
     SampledKey,
+    database_of,
     databases,
     interval,
     prefix_of,
@@ -49,7 +49,7 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
     with looking(target) as server:
         facts = server.info("keyspace", "memory")
         spaces = databases(facts)
-        sample = sample_keys(server, spaces, first=_database_of(target.address))
+        sample = sample_keys(server, spaces, first=database_of(target.address))
         pending = _pending(server, sample)
         total = sum(each.keys for each in spaces)
         readings = [
@@ -204,9 +204,3 @@ def _share_in_words(count: int, sampled: int, total: int) -> str:
         return f"{count / sampled:.1%}"
     low, high = interval(count, sampled)
     return f"{low:.1%} to {high:.1%} (95 %, {sampled:,} of {total:,} keys looked at)"
-
-
-def _database_of(address: str) -> int:
-    parts = urlsplit(address)
-    named = parse_qs(parts.query).get("db", [parts.path.strip("/") if parts.scheme != "unix" else ""])[0]
-    return int(named) if named.isdecimal() else 0

@@ -1,0 +1,254 @@
+"""Whether memory grows without end: watched for a while, and over all earlier diagnoses."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from medic8.analysis.trends import FALSE_ALARM, Growth, Shape, growth_of
+from medic8.model.issue import Evidence, Finding
+from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.sample import Sample
+from medic8.model.target import Target
+from medic8.model.wording import moment, size, span
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.facts import Facts, shown
+from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.key_sample import (
+    SampledKey,
+    database_of,
+    databases,
+    prefix_of,
+    sample_keys,
+)
+from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY
+
+#: Names of what is kept; the last two are followed by a prefix, and estimated from a few hundred keys.
+USED, STAYING, EXPIRING, SCRIPTS = "used", "staying", "expiring", "scripts"
+STAYING_OF, BYTES_OF = "staying:", "bytes:"
+
+#: A watch looks so many times, and not more often than that.
+_LOOKS = 60
+_LEAST_STEP_S = 0.25
+
+_KEYS = 300
+_PREFIXES = 8
+_EXAMPLES = 3
+
+#: What clients and replicas have not read yet is no data. Source: Valkey documentation, INFO, memory.
+_BUFFERS = ("mem_clients_normal", "mem_clients_slaves", "mem_total_replication_buffers", "mem_aof_buffer")
+
+_DAY = timedelta(days=1)
+
+#: Keys that expire grow until as many go as come; that takes a few of their lifetimes.
+_LIFETIMES = 3
+
+
+def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
+    """Keep a sample of what is used, and judge those of now (if asked to watch) and of earlier diagnoses."""
+    with looking(target) as server:
+        facts = server.info("server", "memory", "keyspace")
+        keys = sample_keys(server, databases(facts), first=database_of(target.address), most=_KEYS)
+        first = sample_of(facts, keys, around.now)
+        if first is None:
+            return server.result("growth", around)
+        watched, last = [first], first
+        began_s = time.perf_counter()
+        step_s = max(around.watch_s / _LOOKS, _LEAST_STEP_S)
+        while (passed_s := time.perf_counter() - began_s) + step_s <= around.watch_s:
+            time.sleep(step_s)
+            facts = server.info("server", "memory", "keyspace")
+            last = sample_of(facts, (), around.now + timedelta(seconds=passed_s + step_s)) or last
+            watched.append(last)
+            around.progress(len(watched), int(around.watch_s / step_s) + 1)
+        if around.watch_s:
+            keys = sample_keys(server, databases(facts), first=server.database, most=_KEYS)
+            last = sample_of(facts, keys, last.at) or last
+            watched[-1] = last
+        earlier = _kept(server, target, around, last)
+        findings = judge_growth(watched, facts) or judge_kept(earlier, facts)
+        if findings:
+            findings = tuple(_with_examples(server, each, keys) for each in findings)
+        readings = (
+            reading("growth.samples", len(earlier), "count"),
+            *_rate("growth.watched", watched),
+            *_rate("growth.kept", earlier),
+        )
+        return server.result("growth", around, readings, findings)
+
+
+def sample_of(facts: Facts, keys: Sequence[SampledKey], at: datetime) -> Sample | None:
+    """
+    What is kept of one moment; None if the server does not tell.
+
+    Args:
+        facts: The sections ``server``, ``memory`` and ``keyspace`` of INFO.
+        keys: Some of all keys, drawn by lot; none = nothing is kept of prefixes.
+        at: When they were read.
+    """
+    used = facts.number("used_memory")
+    if used is None:
+        return None
+    spaces = databases(facts)
+    total, expiring = sum(each.keys for each in spaces), sum(each.expiring for each in spaces)
+    values = {
+        USED: used - sum(facts.number(name) or 0 for name in _BUFFERS),
+        STAYING: float(total - expiring),
+        EXPIRING: float(expiring),
+        SCRIPTS: facts.number("used_memory_scripts_eval") or facts.number("used_memory_scripts") or 0.0,
+    }
+    staying = Counter(prefix_of(each.name) for each in keys if each.expires is False)
+    taken = Counter[str]()
+    for each in keys:
+        taken[prefix_of(each.name)] += each.size_bytes or 0
+    for name, counted in ((STAYING_OF, staying), (BYTES_OF, taken)):
+        for prefix, number in counted.most_common(_PREFIXES):
+            values[f"{name}{shown(prefix)}"] = number * total / len(keys)
+    return Sample(at=at, run=facts.text("run_id"), values=values)
+
+
+def judge_kept(samples: Sequence[Sample], facts: Facts) -> tuple[Finding, ...]:
+    """The same over all samples of this run of the server, and else over those of the last day."""
+    if not samples:
+        return ()
+    last = samples[-1]
+    same = [each for each in samples if each.run == last.run]
+    day = [each for each in same if last.at - each.at <= _DAY]
+    return judge_growth(same, facts, windows=2) or judge_growth(day, facts, windows=2)
+
+
+def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -> tuple[Finding, ...]:
+    """
+    Whether memory grows steadily, by what, and whether that has an end of its own.
+
+    A server that evicts any key is a cache on its way to its limit. Keys that
+    expire fill up until as many go as come.
+
+    Args:
+        samples: Of one run of the server, the oldest first.
+        facts: The sections ``memory`` and ``keyspace`` of INFO, as of now.
+        windows: In so many spans of time the same is looked for.
+    """
+    found = _growth(samples, USED, windows)
+    if found is None or found.shape is not Shape.GROWS or found.least_rise < LEAST_LEAK_BYTES:
+        return ()
+    limit, policy = facts.number("maxmemory") or 0, facts.get("maxmemory_policy", "")
+    staying, expiring = _growth(samples, STAYING, windows), _growth(samples, EXPIRING, windows)
+    is_staying = staying is not None and staying.shape is Shape.GROWS
+    if limit and (policy.startswith("allkeys-") or (policy.startswith("volatile-") and not is_staying)):
+        return ()
+    by = ""
+    if is_staying:
+        by = _by_prefix(samples, STAYING_OF, "keys {}… that never expire")
+    elif expiring is not None and expiring.shape is Shape.GROWS:
+        if found.span_s < _LIFETIMES * _lifetime_s(facts):
+            return ()
+        by = "keys that expire: more come than go"
+    elif _rise(samples, SCRIPTS) > _rise(samples, USED) / 2:
+        by = "cached scripts"
+    else:
+        by = _by_prefix(samples, BYTES_OF, "values of the keys {}… that become larger")
+    ends = _ends(found, samples[-1].values[USED], limit)
+    return over(
+        "memory.leak",
+        POLICY.leak,
+        found.least_rise / max(found.start, 1.0),
+        f"memory grows by {size(found.per_s * 3600)} an hour, steadily for {span(found.span_s)}"
+        + (f": {by}" if by else "")
+        + ends,
+        about="growth",
+        also=(
+            Evidence(what="grows since", seen=moment(samples[0].at)),
+            Evidence(what="samples", seen=f"{found.values} in {span(found.span_s)}"),
+            Evidence(
+                what="growth an hour",
+                seen=size(found.per_s * 3600),
+                limit=f"at least {size(found.least_per_s * 3600)}, chance p {found.p:.1g}",
+            ),
+        ),
+        advice=(
+            "have programs give what may go an expiry: SET KEY VALUE EX SECONDS; XADD KEY MAXLEN ~ N; LTRIM",
+            "medic8 diagnose TARGET --watch 60 tells what grows right now",
+        ),
+    )
+
+
+def _growth(samples: Sequence[Sample], name: str, windows: int) -> Growth | None:
+    told = [each for each in samples if name in each.values]
+    return growth_of(
+        [each.at.timestamp() for each in told],
+        [each.values[name] for each in told],
+        false_alarm=FALSE_ALARM / windows,
+    )
+
+
+def _rate(name: str, samples: Sequence[Sample]) -> tuple[Reading | None, ...]:
+    same = [each for each in samples if each.run == samples[-1].run]
+    found = _growth(same, USED, 1)
+    if found is None:
+        return ()
+    return (
+        reading(f"{name}.rate", round(found.per_s), "bytes/s"),
+        reading(f"{name}.span", round(found.span_s), "seconds"),
+        reading(f"{name}.shape", found.shape.value.replace("_", " ")),
+    )
+
+
+def _rise(samples: Sequence[Sample], name: str) -> float:
+    told = [each.values[name] for each in samples if name in each.values]
+    return told[-1] - told[0] if told else 0.0
+
+
+def _by_prefix(samples: Sequence[Sample], kind: str, words: str) -> str:
+    """The prefix that grew most from the first sample that knows prefixes to the last, in words."""
+    was_empty = samples[0].values[STAYING] + samples[0].values[EXPIRING] == 0
+    told = [each.values for each in samples if any(name.startswith(kind) for name in each.values)]
+    first, last = ({} if was_empty else told[0], told[-1]) if len(told) > (not was_empty) else ({}, {})
+    names = [name for name in last if name.startswith(kind)]
+    most = max(names, key=lambda name: last[name] - first.get(name, 0.0), default="")
+    return words.format(most.removeprefix(kind)) if most.removeprefix(kind) else ""
+
+
+def _lifetime_s(facts: Facts) -> float:
+    """The longest mean time that keys of a database have left."""
+    return max((each.number("avg_ttl") or 0.0 for _, each in facts.starting("db")), default=0.0) / 1000
+
+
+def _ends(found: Growth, used: float, limit: float) -> str:
+    """When it will be full."""
+    if limit <= used or found.per_s <= 0:
+        return ""
+    return f"; maxmemory is reached in {span((limit - used) / found.per_s)}"
+
+
+def _kept(server: Server, target: Target, around: Surroundings, sample: Sample) -> tuple[Sample, ...]:
+    if around.samples is None:
+        return ()
+    try:
+        return around.samples.add(target.name, sample)
+    except OSError as exc:
+        server.unseen.append(f"growth over days: the sample could not be kept: {shown(str(exc), 200)}")
+        return ()
+
+
+def _with_examples(server: Server, finding: Finding, keys: Sequence[SampledKey]) -> Finding:
+    """With some keys of the prefix that grows: their sizes, and for how long nobody used them."""
+    here = [
+        each
+        for each in keys
+        if each.expires is False
+        and each.database == server.database
+        and f"keys {shown(prefix_of(each.name))}…" in finding.text
+    ]
+    largest = sorted(here, key=lambda each: -(each.size_bytes or 0))[:_EXAMPLES]
+    replies = server.try_all([("OBJECT", "IDLETIME", each.name) for each in largest]) if largest else []
+    facts = []
+    for each, idle in zip(largest, replies, strict=True):
+        # Where keys are evicted by frequency, the server does not know it.
+        unused = "" if isinstance(idle, Refusal) or idle is None else f", unused for {span(int(idle))}"
+        seen = f"{shown(each.name)}: {size(each.size_bytes or 0)}{unused}"
+        facts.append(Evidence(what=f"for example in database {each.database}", seen=seen))
+    return finding.model_copy(update={"evidence": (*finding.evidence, *facts)})
