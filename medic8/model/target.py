@@ -46,6 +46,34 @@ class SettingRule(Frozen):
         return self
 
 
+#: A key that gets an expiry must have so long left, at least: time for a person to take it back.
+LEAST_EXPIRY_S = 3600
+
+_MOST_EXPIRY_S = 10 * 366 * 86_400
+
+
+class ExpiryRule(Frozen):
+    """
+    For how long keys of a prefix may live that a program has left without an expiry.
+
+    Attributes:
+        prefix: What their names begin with.
+        after: Seconds from the moment the expiry is set.
+    """
+
+    prefix: str = Field(min_length=1, max_length=200)
+    after: int = Field(ge=LEAST_EXPIRY_S, le=_MOST_EXPIRY_S)
+
+    @model_validator(mode="after")
+    def _spares_what_is_ours(self) -> Self:
+        for ours in ("m8:", "medic8:"):
+            if ours.startswith(self.prefix) or self.prefix.startswith(ours):
+                raise ValueError(
+                    f"prefix {self.prefix!r} meets keys that begin with {ours!r}, which must not expire"
+                )
+        return self
+
+
 class Target(Frozen):
     """
     One thing under care.
@@ -59,6 +87,7 @@ class Target(Frozen):
         allow: Names of the strategies that may be applied when *mode* is ``act``.
         labels: Free words to group targets by.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
+        expiry: For how long keys of which prefixes may live (kind ``valkey``).
         replicas: Addresses of the server's replicas with credentials (kind ``grid``); never printed.
         timeout_s: Longest wait for one reply of the target.
         scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
@@ -72,6 +101,7 @@ class Target(Frozen):
     allow: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
     setting: tuple[SettingRule, ...] = ()
+    expiry: tuple[ExpiryRule, ...] = ()
     replicas: tuple[SecretStr, ...] = ()
     timeout_s: float = Field(default=5.0, gt=0, le=300)
     scrub_mib_per_s: float | None = Field(default=None, gt=0)

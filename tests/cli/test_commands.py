@@ -31,6 +31,8 @@ def test_diagnose_exits_by_the_health(
     assert medic8("diagnose", "pot").code == code
     assert medic8("diagnose", "pot", "--json").code == code
     assert answers.asked == [("diagnose", "pot")] * 2
+    assert medic8("diagnose", "pot", "--watch", "60").code == code
+    assert answers.asked[-1] == ("diagnose", "pot", 60)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan
-from medic8.model.target import Target
+from medic8.model.target import ExpiryRule, Target
 from medic8.targets.valkey.plans.buffers import plan_limits
 from medic8.targets.valkey.plans.memory import plan_purge
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
@@ -270,6 +270,58 @@ class LimitsScene(ServerScene):
         return verdict
 
 
+class ExpiryScene(ServerScene):
+    """Keys without the expiry that is configured; others give them one of their own, write or delete them."""
+
+    _KEYS, _AFTER_S = 3, 86_400
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "expire_forgotten_keys")
+        rule = ExpiryRule(prefix="session:", after=self._AFTER_S)
+        self.target = self.target.model_copy(update={"expiry": (rule,)})
+        self.stage()
+        self.plan = plan_by("expire_forgotten_keys", self.target, around(Path("/nonexistent")))
+
+    def stage(self) -> None:
+        """Write them."""
+        super().stage()
+        with plain(self.target.address) as client:
+            client.mset({f"session:{number}": "found" for number in range(self._KEYS)})
+
+    def meddle(self, rng: random.Random) -> Written:
+        """Give one an expiry of theirs, or delete it."""
+        name, at_ms = f"session:{rng.randrange(self._KEYS)}", rng.randrange(10**13, 2 * 10**13)
+        with plain(self.target.address) as client:
+            if rng.random() < 0.5:
+                client.delete(name)
+                return {f"expiry {name}": "-2"}
+            if not client.pexpireat(name, at_ms):
+                return {}  # they had deleted it
+            return {f"expiry {name}": str(at_ms)}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """Each never expires, or by the plan, or as somebody else has it."""
+        verdict = super().judge(ended, written)
+        steps = (
+            {bytes.fromhex(str(step.arguments["key"])).decode(): step for step in ended.steps}
+            if ended
+            else {}
+        )
+        with plain(self.target.address) as client:
+            now = {name: client.execute_command("PEXPIRETIME", name) for name in sorted(steps)}
+            least_ms = int(client.time()[0]) * 1000
+        for name, at_ms in now.items():
+            place = f"expiry {name}"
+            theirs = place in written
+            if theirs and at_ms != int(written[place]):
+                verdict.lost.append(place)
+            is_ours = least_ms < at_ms <= least_ms + (self._AFTER_S + 1) * 1000
+            holds = "saved" if at_ms == -1 else "written" if is_ours else "other"
+            if problem := misplaced(steps[name], holds, theirs=theirs, ended=ended):
+                verdict.wrong.append(f"{name} expires at {at_ms}: {problem}")
+        return verdict
+
+
 @contextlib.contextmanager
 def _server(folder: Path) -> Iterator[str]:
     (folder / "server").mkdir(parents=True)
@@ -281,6 +333,12 @@ def _server(folder: Path) -> Iterator[str]:
 def _scripts(folder: Path) -> Iterator[Scene]:
     with _server(folder) as url:
         yield ScriptsScene(url)
+
+
+@contextlib.contextmanager
+def _expiry(folder: Path) -> Iterator[Scene]:
+    with _server(folder) as url:
+        yield ExpiryScene(url)
 
 
 @contextlib.contextmanager
@@ -308,6 +366,7 @@ def _hogs(folder: Path) -> Iterator[Scene]:
 SCENES: dict[str, Expected] = {
     "purge_memory": Expected(_purge),
     "limit_client_buffers": Expected(_limits),
+    "expire_forgotten_keys": Expected(_expiry),
     "flush_scripts": Expected(_scripts),
     "kill_hogging_client": Expected(_hogs),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import valkey
 
 from flows.run import run
 from medic8.model.guard import Verdict
@@ -58,6 +59,23 @@ def test_a_hog_is_closed_by_exactly_the_plan_that_was_agreed_to(
 
 def watching(url: str) -> RawClient:
     return RawClient(url, "debugging").watch_everything()
+
+
+def test_forgotten_keys_expire_once_a_person_has_agreed(configure: Configure, valkey_url: str) -> None:
+    """Of the configured prefix only; `medic8 undo` takes it back."""
+    configure(allow='"expire_forgotten_keys"', more='[[target.expiry]]\nprefix = "session:"\nafter = 86400')
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.mset({"session:1": "x", "session:2": "x", "other": "x"})
+        asked = about(run("heal", target="server"), "keys session:…")
+        assert asked.outcome is Outcome.AWAITING_APPROVAL
+        assert client.ttl("session:1") == -1
+        done = about(run("heal", target="server", approved=[digest_of(asked)]), "keys session:…")
+        assert (done.outcome, done.verdict) == (Outcome.RESOLVED, Verdict.BETTER), done.reason
+        assert 86_000 < client.ttl("session:1") <= 86_400
+        assert client.ttl("other") == -1
+        undone = run("undo", run=done.recovery)
+        assert undone.outcome is Outcome.RESOLVED, undone.reason
+        assert [client.ttl(name) for name in ("session:1", "session:2", "other")] == [-1, -1, -1]
 
 
 @needs_redis

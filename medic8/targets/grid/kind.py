@@ -67,6 +67,7 @@ def requires(target: Target) -> tuple[str, ...]:
     wrong = [
         *address_problems(target.address),
         *(f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting),
+        *(f"expiry of {rule.prefix!r} belongs to a target of kind 'valkey'" for rule in target.expiry),
     ]
     try:
         check_name(target.grid_name)

@@ -9,6 +9,7 @@ from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
 from medic8.targets.valkey.looks.controller import look_at_controller
 from medic8.targets.valkey.looks.errors import look_at_errors
+from medic8.targets.valkey.looks.expiry import look_at_expiry
 from medic8.targets.valkey.looks.growth import look_at_growth
 from medic8.targets.valkey.looks.host import look_at_host
 from medic8.targets.valkey.looks.keys import look_at_keys
@@ -28,6 +29,7 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "commands": look_at_commands,
     "errors": look_at_errors,
     "keys": look_at_keys,
+    "expiry": look_at_expiry,
     "growth": look_at_growth,
     "persistence": look_at_persistence,
     "replication": look_at_replication,

@@ -13,10 +13,12 @@ from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.actions import act_of
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
+from medic8.targets.valkey.plans.expiry import EXPIRE_FORGOTTEN_KEYS
 from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
@@ -44,6 +46,7 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
     LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
+    EXPIRE_FORGOTTEN_KEYS: (LATENCY, MEMORY),
     FLUSH_SCRIPTS: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
 }
@@ -59,10 +62,12 @@ class ServerGuards:
     def read_hard(
         self, target: Target, around: Surroundings, plan: Plan, known: Sequence[HardReading]
     ) -> tuple[HardReading, ...]:
-        """Role, replication, persistence, errors, and a sample of all keys: settings touch none."""
-        del around, plan
+        """Role, replication, persistence, errors, and a sample of the keys that the plan does not touch."""
+        del around
+        steps = [step for unit in plan.units for step in unit.steps]
+        touched = {act_of(step).key_of(step) for step in steps}
         with connection(target.address, timeout_s=target.timeout_s) as client:
-            return read_server(client, known, is_ours=lambda _: False)
+            return read_server(client, known, is_ours=touched.__contains__)
 
     def judge_hard(
         self, before: Sequence[HardReading], after: Sequence[HardReading]

@@ -30,6 +30,7 @@ def requires(target: Target) -> tuple[str, ...]:
     wrong = [
         *address_problems(target.address),
         *_setting_problems(target),
+        *_expiry_problems(target),
     ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
@@ -52,6 +53,16 @@ def _setting_problems(target: Target) -> list[str]:
         if names.count(name) > 1
     ]
     return wrong
+
+
+def _expiry_problems(target: Target) -> list[str]:
+    prefixes = [rule.prefix for rule in target.expiry]
+    return [
+        f"prefix {one!r} of field 'expiry' has two rules: {other!r} begins with it"
+        for number, one in enumerate(prefixes)
+        for at, other in enumerate(prefixes)
+        if at != number and other.startswith(one) and (other != one or at > number)
+    ]
 
 
 KIND = TargetKind(

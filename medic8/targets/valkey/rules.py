@@ -110,6 +110,7 @@ _LEAKS = (
         IssueType.MEMORY_LEAK,
         "{target} fills up by {about}",
         "keys.forgotten_expiry",
+        "keys.without_expiry",
         "keys.pending",
         cause="Programs write what nobody takes away again.",
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from medic8.targets.kind import Strategy
 from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS, plan_limits
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT, plan_kill_hogs
+from medic8.targets.valkey.plans.expiry import EXPIRE_FORGOTTEN_KEYS, plan_expiry
 from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY, plan_flush, plan_purge
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
 
@@ -15,6 +16,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     PURGE_MEMORY: plan_purge,
     SET_SETTINGS: plan_settings,
     LIMIT_CLIENT_BUFFERS: plan_limits,
+    EXPIRE_FORGOTTEN_KEYS: plan_expiry,
     FLUSH_SCRIPTS: plan_flush,
     KILL_HOGGING_CLIENT: plan_kill_hogs,
 }

@@ -92,7 +92,7 @@ def test_a_server_that_tells_nothing_is_not_healthy(valkey_url: str) -> None:
     report = report_on(as_user(valkey_url, "-@all", "+ping"))
     assert report.analysis.health is Health.DEGRADED
     refused = [each for each in report.analysis.findings if each.code == "diagnostic.refused"]
-    assert {each.about for each in refused} == set(DIAGNOSTICS) - {"settings"}
+    assert {each.about for each in refused} == set(DIAGNOSTICS) - {"settings", "expiry"}
 
 
 def test_settings_with_rules_that_may_not_be_read_are_not_healthy(valkey_url: str) -> None:

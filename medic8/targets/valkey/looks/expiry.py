@@ -1,0 +1,84 @@
+"""Which keys lack the expiry that the site wants for their prefix."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import ExpiryRule, Target
+from medic8.model.wording import span
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.facts import shown
+
+#: Keys that one plan gives an expiry: each is a step, since each may be somebody else's by then.
+MOST_EXPIRED = 100
+
+#: Longest that one prefix is scanned for, and keys of one step of it.
+_MOST_S = 0.5
+_STEP = 200
+_PAUSE_S = 0.002
+_MOST_COUNTED = 10_000
+
+_EXAMPLES = 3
+
+
+def look_at_expiry(target: Target, around: Surroundings) -> DiagnosticResult:
+    """The keys of each configured prefix in the target's database, as many as half a second brings."""
+    with looking(target) as server:
+        found: tuple[Finding, ...] = ()
+        readings = []
+        for rule in target.expiry:
+            names, is_whole = _without_expiry(server, rule)
+            readings.append(reading(f"expiry.without.{shown(rule.prefix)}", len(names), "count"))
+            found += judge_rule(rule, names, is_whole=is_whole)
+        return server.result("expiry", around, readings, found)
+
+
+def judge_rule(rule: ExpiryRule, names: list[bytes], *, is_whole: bool) -> tuple[Finding, ...]:
+    """
+    Whether there are any.
+
+    Args:
+        rule: What the site wants.
+        names: Keys of its prefix that never expire.
+        is_whole: Whether these are all.
+    """
+    if not names:
+        return ()
+    count = f"{len(names):,}{'' if is_whole else ' or more'}"
+    return (
+        Finding(
+            code="keys.without_expiry",
+            severity=Severity.WARNING,
+            text=f"{count} keys {shown(rule.prefix)}… never expire, and {span(rule.after)} are configured",
+            about=f"keys {shown(rule.prefix)}…",
+            evidence=(
+                Evidence(what="keys without expiry", seen=count, limit="0"),
+                *(Evidence(what="for example", seen=shown(name)) for name in names[:_EXAMPLES]),
+            ),
+            advice=("set value and expiry in one command: SET KEY VALUE EX SECONDS",),
+            extent=len(names),
+            objects=tuple({"key": name.hex(), "after_s": rule.after} for name in names[:MOST_EXPIRED]),
+        ),
+    )
+
+
+def _without_expiry(server: Server, rule: ExpiryRule) -> tuple[list[bytes], bool]:
+    pattern = re.sub(r"([\\*?\[\]^])", r"\\\1", rule.prefix) + "*"
+    until_s, cursor, found = time.perf_counter() + _MOST_S, b"0", dict[bytes, None]()
+    while True:
+        scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", _STEP)
+        reply = server.ask(*scan, what="keys of configured prefixes", words=1, essential=True)
+        if reply is None:
+            return [], False
+        cursor, names = reply
+        answers = server.try_all([("PTTL", name) for name in names]) if names else []
+        found.update((name, None) for name, left in zip(names, answers, strict=True) if left == -1)
+        if cursor == b"0":
+            return list(found), True
+        if time.perf_counter() > until_s or len(found) >= _MOST_COUNTED:
+            return list(found), False
+        time.sleep(_PAUSE_S)
