@@ -65,6 +65,7 @@ def _rule(causes: str, effects: str, why: str, *clues: Clue) -> CauseRule:
 _Rules = tuple[CauseRule, ...]
 
 _FULL: _Rules = (
+    _rule("clients.output", "memory.client_buffers", "The output of one client raises the average of all."),
     _rule(
         "memory.near_limit",
         "errors.oom",
