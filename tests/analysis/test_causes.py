@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -163,3 +164,17 @@ def test_every_cause_that_a_kind_knows_is_a_finding_that_it_has_an_issue_for() -
         codes = {code for each in kind.rules for code in each.codes}
         used = {code for each in kind.causes for code in each.causes | each.effects}
         assert used <= codes, f"{name}: {sorted(used - codes)}"
+
+
+def test_the_documented_rules_are_those_of_the_code() -> None:
+    """docs/causes.md has one row for each rule of a server, in the same order."""
+
+    def told(codes: frozenset[str]) -> str:
+        return ", ".join(f"`{code}`" for code in sorted(codes))
+
+    text = (Path(__file__).parents[2] / "docs" / "causes.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `") and "tests/" not in line]
+    wanted = [
+        f"| {told(each.causes)} | {told(each.effects)} | {each.why} |" for each in kind_named("valkey").causes
+    ]
+    assert rows == wanted
