@@ -107,6 +107,18 @@ def test_of_two_possible_causes_the_one_that_more_speaks_for_is_named_and_the_ot
     assert (linked["a.one"].explains, len(linked["b.two"].explains)) == ((), 1)
 
 
+def test_what_passes_a_cause_on_is_no_other_cause() -> None:
+    """Of a chain, each link names the one before it."""
+    found = [issue("a.root"), issue("b.middle"), issue("c.symptom")]
+    rules = [
+        rule("a.root", "c.symptom", clue("x")),
+        rule("a.root", "b.middle"),
+        rule("b.middle", "c.symptom"),
+    ]
+    linked = {each.about: each for each in link_causes(found, read(x=True), rules)}
+    assert [each.title for each in linked["c.symptom"].follows_from] == ["the issue a.root"]
+
+
 @given(
     edges=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25),
     weights=st.lists(st.sampled_from(WEIGHT), min_size=7, max_size=7),
