@@ -277,6 +277,14 @@ POLICY = ServerPolicy()
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20
 
+#: What a server without limits gets: most bytes that wait for one client, bytes that may wait for so many
+#: seconds. Source: valkey.conf, client-output-buffer-limit; for normal clients, which it does not limit, the
+#: values that it has for replicas.
+OUTPUT_LIMITS = {"normal": (256 << 20, 64 << 20, 60), "pubsub": (32 << 20, 8 << 20, 60)}
+
+#: Per cent of maxmemory for all clients together. Source: valkey.conf, maxmemory-clients 5%.
+CLIENTS_SHARE = 5
+
 #: Settings that may be set right by themselves: each takes effect at once, none lowers a limit that
 #: clients rely on, weakens durability, evicts, or belongs to whoever runs replication.
 SETTABLE = frozenset(

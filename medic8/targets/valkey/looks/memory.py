@@ -36,7 +36,10 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             "server", "memory", "stats", "clients", "replication", interval_s=_INTERVAL_S
         )
         parts = parse_flat(server.ask("MEMORY", "STATS", what="what memory is used for"))
+        limits = server.settings("client-output-buffer-limit", "maxmemory-clients")
         readings = (
+            reading("memory.output_limits", limits.get("client-output-buffer-limit", "")),
+            reading("memory.clients_limit", limits.get("maxmemory-clients", "")),
             reading("memory.used", facts.whole("used_memory"), "bytes"),
             reading("memory.limit", facts.whole("maxmemory"), "bytes"),
             reading("memory.policy", facts.text("maxmemory_policy")),
