@@ -15,7 +15,7 @@ from medic8.local.account import Account, server_account
 from medic8.local.children import last_lines
 from medic8.local.home import make_home, own_folder, remove_folder, server_room, socket_folder
 from medic8.local.lab.actors import end_all
-from medic8.local.lab.clearing import SNAPSHOT, unblock_saves
+from medic8.local.lab.snapshots import unblock_saves
 from medic8.local.loopback import free_port
 from medic8.local.mend import mend
 from medic8.local.postgres import PostgresServer
@@ -106,7 +106,7 @@ def down(
         for line in end_all(home):
             progress(line)
         record = mend(home, progress=progress)
-        if record.valkey is not None and unblock_saves(record.valkey.data, SNAPSHOT):
+        if record.valkey is not None and unblock_saves(record.valkey.data):
             progress("Valkey can save again")
         record = _stop(home, record, STOP_ORDER, progress)
         return look(home, record, environment)

@@ -97,12 +97,10 @@ class Troupe:
         running = [actor for actor in recorded(self.home) if actor.is_alive]
         if len(running) >= MOST_ACTORS:
             raise RefusedError(
-                f'{len(running)} actors of the lab run already, at most {MOST_ACTORS} may; "medic8 lab reset" '
-                "ends them"
+                f"{len(running)} actors of the lab run already, at most {MOST_ACTORS} may; "
+                '"medic8 lab reset" ends them'
             )
-        order = Order(
-            act=act, url=to or self.url, seed=seed, amount=amount, style=style, folder=str(folder)
-        )
+        order = Order(act=act, url=to or self.url, seed=seed, amount=amount, style=style, folder=str(folder))
         with _launched(folder) as (child, identity):
             actor = Actor(act=act, identity=identity)
             _write(folder, actor)

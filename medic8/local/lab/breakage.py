@@ -126,7 +126,9 @@ def make(
     """
     strength = what.default if strength is None else strength
     if what.most is not None and not 0 < strength <= what.most:
-        raise RefusedError(f"strength {strength}: {what.name} takes from 1 to {what.most:,} ({what.strength})")
+        raise RefusedError(
+            f"strength {strength}: {what.name} takes from 1 to {what.most:,} ({what.strength})"
+        )
     rng = random.Random(seed)  # noqa: S311  # chance that can be repeated, not cryptography
     harms = what.make(bench, rng, strength)
     return Breakage(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import valkey
 import valkey.exceptions
@@ -12,16 +13,14 @@ import valkey.exceptions
 from medic8.errors import UnreachableError
 from medic8.local.lab.acting.order import PREFIX
 from medic8.local.lab.settings import put_settings_back
+from medic8.local.lab.snapshots import unblock_saves
 from medic8.targets.valkey.client import first_connection, info, setting
 
+#: What the keys begin with in which the lab's server remembers what was done to it.
+OWN = "medic8:lab:"
+
 #: Where the lab's server remembers that the lab has filled its cache of scripts.
-SCRIPTS = f"{PREFIX}scripts"
-
-#: What a snapshot is called, unless a configuration says otherwise.
-SNAPSHOT = "dump.rdb"
-
-#: What the snapshot of before is called while a folder is in its place.
-ASIDE = ".medic8-lab"
+SCRIPTS = f"{OWN}scripts"
 
 _AT_ONCE = 1000
 _PATIENCE_S = 30.0
@@ -30,7 +29,7 @@ _LOOK_AGAIN_S = 0.05
 
 def rouse(url: str, *, timeout_s: float = 5.0) -> tuple[str, ...]:
     """
-    End a script that keeps the lab's server from answering, and wait until it answers again.
+    End what keeps the lab's server from answering a PING, and wait until it answers one.
 
     Args:
         url: Of the lab's server.
@@ -38,19 +37,24 @@ def rouse(url: str, *, timeout_s: float = 5.0) -> tuple[str, ...]:
     Returns:
         What was done, one line each.
     Raises:
-        UnreachableError: it is still busy; the script has written, or does not listen.
+        UnreachableError: it still does not; a script that has written, for instance, cannot be killed.
     """
-    lines: tuple[str, ...] = ()
+    lines: list[str] = []
     deadline = time.monotonic() + _PATIENCE_S
     # A connection without a first PING, and to no database: both are refused while a script runs.
     with first_connection(url.rpartition("/")[0], timeout_s=timeout_s) as bare:
-        while (reply := _ask(bare, "PING")).startswith("BUSY"):
+        while (reply := _ask(bare, "PING")) != "PONG":
             if time.monotonic() > deadline:
-                raise UnreachableError(f"the lab's server is still busy after {_PATIENCE_S:g} s: {reply}")
-            if _ask(bare, "SCRIPT", "KILL").endswith("OK"):
-                lines = ("the script that kept the server busy has ended",)
+                raise UnreachableError(f"the lab's server still answers after {_PATIENCE_S:g} s: {reply}")
+            if reply.startswith("BUSY") and _ask(bare, "SCRIPT", "KILL") == "OK":
+                lines.append("the script that kept the server busy has ended")
+            if reply.startswith("MISCONF"):
+                folder, name = (_ask(bare, "CONFIG", "GET", each) for each in ("dir", "dbfilename"))
+                if unblock_saves(Path(folder), name):
+                    lines.append("snapshots can be written again")
+                _ask(bare, "BGSAVE")
             time.sleep(_LOOK_AGAIN_S)
-    return lines
+    return tuple(lines)
 
 
 def clear(client: valkey.Valkey) -> tuple[str, ...]:
@@ -64,27 +68,15 @@ def clear(client: valkey.Valkey) -> tuple[str, ...]:
     Returns:
         What was done, one line each.
     """
-    lines = list(_take_over(client))
-    lines += put_settings_back(client)
-    lines += _save_again(client)
-    # Only now: a server that is full, that cannot save, or that is a replica takes no writes.
+    # In this order: a replica, and a server that cannot save, takes no writes; one that is full takes few.
+    lines = [*_take_over(client), *_save_again(client), *put_settings_back(client)]
     if client.exists(SCRIPTS):
         client.script_flush("ASYNC")
         lines.append("the lab's scripts are gone")
     if deleted := _delete_keys(client):
-        lines.append(f"{deleted:,} keys {PREFIX}… are deleted")
+        lines.append(f"{deleted:,} keys of the lab are deleted")
+    client.slowlog_reset()  # what faults have left in it would be found for ten minutes
     return tuple(lines)
-
-
-def unblock_saves(folder: Path, name: str) -> bool:
-    """Take away the folder that stands where snapshots are to be written; says whether there was one."""
-    snapshot, aside = folder / name, folder / f"{name}{ASIDE}"
-    blocked = snapshot.is_dir()
-    if blocked:
-        snapshot.rmdir()
-    if aside.exists() and not snapshot.exists():
-        aside.rename(snapshot)
-    return blocked
 
 
 def _take_over(client: valkey.Valkey) -> tuple[str, ...]:
@@ -98,7 +90,10 @@ def _take_over(client: valkey.Valkey) -> tuple[str, ...]:
 
 def _save_again(client: valkey.Valkey) -> tuple[str, ...]:
     folder, name = setting(client, "dir"), setting(client, "dbfilename")
-    if folder is None or name is None or not unblock_saves(Path(folder), name):
+    if folder is None or name is None:
+        return ()
+    blocked = unblock_saves(Path(folder), name)
+    if not blocked and info(client, "persistence")["rdb_last_bgsave_status"] == "ok":
         return ()
     deadline = time.monotonic() + _PATIENCE_S
     while (facts := info(client, "persistence"))["rdb_last_bgsave_status"] != "ok":
@@ -112,21 +107,20 @@ def _save_again(client: valkey.Valkey) -> tuple[str, ...]:
 
 
 def _delete_keys(client: valkey.Valkey) -> int:
-    deleted, found = 0, []
-    for key in client.scan_iter(match=f"{PREFIX}*", count=_AT_ONCE):
-        found.append(key)
-        if len(found) == _AT_ONCE:
-            deleted += client.unlink(*found)
-            found = []
-    deleted += client.unlink(*found) if found else 0
+    deleted = 0
+    for pattern in (f"{PREFIX}*", f"{OWN}*"):
+        found: list[bytes] = list(client.scan_iter(match=pattern, count=_AT_ONCE))
+        for start in range(0, len(found), _AT_ONCE):
+            deleted += cast("int", client.unlink(*found[start : start + _AT_ONCE]))
     return deleted
 
 
-def _ask(bare: object, *words: str) -> str:
-    """The answer to one command, errors as text."""
-    bare.send_command(*words)  # type: ignore[attr-defined]
+def _ask(bare: Any, *words: str) -> str:
+    """The answer to one command, errors as text; of a list the last."""
+    bare.send_command(*words)
     try:
-        reply = bare.read_response(disconnect_on_error=False)  # type: ignore[attr-defined]
+        reply = bare.read_response(disconnect_on_error=False)
     except valkey.exceptions.ResponseError as exc:
         return str(exc)
-    return reply.decode() if isinstance(reply, bytes) else str(reply)
+    last = reply[-1] if isinstance(reply, list) and reply else reply
+    return last.decode() if isinstance(last, bytes) else str(last)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-
-from medic8.errors import ConfigurationError
 from medic8.local.lab.breakage import Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
 from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
-from medic8.local.lab.on_server import client_faults
+from medic8.local.lab.names import named
+from medic8.local.lab.on_server import (
+    client_faults,
+    memory_faults,
+    replica_faults,
+    save_faults,
+    slowness,
+    way_faults,
+)
 from medic8.local.lab.places import misplace_block, stale_block
 from medic8.local.lab.settings import setting_out_of_range
 
@@ -71,6 +76,11 @@ _ALL = (
         "server",
     ),
     *client_faults.FAULTS,
+    *memory_faults.FAULTS,
+    *slowness.FAULTS,
+    *save_faults.FAULTS,
+    *replica_faults.FAULTS,
+    *way_faults.FAULTS,
 )
 
 #: All faults, by name.
@@ -84,8 +94,4 @@ def fault_named(name: str) -> Fault:
     Raises:
         ConfigurationError: there is none; the message names those that are.
     """
-    if name in FAULTS:
-        return FAULTS[name]
-    near = difflib.get_close_matches(name, FAULTS, n=1)
-    question = f'; did you mean "{near[0]}"?' if near else ""
-    raise ConfigurationError(f'fault "{name}" is not known; known are {", ".join(FAULTS)}{question}')
+    return named("fault", FAULTS, name)

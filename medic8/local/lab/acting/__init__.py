@@ -1,1 +1,1 @@
-"""The programs of the lab's actors: ``python -m medic8.local.lab.acting``, with the order on standard input."""
+"""The programs of the lab's actors, run by ``python -m``, with the order on standard input."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from medic8.model.frozen import Frozen
 
 #: An actor ends by itself after this, whatever becomes of the lab.
 LASTS_S = 1800
 
-#: What every key of the lab begins with, but for the grid's.
-PREFIX = "medic8:lab:"
+#: What the keys begin with that the lab writes as applications do. The first word of a key, up to the first
+#: colon, is its kind for the diagnostic of keys, so it may not be that of Medic8's own records.
+PREFIX = "medic8-lab-"
 
 
 class Order(Frozen):
@@ -51,3 +54,7 @@ class Ready(Frozen):
     family: tuple[int, ...] = ()
     folders: tuple[str, ...] = ()
     refused: str = ""
+
+
+#: A play: its first value says that all is there; then it goes on, a moment at a time.
+Play = Generator[Ready, None, None]

@@ -6,6 +6,10 @@ import random
 
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Fault, Harm
+from medic8.local.lab.settings import change_setting
+from medic8.targets.valkey.client import info
+
+_NEARLY = 0.85
 
 
 def background_load(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
@@ -21,6 +25,29 @@ def slow_reader(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm,
 def forgotten_monitor(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Leave *strength* connections that watch every command."""
     return tuple(harm for _ in range(strength) for harm in bench.start("monitor"))
+
+
+def too_many_clients(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Lower ``maxclients`` to *strength* more than there are, and open connections until one is refused."""
+    limit = _connected(bench) + strength
+    change_setting(bench.client, "maxclients", str(limit))
+    # One more is turned away; a connection of the lab may leave meanwhile, so there are more to come.
+    return (
+        Harm(what=f"setting maxclients is {limit:,}"),
+        *bench.start("hold", amount=2 * limit, style="full"),
+    )
+
+
+def idle_clients(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Open *strength* connections that do nothing, of the number that 85 % of ``maxclients`` are."""
+    harms = bench.start("hold", amount=strength)
+    limit = round(_connected(bench) / _NEARLY)
+    change_setting(bench.client, "maxclients", str(limit))
+    return (*harms, Harm(what=f"setting maxclients is {limit:,}, of which {_NEARLY:.0%} are in use"))
+
+
+def _connected(bench: Bench) -> int:
+    return int(info(bench.client, "clients")["connected_clients"])
 
 
 FAULTS = (
@@ -54,5 +81,25 @@ FAULTS = (
         forgotten_monitor,
         "server",
         most=4,
+    ),
+    Fault(
+        "too_many_clients",
+        "connections that do nothing fill the server up to maxclients, until it turns one away",
+        "connections",
+        100,
+        "kill_idle_clients",
+        too_many_clients,
+        "server",
+        most=2000,
+    ),
+    Fault(
+        "idle_clients",
+        "connections that do nothing take most of maxclients",
+        "connections",
+        60,
+        "kill_idle_clients",
+        idle_clients,
+        "server",
+        most=2000,
     ),
 )
