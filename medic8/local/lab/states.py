@@ -14,6 +14,7 @@ from medic8.targets.valkey.client import info
 
 _MIB = 1 << 20
 _BLIP_MS = 1000
+_SAVE_DELAY_US = 500
 _SEEDS = 1 << 30
 _LOAD_PER_S = 200
 
@@ -29,6 +30,8 @@ def cache_at_its_limit(bench: Bench, rng: random.Random, strength: int) -> tuple
 
 def copy_on_write_peak(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Write *strength* MiB over and over while the server takes a snapshot of them."""
+    # Slow enough that what is written anew is still to be saved.
+    change_setting(bench.client, "rdb-key-save-delay", str(_SAVE_DELAY_US))
     return bench.start("overwrite", seed=rng.randrange(_SEEDS), amount=strength)
 
 

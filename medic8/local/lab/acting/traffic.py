@@ -11,7 +11,7 @@ from typing import cast
 import valkey
 import valkey.exceptions
 
-from medic8.errors import RefusedError
+from medic8.errors import RefusedError, UnreachableError
 from medic8.local.lab.acting.line import line
 from medic8.local.lab.acting.order import PREFIX, Order, Play, Ready
 from medic8.targets.valkey.client import info
@@ -27,6 +27,7 @@ _FIRST_BATCHES = 10
 _MOST_KEYS = 200_000
 _PIECE_BYTES = 16 << 10
 _MIB = 1 << 20
+_WAIT_S = 50.0
 
 #: Prefixes of the keys: of one kind each, as the diagnostic of keys tells kinds apart.
 OWN = {name: f"{PREFIX}{name}" for name in ("session", "orders", "import", "cache")}
@@ -128,7 +129,7 @@ def evict(order: Order) -> Play:
 
 
 def overwrite(order: Order) -> Play:
-    """Write *amount* MiB, have a snapshot taken, and write all of it anew meanwhile; then again, slowly."""
+    """Write *amount* MiB, and write all of it anew while a snapshot is taken; then go on slowly."""
     rng = random.Random(order.seed)  # noqa: S311  # chance that can be repeated, not cryptography
     keys = [f"{OWN['cache']}:{number}" for number in range(order.amount * _MIB // _PIECE_BYTES)]
     with line(order) as client:
@@ -138,7 +139,15 @@ def overwrite(order: Order) -> Play:
             client.bgsave()
         for key in keys:
             client.setrange(key, 0, rng.randbytes(_PIECE_BYTES))
-        yield Ready(told=(f"{order.amount} MiB were written anew while a snapshot was taken of them",))
+        deadline = time.monotonic() + _WAIT_S
+        while (facts := info(client, "persistence"))["rdb_bgsave_in_progress"]:
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"the snapshot was not written after {_WAIT_S:g} s")
+            time.sleep(1 / _ROUNDS_PER_S)
+        copied = facts["rdb_last_cow_size"] / _MIB
+        yield Ready(
+            told=(f"{order.amount} MiB were written anew during a snapshot, which copied {copied:.0f} MiB",)
+        )
         for key in itertools.cycle(keys):
             client.setrange(key, 0, rng.randbytes(_PIECE_BYTES))
             time.sleep(1 / _ROUNDS_PER_S)
