@@ -11,7 +11,7 @@ from typing import NamedTuple
 import valkey
 
 from medic8.errors import RefusedError
-from medic8.local.lab.actors import Troupe
+from medic8.local.lab.actors import Actor, Troupe, end
 from medic8.local.lab.breakage import Harm
 from medic8.model.target import SettingRule
 from medic8.targets.grid.format import Manifest
@@ -55,12 +55,14 @@ class Bench:
         grid: Name of the grid.
         rules: Ranges that the site wants the server's settings to stay in.
         troupe: Starts actors; None where there is no home to record them in.
+        started: The actors that were started.
     """
 
     client: valkey.Valkey
     grid: str
     rules: tuple[SettingRule, ...] = field(default=())
     troupe: Troupe | None = None
+    started: list[Actor] = field(default_factory=list)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -98,7 +100,13 @@ class Bench:
         if self.troupe is None:
             raise RefusedError(f"act {act}: there is no home that actors could be recorded in")
         actor, ready = self.troupe.start(act, seed=seed, amount=amount, style=style, to=to)
+        self.started.append(actor)
         return tuple(Harm(what=told, actor=actor.shown, url=actor.url) for told in ready.told)
+
+    def end_started(self) -> None:
+        """End the actors that were started here."""
+        while self.troupe is not None and self.started:
+            end(self.troupe.home, self.started.pop())
 
     def flip_bit(self, key: str, at: int, bit: int) -> None:
         """Flip one bit of a value, *bit* 0 being the lowest of its byte, at one moment."""

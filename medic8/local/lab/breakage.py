@@ -123,6 +123,8 @@ def make(
         strength: How much of it; None is its default.
     Raises:
         RefusedError: there is not so much to break; nothing was broken.
+        Medic8Error: it could not be made; actors that had started for it have ended, and settings are put
+            back by a reset.
     """
     strength = what.default if strength is None else strength
     if what.most is not None and not 0 < strength <= what.most:
@@ -130,7 +132,11 @@ def make(
             f"strength {strength}: {what.name} takes from 1 to {what.most:,} ({what.strength})"
         )
     rng = random.Random(seed)  # noqa: S311  # chance that can be repeated, not cryptography
-    harms = what.make(bench, rng, strength)
+    try:
+        harms = what.make(bench, rng, strength)
+    except BaseException:
+        bench.end_started()
+        raise
     return Breakage(
         fault=what.name,
         target=target,

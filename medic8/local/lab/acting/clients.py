@@ -17,6 +17,7 @@ from medic8.targets.valkey.client import info
 
 _MIB = 1 << 20
 _SMALL_BUFFER = 4096
+
 _WAIT_S = 30.0
 
 #: Connections left free on a full server, so that somebody can look, and reset it.

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import random
 
+from medic8.errors import RefusedError
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Fault, Harm
 from medic8.local.lab.settings import change_setting
-from medic8.targets.valkey.client import info
+from medic8.targets.valkey.client import info, setting
 
 _NEARLY = 0.85
+_OUTPUT = "client-output-buffer-limit"
+_MIB = 1 << 20
+
+#: So much more is asked for, since the kernel takes some of it.
+_KERNEL_MIB = 8
 
 
 def background_load(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
@@ -19,6 +25,14 @@ def background_load(bench: Bench, rng: random.Random, strength: int) -> tuple[Ha
 
 def slow_reader(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Ask for much and do not read it, until *strength* MiB of output wait."""
+    words = (setting(bench.client, _OUTPUT) or "").split()
+    # Classes, each with the most of a client, the most for a while, and that while; 0 is no limit.
+    limits = [int(word) for word in words[words.index("normal") + 1 :][:2]] if "normal" in words else []
+    if any(0 < limit < (strength + _KERNEL_MIB) * _MIB for limit in limits):
+        raise RefusedError(
+            f"strength {strength}: setting {_OUTPUT} is '{' '.join(words)}', so that the server would close "
+            "such a client"
+        )
     return bench.start("slow_reader", amount=strength)
 
 
