@@ -154,7 +154,7 @@ def test_a_limit_on_the_server_against_a_fault_is_said(lab: Lab) -> None:
         before = client.config_get("client-output-buffer-limit")["client-output-buffer-limit"]
         client.config_set("client-output-buffer-limit", "normal 1048576 0 0")
         try:
-            with pytest.raises(RefusedError, match="strength 24: .* normal 1048576 0 0 .*would close"):
+            with pytest.raises(RefusedError, match=r"strength 24: .*normal 1048576 0 0 .*would close"):
                 lab.make("slow_reader")
         finally:
             client.config_set("client-output-buffer-limit", before)
