@@ -57,7 +57,7 @@ def render_list(
         listed = table("fault", "what it does", "strength", "healed by")
         for fault in faults:
             if fault.part == part:
-                healed_by = text(fault.healed_by) if fault.healed_by else text(f"you: {fault.advice}", "dim")
+                healed_by = text(fault.healed_by) if fault.healed_by else text(fault.advice, "dim")
                 listed.add_row(text(fault.name, "bold"), text(fault.summary), _size(fault), healed_by)
         yield section(heading, listed)
     healthy = table("state", "what happens", "strength", "looks like")

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import valkey
@@ -134,3 +135,19 @@ def test_the_list_names_every_fault_and_state(medic8: Medic8, capsys: pytest.Cap
     assert [name for name in (*FAULTS, *STATES) if name not in told] == []
     assert fault_names("proxy") == ["proxy_delays", "proxy_drops", "proxy_resets"]
     assert state_names("b") == ["bulk_import", "business_growth"]
+
+
+def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
+    """With what their strength counts, and what heals them."""
+    document = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
+    lines = [line for line in document.splitlines() if line.startswith("| `")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cells = {row[0].strip("`"): row[1:] for row in rows}
+    assert set(cells) == {*FAULTS, *STATES}
+    for name, each in (FAULTS | STATES).items():
+        size = "always 1" if each.strength == "1" else f"{each.strength} ({each.default:,})"
+        assert cells[name][0] == size
+    for name, fault in FAULTS.items():
+        assert cells[name][2].startswith(f"`{fault.healed_by}`" if fault.healed_by else fault.advice)
+    for name, state in STATES.items():
+        assert cells[name][1:] == [state.summary, state.looks_like]

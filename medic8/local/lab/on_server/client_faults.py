@@ -73,7 +73,7 @@ FAULTS = (
         "",
         background_load,
         "server",
-        "nothing is to be done",
+        "nothing is to be healed",
         5000,
     ),
     Fault(

@@ -47,7 +47,7 @@ FAULTS = (
         "",
         failed_save,
         "server",
-        "look at the server's log, make room for the snapshot, then BGSAVE; here medic8 lab reset does it",
+        "look at the server's log, make room for the snapshot, then BGSAVE",
         1,
     ),
 )
