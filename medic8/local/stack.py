@@ -14,7 +14,7 @@ from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.account import Account, server_account
 from medic8.local.children import last_lines
 from medic8.local.home import make_home, own_folder, remove_folder, server_room, socket_folder
-from medic8.local.lab.actors import end_all
+from medic8.local.lab.actors import FOLDER, end_all
 from medic8.local.lab.snapshots import unblock_saves
 from medic8.local.loopback import free_port
 from medic8.local.mend import mend
@@ -151,7 +151,7 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
             for data in (room / "postgres", room / "valkey"):
                 if data.exists():
                     data.rename(data.with_name(f".{data.name}.removed"))
-        for folder in (room, home / "prefect", home / "logs"):
+        for folder in (room, home / "prefect", home / "logs", home / FOLDER):
             remove_folder(folder)
         forget(home)
     progress("the servers' data are deleted")

@@ -26,8 +26,10 @@ from medic8.model.frozen import Frozen
 #: Most actors of a home that run at once; each takes a process and some of the server's time.
 MOST_ACTORS = 16
 
+#: Folder of the home with their records, and with what they say.
+FOLDER = "lab-actors"
+
 _PROGRAM = "medic8.local.lab.acting"
-_FOLDER = "lab-actors"
 _LOG = "actors.log"
 _READY_S = 60.0
 _PATIENCE_S = 10.0
@@ -119,7 +121,7 @@ class Troupe:
 def recorded(home: Path) -> tuple[Actor, ...]:
     """The actors on record in *home*, alive or not; of records that are damaged, none."""
     found = []
-    for path in sorted((home / _FOLDER).glob("*.json")):
+    for path in sorted((home / FOLDER).glob("*.json")):
         with contextlib.suppress(FileNotFoundError, ValidationError):
             found.append(Actor.model_validate_json(path.read_bytes()))
     return tuple(found)
@@ -146,7 +148,7 @@ def end_all(home: Path) -> tuple[str, ...]:
             lines += [f"actor {actor.shown} has ended"] if was_alive else []
     if errors:
         raise errors[0]
-    for path in (home / _FOLDER).glob("*.json"):
+    for path in (home / FOLDER).glob("*.json"):
         path.unlink(missing_ok=True)  # damaged: whoever it named was found by the folder
     return tuple(lines)
 
@@ -162,12 +164,12 @@ def end(home: Path, actor: Actor) -> None:
         stop(member, patience_s=_PATIENCE_S)
     for folder in actor.folders:
         remove_folder(folder)
-    _record(home / _FOLDER, actor).unlink(missing_ok=True)
+    _record(home / FOLDER, actor).unlink(missing_ok=True)
 
 
 def _unrecorded(home: Path) -> Iterator[Actor]:
     """Actors by the folder that they work in, which nobody works in by chance, and by their program."""
-    folder, known = (home / _FOLDER).resolve(), {actor.identity.pid for actor in recorded(home)}
+    folder, known = (home / FOLDER).resolve(), {actor.identity.pid for actor in recorded(home)}
     for process in psutil.process_iter() if folder.exists() else ():
         with contextlib.suppress(psutil.Error, OSError):
             is_ours = Path(f"/proc/{process.pid}/cwd").readlink() == folder and _PROGRAM in process.cmdline()
@@ -233,7 +235,7 @@ def _line(pipe: IO[bytes]) -> bytes | None:
 
 
 def _folder(home: Path) -> Path:
-    folder = make_home(home) / _FOLDER
+    folder = make_home(home) / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
