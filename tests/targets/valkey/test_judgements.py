@@ -351,6 +351,15 @@ def test_an_ordinary_server_is_nobodys() -> None:
     assert controller.Belonging.SETTINGS in hidden.owns
 
 
+def test_a_snapshot_may_copy_all_memory_where_the_host_has_room_for_it() -> None:
+    """Whoever writes everything anew while a snapshot is taken is well; it hurts where it does not fit."""
+    roomy = facts_of(rdb_last_cow_size=4 << 30)
+    assert persistence.judge_forks(roomy) == ()
+    for changed in ({"total_system_memory": 10 << 30}, {"total_system_memory": "unknown"}):
+        (finding,) = persistence.judge_forks(facts_of(rdb_last_cow_size=4 << 30, **changed))
+        assert (finding.code, finding.severity) == ("persistence.copy_on_write", Severity.ERROR)
+
+
 def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
     """A code that no rule knows would be shown and never treated."""
     source = "\n".join(path.read_text() for path in LOOKS.glob("*.py"))
