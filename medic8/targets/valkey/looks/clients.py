@@ -27,6 +27,17 @@ _TRIED = 500
 #: So many connections are handed to a strategy at a time: closing more at once is a fault of its own.
 MOST_CLOSED = 5
 
+#: Flags of connections that are nobody's to close by a plan, and what they are called.
+#: Source: Valkey documentation, CLIENT LIST.
+_UNTOUCHABLE = {
+    "M": "is the server's own primary",
+    "S": "is a replica",
+    "x": "is in a transaction",
+    "d": "is in a transaction",
+    "b": "waits in a blocking command",
+    "P": "is subscribed to channels",
+}
+
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
 
@@ -148,12 +159,28 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
     return found
 
 
+def why_untouchable(flags: str) -> str:
+    """Why no plan closes a connection with *flags*; empty if one may."""
+    # The server counts one that watches every command among replicas, which it is not.
+    return next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
+
+
 def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
-    """Those for whom too much output waits, the worst first; each is to be closed only while it does."""
-    too_much = [each for each in listed if POLICY.client_output.severity(each.number("omem")) is not None]
+    """
+    The worst of those for whom too much output waits and that a plan may close; only while it does.
+
+    In the order in which they came: a plan that was agreed to is the same a moment later.
+    """
+    too_much = [
+        each
+        for each in listed
+        if POLICY.client_output.severity(each.number("omem")) is not None
+        and not why_untouchable(each.get("flags", ""))
+    ]
     worst = sorted(too_much, key=lambda each: -(each.number("omem") or 0))[:MOST_CLOSED]
     return tuple(
-        {**_object(each), "least": {"omem": int(POLICY.client_output.warning or 0)}} for each in worst
+        {**_object(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
+        for each in sorted(worst, key=lambda each: each.whole("id") or 0)
     )
 
 
