@@ -118,11 +118,14 @@ def _strength(link: CauseLink) -> int:
 
 
 def _without_circles(links: Mapping[str, list[CauseLink]]) -> dict[str, tuple[CauseLink, ...]]:
-    """Leave out what would make an issue its own cause."""
+    """Leave out what would make an issue its own cause, and what only passes the named cause on."""
     named: dict[str, tuple[CauseLink, ...]] = dict.fromkeys(links, ())
     for effect, ranked in links.items():
         named[effect] = tuple(link for link in ranked if not _reaches(named, link.cause, effect))
-    return named
+    return {
+        effect: tuple(link for link in found if not _reaches(named, link.cause, found[0].cause))
+        for effect, found in named.items()
+    }
 
 
 def _reaches(named: Mapping[str, tuple[CauseLink, ...]], start: str, wanted: str) -> bool:

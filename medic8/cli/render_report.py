@@ -60,7 +60,10 @@ def render_issue(issue: Issue) -> RenderableType:
     )
     parts: list[RenderableType] = [title, about]
     if issue.follows_from:
-        parts.append(section("Follows from", *(_cause(link) for link in issue.follows_from)))
+        named, *others = issue.follows_from
+        parts.append(section("Follows from", _cause(named)))
+        if others:
+            parts.append(section("May follow also from", *(_cause(link) for link in others)))
     if issue.evidence:
         parts.append(_evidence(issue.evidence))
     if issue.advice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,18 @@ def test_of_two_possible_causes_the_one_that_more_speaks_for_is_named_and_the_ot
     assert (linked["a.one"].explains, len(linked["b.two"].explains)) == ((), 1)
 
 
+def test_what_passes_a_cause_on_is_no_other_cause() -> None:
+    """Of a chain, each link names the one before it."""
+    found = [issue("a.root"), issue("b.middle"), issue("c.symptom")]
+    rules = [
+        rule("a.root", "c.symptom", clue("x")),
+        rule("a.root", "b.middle"),
+        rule("b.middle", "c.symptom"),
+    ]
+    linked = {each.about: each for each in link_causes(found, read(x=True), rules)}
+    assert [each.title for each in linked["c.symptom"].follows_from] == ["the issue a.root"]
+
+
 @given(
     edges=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25),
     weights=st.lists(st.sampled_from(WEIGHT), min_size=7, max_size=7),
@@ -163,3 +176,17 @@ def test_every_cause_that_a_kind_knows_is_a_finding_that_it_has_an_issue_for() -
         codes = {code for each in kind.rules for code in each.codes}
         used = {code for each in kind.causes for code in each.causes | each.effects}
         assert used <= codes, f"{name}: {sorted(used - codes)}"
+
+
+def test_the_documented_rules_are_those_of_the_code() -> None:
+    """docs/causes.md has one row for each rule of a server, in the same order."""
+
+    def told(codes: frozenset[str]) -> str:
+        return ", ".join(f"`{code}`" for code in sorted(codes))
+
+    text = (Path(__file__).parents[2] / "docs" / "causes.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `") and "tests/" not in line]
+    wanted = [
+        f"| {told(each.causes)} | {told(each.effects)} | {each.why} |" for each in kind_named("valkey").causes
+    ]
+    assert rows == wanted
