@@ -90,6 +90,20 @@ class ServerPolicy(Frozen):
         unit="seconds",
         source=f"{_LATENCY}, Measuring latency: well below 1 ms is usual; the limits are {_OURS}",
     )
+    connecting: Threshold = Threshold(
+        what="opening a connection (median), which the kernel at the other end answers",
+        warning=0.05,
+        error=0.5,
+        unit="seconds",
+        source=f"{_LATENCY}, network: 200 µs is usual; the limits are {_OURS}",
+    )
+    resent: Threshold = Threshold(
+        what="packets sent again on the four connections of a look, or never answered",
+        warning=2,
+        error=6,
+        unit="count",
+        source=f"{_LATENCY}, network; the limits are {_OURS}: one may be chance",
+    )
     processor: Threshold = Threshold(
         what="processor time of the main thread",
         warning=0.8,

@@ -157,6 +157,20 @@ _SLOWNESS = (
 _CONNECTIONS = (
     _rule(
         IssueType.NETWORK,
+        "The way to {target} is slow or loses packets",
+        "network.slow_way",
+        "network.loss",
+        symptoms=("High latency", "Timeout errors"),
+        cause="The network between here and the server, which the server has no part in.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "{target} does not accept connections as fast as they come",
+        "network.queue",
+        symptoms=("Connection failures", "Timeout errors"),
+    ),
+    _rule(
+        IssueType.NETWORK,
         "{target} is running out of connections",
         "clients.near_limit",
         symptoms=("Connection failures",),
