@@ -38,7 +38,7 @@ def another_connection(client: valkey.Valkey) -> Iterator[valkey.Valkey]:
 
 def now_ms_of(client: valkey.Valkey) -> int:
     """The server's clock, ms of Unix time."""
-    return _ms(client.time())
+    return ms_of(client.time())
 
 
 def read_lock(client: valkey.Valkey, manifest: Manifest, group: int) -> tuple[LockValue, int]:
@@ -58,18 +58,33 @@ def read_locks(
     raise_first([clock])
     return [
         _lock(answers[at], answers[len(keys) + at], manifest.uuid, group) for at, group in enumerate(groups)
-    ], _ms(clock)
+    ], ms_of(clock)
 
 
 def read_waits(client: valkey.Valkey, manifest: Manifest, owners: Sequence[uuid.UUID]) -> list[Wait]:
     """What *owners* wait for, of those of whom it is known; a record that is none is left out."""
     with conversation(client) as talk:
         answers = talk.ask([get_at_most(wait_key(manifest.name, owner), WAIT_BYTES) for owner in owners])
-    found = []
-    for owner, answer in zip(owners, answers, strict=True):
-        if isinstance(answer, bytes) and answer and (wait := _wait(answer, manifest.uuid, owner)):
-            found.append(wait)
-    return found
+    found = [
+        unpacked_wait(answer, manifest.uuid, owner) for owner, answer in zip(owners, answers, strict=True)
+    ]
+    return [wait for wait in found if wait is not None]
+
+
+def unpacked_lock(answer: object, grid: uuid.UUID, group: int) -> Lock | None:
+    """The lock that the server answered; None if it is none."""
+    try:
+        return unpack_lock(answer, grid, group) if isinstance(answer, bytes) else None
+    except FormatError:
+        return None
+
+
+def unpacked_wait(answer: object, grid: uuid.UUID, owner: uuid.UUID) -> Wait | None:
+    """The record of waiting that the server answered; None if it is none."""
+    try:
+        return unpack_wait(answer, grid, owner) if isinstance(answer, bytes) else None
+    except FormatError:
+        return None
 
 
 def read_versions(client: valkey.Valkey, manifest: Manifest, groups: Sequence[int]) -> dict[int, bytes]:
@@ -113,13 +128,7 @@ def _lock(answer: object, type_name: bytes, grid: uuid.UUID, group: int) -> Lock
         return str(exc)
 
 
-def _wait(value: bytes, grid: uuid.UUID, owner: uuid.UUID) -> Wait | None:
-    try:
-        return unpack_wait(value, grid, owner)
-    except FormatError:
-        return None
-
-
-def _ms(clock: object) -> int:
+def ms_of(clock: object) -> int:
+    """What ``TIME`` answered, in ms."""
     seconds, microseconds = cast("tuple[bytes | int, bytes | int]", clock)
     return int(seconds) * 1000 + int(microseconds) // 1000

@@ -67,6 +67,8 @@ _SHORTEST_LEASE_S = 1.0
 _RENEWALS_PER_LEASE = 3
 _SHORTEST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.2
+#: Who waits asks so seldom whether it still holds what it has: about once a second.
+_LOOKS_PER_CHECK = 10
 
 
 class Held:
@@ -202,6 +204,8 @@ class Locks:
                     )
                 _pause(attempt)
                 attempt += 1
+                if attempt % _LOOKS_PER_CHECK == 0:
+                    self._check_all(tuple(self._mine))
         finally:
             if waits is not None:
                 with suppress(valkey.exceptions.ValkeyError):  # it lapses by itself
