@@ -13,6 +13,8 @@ import pytest
 import valkey
 
 from flows.run import run
+from medic8.local.lab.bench import Bench
+from medic8.local.lab.faults import FAULTS, make
 from medic8.local.scratch import ScratchValkey
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution
@@ -145,3 +147,22 @@ def test_of_two_deadlocked_processes_the_cheapest_is_released_with_approval(
         assert lock_owners.told(right) == "LockLostError"
         assert str(lock_of(valkey_server, grid, 1).broken_by) == healed.recovery
         assert run("diagnose", target="lab").issues == ()
+
+
+@pytest.mark.parametrize("fault", ["stale_lock", "deadlock"])
+def test_what_the_lab_does_to_locks_is_healed_by_what_it_says(
+    grid: Grid, valkey_server: ScratchValkey, configured: Callable[..., None], fault: str
+) -> None:
+    """And only that, and the cells are untouched."""
+    configured(FAULTS[fault].healed_by)
+    before = grid.versions([FIRST, SECOND, THIRD])
+    with client_of(valkey_server) as client:
+        make(FAULTS[fault], Bench(client, "lab"), target="lab", seed=5)
+    planned = run("heal", target="lab", dry_run=True).resolutions
+    (plan,) = [each.plan for each in planned if each.plan is not None and each.plan.units]
+    treated = run("heal", target="lab", approved=[plan.digest] if plan.needs_approval else None)
+    assert [(each.plan.strategy, each.outcome) for each in treated.resolutions] == [
+        (FAULTS[fault].healed_by, Outcome.RESOLVED)
+    ]
+    assert run("diagnose", target="lab").issues == ()
+    assert grid.versions([FIRST, SECOND, THIRD]) == before

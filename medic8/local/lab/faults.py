@@ -11,6 +11,7 @@ from medic8.local.lab.breakage import Breakage, Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
 from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
+from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.places import misplace_block, stale_block
 from medic8.local.lab.settings import setting_out_of_range
 
@@ -69,6 +70,22 @@ _ALL = (
         1,
         "set_settings",
         setting_out_of_range,
+    ),
+    Fault(
+        "stale_lock",
+        "takes locks of the grid in a process of its own, and kills it",
+        "locks",
+        2,
+        "break_stale_lock",
+        stale_lock,
+    ),
+    Fault(
+        "deadlock",
+        "has two processes hold a lock each and wait for each other's, and kills them so",
+        "pairs",
+        1,
+        "release_deadlock_victim",
+        deadlock,
     ),
 )
 
