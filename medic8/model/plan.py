@@ -23,7 +23,7 @@ class Risk(StrEnum):
 
     LOW = "low"  #: every unit proves itself, or touches settings that take effect at once
     MEDIUM = "medium"  #: restorable, but clients may notice
-    HIGH = "high"  #: has a one-way step
+    HIGH = "high"  #: cannot be taken back, or only for a time, or takes what others may need
 
 
 class Step(Frozen):
@@ -116,8 +116,9 @@ class Plan(Frozen):
 
     @property
     def needs_approval(self) -> bool:
-        """Whether a person has to agree to this very plan: a step of it cannot be taken back."""
-        return any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
+        """Whether a person has to agree to this very plan: of high risk, or with a one-way step."""
+        is_one_way = any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
+        return is_one_way or (self.risk is Risk.HIGH and bool(self.units))
 
     @property
     def step_count(self) -> int:

@@ -64,8 +64,8 @@ def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admissi
     Whether *plan* may be carried out on *target*; what is not allowed is refused.
 
     What Sentinel, a cluster, an operator or a cloud service owns is only
-    advised. A plan with a step that cannot be taken back needs, beside a place
-    on the allow-list, a person who agreed to exactly that plan.
+    advised. A plan of high risk, or with a step that cannot be taken back, needs, beside
+    a place on the allow-list, a person who agreed to exactly that plan.
 
     Args:
         plan: What is to be done.
@@ -109,15 +109,12 @@ def is_approved(plan: Plan, approved: Collection[str]) -> bool:
 
 
 def _not_approved(plan: Plan, target: Target, approved: Collection[str]) -> str:
-    one_way = next(
-        step.title for unit in plan.units for step in unit.steps if step.step_class is StepClass.ONE_WAY
-    )
+    steps = [step for unit in plan.units for step in unit.steps]
+    one_way = next((step.title for step in steps if step.step_class is StepClass.ONE_WAY), "")
+    why = f"{one_way!r} cannot be taken back" if one_way else f"{steps[0].title!r} has a high risk"
     digest = plan.digest[:LEAST_DIGITS]
     another = f"what was approved ({', '.join(approved)}) is another plan than this one; " if approved else ""
-    return (
-        f"{another}{one_way!r} cannot be taken back and needs a person's approval: "
-        f"medic8 heal {target.name} --approve {digest}"
-    )
+    return f"{another}{why} and needs a person's approval: medic8 heal {target.name} --approve {digest}"
 
 
 def _not_in_act(target: Target) -> Admission:

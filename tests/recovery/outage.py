@@ -21,7 +21,7 @@ from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.kind import KIND
 from medic8.targets.grid.strategies import plan_from_parity
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.actions import SET_SETTING
+from medic8.targets.valkey.acts.settings import SET_SETTING
 
 NAME = "lab"
 GROUPS = (0, 1)

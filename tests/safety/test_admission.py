@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medic8.errors import ConfigurationError
-from medic8.model.plan import Plan, Step, StepClass, Unit
+from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.target import Mode, Target
 from medic8.safety.admission import GRANTED, admit, check_approvals
 
@@ -49,6 +49,15 @@ def test_a_one_way_step_is_never_granted_by_configuration_alone() -> None:
     """It takes a person, each time."""
     refusal = admit(plan_of(StepClass.ONE_WAY), target_of(Mode.ACT, "rebuild_from_parity"))
     assert (refusal.is_granted, refusal.rule) == (False, "approval")
+
+
+def test_a_plan_of_high_risk_takes_a_person_although_it_can_be_taken_back() -> None:
+    """Such as one that can be taken back only for a time."""
+    plan = plan_of().model_copy(update={"risk": Risk.HIGH})
+    refusal = admit(plan, target_of(Mode.ACT, "rebuild_from_parity"))
+    assert (refusal.is_granted, refusal.rule) == (False, "approval")
+    assert "'rebuild block 3' has a high risk" in refusal.reason
+    assert admit(plan, target_of(Mode.ACT, "rebuild_from_parity"), [plan.digest]) == GRANTED
 
 
 def test_a_person_agrees_to_one_plan_and_to_no_other() -> None:

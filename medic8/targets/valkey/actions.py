@@ -1,71 +1,54 @@
-"""Change a server's settings, one atomic guarded act each."""
+"""Change a server by steps of several kinds, one atomic guarded act each."""
 
 from __future__ import annotations
 
 import contextlib
-import shlex
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import valkey
-import valkey.exceptions
 
-from medic8.errors import ChangedError, FencedError, RefusedError, VerifyError
-from medic8.model.frozen import Frozen
+from medic8.errors import RefusedError
 from medic8.model.plan import Step, Unit
 from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.targets.kind import Holds, Surroundings
-from medic8.targets.valkey import claim as claims
-from medic8.targets.valkey.by_hand import cli, stretch
+from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.acts.clients import KillClientAct
+from medic8.targets.valkey.acts.purge import PurgeAct
+from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.claimed import ClaimedServer
-from medic8.targets.valkey.client import RECOVERY, connection, reached, setting, was_cut_off
-from medic8.targets.valkey.identity import ran_before, run_id_of, server_resources
+from medic8.targets.valkey.client import RECOVERY, connection, reached
+from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, server_resources
 
-SET_SETTING = "set_setting"
-
-#: A setting must stay as it was set for this long: a controller that owns it sets it back within seconds.
-_HOLDS_S = 2.0
-_LOOKS = 5
-
-
-class SetSetting(Frozen):
-    """
-    Arguments of the action ``set_setting``.
-
-    Attributes:
-        name: The setting's name.
-        found: The value that the plan was made for.
-        value: The value to set, as ``CONFIG GET`` shows it.
-    """
-
-    name: str
-    found: str
-    value: str
+#: Every kind of step on a server, by the name that a plan calls it.
+ACTS: Mapping[str, Act] = {act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct())}
 
 
 class ServerSession(ClaimedServer):
-    """One dedicated connection to a server, for changing its settings."""
+    """One dedicated connection to a server, for changing it."""
 
     def __init__(self, target: Target, client: valkey.Valkey, now: datetime) -> None:
         super().__init__(client, target.address)
-        self._target = target
         self._now = now
+        self._server = ActedOn(client, target, self.claim_beside)
 
     @reached
     def still_holds(self, recovery: Recovery) -> Holds:
         """
-        Settings live as long as the process: a restarted server holds none of them.
+        Settings and connections live as long as the process: a restarted server holds none of them.
 
         At the same address another process may answer that has been running all
         the time, such as a promoted replica; what was set is not there, nor gone.
+        Keys are where the data is carried on.
         """
         if self.stands_on() == recovery.stands_on:
             return Holds.YES
         if run_id_of(self.stands_on()) == run_id_of(recovery.stands_on):
             return Holds.YES  # its role changed, and its settings did not
         known = {resource.identity for resource in recovery.resources}
+        if any(not act.is_of_process for act in _acts_of(recovery.plan.units)):
+            return Holds.YES if carries_on(self._client, self.url, known) else Holds.SOMETHING_ELSE
         is_same_server = any(resource.identity in known for resource in self.resources())
         if not is_same_server or ran_before(self._client, recovery, self._now):
             return Holds.SOMETHING_ELSE
@@ -76,94 +59,48 @@ class ServerSession(ClaimedServer):
         """The server, by who it is and where it is."""
         return server_resources(self._client, self.url)
 
+    def key_of(self, step: Step) -> bytes | None:
+        """See `Act.key_of`."""
+        return act_of(step).key_of(step)
+
     @reached
     def capture(self, step: Step) -> bytes | None:
-        """The setting's present value; None if the server has no such setting."""
-        return _read(self._client, _arguments(step).name)
+        """See `Act.capture`."""
+        return act_of(step).capture(self._server, step)
 
     @reached
     def prepare(self, step: Step) -> bytes | None:
-        """
-        The value that the plan names.
-
-        Raises:
-            ChangedError: the setting is no longer what the plan was made for.
-        """
-        ask = _arguments(step)
-        present = _read(self._client, ask.name)
-        if present != ask.found.encode():
-            raise ChangedError(
-                f"setting {ask.name!r} was {ask.found!r} when it was planned for, and is {_shown(present)}"
-            )
-        return ask.value.encode()
+        """See `Act.prepare`."""
+        return act_of(step).prepare(self._server, step)
 
     @reached
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
-        """
-        Set the setting if it still has the value *expected*.
+        """See `Act.swap`."""
+        act_of(step).swap(self._server, step, expected, new, claim)
 
-        Settings cannot be watched, so between the comparison and the change
-        lies one round trip in which somebody else could set it; the claim,
-        which can be watched, is exact. A value that the server takes for another
-        one (a number beyond its own limit) is taken back at once.
-        """
-        name = _arguments(step).name
-        if new is None:
-            raise RefusedError(f"setting {name!r} cannot be taken away from a server")
-        with self._client.pipeline() as pipe:
-            claims.guard(pipe, claim, self.claim_beside(claim, step))
-            found = _read(pipe, name)
-            if found != expected:
-                raise ChangedError(
-                    f"setting {name!r} was changed by somebody else: expected {_shown(expected)}, "
-                    f"found {_shown(found)}"
-                )
-            pipe.multi()
-            pipe.config_set(name, new.decode())
-            pipe.config_get(name)
-            try:
-                became = pipe.execute()[1].get(name)
-            except valkey.exceptions.WatchError as exc:
-                if was_cut_off(exc):
-                    raise
-                raise FencedError("the claim on the server changed at the same moment") from exc
-        if became != new.decode():
-            if expected is not None:
-                self._take_back(step, expected, claim)
-            raise RefusedError(f"setting {name!r}: the server made {became!r} of {new.decode()!r}")
+    @reached
+    def as_of_now(self, step: Step, saved: bytes | None) -> bytes | None:
+        """See `Act.as_of_now`."""
+        return act_of(step).as_of_now(self._server, step, saved)
 
-    def _take_back(self, step: Step, value: bytes, claim: Claim) -> None:
-        """Set what was there before, if the server is still ours; whoever took it over does so else."""
-        with self._client.pipeline() as pipe:
-            claims.guard(pipe, claim, self.claim_beside(claim, step))
-            pipe.multi()
-            pipe.config_set(_arguments(step).name, value.decode())
-            pipe.execute()
+    @reached
+    def took_effect(self, step: Step, recovery: str) -> bool | None:
+        """See `Act.took_effect`."""
+        return act_of(step).took_effect(self._server, step, recovery)
 
     def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
-        """One command that sets the setting again."""
+        """See `Act.by_hand`; nothing can be typed for a value that was not there."""
         if value is None:
             return ()
-        name = shlex.quote(_arguments(step).name)
-        return (f'{cli(self.url)} CONFIG SET {name} "$({stretch(file, offset, len(value))})"',)
+        return act_of(step).by_hand(self.url, step, value, file=file, offset=offset)
 
     @reached
     def verify(self, unit: Unit) -> None:
-        """Look, several times over two seconds, whether every setting stays; and whether clients get in."""
-        wanted = [_arguments(step) for step in unit.steps]
-        for look in range(_LOOKS):
-            if look:
-                time.sleep(_HOLDS_S / (_LOOKS - 1))
-            for ask in wanted:
-                found = _read(self._client, ask.name)
-                if found != ask.value.encode():
-                    raise VerifyError(
-                        f"setting {ask.name!r} did not stay: set to {ask.value!r}, found "
-                        f"{_shown(found)} after {_HOLDS_S * look / (_LOOKS - 1):.1f} s; "
-                        "something else sets it back"
-                    )
-        with connection(self._target.address, timeout_s=self._target.timeout_s) as another:
-            another.ping()
+        """See `Act.verify`."""
+        acts = _acts_of((unit,))
+        for act in dict.fromkeys(acts):
+            steps = [step for step, of in zip(unit.steps, acts, strict=True) if of is act]
+            act.verify(self._server, steps)
 
 
 @contextlib.contextmanager
@@ -173,16 +110,17 @@ def open_session(target: Target, around: Surroundings) -> Iterator[ServerSession
         yield ServerSession(target, client, around.now)
 
 
-def _arguments(step: Step) -> SetSetting:
-    if step.action != SET_SETTING:
-        raise RefusedError(f"kind valkey has no action {step.action!r}; it has {SET_SETTING!r}")
-    return SetSetting.model_validate(step.arguments)
+def act_of(step: Step) -> Act:
+    """
+    The act that *step* names.
+
+    Raises:
+        RefusedError: there is none of that name.
+    """
+    if step.action not in ACTS:
+        raise RefusedError(f"kind valkey has no action {step.action!r}; it has {', '.join(sorted(ACTS))}")
+    return ACTS[step.action]
 
 
-def _read(client: valkey.Valkey, name: str) -> bytes | None:
-    value = setting(client, name)
-    return None if value is None else value.encode()
-
-
-def _shown(value: bytes | None) -> str:
-    return "nothing" if value is None else repr(value.decode(errors="replace"))
+def _acts_of(units: tuple[Unit, ...]) -> list[Act]:
+    return [act_of(step) for unit in units for step in unit.steps]

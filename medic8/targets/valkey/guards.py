@@ -15,8 +15,10 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
+from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
+from medic8.targets.valkey.plans.memory import PURGE_MEMORY
+from medic8.targets.valkey.plans.settings import SET_SETTINGS
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
-from medic8.targets.valkey.strategies import SET_SETTINGS
 
 _ROLE = "role"
 _LINK = "link to the primary"
@@ -37,7 +39,11 @@ SERVER_ERRORS = frozenset(
 )
 
 #: The short list of each strategy.
-_SOFT: Mapping[str, tuple[SoftGuard, ...]] = {SET_SETTINGS: (LATENCY, MEMORY, CPU)}
+_SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
+    SET_SETTINGS: (LATENCY, MEMORY, CPU),
+    PURGE_MEMORY: (LATENCY, MEMORY),
+    KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+}
 
 
 class ServerGuards:

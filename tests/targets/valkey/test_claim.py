@@ -20,7 +20,8 @@ from medic8.recovery import contract, undo
 from medic8.recovery.hand_over import hand_over
 from medic8.recovery.journal import BusyError, Journal
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.actions import SET_SETTING, open_session
+from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.acts.settings import SET_SETTING
 from medic8.targets.valkey.claim import CLAIM_KEY
 from tests.recovery.memory import AT
 

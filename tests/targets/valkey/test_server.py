@@ -26,7 +26,8 @@ from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.target import Resource, SettingRule, Target
 from medic8.owner import this_process
 from medic8.targets.kind import Holds, Surroundings
-from medic8.targets.valkey.actions import SET_SETTING, ServerSession, open_session
+from medic8.targets.valkey.actions import ServerSession, open_session
+from medic8.targets.valkey.acts.settings import SET_SETTING
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.client import connect, connection, info, redact
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
@@ -36,7 +37,7 @@ from medic8.targets.valkey.looks.memory import judge_limit
 from medic8.targets.valkey.looks.persistence import judge_failures
 from medic8.targets.valkey.looks.replication import judge_replica, judge_replicas
 from medic8.targets.valkey.looks.settings import nearest_good
-from medic8.targets.valkey.strategies import plan_settings
+from medic8.targets.valkey.plans.settings import plan_settings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)

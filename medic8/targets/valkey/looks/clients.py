@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
@@ -21,6 +23,9 @@ MOST_LISTED = 1000
 
 #: Of the newest connections so many numbers are looked up, wherever not all are listed.
 _TRIED = 500
+
+#: So many connections are handed to a strategy at a time: closing more at once is a fault of its own.
+MOST_CLOSED = 5
 
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
@@ -110,6 +115,7 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
             about="MONITOR",
             evidence=(Evidence(what="clients with flag O", seen=f"{len(watching):,}", limit="0"),),
             advice=(f"CLIENT KILL ID {watching[0].text('id')}, if nobody needs it any more",),
+            objects=tuple({**_object(each), "flag": "O"} for each in watching[:MOST_CLOSED]),
         )
     waiting = max(listed, key=lambda each: each.number("omem") or 0, default=None)
     if waiting is not None:
@@ -123,6 +129,7 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
                 f"CLIENT KILL ID {waiting.text('id')} frees it; look why the program does not read",
                 "CONFIG SET client-output-buffer-limit 'normal 256mb 64mb 60' ends such clients",
             ),
+            objects=_hogs(listed),
         )
     idle = sum((each.number("idle") or 0) >= _IDLE_S and "S" not in each.get("flags", "") for each in listed)
     used = share(facts.number("connected_clients"), facts.number("maxclients")) or 0
@@ -139,6 +146,25 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
             ),
         )
     return found
+
+
+def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
+    """Those for whom too much output waits, the worst first; each is to be closed only while it does."""
+    too_much = [each for each in listed if POLICY.client_output.severity(each.number("omem")) is not None]
+    worst = sorted(too_much, key=lambda each: -(each.number("omem") or 0))[:MOST_CLOSED]
+    return tuple(
+        {**_object(each), "least": {"omem": int(POLICY.client_output.warning or 0)}} for each in worst
+    )
+
+
+def _object(client: Facts) -> dict[str, JsonValue]:
+    """Who a connection is, as `medic8.targets.valkey.acts.clients.KillClient` parses it."""
+    return {
+        "client": client.whole("id") or 0,
+        "address": client.get("addr", ""),
+        "user": client.get("user", ""),
+        "name": client.get("name", ""),
+    }
 
 
 def _who(client: Facts) -> str:

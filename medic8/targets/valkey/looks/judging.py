@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import JsonValue
+
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.targets.valkey.policy import Threshold
 
@@ -18,6 +20,7 @@ def over(
     advice: tuple[str, ...] = (),
     what: str = "",
     also: tuple[Evidence, ...] = (),
+    objects: tuple[dict[str, JsonValue], ...] = (),
 ) -> tuple[Finding, ...]:
     """
     One finding if *value* is beyond *threshold*, else none.
@@ -31,6 +34,7 @@ def over(
         advice: What a person can do.
         what: Which value it is; empty for the words of the threshold.
         also: More facts.
+        objects: What a strategy has to know, see `Finding`.
     """
     severity = threshold.severity(value)
     if severity is None or value is None:
@@ -44,6 +48,7 @@ def over(
             about=about,
             evidence=(threshold.evidence(value, what), *also),
             advice=advice,
+            objects=objects,
         ),
     )
 
@@ -56,10 +61,17 @@ def fact(
     about: str,
     evidence: Iterable[Evidence] = (),
     advice: tuple[str, ...] = (),
+    objects: tuple[dict[str, JsonValue], ...] = (),
 ) -> tuple[Finding, ...]:
     """One finding that no number decides."""
     found = Finding(
-        code=code, severity=severity, text=text, about=about, evidence=tuple(evidence), advice=advice
+        code=code,
+        severity=severity,
+        text=text,
+        about=about,
+        evidence=tuple(evidence),
+        advice=advice,
+        objects=objects,
     )
     return (found,)
 

@@ -42,6 +42,7 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("memory.policy", facts.text("maxmemory_policy")),
             reading("memory.resident", facts.whole("used_memory_rss"), "bytes"),
             reading("memory.fragmentation", facts.number("mem_fragmentation_ratio"), "ratio"),
+            reading("memory.allocator", facts.text("mem_allocator")),
             reading("memory.growth", _growth(before, facts, seconds), "bytes/s"),
             reading("memory.evicted_keys", facts.whole("evicted_keys"), "count"),
             reading("memory.evicted_now", grown(before, facts, "evicted_keys"), "count"),

@@ -1,0 +1,1 @@
+"""What can be done to a server, one kind of step in each module."""

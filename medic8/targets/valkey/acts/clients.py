@@ -1,0 +1,143 @@
+"""Close one client's connection: one-way, and told afterwards by who is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import valkey.exceptions
+from pydantic import Field
+
+from medic8.errors import ChangedError, RefusedError, VerifyError
+from medic8.model.frozen import Frozen
+from medic8.model.plan import Step
+from medic8.model.recovery import Claim
+from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
+from medic8.targets.valkey.client import RECOVERY
+from medic8.targets.valkey.looks.facts import Facts, as_text, pairs
+
+KILL_CLIENT = "kill_client"
+
+#: Flags of connections that are nobody's to close by a plan, and what they are called.
+#: Source: Valkey documentation, CLIENT LIST.
+_UNTOUCHABLE = {
+    "M": "is the server's own primary",
+    "S": "is a replica",
+    "x": "is in a transaction",
+    "d": "is in a transaction",
+    "b": "waits in a blocking command",
+    "P": "is subscribed to channels",
+}
+
+
+class KillClient(Frozen):
+    """
+    Arguments of the action ``kill_client``.
+
+    Attributes:
+        client: The connection's number, which the server never gives again while it runs.
+        address: Where it comes from.
+        user: As whom it is logged in.
+        name: What it calls itself; may be empty.
+        least: What it must still show to be closed, by the field of CLIENT LIST: ``{"omem": 8388608}``.
+        flag: A flag that it must still have, such as ``O`` of one that watches every command.
+    """
+
+    client: int = Field(ge=1)
+    address: str
+    user: str = ""
+    name: str = ""
+    least: dict[str, int] = Field(default_factory=dict)
+    flag: str = ""
+
+
+class KillClientAct(Act):
+    """``CLIENT KILL``; a command that the client has sent already is carried out all the same."""
+
+    name = KILL_CLIENT
+
+    def capture(self, server: ActedOn, step: Step) -> bytes | None:
+        """Who the connection is; None if it is closed. Nothing that changes by itself is part of it."""
+        found = _listed(server.client, _arguments(step).client)
+        return None if found is None else _identity(found)
+
+    def prepare(self, server: ActedOn, step: Step) -> bytes | None:
+        """Nothing is to be left of the connection."""
+        ask = _arguments(step)
+        found = _listed(server.client, ask.client)
+        if found is None:
+            raise ChangedError(f"client {ask.client} has left by itself")
+        _require_it_is_meant(found, ask)
+        return None
+
+    def swap(
+        self, server: ActedOn, step: Step, expected: bytes | None, new: bytes | None, claim: Claim
+    ) -> None:
+        """Close it, if it is who was meant; the server compares number, address and kind once more."""
+        ask = _arguments(step)
+        if new is not None:
+            raise RefusedError(f"client {ask.client}: a connection that was closed cannot be opened again")
+        with server.guarded(claim, step) as pipe:
+            found = _listed(pipe, ask.client)
+            if found is None or _identity(found) != expected:
+                raise ChangedError(f"client {ask.client} has left by itself")
+            _require_it_is_meant(found, ask)
+            pipe.multi()
+            pipe.execute_command(
+                *("CLIENT", "KILL", "ID", ask.client, "ADDR", ask.address, "TYPE", "normal", "SKIPME", "yes")
+            )
+            carry_out(pipe)
+
+    def took_effect(self, server: ActedOn, step: Step, recovery: str) -> bool | None:
+        """Whether the connection is closed; it does not matter by whom."""
+        del recovery
+        return _listed(server.client, _arguments(step).client) is None
+
+    def verify(self, server: ActedOn, steps: Sequence[Step]) -> None:
+        """None of them is connected any more."""
+        for step in steps:
+            ask = _arguments(step)
+            if _listed(server.client, ask.client) is not None:
+                raise VerifyError(f"client {ask.client} at {ask.address} is still connected")
+
+
+def _arguments(step: Step) -> KillClient:
+    return KillClient.model_validate(step.arguments)
+
+
+def _listed(client: valkey.Valkey, number: int) -> Facts | None:
+    """A connection as CLIENT LIST has it; None if there is none of that number any more."""
+    reply = as_text(client.execute_command("CLIENT", "LIST", "ID", number) or b"")
+    lines = [pairs(line, " ") for line in reply.split("\n") if line]
+    return next((line for line in lines if line.whole("id") == number), None)
+
+
+def _identity(found: Facts) -> bytes:
+    return " ".join(f"{name}={found.get(name, '')}" for name in ("id", "addr", "user", "name")).encode()
+
+
+def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
+    """
+    Check that a connection is who the plan means, and may be closed.
+
+    Raises:
+        ChangedError: it is somebody else, or does no longer what it is to be closed for.
+        RefusedError: it is none that a plan may close.
+    """
+    who = f"client {ask.client} at {ask.address}"
+    if (found.get("addr"), found.get("user", ask.user)) != (ask.address, ask.user):
+        raise ChangedError(f"{who} is another one by now, at {found.text('addr')}")
+    if found.get("name", "").startswith(RECOVERY):
+        raise RefusedError(f"{who} is a recovery's own connection")
+    flags = found.get("flags", "")
+    # The server counts one that watches every command among replicas, which it is not.
+    wrong = next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
+    if wrong:
+        raise RefusedError(f"{who} {wrong}: no plan closes it")
+    if ask.flag and ask.flag not in flags:
+        raise ChangedError(f"{who} has stopped by itself what it was to be closed for")
+    for field, least in ask.least.items():
+        seen = found.number(field) or 0
+        if seen < least:
+            raise ChangedError(
+                f"{who} has {field} {seen:,.0f} by now, less than the {least:,} it is closed for"
+            )

@@ -1,0 +1,1 @@
+"""Strategies for the issues of a server, one subject in each module."""

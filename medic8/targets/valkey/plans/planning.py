@@ -1,0 +1,76 @@
+"""Make a plan of the steps that a strategy found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from pydantic import JsonValue
+
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan, Risk, Step, Unit
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.targets.valkey.acts.settings import SET_SETTING, SetSetting
+from medic8.targets.valkey.looks.controller import Belonging, owner_of
+
+
+def objects_of(issue: Issue, report: DiagnosticReport, code: str) -> Iterator[dict[str, JsonValue]]:
+    """What the findings *code* that *issue* rests on tell of each object; none for another issue."""
+    for finding in report.analysis.findings:
+        if finding.code == code and finding.about == issue.about:
+            yield from finding.objects
+
+
+def rests_on(issue: Issue, report: DiagnosticReport, codes: Collection[str]) -> bool:
+    """Whether *issue* rests on a finding with one of *codes*."""
+    return any(each.code in codes and each.about == issue.about for each in report.analysis.findings)
+
+
+def set_one(target: Target, name: str, found: str, value: str) -> Step:
+    """The step that sets one setting."""
+    return Step(
+        title=f"set {name} of {target.name} from {found or 'nothing'} to {value or 'nothing'}",
+        action=SET_SETTING,
+        arguments=SetSetting(name=name, found=found, value=value).model_dump(),
+        touches=f"setting {name}",
+    )
+
+
+def plan_of(
+    strategy: str,
+    issue: Issue,
+    report: DiagnosticReport,
+    target: Target,
+    units: Sequence[Unit],
+    *,
+    summary: str,
+    nothing: str,
+    risk: Risk = Risk.LOW,
+    belongs: Belonging | None = None,
+    left_open: tuple[str, ...] = (),
+) -> Plan:
+    """
+    The plan of *strategy* for *issue*.
+
+    Args:
+        strategy: As the allow-list spells it.
+        issue: What it is about.
+        report: Says who owns what.
+        target: What is changed.
+        units: In the order to apply; may be none.
+        summary: One sentence for a person, if there is something to do.
+        nothing: The same if there is not.
+        risk: How much can go wrong.
+        belongs: What of the server it changes, as far as a controller may own that.
+        left_open: What it cannot heal.
+    """
+    return Plan(
+        target=target.name,
+        strategy=strategy,
+        issue_fingerprint=issue.fingerprint,
+        summary=summary if units else nothing,
+        risk=risk,
+        units=tuple(units),
+        left_open=left_open,
+        belongs_to=owner_of(belongs, report) if belongs and units else "",
+    )
