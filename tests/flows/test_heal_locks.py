@@ -19,6 +19,7 @@ from medic8.local.scratch import ScratchValkey
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution
 from medic8.targets.grid.grid import Grid
+from medic8.targets.grid.keys import lock_key
 from medic8.targets.grid.lock_look import survey_locks
 from medic8.targets.grid.lock_reading import read_lock
 from medic8.targets.grid.lock_record import Lock, LockState
@@ -84,6 +85,12 @@ def until(what: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def values_of(server: ScratchValkey) -> list[bytes]:
+    """What the keys of the killed process's locks hold."""
+    with client_of(server) as client:
+        return list(client.mget([lock_key("lab", 0), lock_key("lab", 1)]))
+
+
 def lock_of(server: ScratchValkey, grid: Grid, group: int) -> Lock:
     with client_of(server) as client:
         value, _ = read_lock(client, grid.manifest, group)
@@ -110,12 +117,17 @@ def test_the_locks_of_a_killed_process_are_broken_and_those_of_a_living_one_stay
         assert {each.outcome for each in refused} == {Outcome.REFUSED}
         assert lock_of(valkey_server, grid, 0).state is LockState.HELD
         configured("break_stale_lock")
+        as_found = values_of(valkey_server)
         (healed,) = run("heal", target="lab").resolutions
         assert isinstance(healed, Resolution)
         assert healed.outcome is Outcome.RESOLVED, healed
         for group in (0, 1):
             broken = lock_of(valkey_server, grid, group)
             assert (broken.state, str(broken.broken_by)) == (LockState.BROKEN, healed.recovery)
+        undone = run("undo", run=healed.recovery)
+        assert undone.outcome is Outcome.RESOLVED, undone
+        assert values_of(valkey_server) == as_found
+        assert run("undo", run=undone.recovery).outcome is Outcome.RESOLVED
         assert lock_of(valkey_server, grid, 2).name == b"slow"
         assert lock_of(valkey_server, grid, 2).is_held
         assert lock_owners.told(slow, f"write {THIRD}") == "written"
