@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from medic8.model.issue import Severity
@@ -39,12 +39,14 @@ def wait(by: int, group: int, *, since_ms: int = 0, deadline_ms: int = NOW_MS + 
     return Wait(GRID, group, owner(by), since_ms, deadline_ms, f"owner-{by}".encode())
 
 
-#: Who holds each of eight groups, and what each of six owners waits for, if anything.
-HOLDERS = st.lists(st.none() | st.integers(0, 5), min_size=8, max_size=8)
-WAITS = st.lists(st.none() | st.integers(0, 7), min_size=6, max_size=6)
+#: Who holds each of six groups, and what each of five owners waits for, if anything; mostly they do.
+HOLDERS = st.lists(st.sampled_from([None, *range(5), *range(5)]), min_size=6, max_size=6)
+WAITS = st.lists(st.sampled_from([None, *range(6), *range(6)]), min_size=5, max_size=5)
 
 
+@settings(max_examples=500)
 @given(holders=HOLDERS, waiting=WAITS)
+@example(holders=[0, 1, 2, None, None, None], waiting=[1, 2, 1, 0, None])  # 0 and 3 wait outside of it
 def test_circles_are_those_that_walking_finds(holders: list[int | None], waiting: list[int | None]) -> None:
     """By the oracle, an owner is in a circle if following who waits for whom comes back to it."""
 
@@ -55,7 +57,7 @@ def test_circles_are_those_that_walking_finds(holders: list[int | None], waiting
 
     def comes_back(who: int) -> bool:
         at: int | None = who
-        for _ in range(6):
+        for _ in range(5):
             at = None if at is None else following(at)
             if at == who:
                 return True
@@ -65,7 +67,7 @@ def test_circles_are_those_that_walking_finds(holders: list[int | None], waiting
     waits = [wait(by, group) for by, group in enumerate(waiting) if group is not None]
     found = circles(locks, waits, NOW_MS)
     in_circles = [knot.wait.owner for circle in found for knot in circle]
-    assert sorted(in_circles) == [owner(who) for who in range(6) if comes_back(who)]
+    assert sorted(in_circles) == [owner(who) for who in range(5) if comes_back(who)]
     for circle in found:
         for knot, following_knot in zip(circle, [*circle[1:], circle[0]], strict=True):
             assert knot.lock.group == knot.wait.group

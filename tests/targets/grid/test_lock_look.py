@@ -23,8 +23,9 @@ from medic8.targets.grid.compare_and_write import Answer
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import conflicts_key, lock_key, wait_key
 from medic8.targets.grid.lock_breaking import BreakLock, problem_after, saved_form, swap, took_effect, wanted
-from medic8.targets.grid.lock_look import look_at_locks, survey_locks
-from medic8.targets.grid.lock_reading import read_lock
+from medic8.targets.grid.lock_judgement import circles
+from medic8.targets.grid.lock_look import circle_at_one_moment, look_at_locks, survey_locks
+from medic8.targets.grid.lock_reading import read_lock, read_locks, read_waits
 from medic8.targets.grid.lock_record import Lock, LockState, Wait, pack_lock, pack_wait
 from medic8.targets.kind import Surroundings
 
@@ -117,6 +118,25 @@ def test_who_only_waits_in_line_is_no_deadlock(
         until(lambda: bool(list(client.scan_iter(match="m8:{lab}:wait:*"))))
         assert looked(client, grid).deadlocks == ()
         assert looked(client, grid).held == 1
+
+
+def test_a_circle_counts_only_if_all_of_it_is_there_at_one_moment(grid: Grid, client: valkey.Valkey) -> None:
+    """A lock that was taken anew meanwhile, or somebody who has given up, is the end of it."""
+    now_ms = int(time.time() * 1000)
+    ids = [uuid.UUID(int=1), uuid.UUID(int=2)]
+    for group, by in enumerate(ids):
+        stale_lock(grid, client, group=group, owner=by, deadline_ms=now_ms + 600_000)
+        wait = Wait(grid.manifest.uuid, 1 - group, by, 1000, now_ms + 600_000)
+        client.set(wait_key("lab", by), pack_wait(wait))
+    locks = [lock for lock in read_locks(client, grid.manifest, [0, 1])[0] if isinstance(lock, Lock)]
+    (circle,) = circles(locks, read_waits(client, grid.manifest, ids), now_ms)
+    assert circle_at_one_moment(client, grid.manifest, circle)[0]
+    stale_lock(grid, client, group=1, owner=ids[1], number=5, deadline_ms=now_ms + 600_000)
+    assert not circle_at_one_moment(client, grid.manifest, circle)[0]
+    stale_lock(grid, client, group=1, owner=ids[1], deadline_ms=now_ms + 600_000)
+    assert circle_at_one_moment(client, grid.manifest, circle)[0]
+    client.delete(wait_key("lab", ids[0]))
+    assert not circle_at_one_moment(client, grid.manifest, circle)[0]
 
 
 def ask_of(report: LockReport) -> BreakLock:

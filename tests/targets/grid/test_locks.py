@@ -235,10 +235,10 @@ def test_who_waits_for_one_more_lets_go_of_all_once_one_was_broken(
     client: valkey.Valkey, grid: Grid, valkey_server: ScratchValkey
 ) -> None:
     """So a victim of a deadlock is out of everybody's way, soon."""
-    with (
-        grid.lock([SECOND]),
-        ended(lock_owners.started(valkey_server.socket_url, "victim", FIRST, 2 * SECOND)) as victim,
-    ):
+    started = lock_owners.started(
+        valkey_server.socket_url, "victim", FIRST, 2 * SECOND, lease_s=600, timeout_s=20
+    )
+    with grid.lock([SECOND]), ended(started) as victim:  # it does not renew before it gives up
         assert lock_owners.told(victim) == "held"
         assert lock_owners.told(victim, f"lock {SECOND}") == "waits"
         break_it(client, grid, 0)
