@@ -38,8 +38,8 @@ _MOST_VALUES = 240
 
 _SPANS = 8
 
-#: Of its rise, the floor may fall back by this share at most, and gain this share at most from one span to the
-#: next but one: a step lies on their border as likely as not.
+#: Of its rise, the floor may fall back by this share at most, and gain this share at most from one span to
+#: the next but one: a step lies on their border as likely as not.
 _MOST_FALL = 0.25
 _MOST_STEP = 0.7
 
