@@ -128,6 +128,7 @@ _REPLICATION = (
         "Replicas of {target} need full copies: {about}",
         "replication.full_syncs",
         "replication.backlog",
+        "replication.buffer",
         symptoms=("Inconsistent state",),
         cause="More is written while a replica is away than the backlog or its buffer holds.",
     ),
