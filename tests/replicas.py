@@ -105,3 +105,14 @@ def contents(url: str) -> Mapping[bytes, tuple[bytes, int, object]]:
             }[kind]
             found[name] = (kind, client.pexpiretime(name), read(name))
     return found
+
+
+@contextlib.contextmanager
+def written_to(replica: str) -> Iterator[valkey.Valkey]:
+    """Get a client that writes to a replica, which takes writes for that long only."""
+    with valkey.Valkey.from_url(replica) as client:
+        client.config_set("replica-read-only", "no")
+        try:
+            yield client
+        finally:
+            client.config_set("replica-read-only", "yes")

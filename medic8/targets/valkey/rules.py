@@ -139,6 +139,21 @@ _REPLICATION = (
         "replication.role_changed",
         symptoms=("Inconsistent state", "Race conditions"),
     ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} and its {about} hold different data",
+        "replication.diverged",
+        symptoms=("Inconsistent state",),
+        cause="Somebody wrote to the replica, which takes no notice of it and tells nobody.",
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} is not followed by {about}",
+        "replication.two_primaries",
+        "replication.foreign_primary",
+        "replication.stale_reads",
+        symptoms=("Inconsistent state", "Race conditions"),
+    ),
 )
 
 _SLOWNESS = (
