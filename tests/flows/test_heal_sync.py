@@ -10,7 +10,7 @@ import valkey
 
 from flows.run import run
 from medic8.model.resolution import Outcome, Resolution, Treatment
-from tests.replicas import contents, cut_off, is_in_step, pair, until, writing
+from tests.replicas import contents, cut_off, is_in_step, pair, until, writing, written_to
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -93,3 +93,48 @@ def test_a_replica_that_was_cut_off_needs_no_full_copy_once_the_backlog_holds_en
         until(lambda: is_in_step(primary.url, replica.url))
         assert number(primary.url, "stats", "sync_full") == copies
         assert contents(replica.url) == contents(primary.url)
+
+
+def test_a_replica_that_was_written_to_is_copied_to_after_a_person_said_yes(
+    site: Site, tmp_path: Path
+) -> None:
+    """Found, refused without a yes, saved, copied, and equal key by key; the primary is as it was."""
+    with pair(tmp_path) as (primary, replica):
+        with valkey.Valkey.from_url(primary.url) as client:
+            client.mset({f"key:{n}": str(n) for n in range(300)})
+            client.rpush("list", *range(50))
+        until(lambda: is_in_step(primary.url, replica.url))
+        with written_to(replica.url) as client:
+            client.set("key:7", "changed there")
+            client.set("added", "only there")
+            client.lpop("list")
+        was, diverged = contents(primary.url), contents(replica.url)
+        site(primary.url, allow="resync_replica", more=f'replicas = ["{replica.url}"]')
+        waiting = resolution_by("resync_replica", run("heal", target="server"))
+        assert waiting.outcome is Outcome.AWAITING_APPROVAL, waiting.reason
+        assert contents(replica.url) == diverged
+        assert waiting.plan is not None
+        done = resolution_by("resync_replica", run("heal", target="server", approved=[waiting.plan.digest]))
+        assert done.outcome is Outcome.RESOLVED, done.reason
+        assert contents(primary.url) == was
+        assert contents(replica.url) == was
+        assert is_in_step(primary.url, replica.url)
+        (values,) = (tmp_path / "home" / "recoveries").glob("*/values.bin")
+        assert b"only there" in values.read_bytes()
+        assert b"changed there" in values.read_bytes()
+
+
+def test_a_replica_of_sentinels_is_advised_only(site: Site, tmp_path: Path) -> None:
+    """Somebody listens where Sentinels speak: roles are theirs."""
+    with pair(tmp_path) as (primary, replica):
+        with written_to(replica.url) as client:
+            client.set("added", "only there")
+        diverged = contents(replica.url)
+        site(primary.url, allow="resync_replica", more=f'replicas = ["{replica.url}"]')
+        with valkey.Valkey.from_url(primary.url) as client, client.pubsub() as sentinel:
+            sentinel.subscribe("__sentinel__:hello")
+            sentinel.get_message(timeout=5)
+            resolution = resolution_by("resync_replica", run("heal", target="server"))
+        assert resolution.outcome is Outcome.REFUSED
+        assert "Sentinel" in resolution.reason
+        assert contents(replica.url) == diverged

@@ -49,6 +49,7 @@ class Following(Frozen):
 
     Attributes:
         place: Host and port, or socket, by which we reach it.
+        own_port: Where it listens.
         run_id: Of its process.
         role: ``slave``, or ``master`` if it follows nobody.
         host: The primary's host, as it knows it.
@@ -63,6 +64,7 @@ class Following(Frozen):
     """
 
     place: str
+    own_port: int = 0
     run_id: str
     role: str
     host: str = ""
@@ -204,6 +206,12 @@ class Pair:
             if cursor == b"0":
                 return
 
+    def missing_on_primary(self, names: Sequence[bytes]) -> list[bytes]:
+        """Those of *names* that the primary has not."""
+        answers = self._primary.ask([("EXISTS", name) for name in names])
+        raise_first(answers)
+        return [name for name, count in zip(names, answers, strict=True) if not count]
+
     def _settle(self, names: Sequence[bytes], found: Compared, *, is_whole: bool) -> None:
         """Settle several suspects at once; where one was touched meanwhile, each by itself."""
         settled = self._settled(names, found, is_whole=is_whole)
@@ -293,12 +301,24 @@ class Pair:
 
 
 @contextlib.contextmanager
-def side_by_side(primary: str, replica: str, *, timeout_s: float, keeps: int = 0) -> Iterator[Pair]:
-    """Open a primary and its replica for reading, in the database that the primary's address names."""
+def side_by_side(
+    primary: str, replica: str, *, timeout_s: float, keeps: int = 0, database: int | None = None
+) -> Iterator[Pair]:
+    """
+    Open a primary and its replica for reading.
+
+    Args:
+        primary: Its address.
+        replica: Its address.
+        timeout_s: Longest wait for an answer.
+        keeps: Bytes of one value of the replica that are kept; 0 keeps digests alone.
+        database: Which one; None is that of the primary's address.
+    """
     with contextlib.ExitStack() as stack:
         reading, watching = (stack.enter_context(connection(primary, timeout_s=timeout_s)) for _ in range(2))
         other = stack.enter_context(connection(replica, timeout_s=timeout_s))
-        other.execute_command("SELECT", database_of(reading))
+        for client in (reading, watching, other):
+            client.execute_command("SELECT", database_of(reading) if database is None else database)
         asking = [stack.enter_context(connection(url, timeout_s=timeout_s)) for url in (primary, replica)]
 
         def offsets() -> tuple[int, int]:
@@ -319,6 +339,7 @@ def following(client: valkey.Valkey, url: str) -> Following:
         serves_stale = setting(client, "replica-serve-stale-data")
     return Following(
         place=place(url),
+        own_port=int(server["tcp_port"]),
         run_id=str(server["run_id"]),
         role=str(replication["role"]),
         host=str(replication.get("master_host", "")),

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from medic8.targets.kind import Strategy
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT, plan_kill_hogs
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
-from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, plan_backlog
+from medic8.targets.valkey.plans.replication import (
+    RESIZE_BACKLOG,
+    RESYNC_REPLICA,
+    plan_backlog,
+    plan_resync,
+)
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
 
 #: The cheapest and safest first.
@@ -16,4 +21,5 @@ STRATEGIES: Mapping[str, Strategy] = {
     SET_SETTINGS: plan_settings,
     RESIZE_BACKLOG: plan_backlog,
     KILL_HOGGING_CLIENT: plan_kill_hogs,
+    RESYNC_REPLICA: plan_resync,
 }

@@ -134,6 +134,6 @@ def test_hostile_names_of_keys_are_shown_escaped() -> None:
     compared = Compared(keys=10)
     name = b"\x1b[31m\xff" + b"x" * (1 << 20)
     compared.differing[name] = Differing(name=name, expires_at_ms=-1)
-    (finding,) = judge_comparison(seen(), compared)
+    (finding,) = judge_comparison(seen(), compared, 1)
     assert all(each.seen.isprintable() for each in finding.evidence)
     assert sum(len(each.seen) for each in finding.evidence) < 400

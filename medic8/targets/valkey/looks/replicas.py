@@ -22,6 +22,9 @@ from medic8.targets.valkey.policy import POLICY
 #: A fail-over is over after that: who was a primary beside another one is looked at once more.
 _LOOK_AGAIN_S = 1.0
 
+#: What a strategy has to know of a replica.
+_TELLING = {"place", "run_id", "host", "port", "takes_writes", "replicas"}
+
 #: Keys that are named in a report.
 _MOST_NAMED = 3
 
@@ -29,7 +32,7 @@ _MOST_NAMED = 3
 def look_at_replicas(target: Target, around: Surroundings) -> DiagnosticResult:
     """Role and link of each named replica, and a sample of its keys held against the primary's."""
     with looking(target) as server:
-        facts = server.info("replication")
+        facts = server.info("replication", "stats")
         readings: list[Reading | None] = []
         findings: list[Finding] = []
         is_primary = facts.get("role") == "master"
@@ -38,7 +41,7 @@ def look_at_replicas(target: Target, around: Surroundings) -> DiagnosticResult:
         for url in target.replica_addresses if is_primary else ():
             where = place(url)
             try:
-                found, compared = _look_at(target, url, facts.get("master_replid", ""))
+                found, compared = _look_at(target, url, facts.whole("sync_full") or 0)
             except Medic8Error as exc:
                 server.unseen.append(f"replica {where}: {shown(str(exc), 300)}")
                 continue
@@ -53,7 +56,7 @@ def look_at_replicas(target: Target, around: Surroundings) -> DiagnosticResult:
         return server.result("replicas", around, readings, findings)
 
 
-def _look_at(target: Target, url: str, history: str) -> tuple[tuple[Finding, ...], Compared | None]:
+def _look_at(target: Target, url: str, copies: int) -> tuple[tuple[Finding, ...], Compared | None]:
     with connection(url, timeout_s=target.timeout_s) as client:
         seen = following(client, url)
         if seen.role == "master":
@@ -77,7 +80,7 @@ def _look_at(target: Target, url: str, history: str) -> tuple[tuple[Finding, ...
         for at in range(0, len(every), 50):
             both.compare(every[at : at + 50], compared, is_whole=False)
             time.sleep(0.002)
-    return judge_comparison(seen, compared), compared
+    return judge_comparison(seen, compared, copies), compared
 
 
 def judge_replica_state(seen: Following, history: str) -> tuple[Finding, ...]:
@@ -127,8 +130,15 @@ def judge_replica_state(seen: Following, history: str) -> tuple[Finding, ...]:
     return ()
 
 
-def judge_comparison(seen: Following, compared: Compared) -> tuple[Finding, ...]:
-    """Whether a replica that is in step holds other data all the same."""
+def judge_comparison(seen: Following, compared: Compared, copies: int) -> tuple[Finding, ...]:
+    """
+    Whether a replica that is in step holds other data all the same.
+
+    Args:
+        seen: The replica.
+        compared: A sample of its keys.
+        copies: How many full copies its primary has made.
+    """
     if not compared.differing:
         return ()
     hits, about = len(compared.differing), f"replica {seen.place}"
@@ -148,5 +158,5 @@ def judge_comparison(seen: Following, compared: Compared) -> tuple[Finding, ...]
             "CONFIG SET replica-read-only yes on the replica, and find out who wrote there",
             "medic8 heal with resync_replica, which saves what differs and copies everything anew",
         ),
-        objects=(seen.model_dump(include={"place", "run_id", "host", "port", "takes_writes", "replicas"}),),
+        objects=({**seen.model_dump(include=_TELLING), "copies": copies},),
     )
