@@ -16,6 +16,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
+from medic8.targets.valkey.plans.limits import RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
@@ -42,6 +43,7 @@ SERVER_ERRORS = frozenset(
 _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
+    RAISE_MEMORY_LIMIT: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
 }
 

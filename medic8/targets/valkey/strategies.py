@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from medic8.targets.kind import Strategy
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT, plan_kill_hogs
+from medic8.targets.valkey.plans.limits import RAISE_MEMORY_LIMIT, plan_raise
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
 
@@ -13,5 +14,6 @@ from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
 STRATEGIES: Mapping[str, Strategy] = {
     PURGE_MEMORY: plan_purge,
     SET_SETTINGS: plan_settings,
+    RAISE_MEMORY_LIMIT: plan_raise,
     KILL_HOGGING_CLIENT: plan_kill_hogs,
 }
