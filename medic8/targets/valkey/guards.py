@@ -16,9 +16,10 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
-from medic8.targets.valkey.plans.limits import RAISE_MEMORY_LIMIT
+from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
+from medic8.targets.valkey.plans.slow import KILL_SLOW_CLIENT
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 
 _ROLE = "role"
@@ -45,6 +46,8 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     PURGE_MEMORY: (LATENCY, MEMORY),
     RAISE_MEMORY_LIMIT: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+    KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
+    KILL_SLOW_CLIENT: (LATENCY, MEMORY),
 }
 
 

@@ -146,6 +146,7 @@ _SLOWNESS = (
         IssueType.SLOW_OPERATIONS,
         "{target} is held up by {about}",
         "commands.slow",
+        "commands.runaway",
         "commands.costly",
         "keys.large",
         "clients.monitor",

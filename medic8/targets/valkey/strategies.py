@@ -6,9 +6,15 @@ from collections.abc import Mapping
 
 from medic8.targets.kind import Strategy
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT, plan_kill_hogs
-from medic8.targets.valkey.plans.limits import RAISE_MEMORY_LIMIT, plan_raise
+from medic8.targets.valkey.plans.limits import (
+    KILL_IDLE_CLIENTS,
+    RAISE_MEMORY_LIMIT,
+    plan_kill_idle,
+    plan_raise,
+)
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
+from medic8.targets.valkey.plans.slow import KILL_SLOW_CLIENT, plan_kill_slow
 
 #: The cheapest and safest first.
 STRATEGIES: Mapping[str, Strategy] = {
@@ -16,4 +22,6 @@ STRATEGIES: Mapping[str, Strategy] = {
     SET_SETTINGS: plan_settings,
     RAISE_MEMORY_LIMIT: plan_raise,
     KILL_HOGGING_CLIENT: plan_kill_hogs,
+    KILL_IDLE_CLIENTS: plan_kill_idle,
+    KILL_SLOW_CLIENT: plan_kill_slow,
 }

@@ -6,12 +6,15 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Risk, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
-from medic8.model.wording import size
+from medic8.model.wording import size, span
+from medic8.targets.valkey.acts.clients import KillClient
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.looks.room import Room
-from medic8.targets.valkey.plans.planning import objects_of, plan_of, set_one
+from medic8.targets.valkey.plans.clients import plan_kills
+from medic8.targets.valkey.plans.planning import objects_of, plan_of, rests_on, set_one
 
 RAISE_MEMORY_LIMIT = "raise_memory_limit"
+KILL_IDLE_CLIENTS = "kill_idle_clients"
 
 
 def plan_raise(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
@@ -47,3 +50,25 @@ def plan_raise(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         belongs=Belonging.SETTINGS,
         left_open=(nothing,) if room is not None and not can else (),
     )
+
+
+def plan_kill_idle(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+    """
+    Plan to close the few clients that have been idle for the longest, where connections run out.
+
+    Each is closed only if it is still idle then. Nothing is set for all clients:
+    a global time-out would cut off those that wait on purpose.
+    """
+    found = [KillClient.model_validate(each) for each in objects_of(issue, report, "clients.near_limit")]
+    is_meant = rests_on(issue, report, {"clients.near_limit"})
+    nothing = "Connections are not running out."
+    if is_meant:
+        nothing = f"No ordinary client has been idle for {span(target.idle_client_age_s)}."
+    plan = plan_kills(KILL_IDLE_CLIENTS, issue, report, target, found, nothing=nothing)
+    if not is_meant:
+        return plan
+    if not found:
+        return plan.model_copy(update={"left_open": (nothing,)})
+    more = issue.extent - len(found)
+    left = f"{more:,} more connections than the limit is well with; what waits for a later plan is idle less."
+    return plan.model_copy(update={"left_open": (left,)}) if more > 0 else plan
