@@ -114,10 +114,7 @@ def _not_approved(plan: Plan, target: Target, approved: Collection[str]) -> str:
     why = f"{one_way!r} cannot be taken back" if one_way else f"{steps[0].title!r} has a high risk"
     digest = plan.digest[:LEAST_DIGITS]
     another = f"what was approved ({', '.join(approved)}) is another plan than this one; " if approved else ""
-    return (
-        f"{another}{why} and needs a person's approval: "
-        f"medic8 heal {target.name} --approve {digest}"
-    )
+    return f"{another}{why} and needs a person's approval: medic8 heal {target.name} --approve {digest}"
 
 
 def _not_in_act(target: Target) -> Admission:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from medic8.analysis.analyzer import analyze
+from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
 from medic8.model.issue import Finding
@@ -35,7 +36,9 @@ def report_on(url: str, *, without: tuple[str, ...] = (), **fields: object) -> D
         kind=target.kind,
         results=results,
         analysis=analysis,
-        issues=detect_issues(analysis, KIND.rules, target=target.name, at=NOW),
+        issues=link_causes(
+            detect_issues(analysis, KIND.rules, target=target.name, at=NOW), results, KIND.causes
+        ),
         taken_at=NOW,
     )
 
