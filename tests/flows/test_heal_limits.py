@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome
 from tests.flows.slow_site import Site, heal_as_agreed, plain, wait_for
+from tests.raw_clients import RawClient, connected
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -80,3 +82,47 @@ def test_a_limit_that_does_not_fit_the_machine_stays_and_the_numbers_are_said(
         assert resolution.outcome is Outcome.UNSUPPORTED
         assert "4.0 TiB for replicas" in " ".join(resolution.left)
         assert client.config_get("maxmemory")["maxmemory"] == str(32 << 20)
+
+
+def test_the_idlest_ordinary_clients_are_closed_where_connections_run_out(
+    server: ScratchValkey, site: Site
+) -> None:
+    """Not who has sent something, waits for keys, listens, or is in a transaction; and newcomers get in."""
+    site.configure(server.url, "kill_idle_clients", "idle_client_age_s = 3")
+    with ExitStack() as stack, plain(server.url) as client:
+        clients = [stack.enter_context(RawClient(server.url, "pool")) for _ in range(12)]
+        idle, (waits, listens, queues, guards, busy) = clients[:7], clients[7:]
+        waits.send(b"BLPOP", b"queue", b"0")
+        listens.ask(b"SUBSCRIBE", b"channel")
+        queues.ask(b"MULTI")
+        guards.ask(b"WATCH", b"key")
+        wait_for(
+            lambda: all(
+                int(each["idle"]) >= 3
+                for number, each in connected(client).items()
+                if number in {one.id for one in clients}
+            )
+        )
+        busy.ask(b"PING")
+        client.config_set("maxclients", len(connected(client)) + 2)
+        resolution = heal_as_agreed("kill_idle_clients")
+        left = connected(client).keys()
+        assert resolution.outcome is Outcome.RESOLVED, (resolution.reason, resolution.left)
+        assert {each.id for each in clients} - left == {each.id for each in idle[:5]}
+        assert client.config_get("timeout")["timeout"] == "0"
+        for _ in range(4):
+            stack.enter_context(RawClient(server.url, "newcomer"))
+
+
+def test_without_idle_clients_nobody_is_closed_and_it_is_said(server: ScratchValkey, site: Site) -> None:
+    """All have sent something within the age."""
+    site.configure(server.url, "kill_idle_clients")
+    with ExitStack() as stack, plain(server.url) as client:
+        clients = [stack.enter_context(RawClient(server.url, "pool")) for _ in range(12)]
+        client.config_set("maxclients", len(connected(client)) + 2)
+        (resolution,) = [
+            each for each in run("heal", target="server").resolutions if each.issue.about == "clients"
+        ]
+        assert resolution.outcome is Outcome.UNSUPPORTED
+        assert resolution.left == ("No ordinary client has been idle for 1 h 0 min.",)
+        assert {each.id for each in clients} <= connected(client).keys()

@@ -116,8 +116,12 @@ def _too_many(facts: Facts) -> int:
 def idlest_of(listed: Sequence[Facts], age_s: int) -> tuple[dict[str, JsonValue], ...]:
     """The ordinary clients that have sent nothing for the longest, of those idle for *age_s* at least."""
     idle = [each for each in listed if is_ordinary(each) and (each.whole("idle") or 0) >= age_s]
-    longest = sorted(idle, key=lambda each: (-(each.whole("idle") or 0), each.whole("id") or 0))
-    return tuple({**object_of(each), "least": {"idle": age_s}} for each in longest[:MOST_CLOSED])
+    longest = sorted(idle, key=lambda each: (-(each.whole("idle") or 0), each.whole("id") or 0))[:MOST_CLOSED]
+    # In the order in which they came: a plan that was agreed to is the same a moment later.
+    return tuple(
+        {**object_of(each), "least": {"idle": age_s}}
+        for each in sorted(longest, key=lambda each: each.whole("id") or 0)
+    )
 
 
 def is_ordinary(client: Facts) -> bool:

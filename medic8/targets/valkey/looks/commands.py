@@ -243,7 +243,10 @@ def judge_runaways(slow: Sequence[SlowCommand], listed: Sequence[Facts]) -> tupl
             "split a large key into several; io-threads do not help, since commands run in one thread",
         ),
         objects=tuple(
-            {**object_of(each), "command": each.get("cmd", "")} for _, _, each in found[:MOST_CLOSED]
+            {**object_of(each), "command": each.get("cmd", "")}
+            for each in sorted(
+                (each for *_, each in found[:MOST_CLOSED]), key=lambda each: each.whole("id") or 0
+            )
         ),
     )
 
