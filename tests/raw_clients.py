@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -68,3 +69,22 @@ class RawClient:
 def connected(client: valkey.Valkey) -> dict[int, dict[str, str]]:
     """Who is connected, by number, as the client library reads CLIENT LIST."""
     return {int(each["id"]): each for each in client.client_list()}
+
+
+#: Makes a set of which freeing takes a server some tenths of a second.
+_LARGE = """
+for i = 1, 1500000, 4000 do
+  local some = {}
+  for j = 0, 3999 do some[j + 1] = 'member:' .. (i + j) end
+  redis.call('SADD', KEYS[1], unpack(some))
+end
+"""
+
+
+def delete_large(client: valkey.Valkey) -> float:
+    """Make a large key and delete it; the seconds that deleting took."""
+    client.eval(_LARGE, 1, "large")
+    client.slowlog_reset()  # making it is not what is slow here
+    began_s = time.perf_counter()
+    client.delete("large")
+    return time.perf_counter() - began_s

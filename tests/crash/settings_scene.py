@@ -32,10 +32,12 @@ class Cast:
         strategy: Whose plan is carried out.
         found: Each setting as it is staged.
         good: As it is planned to be.
-        theirs: What somebody else sets; values that nobody else sets tell who set it.
+        theirs: What somebody else sets; values that nobody else sets tell who set it. None for a yes or no,
+            which cannot be told from ours.
         others: The same of settings that the plan does not touch.
         rules: The site's.
         prepare: Brings about what is found, beside the settings, on an empty server.
+        suffer: What must have happened, once, for a diagnosis to find it.
     """
 
     strategy: str
@@ -45,6 +47,7 @@ class Cast:
     others: Mapping[str, Sequence[object]]
     rules: tuple[SettingRule, ...] = ()
     prepare: Callable[[valkey.Valkey], object] = lambda _: None
+    suffer: Callable[[valkey.Valkey], object] = lambda _: None
 
 
 OTHERS = {"maxmemory-samples": range(3, 60), "slowlog-log-slower-than": range(10_000, 20_000)}
@@ -74,6 +77,8 @@ class SettingsScene:
             name="server", kind="valkey", url=url, mode="act", allow=(cast.strategy,), setting=cast.rules
         )
         self.stage()
+        with plain(url) as client:
+            cast.suffer(client)
         self.plan = plan_by(cast.strategy, self.target, around(folder))
 
     def stage(self) -> None:
@@ -86,6 +91,8 @@ class SettingsScene:
 
     def meddle(self, rng: random.Random) -> Written:
         """Set one of the settings, or all of them, to a value of theirs."""
+        if not self._cast.theirs:
+            return self._write(f"theirs:{rng.randrange(8)}", rng)
         names = [rng.choice(list(self._cast.found))] if rng.random() < 0.7 else list(self._cast.found)
         return self._set({name: str(rng.choice(self._cast.theirs[name])) for name in names})
 
@@ -94,8 +101,11 @@ class SettingsScene:
         if rng.random() < 0.5:
             name = rng.choice(list(self._cast.others))
             return self._set({name: str(rng.choice(self._cast.others[name]))})
+        return self._write(f"other:{rng.randrange(8)}", rng)
+
+    def _write(self, name: str, rng: random.Random) -> Written:
         with plain(self.target.address) as client:
-            name, value = f"other:{rng.randrange(8)}", rng.randbytes(16)
+            value = rng.randbytes(16)
             client.set(name, value)
             return {f"key {name}": value.hex()}
 

@@ -25,7 +25,7 @@ from medic8.model.target import Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
 from tests.crash.settings_scene import OTHERS, Cast, scene_of
-from tests.raw_clients import RawClient, connected
+from tests.raw_clients import RawClient, connected, delete_large
 
 _LIMIT = 32 << 20
 
@@ -48,6 +48,16 @@ _MEMORY = Cast(
     theirs={"maxmemory": range(60 << 20, 70 << 20)},
     others=OTHERS,
     prepare=_fill,
+)
+
+
+_LAZY = Cast(
+    strategy="free_lazily",
+    found={"lazyfree-lazy-user-del": "no"},
+    good={"lazyfree-lazy-user-del": "yes"},
+    theirs={},
+    others=OTHERS,
+    suffer=delete_large,
 )
 
 
@@ -183,6 +193,6 @@ def _clients(strategy: str) -> SceneMaker:
 
 
 SCENES: dict[str, Expected] = {
-    **{each.strategy: Expected(scene_of(each)) for each in (_MEMORY,)},
+    **{each.strategy: Expected(scene_of(each)) for each in (_MEMORY, _LAZY)},
     **{name: Expected(_clients(name)) for name in ("kill_idle_clients", "kill_slow_client")},
 }

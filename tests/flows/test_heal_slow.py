@@ -11,7 +11,7 @@ from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome
 from tests.flows.slow_site import Site, heal_as_agreed, plain, resolution_by
-from tests.raw_clients import RawClient, connected
+from tests.raw_clients import RawClient, connected, delete_large
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -60,3 +60,18 @@ def test_a_client_that_stops_after_it_was_agreed_to_is_not_closed(server: Scratc
         runaway.ask(b"PING")
         run("heal", target="server", approved=[asked.plan.digest])
         assert runaway.id in connected(client)
+
+
+def test_large_deletions_are_made_in_the_background(server: ScratchValkey, site: Site) -> None:
+    """What took a client some tenths of a second takes it next to nothing then."""
+    site.configure(server.url, "free_lazily")
+    with plain(server.url) as client:
+        client.config_set("lazyfree-lazy-user-del", "no")
+        before_s = delete_large(client)
+        treatment = run("heal", target="server")
+        resolution = resolution_by(treatment, "free_lazily")
+        assert resolution.outcome is Outcome.RESOLVED, resolution.reason
+        assert client.config_get("lazyfree-lazy-user-del")["lazyfree-lazy-user-del"] == "yes"
+        assert delete_large(client) < before_s / 10
+        assert treatment.after is not None
+        assert not [each for each in treatment.after.issues if "deletions" in each.about]

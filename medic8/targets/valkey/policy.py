@@ -185,6 +185,12 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"{_CONF}, slowlog-log-slower-than: 10 ms are logged; the limits are {_OURS}",
     )
+    expiry: Threshold = Threshold(
+        what="times that expiry ran out of its time, for each second",
+        warning=5,
+        unit="count",
+        source="Valkey source, expire.c: 10 cycles a second (hz), each of 25 ms at most; half is ours",
+    )
     runaway: Threshold = Threshold(
         what="slow commands of one connection in 10 minutes, at least 3 and of one kind",
         warning=1.0,

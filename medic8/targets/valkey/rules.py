@@ -147,6 +147,8 @@ _SLOWNESS = (
         "{target} is held up by {about}",
         "commands.slow",
         "commands.runaway",
+        "commands.slow_delete",
+        "commands.expiry_storm",
         "commands.costly",
         "keys.large",
         "clients.monitor",

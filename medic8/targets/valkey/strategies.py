@@ -14,12 +14,13 @@ from medic8.targets.valkey.plans.limits import (
 )
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
-from medic8.targets.valkey.plans.slow import KILL_SLOW_CLIENT, plan_kill_slow
+from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT, plan_free_lazily, plan_kill_slow
 
 #: The cheapest and safest first.
 STRATEGIES: Mapping[str, Strategy] = {
     PURGE_MEMORY: plan_purge,
     SET_SETTINGS: plan_settings,
+    FREE_LAZILY: plan_free_lazily,
     RAISE_MEMORY_LIMIT: plan_raise,
     KILL_HOGGING_CLIENT: plan_kill_hogs,
     KILL_IDLE_CLIENTS: plan_kill_idle,

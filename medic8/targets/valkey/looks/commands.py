@@ -21,8 +21,16 @@ from medic8.targets.valkey.looks.clients import (
     who,
 )
 from medic8.targets.valkey.looks.command_words import FIRST_IS_A_KEY
+from medic8.targets.valkey.looks.deletions import (
+    TIME_CAP,
+    judge_deletions,
+    judge_expiry,
+    lazy_setting,
+    lazy_settings,
+)
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, shown
 from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY
 
 _INTERVAL_S = 0.4
@@ -36,25 +44,6 @@ LEAST_REPEATED = 3
 
 #: Less is not slow: what the server logs if nobody has set anything.
 _SLOW_S = 0.01
-
-
-class SlowCommand(NamedTuple):
-    """
-    One entry of COMMANDLOG or SLOWLOG.
-
-    Attributes:
-        name: The command, and the key if it begins with one; fit to be shown.
-        at_s: When, by the server's clock.
-        took_s: How long the server did nothing else.
-        client: The name of the client's connection.
-        address: Where that came from.
-    """
-
-    name: str
-    at_s: float
-    took_s: float
-    client: str
-    address: str = ""
 
 
 class CommandTime(NamedTuple):
@@ -73,6 +62,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         times = command_times(before, facts)
         slow = _slow_commands(server, facts)
+        lazy = lazy_settings(server, before, facts, slow)
         done = grown(before, facts, "total_commands_processed")
         hits, misses = grown(before, facts, "keyspace_hits"), grown(before, facts, "keyspace_misses")
         readings = (
@@ -95,7 +85,12 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         findings = (
             *judge_processor(processor_share(before, facts, seconds), times, seconds),
-            *judge_slow(slow, min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S)),
+            *judge_slow(
+                [each for each in slow if each.lazy not in lazy],
+                min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S),
+            ),
+            *judge_deletions(slow, lazy),
+            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy),
             *judge_runaways(slow, _clients_behind(server, slow)),
         )
         return server.result("commands", around, readings, findings)
@@ -281,7 +276,8 @@ def parse_entry(entry: object) -> SlowCommand | None:
     if name in FIRST_IS_A_KEY and len(words) > 1:
         name = f"{name} {shown(words[1])}"
     address, client = [*(as_text(each) for each in rest[:2]), "", ""][:2]
-    return SlowCommand(name, float(at_s), took_us / 1e6, client, address)
+    lazy = lazy_setting([each for each in words if isinstance(each, bytes)])
+    return SlowCommand(name, float(at_s), took_us / 1e6, client, address, lazy)
 
 
 def _slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
