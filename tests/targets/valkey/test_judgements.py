@@ -226,7 +226,7 @@ def test_any_reply_is_read_without_a_crash(raw: bytes) -> None:
     """INFO, CLIENT LIST, ACL LOG and the log are text that others may have written."""
     facts = parse_info(raw)
     judge_everything(facts, facts)
-    clients.judge_listed(clients._parse(raw), facts, is_whole=True)
+    clients.judge_listed(clients.parse_list(raw), facts, is_whole=True)
     errors.describe_denial(parse_flat([b"username", raw, b"object", raw]))
     warnings = server_log.warnings_of(b"1:M 25 Nov 2026 02:00:00.000 # " + raw, process="1") or []
     assert all(fact.seen.isprintable() for each in server_log.judge_log(warnings) for fact in each.evidence)

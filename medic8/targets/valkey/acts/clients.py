@@ -30,6 +30,7 @@ class KillClient(Frozen):
         name: What it calls itself; may be empty.
         least: What it must still show to be closed, by the field of CLIENT LIST: ``{"omem": 8388608}``.
         flag: A flag that it must still have, such as ``O`` of one that watches every command.
+        command: What it must have sent last, as CLIENT LIST calls it; empty for anything.
     """
 
     client: int = Field(ge=1)
@@ -38,6 +39,7 @@ class KillClient(Frozen):
     name: str = ""
     least: dict[str, int] = Field(default_factory=dict)
     flag: str = ""
+    command: str = ""
 
 
 class KillClientAct(Act):
@@ -123,6 +125,8 @@ def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
         raise RefusedError(f"{who} {wrong}: no plan closes it")
     if ask.flag and ask.flag not in flags:
         raise ChangedError(f"{who} has stopped by itself what it was to be closed for")
+    if ask.command and found.get("cmd") != ask.command:
+        raise ChangedError(f"{who} sends {found.text('cmd')} by now, and not {ask.command} any more")
     for field, least in ask.least.items():
         seen = found.number(field) or 0
         if seen < least:
