@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medic8.recovery.journal import Journal
-from tests.crash import grid_scenes, lock_scenes, memory_scenes, settings_scene
+from tests.crash import grid_scenes, lock_scenes, memory_scenes, settings_scene, sync_scenes
 from tests.crash.killing import Phase, Strike, Write
 from tests.crash.people import Place, Role, Writer, carry_out, end_interrupted, noted, run, writer
 from tests.crash.reader import read_journal
@@ -36,6 +36,7 @@ EXPECTED: dict[str, Expected] = {
     **lock_scenes.SCENES,
     **settings_scene.SCENES,
     **memory_scenes.SCENES,
+    **sync_scenes.SCENES,
 }
 
 

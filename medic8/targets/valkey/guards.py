@@ -18,6 +18,7 @@ from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
+from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 
@@ -46,6 +47,8 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
     FLUSH_SCRIPTS: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+    RESYNC_REPLICA: (LATENCY, MEMORY),
+    RESIZE_BACKLOG: (LATENCY,),  # more memory is what it is for
 }
 
 
