@@ -13,7 +13,7 @@ from medic8.errors import Medic8Error, UnreachableError
 from medic8.local.lab.acting.line import answer, bare, command, line, rest
 from medic8.local.lab.acting.order import PREFIX, Order, Play, Ready
 
-_KEYS = 50_000
+_KEYS = 300_000
 _BATCH = 1000
 _WAIT_S = 30.0
 _LOOK_S = 0.05
