@@ -33,9 +33,13 @@ _FILE_EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 #: Commands that change nothing but the connection they come through; every other one may write.
 _READS = frozenset(
-    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL INFO MEMORY MGET MULTI OBJECT PING "
-    b"PTTL ROLE SCAN SELECT STRLEN TIME TYPE UNWATCH WATCH".split()
+    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL HPEXPIRETIME INFO LRANGE MEMORY "
+    b"MGET MULTI OBJECT PEXPIRETIME PING PTTL ROLE SCAN SELECT SMEMBERS STRLEN TIME TYPE UNWATCH WATCH "
+    b"ZRANGE".split()
 )
+
+#: Commands of which one subcommand changes what others see.
+_NEARLY_READS = {b"CLIENT": b"KILL", b"MEMORY": b"PURGE"}
 
 
 class Phase(StrEnum):
@@ -215,8 +219,8 @@ def is_read(name: tuple[bytes, ...]) -> bool:
     """Whether a command, by its name and first argument, changes nothing that others see."""
     if name[0] in {b"CONFIG", b"SCRIPT"}:
         return name[1] == b"GET"
-    if name[0] == b"CLIENT":
-        return name[1] != b"KILL"
+    if name[0] in _NEARLY_READS:
+        return name[1] != _NEARLY_READS[name[0]]
     return name[0] in _READS
 
 
@@ -234,7 +238,7 @@ def commands_of(packed: Any) -> list[tuple[bytes, ...]]:
             if len(words) < 2:
                 words.append(raw[at : at + length].upper())
             at += length + 2
-        has_more = words[0] in {b"CONFIG", b"SCRIPT", b"CLIENT"}
+        has_more = words[0] in {b"CONFIG", b"SCRIPT", *_NEARLY_READS}
         found.append(tuple(words[: 1 + has_more]))
     return found
 

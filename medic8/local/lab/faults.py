@@ -6,6 +6,7 @@ from medic8.local.lab.breakage import Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
 from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
+from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
 from medic8.local.lab.on_server import (
     client_faults,
@@ -74,6 +75,22 @@ _ALL = (
         "set_settings",
         setting_out_of_range,
         "server",
+    ),
+    Fault(
+        "stale_lock",
+        "takes locks of the grid in a process of its own, and kills it",
+        "locks",
+        2,
+        "break_stale_lock",
+        stale_lock,
+    ),
+    Fault(
+        "deadlock",
+        "has two processes hold a lock each and wait for each other's, and kills them so",
+        "pairs",
+        1,
+        "release_deadlock_victim",
+        deadlock,
     ),
     *client_faults.FAULTS,
     *memory_faults.FAULTS,

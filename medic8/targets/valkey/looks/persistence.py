@@ -178,6 +178,7 @@ def _judge_fsync(before: Facts, facts: Facts) -> tuple[Finding, ...]:
         evidence=(Evidence(what="aof_delayed_fsync in the interval", seen=f"{late:,.0f}", limit="0"),),
         advice=(
             "give the append-only file a faster disk, or one of its own: iostat -x 1 tells how busy it is",
+            "CONFIG SET no-appendfsync-on-rewrite yes spares it during rewrites, at the price of durability",
         ),
     )
 
