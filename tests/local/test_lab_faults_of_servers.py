@@ -93,6 +93,16 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         "memory",
     ),
     "runaway_command": (keys_take_the_time, IssueType.SLOW_OPERATIONS, "commands"),
+    "big_deletes": (
+        lambda client: client.slowlog_get(8)[0]["command"].startswith(b"DEL medic8-lab-basket"),
+        IssueType.SLOW_OPERATIONS,
+        "slow commands",
+    ),
+    "small_backlog": (
+        lambda client: client.info("replication")["repl_backlog_size"] == 16_384,
+        IssueType.SYNCHRONIZATION,
+        "replication backlog",
+    ),
     "big_key": (
         lambda client: client.memory_usage("medic8-lab-catalogue:all", samples=0) >= 16 * MIB,
         IssueType.SLOW_OPERATIONS,
@@ -161,6 +171,22 @@ def test_a_fault_of_a_replica_is_met_at_its_address(
     assert lab.issues() == []
 
 
+def test_a_replica_that_holds_other_data_looks_in_step(lab: Lab) -> None:
+    """Its link is up, its offset its primary's, and it takes no writes: only the data tell."""
+    breakage = lab.make("diverged_replica")
+    with client_of(breakage.url) as replica, client_of(lab.server.url) as primary:
+        assert differs(replica, primary)
+        assert until(
+            lambda: (
+                replica.info("replication")["slave_repl_offset"]
+                == primary.info("replication")["master_repl_offset"]
+            )
+        )
+        assert "ReadOnly" in refusal(replica, "SET", "mine", "1")
+    lab.reset()
+    assert lab.issues() == []
+
+
 def is_late(client: valkey.Valkey) -> bool:
     client.ping()
     began_s = time.monotonic()
@@ -205,7 +231,7 @@ def test_a_fault_on_the_way_is_met_behind_the_proxy_and_nowhere_else(
 
 def test_every_fault_of_the_server_is_tried_here() -> None:
     """One that is added is tried as well."""
-    tried = {*EXPECTED, "writable_replica_changed", "broken_replication"}
+    tried = {*EXPECTED, "writable_replica_changed", "diverged_replica", "broken_replication"}
     tried |= {"proxy_delays", "proxy_drops", "proxy_resets", "background_load", "setting_out_of_range"}
     assert {name for name, fault in FAULTS.items() if fault.part != "grid"} == tried
 

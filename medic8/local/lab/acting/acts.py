@@ -12,6 +12,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "busy": work.busy,
     "churn": clients.churn,
     "costly": work.costly,
+    "delete": work.delete,
     "evict": traffic.evict,
     "hold": clients.hold,
     "leak": traffic.leak,

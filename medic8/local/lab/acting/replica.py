@@ -26,8 +26,8 @@ def replica(order: Order) -> Play:
     Start a replica and do to it what the style says.
 
     ``follows``: nothing, it gets its full copy. ``writable``: it takes *amount* writes of its own.
-    ``lost``: its primary moves to where nobody is. ``primary``: it becomes the primary, as in a planned
-    fail-over.
+    ``diverged``: it has taken them, and takes none any more. ``lost``: its primary moves to where nobody
+    is. ``primary``: it becomes the primary, as in a planned fail-over.
     """
     options = options_of(order.url)
     folder = Path(tempfile.mkdtemp(prefix="replica-", dir=order.folder))
@@ -55,11 +55,14 @@ def _done(
     order: Order, primary: valkey.Valkey, client: valkey.Valkey, server: ScratchValkey
 ) -> tuple[str, ...]:
     where = f"{HOST}:{server.port}"
-    if order.style == "writable":
+    if order.style in {"writable", "diverged"}:
         client.config_set("replica-read-only", "no")
         for number in range(order.amount):
             client.set(f"{PREFIX}diverged:{number}", "written on the replica alone")
-        return (f"the replica {where} takes writes of its own; {order.amount:,} keys differ by now",)
+        if order.style == "writable":
+            return (f"the replica {where} takes writes of its own; {order.amount:,} keys differ by now",)
+        client.config_set("replica-read-only", "yes")
+        return (f"the replica {where} has {order.amount:,} keys that its primary has not, and follows",)
     if order.style == "lost":
         nobody = free_port(())
         client.execute_command("REPLICAOF", HOST, nobody)

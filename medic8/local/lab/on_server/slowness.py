@@ -11,6 +11,7 @@ from medic8.local.lab.settings import change_setting
 
 _MIB = 1 << 20
 _BUSY_AFTER_MS = 100
+_LAZY = "lazyfree-lazy-user-del"
 _FIELD_BYTES = 256 << 10
 
 
@@ -34,6 +35,13 @@ def busy_script(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm,
     return (said, *bench.start("busy", amount=strength))
 
 
+def big_deletes(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have the server free at once, and a client delete keys so large that it takes *strength* ms."""
+    before = change_setting(bench.client, _LAZY, "no")
+    said = Harm(what=f"setting {_LAZY} is no and was {before}")
+    return (said, *bench.start("delete", amount=strength))
+
+
 FAULTS = (
     Fault(
         "runaway_command",
@@ -44,6 +52,16 @@ FAULTS = (
         runaway_command,
         "server",
         most=95,
+    ),
+    Fault(
+        "big_deletes",
+        "large keys are deleted again and again, and the server frees them at once",
+        "milliseconds",
+        120,
+        "free_lazily",
+        big_deletes,
+        "server",
+        most=500,
     ),
     Fault(
         "big_key",
