@@ -14,7 +14,8 @@ import valkey
 
 from flows.run import run
 from medic8.local.lab.bench import Bench
-from medic8.local.lab.faults import FAULTS, make
+from medic8.local.lab.breakage import make
+from medic8.local.lab.faults import FAULTS
 from medic8.local.scratch import ScratchValkey
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution

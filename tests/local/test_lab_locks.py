@@ -9,7 +9,8 @@ import valkey
 
 from medic8.errors import RefusedError
 from medic8.local.lab.bench import Bench
-from medic8.local.lab.faults import FAULTS, make
+from medic8.local.lab.breakage import make
+from medic8.local.lab.faults import FAULTS
 from medic8.local.lab.reset import remove_grid
 from medic8.local.scratch import ScratchValkey
 from medic8.targets.grid.errors import LockBusyError

