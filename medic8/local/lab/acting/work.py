@@ -60,7 +60,7 @@ def delete(order: Order) -> Play:
         while (took_s := _fill_and_delete(client, key, batches)) < order.amount / 1000:
             if batches >= _MOST_BATCHES:
                 raise RefusedError(f"deleting {batches * _BATCH:,} fields took {took_s * 1000:.0f} ms only")
-            batches = min(_MOST_BATCHES, round(batches * 1.5))
+            batches = min(_MOST_BATCHES, round(batches * 1.2))
         told = f"client lab-basket deletes {key} of {batches * _BATCH:,} fields in {took_s * 1000:.0f} ms"
         yield Ready(told=(told,))
         while True:
