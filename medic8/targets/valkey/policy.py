@@ -185,6 +185,12 @@ class ServerPolicy(Frozen):
         unit="share",
         source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
     )
+    silence: Threshold = Threshold(
+        what="silence of an ordinary client while tcp-keepalive is 0",
+        warning=86_400,
+        unit="seconds",
+        source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
+    )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",
         warning=0.1,

@@ -171,6 +171,20 @@ _CONNECTIONS = (
     ),
     _rule(
         IssueType.NETWORK,
+        "{target} holds connections of clients that are gone",
+        "clients.dead",
+        symptoms=("Connection failures",),
+        cause="A client or the way to it broke off without a word, and nothing asks whether it lives.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "{target} never notices that a client is gone",
+        "clients.no_keepalive",
+        symptoms=("Connection failures",),
+        cause="Nothing asks silent clients whether they live.",
+    ),
+    _rule(
+        IssueType.NETWORK,
         "{target} is running out of connections",
         "clients.near_limit",
         symptoms=("Connection failures",),
