@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flows.run import run
@@ -9,7 +11,9 @@ from medic8.model.guard import Verdict
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.targets.valkey.client import connection, setting
 from tests.flows.server_site import Configure
+from tests.targets.valkey.bad_doors import certify
 from tests.targets.valkey.hogs import RawClient
+from tests.targets.valkey.tls_servers import needs_tls, put, serial_of, tls_server
 from tests.targets.valkey.vanishing import VanishingClient, needs_vanishing
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -55,3 +59,18 @@ def test_nobody_is_closed_unless_the_site_allows_it(configure: Configure, valkey
         assert refused.outcome is Outcome.REFUSED
         assert "allow-list" in refused.reason
         assert dead.is_connected
+
+
+@needs_tls
+def test_a_renewed_certificate_is_read_again_without_asking(configure: Configure, tmp_path: Path) -> None:
+    """Harmless, so the allow-list is enough: the new one is presented, and the issue is gone."""
+    issuer = certify(tmp_path, "issuer")
+    old, new = certify(tmp_path, "server", by=issuer, days=3), certify(tmp_path, "renewed", by=issuer)
+    with tls_server(tmp_path, old, issuer) as url:
+        configure(allow='"reload_certificate"', url=url)
+        put(new, old)
+        done = about(run("heal", target="server"), "certificate")
+        assert (done.outcome, done.verdict) == (Outcome.RESOLVED, Verdict.BETTER), done.reason
+        serial = run("diagnose", target="server").results["certificate"].reading("certificate.serial")
+        assert serial is not None
+        assert serial.value == serial_of(new)

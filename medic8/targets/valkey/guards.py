@@ -15,6 +15,7 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
+from medic8.targets.valkey.plans.certificate import RELOAD_CERTIFICATE
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.dead_clients import KEEP_CONNECTIONS_ALIVE, KILL_DEAD_CLIENTS
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY
@@ -43,6 +44,7 @@ SERVER_ERRORS = frozenset(
 _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
+    RELOAD_CERTIFICATE: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
     KEEP_CONNECTIONS_ALIVE: (LATENCY, MEMORY),
     KILL_DEAD_CLIENTS: (LATENCY, MEMORY),

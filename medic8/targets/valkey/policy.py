@@ -104,6 +104,14 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"{_LATENCY}, network; the limits are {_OURS}: one may be chance",
     )
+    certificate_days: Threshold = Threshold(
+        what="days until the certificate ends that the server presents",
+        warning=30,
+        error=7,
+        unit="days",
+        is_floor=True,
+        source="Valkey documentation, TLS; Let's Encrypt renews 30 days before the end, 7 is our choice",
+    )
     processor: Threshold = Threshold(
         what="processor time of the main thread",
         warning=0.8,

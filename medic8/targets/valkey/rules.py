@@ -171,6 +171,20 @@ _CONNECTIONS = (
     ),
     _rule(
         IssueType.NETWORK,
+        "The certificate of {target} ends soon or was not read again",
+        "certificate.expiring",
+        "certificate.stale",
+        symptoms=("Connection failures",),
+        cause="A server reads its certificate when it starts and when it is told to, not when it is renewed.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "Clients that verify the certificate of {target} refuse it",
+        "certificate.refused",
+        symptoms=("Connection failures",),
+    ),
+    _rule(
+        IssueType.NETWORK,
         "{target} holds connections of clients that are gone",
         "clients.dead",
         symptoms=("Connection failures",),
