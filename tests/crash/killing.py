@@ -34,8 +34,9 @@ _FILE_EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 #: Commands that change nothing but the connection they come through; every other one may write.
 _READS = frozenset(
-    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL INFO MEMORY MGET MULTI OBJECT PING "
-    b"PEXPIRETIME PTTL ROLE SCAN SELECT STRLEN TIME TYPE UNWATCH WATCH".split()
+    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL HPEXPIRETIME INFO LRANGE MEMORY "
+    b"MGET MULTI OBJECT PEXPIRETIME PING PTTL ROLE SCAN SELECT SMEMBERS STRLEN TIME TYPE UNWATCH WATCH "
+    b"ZRANGE".split()
 )
 
 #: Commands of which one subcommand changes what others see.

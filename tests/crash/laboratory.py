@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medic8.recovery.journal import Journal
-from tests.crash import grid_scenes, memory_scenes, network_scenes, settings_scene
+from tests.crash import (
+    grid_scenes,
+    lock_scenes,
+    memory_scenes,
+    network_scenes,
+    settings_scene,
+    slow_scenes,
+    sync_scenes,
+)
 from tests.crash.killing import Phase, Strike, Write
 from tests.crash.people import Place, Role, Writer, carry_out, end_interrupted, noted, run, writer
 from tests.crash.reader import read_journal
@@ -33,9 +41,12 @@ _MOST_ENDERS = 4
 
 EXPECTED: dict[str, Expected] = {
     **grid_scenes.SCENES,
+    **lock_scenes.SCENES,
     **settings_scene.SCENES,
     **memory_scenes.SCENES,
     **network_scenes.SCENES,
+    **slow_scenes.SCENES,
+    **sync_scenes.SCENES,
 }
 
 

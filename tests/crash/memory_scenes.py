@@ -12,15 +12,17 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.target import Target
+from medic8.targets.valkey.plans.buffers import plan_limits
 from medic8.targets.valkey.plans.memory import plan_purge
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, Written, around, everything_in, plain, plan_by
 from tests.targets.valkey.hogs import RawClient, clients_of, make_large
-from tests.targets.valkey.looking_at import fragmented
+from tests.targets.valkey.looking_at import fragmented, hogged
 
 _HOGS = 2
 
@@ -162,18 +164,141 @@ def meaning(plan: Plan, clients: Sequence[RawClient]) -> Plan:
     return plan.model_copy(update={"units": units})
 
 
+class ScriptsScene(ServerScene):
+    """A cache with more scripts than anybody needs; others drop them as well."""
+
+    _COUNT = 1200
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "flush_scripts")
+        self.stage()
+        self.plan = plan_by("flush_scripts", self.target, around(Path("/nonexistent")))
+
+    def stage(self) -> None:
+        """Cache them."""
+        super().stage()
+        with plain(self.target.address) as client:
+            client.script_flush()
+            pipe = client.pipeline(transaction=False)
+            for number in range(self._COUNT):
+                pipe.script_load(f"return {number}")
+            pipe.execute()
+
+    def meddle(self, rng: random.Random) -> Written:
+        """Somebody else drops them, or sets a key."""
+        if rng.random() < 0.5:
+            return super().meddle(rng)
+        with plain(self.target.address) as client:
+            client.script_flush()
+        return {"scripts dropped": ""}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """They are all there, or gone and somebody says so."""
+        verdict = super().judge(ended, written)
+        with plain(self.target.address) as client:
+            are_there = int(client.info("memory")["number_of_cached_scripts"]) >= self._COUNT
+        theirs = "scripts dropped" in written
+        holds = "saved" if are_there else "other" if theirs else "written"
+        if ended is None:
+            if holds == "written":
+                verdict.wrong.append("the scripts were dropped, and nothing was begun")
+        elif problem := misplaced(ended.steps[0], holds, theirs=theirs, ended=ended):
+            verdict.wrong.append(f"scripts: {problem}")
+        return verdict
+
+
+class LimitsScene(ServerScene):
+    """
+    Two missing limits for clients' buffers, with a plan that sets both.
+
+    Others set them, too, right after a write: a setting cannot be watched. The plan is made for clients
+    beyond both limits, of which there is none here: they would be closed.
+    """
+
+    exact_before = False
+    _TOGETHER, _OUTPUT = "maxmemory-clients", "client-output-buffer-limit"
+    _REPLICAS = "slave 268435456 67108864 60 pubsub 33554432 8388608 60"
+    _FOUND: ClassVar = {_TOGETHER: "0", _OUTPUT: f"normal 0 0 0 {_REPLICAS}"}
+    _GOOD: ClassVar = {_TOGETHER: "5%", _OUTPUT: f"normal 268435456 67108864 60 {_REPLICAS}"}
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "limit_client_buffers")
+        report = hogged(self._FOUND)
+        (issue,) = report.issues
+        self.plan = plan_limits(issue, report, self.target)
+        self.stage()
+
+    def stage(self) -> None:
+        """Set what is found."""
+        super().stage()
+        self._set_to(self._FOUND)
+
+    def meddle(self, rng: random.Random) -> Written:
+        """Set one of them to a value of theirs."""
+        name = rng.choice((self._TOGETHER, self._OUTPUT))
+        theirs = {
+            self._TOGETHER: str(rng.randrange(200, 300) << 20),
+            self._OUTPUT: f"normal {rng.randrange(300, 400) << 20} 0 0 {self._REPLICAS}",
+        }
+        self._set_to({name: theirs[name]})
+        return {f"setting {name}": theirs[name]}
+
+    def _set_to(self, wanted: dict[str, str]) -> None:
+        with plain(self.target.address) as client:
+            for name, value in wanted.items():
+                client.config_set(name, value)
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """Each is what was found, or what was planned, or what somebody else set last."""
+        verdict = super().judge(ended, written)
+        steps = {str(step.arguments["name"]): step for step in ended.steps} if ended else {}
+        with plain(self.target.address) as client:
+            now = {name: client.config_get(name)[name] for name in self._FOUND}
+        for name, value in now.items():
+            place = f"setting {name}"
+            theirs = place in written
+            if theirs and value != written[place]:
+                verdict.lost.append(place)
+            holds = (
+                "saved" if value == self._FOUND[name] else "written" if value == self._GOOD[name] else "other"
+            )
+            if ended is None:
+                if holds != "saved" and not theirs:
+                    verdict.wrong.append(f"{name} is {value}, and nothing was begun")
+            elif problem := misplaced(steps[name], holds, theirs=theirs, ended=ended):
+                verdict.wrong.append(f"{name} is {value}: {problem}")
+        return verdict
+
+
 @contextlib.contextmanager
-def _purge(folder: Path) -> Iterator[Scene]:
+def _server(folder: Path) -> Iterator[str]:
     (folder / "server").mkdir(parents=True)
     with scratch_valkey(folder / "server") as server:
-        yield PurgeScene(server.url)
+        yield server.url
+
+
+@contextlib.contextmanager
+def _scripts(folder: Path) -> Iterator[Scene]:
+    with _server(folder) as url:
+        yield ScriptsScene(url)
+
+
+@contextlib.contextmanager
+def _limits(folder: Path) -> Iterator[Scene]:
+    with _server(folder) as url:
+        yield LimitsScene(url)
+
+
+@contextlib.contextmanager
+def _purge(folder: Path) -> Iterator[Scene]:
+    with _server(folder) as url:
+        yield PurgeScene(url)
 
 
 @contextlib.contextmanager
 def _hogs(folder: Path) -> Iterator[Scene]:
-    (folder / "server").mkdir(parents=True)
-    with scratch_valkey(folder / "server") as server:
-        scene = HogScene(server.url)
+    with _server(folder) as url:
+        scene = HogScene(url)
         try:
             yield scene
         finally:
@@ -182,5 +307,7 @@ def _hogs(folder: Path) -> Iterator[Scene]:
 
 SCENES: dict[str, Expected] = {
     "purge_memory": Expected(_purge),
+    "limit_client_buffers": Expected(_limits),
+    "flush_scripts": Expected(_scripts),
     "kill_hogging_client": Expected(_hogs),
 }

@@ -149,6 +149,16 @@ _HELD_UP: _Rules = (
             "no command that took more than 10 ms was logged in the last 10 minutes",
         ),
     ),
+    _rule(
+        "commands.runaway",
+        "commands.slow commands.costly commands.processor latency.high",
+        "Everybody waits for what one connection does again and again.",
+    ),
+    _rule(
+        "commands.slow_delete commands.expiry_storm",
+        "latency.high commands.processor commands.costly",
+        "Everybody waits while memory is freed.",
+    ),
     _rule("keys.large", "commands.slow commands.costly", "Commands on a large value take long."),
     _rule(
         "clients.monitor",

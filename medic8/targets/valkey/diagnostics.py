@@ -15,6 +15,7 @@ from medic8.targets.valkey.looks.keys import look_at_keys
 from medic8.targets.valkey.looks.memory import look_at_memory
 from medic8.targets.valkey.looks.persistence import look_at_persistence
 from medic8.targets.valkey.looks.reachability import look_at_reachability
+from medic8.targets.valkey.looks.replicas import look_at_replicas
 from medic8.targets.valkey.looks.replication import look_at_replication
 from medic8.targets.valkey.looks.server_log import look_at_log
 from medic8.targets.valkey.looks.settings import look_at_settings
@@ -31,6 +32,7 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "keys": look_at_keys,
     "persistence": look_at_persistence,
     "replication": look_at_replication,
+    "replicas": look_at_replicas,
     "log": look_at_log,
     "settings": look_at_settings,
 }

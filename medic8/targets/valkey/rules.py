@@ -128,6 +128,7 @@ _REPLICATION = (
         "Replicas of {target} need full copies: {about}",
         "replication.full_syncs",
         "replication.backlog",
+        "replication.buffer",
         symptoms=("Inconsistent state",),
         cause="More is written while a replica is away than the backlog or its buffer holds.",
     ),
@@ -138,6 +139,21 @@ _REPLICATION = (
         "replication.role_changed",
         symptoms=("Inconsistent state", "Race conditions"),
     ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} and its {about} hold different data",
+        "replication.diverged",
+        symptoms=("Inconsistent state",),
+        cause="Somebody wrote to the replica, which takes no notice of it and tells nobody.",
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} is not followed by {about}",
+        "replication.two_primaries",
+        "replication.foreign_primary",
+        "replication.stale_reads",
+        symptoms=("Inconsistent state", "Race conditions"),
+    ),
 )
 
 _SLOWNESS = (
@@ -146,6 +162,9 @@ _SLOWNESS = (
         IssueType.SLOW_OPERATIONS,
         "{target} is held up by {about}",
         "commands.slow",
+        "commands.runaway",
+        "commands.slow_delete",
+        "commands.expiry_storm",
         "commands.costly",
         "keys.large",
         "clients.monitor",

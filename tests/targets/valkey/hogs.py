@@ -17,7 +17,8 @@ from medic8.targets.valkey.looks.facts import Facts, as_text, pairs
 #: The key that slow readers ask for, and how often: three times what is worth a word.
 LARGE, LARGE_BYTES, TIMES = "large", 1 << 20, 24
 
-LEAST_WAITING = 12 << 20
+#: So many of the answers may have left the server for the buffers of the kernel.
+_ON_ITS_WAY = 8
 
 _PATIENCE_S = 20.0
 
@@ -105,14 +106,14 @@ class RawClient:
         found = self.facts()
         return (found.whole("omem") or 0) if found else 0
 
-    def stop_reading(self) -> Self:
+    def stop_reading(self, times: int = TIMES) -> Self:
         """
         Ask for the large value many times in one go, until much waits.
 
         A server may look at no further command of a client for whom output waits.
         """
-        self._socket.sendall(f"GET {LARGE}\r\n".encode() * TIMES)
-        wait_until(lambda: self.waiting_bytes > LEAST_WAITING, "output waits")
+        self._socket.sendall(f"GET {LARGE}\r\n".encode() * times)
+        wait_until(lambda: self.waiting_bytes >= (times - _ON_ITS_WAY) * LARGE_BYTES, "output waits")
         return self
 
     def watch_everything(self) -> Self:
@@ -128,8 +129,8 @@ def make_large(url: str) -> None:
 
 
 @contextlib.contextmanager
-def slow_reader(url: str, name: str = "report") -> Iterator[RawClient]:
-    """Get a client that has asked for 24 MiB and reads nothing."""
+def slow_reader(url: str, name: str = "report", *, times: int = TIMES) -> Iterator[RawClient]:
+    """Get a client that has asked for 1 MiB so many times, and reads nothing."""
     make_large(url)
     with RawClient(url, name) as client:
-        yield client.stop_reading()
+        yield client.stop_reading(times)

@@ -16,7 +16,7 @@ from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.asking import reading
 from medic8.targets.valkey.looks.facts import Facts
-from medic8.targets.valkey.looks.memory import judge_fragmentation
+from medic8.targets.valkey.looks.memory import judge_buffers, judge_fragmentation
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
@@ -63,6 +63,27 @@ def fragmented(allocator: str) -> DiagnosticReport:
             findings=judge_fragmentation(facts),
             taken_at=NOW,
         )
+    )
+
+
+def hogged(settings: dict[str, str]) -> DiagnosticReport:
+    """What is seen where one of ten clients has 400 MiB of output waiting, with *settings* as they are."""
+    taken = {"mem_clients_normal": str(400 << 20), "connected_clients": "10", "connected_slaves": "0"}
+    readings = (
+        reading("memory.output_limits", settings["client-output-buffer-limit"]),
+        reading("memory.clients_limit", settings["maxmemory-clients"]),
+        reading("memory.limit", 1 << 30, "bytes"),
+        reading("memory.clients", 400 << 20, "bytes"),
+    )
+    most = reading("clients.most_output", 400 << 20, "bytes")
+    return report_of(
+        DiagnosticResult(
+            diagnostic="memory",
+            readings=tuple(each for each in readings if each),
+            findings=judge_buffers(Facts(taken)),
+            taken_at=NOW,
+        ),
+        DiagnosticResult(diagnostic="clients", readings=(most,) if most else (), taken_at=NOW),
     )
 
 

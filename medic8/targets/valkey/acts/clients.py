@@ -32,6 +32,7 @@ class KillClient(Frozen):
         least: What it must still show to be closed, by the field of CLIENT LIST: ``{"omem": 8388608}``.
         flag: A flag that it must still have, such as ``O`` of one that watches every command.
         is_dead: Whether the kernel of this machine must still prove that nobody is at its other end.
+        command: What it must have sent last, as CLIENT LIST calls it; empty for anything.
     """
 
     client: int = Field(ge=1)
@@ -41,6 +42,7 @@ class KillClient(Frozen):
     least: dict[str, int] = Field(default_factory=dict)
     flag: str = ""
     is_dead: bool = False
+    command: str = ""
 
 
 class KillClientAct(Act):
@@ -128,6 +130,8 @@ def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
         raise ChangedError(f"{who} has stopped by itself what it was to be closed for")
     if ask.is_dead and not without_peer([found]):
         raise ChangedError(f"{who} is not known to be dead: this machine has no proof of it any more")
+    if ask.command and found.get("cmd") != ask.command:
+        raise ChangedError(f"{who} sends {found.text('cmd')} by now, and not {ask.command} any more")
     for field, least in ask.least.items():
         seen = found.number(field) or 0
         if seen < least:
