@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sqlite3
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +249,8 @@ def _wait_for_answers(sock: socket.socket, count: int) -> None:
     deadline_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline_s:
         select.select([sock], [], [], _PATIENCE_S)
+        if isinstance(sock, ssl.SSLSocket):
+            return  # it cannot be peeked; what came at once is carried out before it answers
         arrived = sock.recv(1 << 20, socket.MSG_PEEK)
         if not arrived or _answers_in(arrived) >= count:
             return  # closed, or all is there

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medic8.targets.kind import Diagnostic
+from medic8.targets.valkey.looks.certificate import look_at_certificate
 from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
 from medic8.targets.valkey.looks.controller import look_at_controller
@@ -21,6 +22,7 @@ from medic8.targets.valkey.looks.settings import look_at_settings
 
 DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "reachability": look_at_reachability,
+    "certificate": look_at_certificate,
     "controller": look_at_controller,
     "memory": look_at_memory,
     "host": look_at_host,

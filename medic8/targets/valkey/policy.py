@@ -104,6 +104,14 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"{_LATENCY}, network; the limits are {_OURS}: one may be chance",
     )
+    certificate_days: Threshold = Threshold(
+        what="days until the certificate ends that the server presents",
+        warning=30,
+        error=7,
+        unit="days",
+        is_floor=True,
+        source="Valkey documentation, TLS; Let's Encrypt renews 30 days before the end, 7 is our choice",
+    )
     processor: Threshold = Threshold(
         what="processor time of the main thread",
         warning=0.8,
@@ -184,6 +192,12 @@ class ServerPolicy(Frozen):
         warning=0.8,
         unit="share",
         source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
+    )
+    silence: Threshold = Threshold(
+        what="silence of an ordinary client while tcp-keepalive is 0",
+        warning=86_400,
+        unit="seconds",
+        source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
     )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",

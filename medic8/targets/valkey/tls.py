@@ -57,3 +57,30 @@ def secured(plain: socket.socket, url: str, *, verifies: bool = True) -> ssl.SSL
     """
     host = str(options_of(url).get("host", "localhost"))
     return context_of(url, verifies=verifies).wrap_socket(plain, server_hostname=host)
+
+
+def verdict_of(url: str, peer: tuple[str, int], *, timeout_s: float) -> ssl.SSLCertVerificationError | None:
+    """
+    Why a client that checks issuer and name refuses the certificate that is presented at *peer*.
+
+    Args:
+        url: Names whom we trust, and the name that counts.
+        peer: Address and port.
+        timeout_s: Longest wait for each step.
+    Returns:
+        None if it does not refuse it, or if that could not be seen.
+    """
+    context = context_of(url)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.check_hostname = True
+    host = str(options_of(url).get("host", "localhost"))
+    try:
+        with (
+            socket.create_connection(peer[:2], timeout=timeout_s) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return None
+    except ssl.SSLCertVerificationError as exc:
+        return exc
+    except OSError:
+        return None

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bad_doors import HOST, certify, close, door, full_queue, keep_silent, reset, speak_http
 from looking_at import found, look, report_on
-from tls_servers import MISSING, tls_server
 
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.local.loopback import free_port
@@ -26,9 +24,19 @@ from medic8.targets.valkey.looks.door import try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.reachability import judge_latency, judge_trial
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way
+from tests.targets.valkey.bad_doors import (
+    HOST,
+    certify,
+    close,
+    door,
+    full_queue,
+    keep_silent,
+    reset,
+    speak_http,
+)
+from tests.targets.valkey.tls_servers import needs_tls, tls_server
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "diagnosis-of-servers.md"
-needs_tls = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 def finding_about(url: str) -> Finding:

@@ -10,12 +10,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bad_doors import HOST, Certified
+import pytest
 
 from medic8.local.loopback import free_port
+from tests.targets.valkey.bad_doors import HOST, Certified
 
 #: Why tests that need it are skipped; empty if they are not.
 MISSING = "" if shutil.which("redis-server") else "redis-server is not on PATH (a build with TLS is needed)"
+
+needs_tls = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+
+def put(what: Certified, into: Certified) -> None:
+    """Have the files of *into* hold *what*, as a renewal does."""
+    into.certificate.write_bytes(what.certificate.read_bytes())
+    into.key.write_bytes(what.key.read_bytes())
+
+
+def serial_of(what: Certified) -> str:
+    """Its number in hexadecimal digits."""
+    return f"{what.made.serial_number:x}"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import LOOKING, Server, looking, reading
+from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
 from medic8.targets.valkey.looks.judging import fact, over, share
 from medic8.targets.valkey.policy import POLICY
@@ -70,10 +71,14 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
+        dead = without_peer(listed)
+        keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
         idlest = idlest_of(listed, target.idle_client_age_s)
         findings = (
             *judge_numbers(facts, before, idlest),
             *judge_listed(listed, facts, is_whole=is_whole),
+            *judge_dead(dead, _closable(dead)),
+            *judge_keepalive(listed, dead, keepalive),
         )
         return server.result("clients", around, readings, findings)
 
@@ -221,6 +226,15 @@ def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
     return tuple(
         {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
         for each in sorted(worst, key=lambda each: each.whole("id") or 0)
+    )
+
+
+def _closable(dead: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
+    """Those of the dead that a plan may close, in the order in which they came; only while they are dead."""
+    meant = [each for each in dead if not why_untouchable(each.get("flags", ""))]
+    return tuple(
+        {**object_of(each), "is_dead": True}
+        for each in sorted(meant, key=lambda each: each.whole("id") or 0)[:MOST_CLOSED]
     )
 
 
