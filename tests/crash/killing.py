@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sqlite3
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,8 +34,9 @@ _FILE_EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 #: Commands that change nothing but the connection they come through; every other one may write.
 _READS = frozenset(
-    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL INFO MEMORY MGET MULTI OBJECT PING "
-    b"PEXPIRETIME PTTL ROLE SCAN SELECT STRLEN TIME TYPE UNWATCH WATCH".split()
+    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL HPEXPIRETIME INFO LRANGE MEMORY "
+    b"MGET MULTI OBJECT PEXPIRETIME PING PTTL ROLE SCAN SELECT SMEMBERS STRLEN TIME TYPE UNWATCH WATCH "
+    b"ZRANGE".split()
 )
 
 #: Commands of which one subcommand changes what others see.
@@ -247,6 +249,8 @@ def _wait_for_answers(sock: socket.socket, count: int) -> None:
     deadline_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline_s:
         select.select([sock], [], [], _PATIENCE_S)
+        if isinstance(sock, ssl.SSLSocket):
+            return  # it cannot be peeked; what came at once is carried out before it answers
         arrived = sock.recv(1 << 20, socket.MSG_PEEK)
         if not arrived or _answers_in(arrived) >= count:
             return  # closed, or all is there

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -114,7 +114,7 @@ class HogScene(ServerScene):
         make_large(self.target.address)
         self._hogs = [RawClient(self.target.address, "report").stop_reading() for _ in range(_HOGS)]
         if hasattr(self, "_made"):
-            self.plan = _meaning(self._made, self._hogs)
+            self.plan = meaning(self._made, self._hogs)
 
     def close(self) -> None:
         """Let the clients that read nothing go."""
@@ -146,7 +146,7 @@ class HogScene(ServerScene):
         return verdict
 
 
-def _meaning(plan: Plan, clients: list[RawClient]) -> Plan:
+def meaning(plan: Plan, clients: Sequence[RawClient]) -> Plan:
     """*plan* with each of its connections replaced by one of *clients*."""
     units = tuple(
         unit.model_copy(

@@ -77,10 +77,12 @@ class Expected:
         scene: Makes the scene.
         may_need_person: Whether a kill alone may end with a person. No present strategy needs one: whether
             a quarantine took effect is told by the list of lost pages.
+        missing: What this machine lacks for the scene, so that it is left out; empty = nothing.
     """
 
     scene: SceneMaker
     may_need_person: bool = False
+    missing: str = ""
 
 
 def registered_strategies() -> tuple[tuple[str, str], ...]:

@@ -14,9 +14,11 @@ from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.acts.certificate import CertificateAct
 from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.expiry import ExpireKeyAct
 from medic8.targets.valkey.acts.purge import PurgeAct
+from medic8.targets.valkey.acts.resync import ResyncAct
 from medic8.targets.valkey.acts.scripts import FlushScriptsAct
 from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.claimed import ClaimedServer
@@ -25,7 +27,16 @@ from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, se
 
 #: Every kind of step on a server, by the name that a plan calls it.
 ACTS: Mapping[str, Act] = {
-    act.name: act for act in (SettingAct(), PurgeAct(), FlushScriptsAct(), ExpireKeyAct(), KillClientAct())
+    act.name: act
+    for act in (
+        SettingAct(),
+        PurgeAct(),
+        CertificateAct(),
+        FlushScriptsAct(),
+        ExpireKeyAct(),
+        KillClientAct(),
+        ResyncAct(),
+    )
 }
 
 

@@ -17,10 +17,15 @@ from medic8.targets.valkey.actions import act_of
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
+from medic8.targets.valkey.plans.certificate import RELOAD_CERTIFICATE
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
+from medic8.targets.valkey.plans.dead_clients import KEEP_CONNECTIONS_ALIVE, KILL_DEAD_CLIENTS
 from medic8.targets.valkey.plans.expiry import EXPIRE_FORGOTTEN_KEYS
+from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
+from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
+from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 
 _ROLE = "role"
@@ -45,10 +50,19 @@ SERVER_ERRORS = frozenset(
 _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
+    RELOAD_CERTIFICATE: (LATENCY, MEMORY),
+    KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+    KEEP_CONNECTIONS_ALIVE: (LATENCY, MEMORY),
+    KILL_DEAD_CLIENTS: (LATENCY, MEMORY),
+    FREE_LAZILY: (LATENCY, MEMORY, CPU),
+    RAISE_MEMORY_LIMIT: (LATENCY, MEMORY),
+    KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
+    KILL_SLOW_CLIENT: (LATENCY, MEMORY),
     LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
     EXPIRE_FORGOTTEN_KEYS: (LATENCY, MEMORY),
     FLUSH_SCRIPTS: (LATENCY, MEMORY),
-    KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+    RESYNC_REPLICA: (LATENCY, MEMORY),
+    RESIZE_BACKLOG: (LATENCY,),  # more memory is what it is for
 }
 
 

@@ -9,6 +9,7 @@ from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.backups import ValkeyBackups
+from medic8.targets.valkey.causes import CAUSES
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
@@ -34,8 +35,6 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
-    if target.replicas:
-        wrong.append("field 'replicas' belongs to kind 'grid'")
     return tuple(wrong)
 
 
@@ -68,7 +67,7 @@ def _expiry_problems(target: Target) -> list[str]:
 KIND = TargetKind(
     name="valkey",
     summary="a Valkey or Redis server: reachability, memory, clients, commands, errors, keys, persistence, "
-    "replication, log, settings",
+    "replication, replicas, log, settings",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
     strategies=STRATEGIES,
@@ -77,4 +76,5 @@ KIND = TargetKind(
     requires=requires,
     backups=ValkeyBackups(),
     guards=ServerGuards(),
+    causes=CAUSES,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from medic8.analysis.analyzer import analyze
+from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
 from medic8.model.issue import Finding
@@ -42,7 +43,11 @@ def report_of(*results: DiagnosticResult) -> DiagnosticReport:
         kind="valkey",
         results={each.diagnostic: each for each in results},
         analysis=analysis,
-        issues=detect_issues(analysis, KIND.rules, target="server", at=NOW),
+        issues=link_causes(
+            detect_issues(analysis, KIND.rules, target="server", at=NOW),
+            {each.diagnostic: each for each in results},
+            KIND.causes,
+        ),
         taken_at=NOW,
     )
 
