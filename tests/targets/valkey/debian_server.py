@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -30,7 +31,10 @@ def redis_server(folder: Path) -> Iterator[str]:
     """Get the address of one that keeps nothing on disk and gives nothing back by itself."""
     port = free_port(())
     command = [PROGRAM or "", "--port", str(port), "--bind", HOST, "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen([*command, "--jemalloc-bg-thread", "no"], stdout=subprocess.DEVNULL)
+    # Else the allocator gives pages back by and by, and nobody could tell who did it.
+    never = {**os.environ, "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"}
+    command += ["--jemalloc-bg-thread", "no"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=never)
     try:
         wait_until(lambda: _answers(port), "redis-server answers")
         yield f"redis://{HOST}:{port}/0"

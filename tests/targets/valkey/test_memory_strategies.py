@@ -78,6 +78,8 @@ def test_one_client_beyond_every_limit_gets_its_class_one_and_replicas_keep_thei
     valkey_url: str, tmp_path: Path
 ) -> None:
     """Only the class without a limit; what stands there for replicas stands there afterwards."""
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.config_set("client-output-buffer-limit", "pubsub 67108864 0 0")
     before = output_limits(settings(valkey_url)[1])
     with slow_reader(valkey_url, times=270) as hog:
         plan, _ = plans(valkey_url, "client output")
