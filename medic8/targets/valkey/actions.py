@@ -17,13 +17,16 @@ from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.purge import PurgeAct
 from medic8.targets.valkey.acts.resync import ResyncAct
+from medic8.targets.valkey.acts.rewrite import RewriteAct
 from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached
 from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, server_resources
 
 #: Every kind of step on a server, by the name that a plan calls it.
-ACTS: Mapping[str, Act] = {act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct(), ResyncAct())}
+ACTS: Mapping[str, Act] = {
+    act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct(), ResyncAct(), RewriteAct())
+}
 
 
 class ServerSession(ClaimedServer):

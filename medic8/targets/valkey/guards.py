@@ -16,6 +16,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
+from medic8.targets.valkey.plans.files import REWRITE_FILES
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY
 from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
@@ -44,6 +45,7 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+    REWRITE_FILES: (LATENCY, MEMORY),
     RESYNC_REPLICA: (LATENCY, MEMORY),
     RESIZE_BACKLOG: (LATENCY,),  # more memory is what it is for
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from medic8.targets.kind import Strategy
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT, plan_kill_hogs
+from medic8.targets.valkey.plans.files import REWRITE_FILES, plan_rewrite
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
 from medic8.targets.valkey.plans.replication import (
     RESIZE_BACKLOG,
@@ -21,5 +22,6 @@ STRATEGIES: Mapping[str, Strategy] = {
     SET_SETTINGS: plan_settings,
     RESIZE_BACKLOG: plan_backlog,
     KILL_HOGGING_CLIENT: plan_kill_hogs,
+    REWRITE_FILES: plan_rewrite,
     RESYNC_REPLICA: plan_resync,
 }
