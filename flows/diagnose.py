@@ -44,7 +44,7 @@ def report_on(target: Target, site: Settings) -> DiagnosticReport:
     taken_at, began = datetime.now(UTC), time.perf_counter()
     results = _run_diagnostics(target, site)
     analysis = analyze(target.name, results)
-    issues = detect(target, analysis, taken_at)
+    issues = detect(target, analysis, results, taken_at)
     return DiagnosticReport(
         target=target.name,
         kind=target.kind,

@@ -12,6 +12,7 @@ from flows.interruption import interruption
 from flows.resolve import resolve
 from flows.restore_interrupted import tell_all
 from flows.returned import returned
+from medic8.analysis.order import gone, next_issue, waiting
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery
@@ -41,7 +42,7 @@ _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 )
 def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) -> State[Treatment]:
     """
-    Diagnose a target, and treat what is wrong as far as its configuration allows.
+    Diagnose a target, and treat what is wrong as far as its configuration allows, causes before symptoms.
 
     Args:
         target: The target's name in the configuration.
@@ -55,11 +56,11 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
         interrupted = () if dry_run else _end_interrupted(subject, site)
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     report, resolutions = before, list[Resolution]()
-    for issue in before.issues:
-        if interruption():
-            break
+    known, ended = {issue.fingerprint for issue in before.issues}, dict[str, Outcome]()
+    while not interruption() and (issue := next_issue(report, known, ended)) is not None:
         treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated
+        ended[issue.fingerprint] = treated[-1].outcome
     if not dry_run:
         with untagged():
             tell_all(site)
@@ -70,6 +71,8 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
         before=before,
         resolutions=tuple(resolutions),
         after=None if report is before else report,
+        waiting=waiting(report, known, ended),
+        gone=gone(before, report, ended),
     )
     if dry_run:
         return Completed(name="Planned", data=treatment)

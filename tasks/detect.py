@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from prefect import task
 
+from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
 from medic8.model.issue import Issue
-from medic8.model.report import Analysis
+from medic8.model.report import Analysis, DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.registry import kind_named
 from tasks.attempts import ONCE
 
 
 @task(task_run_name="detect issues of {target.name}", **ONCE)
-def detect(target: Target, analysis: Analysis, taken_at: datetime) -> tuple[Issue, ...]:
-    """The issues that *analysis* shows, the heaviest first."""
-    return detect_issues(analysis, kind_named(target.kind).rules, target=target.name, at=taken_at)
+def detect(
+    target: Target, analysis: Analysis, results: Mapping[str, DiagnosticResult], taken_at: datetime
+) -> tuple[Issue, ...]:
+    """The issues that *analysis* shows, the heaviest first, every cause before what follows from it."""
+    kind = kind_named(target.kind)
+    issues = detect_issues(analysis, kind.rules, target=target.name, at=taken_at)
+    return link_causes(issues, results, kind.causes)

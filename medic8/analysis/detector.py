@@ -67,5 +67,6 @@ def _issue(rule: IssueRule, about: str, found: list[Finding], target: str, at: d
         evidence=tuple(fact for finding in found for fact in finding.evidence),
         advice=tuple(dict.fromkeys(line for finding in found for line in finding.advice)),
         extent=sum(finding.extent for finding in found),
+        signs=tuple(dict.fromkeys(finding.code for finding in found)),
         detected_at=at,
     )

@@ -11,7 +11,7 @@ from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
 from medic8.model.grid_map import MapPicture
 from medic8.model.guard import GuardVerdict
-from medic8.model.issue import Finding, Issue
+from medic8.model.issue import CauseLink, Finding, Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepRecord
 from medic8.model.report import DiagnosticReport, DiagnosticResult
@@ -116,12 +116,19 @@ def _issue(issue: Issue) -> str:
     ]
     if issue.cause:
         lines.append(f"Cause: {escape(issue.cause)}")
+    lines += [_follows(link, place) for place, link in enumerate(issue.follows_from)]
     if issue.symptoms:
         lines.append(f"Symptoms: {', '.join(issue.symptoms)}.")
     lines.append(table(("Looked at", "Seen", "Limit"), rows))
     if issue.advice:
         lines += ["A person can:", _list(issue.advice)]
     return "\n\n".join(lines)
+
+
+def _follows(link: CauseLink, place: int) -> str:
+    told = [f"for it: {each}" for each in link.support] + [f"against it: {each}" for each in link.against]
+    lead = "May follow also from" if place else "Follows from"
+    return f"{lead}: **{escape(link.title)}**. {escape(link.why)} {escape('; '.join(told))}".rstrip()
 
 
 def _section(title: str, body: str) -> list[str]:

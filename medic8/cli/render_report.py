@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 
 from medic8.cli.render import bullets, facts, indented, line, section, table, text, word
 from medic8.cli.render_grid import grid_facts
-from medic8.model.issue import Evidence, Issue
+from medic8.model.issue import CauseLink, Evidence, Issue
 from medic8.model.report import DiagnosticReport
 from medic8.model.wording import counted, moment, span
 
@@ -59,11 +59,21 @@ def render_issue(issue: Issue) -> RenderableType:
         )
     )
     parts: list[RenderableType] = [title, about]
+    if issue.follows_from:
+        named, *others = issue.follows_from
+        parts.append(section("Follows from", _cause(named)))
+        if others:
+            parts.append(section("May follow also from", *(_cause(link) for link in others)))
     if issue.evidence:
         parts.append(_evidence(issue.evidence))
     if issue.advice:
         parts += [line("A person can:"), bullets(issue.advice)]
     return Group(*parts)
+
+
+def _cause(link: CauseLink) -> RenderableType:
+    told = [f"for it: {each}" for each in link.support] + [f"against it: {each}" for each in link.against]
+    return Group(line(text(link.title, "bold")), text(link.why), *([bullets(told)] if told else []))
 
 
 def _evidence(evidence: tuple[Evidence, ...]) -> RenderableType:

@@ -21,6 +21,11 @@ def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
     yield render_headline(treatment.before)
     for number, resolution in enumerate(treatment.resolutions, 1):
         yield section(f"Issue {number} of {len(treatment.resolutions)}", *_resolution(resolution))
+    if treatment.waiting:
+        waits = [f"{issue.title}: follows from {issue.follows_from[0].title}" for issue in treatment.waiting]
+        yield section("Left alone until its cause is treated", bullets(waits))
+    if treatment.gone:
+        yield section("Gone with what was treated", bullets([issue.title for issue in treatment.gone]))
     unseen = (treatment.after or treatment.before).analysis.unseen
     if unseen:
         yield section("Not seen", bullets(unseen))

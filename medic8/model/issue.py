@@ -46,6 +46,25 @@ class Evidence(Frozen):
     limit: str = ""
 
 
+class CauseLink(Frozen):
+    """
+    Why an issue is taken to follow from another one.
+
+    Attributes:
+        cause: Fingerprint of the other.
+        title: Its title.
+        why: How the one leads to the other.
+        support: What was seen that speaks for it, beside both being there.
+        against: What was seen that speaks against it.
+    """
+
+    cause: str
+    title: str
+    why: str
+    support: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+
 class Issue(Frozen):
     """
     What is wrong, with the evidence a person would ask for.
@@ -61,6 +80,10 @@ class Issue(Frozen):
         evidence: The facts.
         advice: What a person can do, one command or setting each; see `Finding`.
         extent: How many objects are concerned, so that half a cure is seen to be one.
+        signs: Codes of the findings that it rests on.
+        follows_from: What it is a symptom of, the cause named first and then others that are
+            possible too; empty of a root.
+        explains: Fingerprints of the issues whose named cause it is.
         detected_at: When the diagnosis that found it was taken.
     """
 
@@ -74,6 +97,9 @@ class Issue(Frozen):
     evidence: tuple[Evidence, ...] = ()
     advice: tuple[str, ...] = ()
     extent: int = Field(default=1, ge=0)
+    signs: tuple[str, ...] = ()
+    follows_from: tuple[CauseLink, ...] = ()
+    explains: tuple[str, ...] = ()
     detected_at: datetime
 
     @property

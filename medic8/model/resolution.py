@@ -117,6 +117,8 @@ class Treatment(Frozen):
         before: The diagnosis it began with.
         resolutions: One for each issue and strategy that was tried, in that order.
         after: The diagnosis at the end; None if nothing was changed.
+        waiting: Issues that were left alone because they follow from one that is still there.
+        gone: Issues that nobody treated and that went, most of them with their cause.
     """
 
     target: str
@@ -125,6 +127,8 @@ class Treatment(Frozen):
     before: DiagnosticReport
     resolutions: tuple[Resolution, ...] = ()
     after: DiagnosticReport | None = None
+    waiting: tuple[Issue, ...] = ()
+    gone: tuple[Issue, ...] = ()
 
     @property
     def is_healed(self) -> bool:

@@ -62,6 +62,8 @@ class Target(Frozen):
         replicas: Addresses of the server's replicas with credentials; never printed.
         timeout_s: Longest wait for one reply of the target.
         scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
+        idle_client_age_s: From so many seconds without a command on, a client may be closed where connections
+            run out (kind ``valkey``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -75,6 +77,7 @@ class Target(Frozen):
     replicas: tuple[SecretStr, ...] = ()
     timeout_s: float = Field(default=5.0, gt=0, le=300)
     scrub_mib_per_s: float | None = Field(default=None, gt=0)
+    idle_client_age_s: int = Field(default=3600, ge=1)
 
     @property
     def address(self) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from medic8.analysis.causes import CauseRule
 from medic8.analysis.detector import IssueRule
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
@@ -245,6 +246,7 @@ class TargetKind:
         summary: One line for people.
         diagnostics: By name, in the order to run; the first tells whether the target answers.
         rules: Which findings are signs of which issue.
+        causes: Which findings lead to which others, the most trusted first.
         strategies: By the name that an allow-list spells, the cheapest and safest first.
         open_session: Opens the connection for changing a target.
         compare: The numbers of two reports that belong into a before/after table.
@@ -263,3 +265,4 @@ class TargetKind:
     requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())
     backups: Backups | None = None
     guards: Guards | None = None
+    causes: tuple[CauseRule, ...] = ()

@@ -38,6 +38,9 @@ _READS = frozenset(
     b"ZRANGE".split()
 )
 
+#: Commands of which one subcommand changes what others see.
+_NEARLY_READS = {b"CLIENT": b"KILL", b"MEMORY": b"PURGE"}
+
 
 class Phase(StrEnum):
     """Where in a write the process is struck."""
@@ -216,8 +219,8 @@ def is_read(name: tuple[bytes, ...]) -> bool:
     """Whether a command, by its name and first argument, changes nothing that others see."""
     if name[0] in {b"CONFIG", b"SCRIPT"}:
         return name[1] == b"GET"
-    if name[0] == b"CLIENT":
-        return name[1] != b"KILL"
+    if name[0] in _NEARLY_READS:
+        return name[1] != _NEARLY_READS[name[0]]
     return name[0] in _READS
 
 
@@ -235,7 +238,7 @@ def commands_of(packed: Any) -> list[tuple[bytes, ...]]:
             if len(words) < 2:
                 words.append(raw[at : at + length].upper())
             at += length + 2
-        has_more = words[0] in {b"CONFIG", b"SCRIPT", b"CLIENT"}
+        has_more = words[0] in {b"CONFIG", b"SCRIPT", *_NEARLY_READS}
         found.append(tuple(words[: 1 + has_more]))
     return found
 

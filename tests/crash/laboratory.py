@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medic8.recovery.journal import Journal
-from tests.crash import grid_scenes, settings_scene, sync_scenes
+from tests.crash import (
+    grid_scenes,
+    lock_scenes,
+    memory_scenes,
+    settings_scene,
+    slow_scenes,
+    sync_scenes,
+)
 from tests.crash.killing import Phase, Strike, Write
 from tests.crash.people import Place, Role, Writer, carry_out, end_interrupted, noted, run, writer
 from tests.crash.reader import read_journal
@@ -31,7 +38,14 @@ EXHAUSTIVE = 6
 #: A recovery that is still open is ended by the next one who looks; more often than that, it is stuck.
 _MOST_ENDERS = 4
 
-EXPECTED: dict[str, Expected] = {**grid_scenes.SCENES, **settings_scene.SCENES, **sync_scenes.SCENES}
+EXPECTED: dict[str, Expected] = {
+    **grid_scenes.SCENES,
+    **lock_scenes.SCENES,
+    **settings_scene.SCENES,
+    **memory_scenes.SCENES,
+    **slow_scenes.SCENES,
+    **sync_scenes.SCENES,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,17 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.target import Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, Written, around, everything_in, plain, plan_by
-from tests.crash.settings_scene import SettingsScene
+from tests.crash.settings_scene import Cast, SettingsScene
 from tests.damaged_files import flip_a_bit, is_readable
 from tests.replicas import contents, cut_off, is_in_step, pair, until, writing, written_to
 
 _SMALL = 64 << 10
-_FOUND = {"repl-backlog-size": str(_SMALL)}
-_THEIRS = {"repl-backlog-size": range(9 << 20, 10 << 20, 4096)}
+_BACKLOG = Cast(
+    strategy="resize_backlog",
+    found={"repl-backlog-size": str(_SMALL)},
+    good={},
+    theirs={"repl-backlog-size": range(9 << 20, 10 << 20, 4096)},
+)
 _CUTS = 7
 
 #: What only the replica has.
@@ -30,12 +34,11 @@ _ADDED, _CONTENT = "added", b"nowhere else"
 def _resized(folder: Path) -> Iterator[Scene]:
     """Each time that the replica is cut off, more is written meanwhile than the backlog holds."""
     with pair(folder, repl_backlog_size=str(_SMALL)) as (primary, replica):
-        target = Target(name="server", kind="valkey", url=primary.url, mode="act", allow=("resize_backlog",))
         for _ in range(_CUTS):
             cut_off(primary.url, missed=3 * _SMALL)
             until(lambda: is_in_step(primary.url, replica.url))
         with writing(primary.url, size=1000, per_s=100):
-            scene = SettingsScene(target, folder, found=_FOUND, theirs=_THEIRS)
+            scene = SettingsScene(_BACKLOG, primary.url, folder)
         yield scene
 
 

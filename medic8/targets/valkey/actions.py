@@ -18,6 +18,7 @@ from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.purge import PurgeAct
 from medic8.targets.valkey.acts.resync import ResyncAct
 from medic8.targets.valkey.acts.rewrite import RewriteAct
+from medic8.targets.valkey.acts.scripts import FlushScriptsAct
 from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached
@@ -25,7 +26,8 @@ from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, se
 
 #: Every kind of step on a server, by the name that a plan calls it.
 ACTS: Mapping[str, Act] = {
-    act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct(), ResyncAct(), RewriteAct())
+    act.name: act
+    for act in (SettingAct(), PurgeAct(), FlushScriptsAct(), KillClientAct(), RewriteAct(), ResyncAct())
 }
 
 

@@ -53,6 +53,7 @@ _DAMAGE = (
     "Bad file format",
     "Unrecoverable error",
     "Unexpected end of file",
+    "BUG REPORT START",  # what it read made the program itself crash
 )
 
 

@@ -15,11 +15,14 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
+from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.files import REWRITE_FILES
-from medic8.targets.valkey.plans.memory import PURGE_MEMORY
+from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
+from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
 from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
+from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 
 _ROLE = "role"
@@ -44,6 +47,12 @@ SERVER_ERRORS = frozenset(
 _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
+    FREE_LAZILY: (LATENCY, MEMORY, CPU),
+    RAISE_MEMORY_LIMIT: (LATENCY, MEMORY),
+    KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
+    KILL_SLOW_CLIENT: (LATENCY, MEMORY),
+    LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
+    FLUSH_SCRIPTS: (LATENCY, MEMORY),
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
     REWRITE_FILES: (LATENCY, MEMORY),
     RESYNC_REPLICA: (LATENCY, MEMORY),

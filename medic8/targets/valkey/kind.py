@@ -9,6 +9,7 @@ from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.backups import ValkeyBackups
+from medic8.targets.valkey.causes import CAUSES
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
@@ -64,4 +65,5 @@ KIND = TargetKind(
     requires=requires,
     backups=ValkeyBackups(),
     guards=ServerGuards(),
+    causes=CAUSES,
 )

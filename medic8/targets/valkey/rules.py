@@ -162,6 +162,9 @@ _SLOWNESS = (
         IssueType.SLOW_OPERATIONS,
         "{target} is held up by {about}",
         "commands.slow",
+        "commands.runaway",
+        "commands.slow_delete",
+        "commands.expiry_storm",
         "commands.costly",
         "keys.large",
         "clients.monitor",
@@ -171,6 +174,20 @@ _SLOWNESS = (
 )
 
 _CONNECTIONS = (
+    _rule(
+        IssueType.NETWORK,
+        "The way to {target} is slow or loses packets",
+        "network.slow_way",
+        "network.loss",
+        symptoms=("High latency", "Timeout errors"),
+        cause="The network between here and the server, which the server has no part in.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "{target} does not accept connections as fast as they come",
+        "network.queue",
+        symptoms=("Connection failures", "Timeout errors"),
+    ),
     _rule(
         IssueType.NETWORK,
         "{target} is running out of connections",

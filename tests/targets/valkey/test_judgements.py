@@ -226,7 +226,7 @@ def test_any_reply_is_read_without_a_crash(raw: bytes) -> None:
     """INFO, CLIENT LIST, ACL LOG and the log are text that others may have written."""
     facts = parse_info(raw)
     judge_everything(facts, facts)
-    clients.judge_listed(clients._parse(raw), facts, is_whole=True)
+    clients.judge_listed(clients.parse_list(raw), facts, is_whole=True)
     errors.describe_denial(parse_flat([b"username", raw, b"object", raw]))
     warnings = server_log.warnings_of(b"1:M 25 Nov 2026 02:00:00.000 # " + raw, process="1") or []
     assert all(fact.seen.isprintable() for each in server_log.judge_log(warnings) for fact in each.evidence)
@@ -350,6 +350,15 @@ def test_an_ordinary_server_is_nobodys() -> None:
     assert controller.recognise(ordinary, sentinels=0, has_config=True, host="db-1", label="") == ()
     (hidden,) = controller.recognise(ordinary, sentinels=0, has_config=False, host="db-1", label="")
     assert controller.Belonging.SETTINGS in hidden.owns
+
+
+def test_a_snapshot_may_copy_all_memory_where_the_host_has_room_for_it() -> None:
+    """Whoever writes everything anew while a snapshot is taken is well; it hurts where it does not fit."""
+    roomy = facts_of(rdb_last_cow_size=4 << 30)
+    assert persistence.judge_forks(roomy) == ()
+    for changed in ({"total_system_memory": 10 << 30}, {"total_system_memory": "unknown"}):
+        (finding,) = persistence.judge_forks(facts_of(rdb_last_cow_size=4 << 30, **changed))
+        assert (finding.code, finding.severity) == ("persistence.copy_on_write", Severity.ERROR)
 
 
 def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:

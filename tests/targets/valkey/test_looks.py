@@ -12,6 +12,7 @@ import valkey
 from looking_at import AROUND, a_target, found, look, report_on
 
 from medic8.analysis import markdown
+from medic8.analysis.analyzer import UNREACHABLE
 from medic8.cli.render_report import render_report
 from medic8.cli.screen import Screen
 from medic8.errors import RefusedError, TransientError, UnreachableError
@@ -304,7 +305,8 @@ def test_who_owns_settings_must_be_known_before_they_are_changed(valkey_url: str
 
 def test_every_look_at_a_server_that_is_gone_says_so() -> None:
     """None of them crashes."""
-    for take in DIAGNOSTICS.values():
+    assert found(look("valkey://127.0.0.1:1/0", "reachability"), UNREACHABLE).severity is Severity.CRITICAL
+    for take in [each for name, each in DIAGNOSTICS.items() if name != "reachability"]:
         with pytest.raises(UnreachableError):
             take(a_target("valkey://127.0.0.1:1/0"), AROUND)
 

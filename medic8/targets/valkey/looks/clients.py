@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.asking import LOOKING, Server, looking, reading
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
 from medic8.targets.valkey.looks.judging import fact, over, share
 from medic8.targets.valkey.policy import POLICY
@@ -26,6 +27,17 @@ _TRIED = 500
 
 #: So many connections are handed to a strategy at a time: closing more at once is a fault of its own.
 MOST_CLOSED = 5
+
+#: Flags of connections that are nobody's to close by a plan, and what they are called.
+#: Source: Valkey documentation, CLIENT LIST.
+_UNTOUCHABLE = {
+    "M": "is the server's own primary",
+    "S": "is a replica",
+    "x": "is in a transaction",
+    "d": "is in a transaction",
+    "b": "waits in a blocking command",
+    "P": "is subscribed to channels",
+}
 
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
@@ -58,17 +70,24 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
-        findings = (*judge_numbers(facts, before), *judge_listed(listed, facts, is_whole=is_whole))
+        idlest = idlest_of(listed, target.idle_client_age_s)
+        findings = (
+            *judge_numbers(facts, before, idlest),
+            *judge_listed(listed, facts, is_whole=is_whole),
+        )
         return server.result("clients", around, readings, findings)
 
 
-def judge_numbers(facts: Facts, before: Facts) -> tuple[Finding, ...]:
+def judge_numbers(
+    facts: Facts, before: Facts, idlest: tuple[dict[str, JsonValue], ...] = ()
+) -> tuple[Finding, ...]:
     """
     Whether clients are turned away, or soon will be.
 
     Args:
         facts: The sections ``clients`` and ``stats`` of INFO.
         before: The same a moment earlier.
+        idlest: Whom one could do without.
     """
     advice = (
         "CLIENT LIST tells who they are; CONFIG SET timeout 300 ends idle ones, or have programs close them",
@@ -82,7 +101,9 @@ def judge_numbers(facts: Facts, before: Facts) -> tuple[Finding, ...]:
         "{seen} of the connections that maxclients allows are in use",
         about="clients",
         advice=advice,
+        objects=idlest,
     )
+    found = tuple(each.model_copy(update={"extent": _too_many(facts)}) for each in found)
     rejected = grown(before, facts, "rejected_connections")
     if rejected:
         found += fact(
@@ -92,8 +113,38 @@ def judge_numbers(facts: Facts, before: Facts) -> tuple[Finding, ...]:
             about="clients",
             evidence=(Evidence(what="rejected_connections", seen=f"{rejected:,.0f} more", limit="0 more"),),
             advice=advice,
+            objects=() if found else idlest,
         )
     return found
+
+
+def _too_many(facts: Facts) -> int:
+    """How many connections would have to close for the number of them to be well."""
+    well = (POLICY.clients_used.warning or 1.0) * (facts.number("maxclients") or 0)
+    return max(1, math.floor((facts.number("connected_clients") or 0) - well) + 1)
+
+
+def idlest_of(listed: Sequence[Facts], age_s: int) -> tuple[dict[str, JsonValue], ...]:
+    """The ordinary clients that have sent nothing for the longest, of those idle for *age_s* at least."""
+    idle = [each for each in listed if is_ordinary(each) and (each.whole("idle") or 0) >= age_s]
+    longest = sorted(idle, key=lambda each: (-(each.whole("idle") or 0), each.whole("id") or 0))[:MOST_CLOSED]
+    # In the order in which they came: a plan that was agreed to is the same a moment later.
+    return tuple(
+        {**object_of(each), "least": {"idle": age_s}}
+        for each in sorted(longest, key=lambda each: each.whole("id") or 0)
+    )
+
+
+def is_ordinary(client: Facts) -> bool:
+    """
+    Whether a connection is one that comes and goes: no replica, no subscriber, nothing under way, not ours.
+
+    Source: Valkey documentation, CLIENT LIST: flag N is "no specific flag set", U a Unix socket.
+    """
+    is_busy = any(client.number(field) for field in ("sub", "psub", "ssub", "watch"))
+    is_queueing = (client.number("multi") or 0) >= 0 and "multi" in client
+    is_ours = client.get("name", "").startswith(LOOKING)
+    return client.get("flags") in {"N", "U"} and not (is_busy or is_queueing or is_ours)
 
 
 def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tuple[Finding, ...]:
@@ -111,11 +162,11 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
         found += fact(
             "clients.monitor",
             Severity.WARNING,
-            f"{_who(watching[0])} watches every command (MONITOR), which can halve the throughput",
+            f"{who(watching[0])} watches every command (MONITOR), which can halve the throughput",
             about="MONITOR",
             evidence=(Evidence(what="clients with flag O", seen=f"{len(watching):,}", limit="0"),),
             advice=(f"CLIENT KILL ID {watching[0].text('id')}, if nobody needs it any more",),
-            objects=tuple({**_object(each), "flag": "O"} for each in watching[:MOST_CLOSED]),
+            objects=tuple({**object_of(each), "flag": "O"} for each in watching[:MOST_CLOSED]),
         )
     waiting = max(listed, key=lambda each: each.number("omem") or 0, default=None)
     if waiting is not None:
@@ -123,7 +174,7 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
             "clients.output",
             POLICY.client_output,
             waiting.number("omem"),
-            f"{{seen}} of output wait for {_who(waiting)}, which reads too slowly",
+            f"{{seen}} of output wait for {who(waiting)}, which reads too slowly",
             about="client output",
             advice=(
                 f"CLIENT KILL ID {waiting.text('id')} frees it; look why the program does not read",
@@ -148,16 +199,32 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
     return found
 
 
+def why_untouchable(flags: str) -> str:
+    """Why no plan closes a connection with *flags*; empty if one may."""
+    # The server counts one that watches every command among replicas, which it is not.
+    return next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
+
+
 def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
-    """Those for whom too much output waits, the worst first; each is to be closed only while it does."""
-    too_much = [each for each in listed if POLICY.client_output.severity(each.number("omem")) is not None]
+    """
+    The worst of those for whom too much output waits and that a plan may close; only while it does.
+
+    In the order in which they came: a plan that was agreed to is the same a moment later.
+    """
+    too_much = [
+        each
+        for each in listed
+        if POLICY.client_output.severity(each.number("omem")) is not None
+        and not why_untouchable(each.get("flags", ""))
+    ]
     worst = sorted(too_much, key=lambda each: -(each.number("omem") or 0))[:MOST_CLOSED]
     return tuple(
-        {**_object(each), "least": {"omem": int(POLICY.client_output.warning or 0)}} for each in worst
+        {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
+        for each in sorted(worst, key=lambda each: each.whole("id") or 0)
     )
 
 
-def _object(client: Facts) -> dict[str, JsonValue]:
+def object_of(client: Facts) -> dict[str, JsonValue]:
     """Who a connection is, as `medic8.targets.valkey.acts.clients.KillClient` parses it."""
     return {
         "client": client.whole("id") or 0,
@@ -167,7 +234,8 @@ def _object(client: Facts) -> dict[str, JsonValue]:
     }
 
 
-def _who(client: Facts) -> str:
+def who(client: Facts) -> str:
+    """A connection as people call it."""
     name = client.text("name") or client.text("lib-name") or "a client without a name"
     return f"{name} at {client.text('addr')}"
 
@@ -178,14 +246,14 @@ def _list(server: Server, facts: Facts) -> tuple[list[Facts], bool]:
     if connected is None:
         return [], False
     if connected <= MOST_LISTED:
-        return _parse(server.ask("CLIENT", "LIST", what="single clients")), True
+        return parse_list(server.ask("CLIENT", "LIST", what="single clients")), True
     newest = server.ask("CLIENT", "ID", what="single clients")
     if not isinstance(newest, int):
         return [], False
     # Numbers are given in turn: of the connections of the last while, whoever is still there is found.
     span = min(newest, max(2 * connected, _TRIED))
     tried = random.Random(newest).sample(range(newest - span + 1, newest + 1), min(_TRIED, span))  # noqa: S311
-    listed = _parse(server.ask("CLIENT", "LIST", "ID", *tried, what="single clients"))
+    listed = parse_list(server.ask("CLIENT", "LIST", "ID", *tried, what="single clients"))
     server.unseen.append(
         f"clients: {connected:,} are connected, more than {MOST_LISTED:,}; {len(listed):,} of the newest "
         "were looked at"
@@ -193,5 +261,6 @@ def _list(server: Server, facts: Facts) -> tuple[list[Facts], bool]:
     return listed, False
 
 
-def _parse(reply: object) -> list[Facts]:
+def parse_list(reply: object) -> list[Facts]:
+    """The connections in a reply to CLIENT LIST."""
     return [pairs(line, " ") for line in as_text(reply or b"").split("\n") if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,8 +12,25 @@ from medic8.model.target import Target
 from medic8.model.wording import span
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import LOOKING, Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.clients import (
+    MOST_CLOSED,
+    MOST_LISTED,
+    is_ordinary,
+    object_of,
+    parse_list,
+    who,
+)
+from medic8.targets.valkey.looks.command_words import FIRST_IS_A_KEY
+from medic8.targets.valkey.looks.deletions import (
+    TIME_CAP,
+    judge_deletions,
+    judge_expiry,
+    lazy_setting,
+    lazy_settings,
+)
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, shown
 from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY
 
 _INTERVAL_S = 0.4
@@ -21,118 +39,11 @@ _INTERVAL_S = 0.4
 _MOST_ENTRIES = 128
 RECENT_S = 600.0
 
+#: So many slow commands of one connection are a habit.
+LEAST_REPEATED = 3
+
 #: Less is not slow: what the server logs if nobody has set anything.
 _SLOW_S = 0.01
-
-#: Commands of which the first argument is a key, and may be shown; arguments of others may be secrets.
-_FIRST_IS_A_KEY = frozenset(
-    [
-        "APPEND",
-        "BITCOUNT",
-        "BITFIELD",
-        "DECR",
-        "DECRBY",
-        "DEL",
-        "DUMP",
-        "EXISTS",
-        "EXPIRE",
-        "EXPIREAT",
-        "GET",
-        "GETDEL",
-        "GETEX",
-        "GETRANGE",
-        "GETSET",
-        "HDEL",
-        "HEXISTS",
-        "HGET",
-        "HGETALL",
-        "HINCRBY",
-        "HKEYS",
-        "HLEN",
-        "HMGET",
-        "HMSET",
-        "HSCAN",
-        "HSET",
-        "HVALS",
-        "INCR",
-        "INCRBY",
-        "LINDEX",
-        "LINSERT",
-        "LLEN",
-        "LPOP",
-        "LPOS",
-        "LPUSH",
-        "LRANGE",
-        "LREM",
-        "LSET",
-        "LTRIM",
-        "MGET",
-        "MSET",
-        "PERSIST",
-        "PEXPIRE",
-        "PFADD",
-        "PFCOUNT",
-        "RENAME",
-        "RESTORE",
-        "RPOP",
-        "RPUSH",
-        "SADD",
-        "SCARD",
-        "SDIFF",
-        "SET",
-        "SETEX",
-        "SETRANGE",
-        "SINTER",
-        "SISMEMBER",
-        "SMEMBERS",
-        "SORT",
-        "SPOP",
-        "SRANDMEMBER",
-        "SREM",
-        "SSCAN",
-        "STRLEN",
-        "SUNION",
-        "TTL",
-        "TYPE",
-        "UNLINK",
-        "XACK",
-        "XADD",
-        "XLEN",
-        "XRANGE",
-        "XREVRANGE",
-        "XTRIM",
-        "ZADD",
-        "ZCARD",
-        "ZCOUNT",
-        "ZINCRBY",
-        "ZRANGE",
-        "ZRANGEBYLEX",
-        "ZRANGEBYSCORE",
-        "ZREM",
-        "ZREMRANGEBYRANK",
-        "ZREMRANGEBYSCORE",
-        "ZREVRANGE",
-        "ZSCAN",
-        "ZSCORE",
-    ]
-)
-
-
-class SlowCommand(NamedTuple):
-    """
-    One entry of COMMANDLOG or SLOWLOG.
-
-    Attributes:
-        name: The command, and the key if it begins with one; fit to be shown.
-        at_s: When, by the server's clock.
-        took_s: How long the server did nothing else.
-        client: The name of the client's connection.
-    """
-
-    name: str
-    at_s: float
-    took_s: float
-    client: str
 
 
 class CommandTime(NamedTuple):
@@ -151,6 +62,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         times = command_times(before, facts)
         slow = _slow_commands(server, facts)
+        lazy = lazy_settings(server, before, facts, slow)
         done = grown(before, facts, "total_commands_processed")
         hits, misses = grown(before, facts, "keyspace_hits"), grown(before, facts, "keyspace_misses")
         readings = (
@@ -173,7 +85,13 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         findings = (
             *judge_processor(processor_share(before, facts, seconds), times, seconds),
-            *judge_slow(slow, min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S)),
+            *judge_slow(
+                [each for each in slow if each.lazy not in lazy],
+                min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S),
+            ),
+            *judge_deletions(slow, lazy),
+            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy),
+            *judge_runaways(slow, _clients_behind(server, slow)),
         )
         return server.result("commands", around, readings, findings)
 
@@ -285,6 +203,68 @@ def judge_slow(slow: Sequence[SlowCommand], seconds: float) -> tuple[Finding, ..
     )
 
 
+def judge_runaways(slow: Sequence[SlowCommand], listed: Sequence[Facts]) -> tuple[Finding, ...]:
+    """
+    Whether one connection holds everybody up again and again, and is still at it.
+
+    Args:
+        slow: Slow commands of the last while.
+        listed: Clients as CLIENT LIST has them.
+    """
+    found = []
+    for client in listed:
+        last = client.get("cmd", "")
+        its = [each for each in slow if each.address == client.get("addr") and _is_of(each, last)]
+        took_s = sum(each.took_s for each in its)
+        if len(its) >= LEAST_REPEATED and is_ordinary(client) and POLICY.runaway.severity(took_s) is not None:
+            found.append((took_s, its, client))
+    if not found:
+        return ()
+    found.sort(key=lambda each: -each[0])
+    took_s, its, client = found[0]
+    command, user = client.text("cmd"), client.text("user") or "default"
+    return over(
+        "commands.runaway",
+        POLICY.runaway,
+        took_s,
+        f"{who(client)} has run {command} {len(its):,} times, which took {{seen}}; nobody else was served "
+        "meanwhile",
+        about="a runaway client",
+        also=(Evidence(what="slowest of them", seen=span(max(each.took_s for each in its))),),
+        advice=(
+            f"CLIENT KILL ID {client.text('id')} prevents its next command; the one that runs is carried out",
+            f"ACL SETUSER {user} -{command} forbids it to every connection of that user",
+            "have the program ask in small steps (SCAN and its like, ranges), or ask a replica",
+            "split a large key into several; io-threads do not help, since commands run in one thread",
+        ),
+        objects=tuple(
+            {**object_of(each), "command": each.get("cmd", "")}
+            for each in sorted(
+                (each for *_, each in found[:MOST_CLOSED]), key=lambda each: each.whole("id") or 0
+            )
+        ),
+    )
+
+
+def _is_of(entry: SlowCommand, command: str) -> bool:
+    """Whether an entry of the log is of *command*, which CLIENT LIST writes as ``config|get``."""
+    return entry.name.split(" ", 1)[0].lower() == command.partition("|")[0].lower()
+
+
+def _clients_behind(server: Server, slow: Sequence[SlowCommand]) -> list[Facts]:
+    """The clients that sent *slow* commands more than once, as far as they are still connected."""
+    counts = Counter(each.address for each in slow if each.address)
+    often = {address for address, count in counts.items() if count >= LEAST_REPEATED}
+    if not often:
+        return []
+    connected = server.info("clients").whole("connected_clients")
+    if connected is None or connected > MOST_LISTED:
+        server.unseen.append("who sends slow commands again and again: too many clients to list")
+        return []
+    listed = parse_list(server.ask("CLIENT", "LIST", what="who sends slow commands again and again"))
+    return [each for each in listed if each.get("addr") in often]
+
+
 def parse_entry(entry: object) -> SlowCommand | None:
     """An entry of COMMANDLOG or SLOWLOG; None if it is not one."""
     if not isinstance(entry, list) or len(entry) < 4 or not isinstance(entry[3], list):  # noqa: PLR2004
@@ -293,9 +273,11 @@ def parse_entry(entry: object) -> SlowCommand | None:
     if not isinstance(at_s, int) or not isinstance(took_us, int):
         return None
     name = shown(words[0]).upper() if words and isinstance(words[0], bytes) else "?"
-    if name in _FIRST_IS_A_KEY and len(words) > 1:
+    if name in FIRST_IS_A_KEY and len(words) > 1:
         name = f"{name} {shown(words[1])}"
-    return SlowCommand(name, float(at_s), took_us / 1e6, as_text(rest[1]) if len(rest) > 1 else "")
+    address, client = [*(as_text(each) for each in rest[:2]), "", ""][:2]
+    lazy = lazy_setting([each for each in words if isinstance(each, bytes)])
+    return SlowCommand(name, float(at_s), took_us / 1e6, client, address, lazy)
 
 
 def _slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:

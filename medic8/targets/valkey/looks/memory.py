@@ -10,6 +10,8 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking, reading
 from medic8.targets.valkey.looks.facts import Facts, grown, parse_flat
 from medic8.targets.valkey.looks.judging import over, share
+from medic8.targets.valkey.looks.machine import available_to
+from medic8.targets.valkey.looks.room import Room, room_of
 from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
 
 #: Between the two readings; long enough to see a server fill up, too short to judge it by.
@@ -33,10 +35,23 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
     """How much memory is used, for what, against which limit, and how fast it grows right now."""
     with looking(target) as server:
         before, facts, seconds = server.info_twice(
-            "server", "memory", "stats", "clients", "replication", interval_s=_INTERVAL_S
+            "server",
+            "memory",
+            "stats",
+            "clients",
+            "replication",
+            "persistence",
+            interval_s=_INTERVAL_S,
         )
         parts = parse_flat(server.ask("MEMORY", "STATS", what="what memory is used for"))
+        limits = server.settings("client-output-buffer-limit", "maxmemory-clients")
+        room = None
+        if judge_limit(facts):  # only then does anybody need to know
+            settings = server.settings("save", "client-output-buffer-limit")
+            room = room_of(facts, settings, available_to(target.address, facts))
         readings = (
+            reading("memory.output_limits", limits.get("client-output-buffer-limit", "")),
+            reading("memory.clients_limit", limits.get("maxmemory-clients", "")),
             reading("memory.used", facts.whole("used_memory"), "bytes"),
             reading("memory.limit", facts.whole("maxmemory"), "bytes"),
             reading("memory.policy", facts.text("maxmemory_policy")),
@@ -47,11 +62,13 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("memory.evicted_keys", facts.whole("evicted_keys"), "count"),
             reading("memory.evicted_now", grown(before, facts, "evicted_keys"), "count"),
             *(reading(name, parts.whole(part), "bytes") for part, name in _PARTS.items()),
+            reading("memory.raised_takes", room.needs if room else None, "bytes"),
+            reading("memory.machine_has", room.has if room else None, "bytes"),
         )
-        return server.result("memory", around, readings, judge_memory(facts))
+        return server.result("memory", around, readings, judge_memory(facts, room))
 
 
-def judge_memory(facts: Facts) -> tuple[Finding, ...]:
+def judge_memory(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
     """
     Whether writes fail or soon will, and what memory is wasted on.
 
@@ -59,11 +76,12 @@ def judge_memory(facts: Facts) -> tuple[Finding, ...]:
 
     Args:
         facts: The sections ``memory``, ``clients`` and ``replication`` of INFO.
+        room: What raising the limit would take.
     """
-    return (*judge_limit(facts), *judge_fragmentation(facts), *judge_buffers(facts))
+    return (*judge_limit(facts, room), *judge_fragmentation(facts), *judge_buffers(facts))
 
 
-def judge_limit(facts: Facts) -> tuple[Finding, ...]:
+def judge_limit(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
     """
     Whether writes fail, or soon will, for want of memory.
 
@@ -83,12 +101,14 @@ def judge_limit(facts: Facts) -> tuple[Finding, ...]:
         about="memory",
         also=(
             Evidence(what="used memory", seen=size(counted), limit=f"{size(limit)} (maxmemory, noeviction)"),
+            *((room.evidence,) if room else ()),
         ),
         advice=(
             "see which keys are large or never expire: the diagnostic keys",
             "CONFIG SET maxmemory BYTES to a higher limit, if the host has the memory",
             "or let it evict, if it is a cache: CONFIG SET maxmemory-policy allkeys-lru",
         ),
+        objects=(room.model_dump(),) if room else (),
     )
 
 

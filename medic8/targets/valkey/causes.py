@@ -1,0 +1,195 @@
+"""
+Which findings about a server lead to which others.
+
+Source: Valkey documentation, Diagnosing latency issues; Administration; Replication; and the server's own
+messages (`medic8.targets.valkey.looks.error_words`).
+"""
+
+from __future__ import annotations
+
+from medic8.analysis.causes import CauseRule, Clue, Results
+
+#: What takes less than this of the limit did not fill the memory.
+_LEAST_SHARE = 0.1
+
+_BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
+
+
+def _number(results: Results, diagnostic: str, name: str) -> float | None:
+    result = results.get(diagnostic)
+    found = result.reading(name) if result else None
+    value = found.value if found else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _takes_much(*parts: str) -> Clue:
+    """Whether some parts of the memory are a large share of its limit."""
+
+    def look(results: Results) -> bool | None:
+        limit = _number(results, "memory", "memory.limit")
+        sizes = [size for part in parts if (size := _number(results, "memory", part)) is not None]
+        return sum(sizes) >= _LEAST_SHARE * limit if limit and sizes else None
+
+    named = " and ".join(part.removeprefix("memory.") for part in parts)
+    return Clue(
+        if_so=f"{named} take at least {_LEAST_SHARE:.0%} of the memory limit",
+        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit",
+        look=look,
+    )
+
+
+def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str) -> Clue:
+    def look(results: Results) -> bool | None:
+        value = _number(results, diagnostic, name)
+        return None if value is None else value > limit
+
+    return Clue(if_so=if_so, if_not=if_not, look=look)
+
+
+def _at_limit() -> Clue:
+    def look(results: Results) -> bool | None:
+        used, limit = (_number(results, "memory", f"memory.{name}") for name in ("used", "limit"))
+        return None if used is None or not limit else used >= 0.9 * limit
+
+    return Clue(
+        if_so="used memory is at 90% of its limit or more",
+        if_not="used memory is below 90% of its limit",
+        look=look,
+    )
+
+
+def _rule(causes: str, effects: str, why: str, *clues: Clue) -> CauseRule:
+    return CauseRule(frozenset(causes.split()), frozenset(effects.split()), why, clues)
+
+
+_Rules = tuple[CauseRule, ...]
+
+_FULL: _Rules = (
+    _rule("clients.output", "memory.client_buffers", "The output of one client raises the average of all."),
+    _rule(
+        "memory.near_limit",
+        "errors.oom",
+        "Where nothing may be evicted, a server at its limit refuses every write that needs memory.",
+        _at_limit(),
+    ),
+    _rule(
+        "clients.output memory.client_buffers",
+        "memory.near_limit keys.unexpiring",
+        "What waits for clients that read slowly counts as used memory.",
+        _takes_much("memory.clients"),
+    ),
+    _rule(
+        "memory.scripts",
+        "memory.near_limit",
+        "Cached scripts count as used memory.",
+        _takes_much("memory.scripts"),
+    ),
+    _rule(
+        "keys.forgotten_expiry keys.pending",
+        "memory.near_limit",
+        "Keys that nobody takes away again fill the memory.",
+        _takes_much("memory.dataset"),
+    ),
+    _rule(
+        "clients.idle",
+        "clients.near_limit",
+        "Connections that nobody uses count like those that are used.",
+    ),
+)
+
+_DISK: _Rules = (
+    _rule("persistence.failed persistence.slow_disk", "errors.misconf", _BACKGROUND_SAVE),
+    _rule(
+        "persistence.failed",
+        "persistence.overdue",
+        "A snapshot that fails leaves the changes unsaved.",
+    ),
+    _rule(
+        "host.memory",
+        "persistence.failed",
+        "A fork needs memory that the host does not have.",
+    ),
+)
+
+_HOST: _Rules = (
+    _rule("host.limit", "host.memory host.swapped", "The server may take more than the host has."),
+    _rule("host.memory", "host.swapped", "A host without free memory moves what is used least to disk."),
+    _rule(
+        "host.swapped",
+        "latency.high commands.slow persistence.slow_fork",
+        "A command that touches memory which was swapped out waits for the disk.",
+    ),
+)
+
+_HELD_UP: _Rules = (
+    _rule(
+        "server.busy errors.busy",
+        "latency.high commands.slow commands.processor clients.near_limit",
+        "While a script runs, nothing else is answered.",
+    ),
+    _rule(
+        "commands.costly commands.slow keys.large",
+        "latency.high commands.processor",
+        "One thread does all commands: whatever takes long makes everybody wait.",
+        _is_over(
+            "commands",
+            "commands.slow",
+            0,
+            "commands that took more than 10 ms were logged in the last 10 minutes",
+            "no command that took more than 10 ms was logged in the last 10 minutes",
+        ),
+    ),
+    _rule(
+        "commands.runaway",
+        "commands.slow commands.costly commands.processor latency.high",
+        "Everybody waits for what one connection does again and again.",
+    ),
+    _rule(
+        "commands.slow_delete commands.expiry_storm",
+        "latency.high commands.processor commands.costly",
+        "Everybody waits while memory is freed.",
+    ),
+    _rule("keys.large", "commands.slow commands.costly", "Commands on a large value take long."),
+    _rule(
+        "clients.monitor",
+        "commands.processor latency.high clients.output memory.client_buffers",
+        "Every command is written out to whoever watches all of them.",
+    ),
+    _rule("persistence.slow_fork", "latency.high", "Nothing is answered while the process is forked."),
+    _rule("persistence.slow_disk", "latency.high", "With appendfsync, writes wait for a slow disk."),
+    _rule(
+        "replication.full_syncs",
+        "persistence.slow_fork persistence.copy_on_write latency.high memory.replica_buffers",
+        "Each full copy forks the process and keeps what is written meanwhile.",
+    ),
+)
+
+_REPLICATION: _Rules = (
+    _rule(
+        "replication.backlog",
+        "replication.full_syncs replication.lag replication.link_down",
+        "A replica that was away for longer than the backlog holds needs a full copy.",
+    ),
+    _rule(
+        "memory.replica_buffers",
+        "replication.full_syncs replication.link_down",
+        "A replica whose buffer overruns is cut off and begins again.",
+    ),
+    _rule(
+        "replication.link_down",
+        "errors.masterdown replication.lag",
+        "A replica without its primary has no news and may refuse to answer.",
+    ),
+    _rule(
+        "replication.link_down replication.lag",
+        "errors.noreplicas",
+        "Writes are refused while too few replicas are in step.",
+    ),
+    _rule(
+        "replication.role_changed",
+        "errors.readonly",
+        "Programs still write to a server that is a replica now.",
+    ),
+)
+
+CAUSES: _Rules = (*_FULL, *_DISK, *_HOST, *_HELD_UP, *_REPLICATION)

@@ -1,0 +1,94 @@
+"""What this machine tells of the memory that a server on it may still take."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import psutil
+
+from medic8.targets.valkey.looks.facts import Facts
+
+_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
+
+#: A process is the server if it has been running as long as the server says, give or take so much.
+_SLACK_S = 5.0
+
+_PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Available(NamedTuple):
+    """
+    Memory that a server on this machine may still take.
+
+    Attributes:
+        of_host: What the host could give to a program without swapping.
+        of_cgroup: What the tightest limit of its control groups leaves; None if there is no limit.
+    """
+
+    of_host: int
+    of_cgroup: int | None
+
+
+def available_to(address: str, facts: Facts) -> Available | None:
+    """
+    What the server at *address* may still take; None if it is on another machine, or nobody can tell.
+
+    Args:
+        address: The target's.
+        facts: The section ``server`` of INFO.
+    """
+    parts = urlsplit(address)
+    pid, uptime_s = facts.whole("process_id"), facts.number("uptime_in_seconds")
+    if (parts.scheme != "unix" and (parts.hostname or "") not in _HERE) or pid is None or uptime_s is None:
+        return None
+    try:
+        age_s = time.time() - psutil.Process(pid).create_time()
+    except (psutil.Error, ValueError, OverflowError):
+        return None
+    if abs(age_s - uptime_s) > _SLACK_S:  # a forwarded port: the number is that of another process here
+        return None
+    return Available(psutil.virtual_memory().available, left_in_cgroup(pid))
+
+
+def left_in_cgroup(pid: int, *, proc: Path = _PROC, groups: Path = _CGROUPS) -> int | None:
+    """
+    What the tightest memory limit among the control groups of process *pid* leaves; None without a limit.
+
+    Pages of files that nobody uses are given back under pressure and do not
+    count, as the kubelet reckons. Source: Linux, Documentation/admin-guide/cgroup-v2.rst,
+    Memory Interface Files; Kubernetes documentation, Node-pressure Eviction.
+    """
+    try:
+        lines = (proc / str(pid) / "cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    left: list[int] = []
+    for line in lines:
+        number, names, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0" and not names:
+            root, files = groups, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in names.split(","):
+            root = groups / "memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = root / path.lstrip("/")
+        # A container sees its own group at the root, whatever path its process is told.
+        for each in (folder, *folder.parents) if folder.is_dir() else (root,):
+            if each == root or root in each.parents:
+                left += _left(each, *files)
+    return min(left, default=None)
+
+
+def _left(folder: Path, limit: str, used: str, idle: str) -> list[int]:
+    """What one group leaves, if it has a limit."""
+    try:
+        most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+        stat = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        return [max(0, int(most) - now + int(stat.get(idle, 0)))] if most != "max" else []
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,69 @@
+"""End what holds everybody up."""
+
+from __future__ import annotations
+
+from medic8.model.frozen import Frozen
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan, Unit
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.targets.valkey.acts.clients import KillClient
+from medic8.targets.valkey.looks.controller import Belonging
+from medic8.targets.valkey.plans.clients import plan_kills
+from medic8.targets.valkey.plans.planning import objects_of, plan_of, set_one
+
+FREE_LAZILY = "free_lazily"
+KILL_SLOW_CLIENT = "kill_slow_client"
+
+_LAZY = ("commands.slow_delete", "commands.expiry_storm")
+
+
+class LazySetting(Frozen):
+    """
+    A setting that has the server free memory in the background.
+
+    Attributes:
+        name: As in CONFIG GET.
+        found: What it is.
+    """
+
+    name: str
+    found: str
+
+
+def plan_free_lazily(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+    """Plan to have the server free in the background what made everybody wait when it was deleted."""
+    found = [LazySetting.model_validate(each) for code in _LAZY for each in objects_of(issue, report, code)]
+    steps = tuple(set_one(target, each.name, each.found, "yes") for each in found)
+    names = ", ".join(each.name for each in found)
+    return plan_of(
+        FREE_LAZILY,
+        issue,
+        report,
+        target,
+        [Unit(title=f"settings {names}", steps=steps)] if steps else [],
+        summary=f"Set {names} to yes, so that memory is freed in the background.",
+        nothing="No deletion holds the server up that could be made in the background.",
+        belongs=Belonging.SETTINGS,
+    )
+
+
+def plan_kill_slow(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+    """
+    Plan to close the connections that send slow commands again and again.
+
+    That prevents the next command; the one that runs is carried out. A program
+    that connects again goes on, so what it may send is left to a person.
+    """
+    found = [KillClient.model_validate(each) for each in objects_of(issue, report, "commands.runaway")]
+    plan = plan_kills(
+        KILL_SLOW_CLIENT,
+        issue,
+        report,
+        target,
+        found,
+        nothing="No client holds the others up again and again.",
+    )
+    return plan.model_copy(
+        update={"summary": f"{plan.summary} It prevents the next command only."} if found else {}
+    )

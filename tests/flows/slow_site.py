@@ -1,0 +1,63 @@
+"""A site with one server of a test's own, on which strategies against slowness and limits are allowed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import valkey
+
+from flows.run import run
+from medic8.model.resolution import Outcome, Resolution, Treatment
+
+CONFIGURATION = """
+[[target]]
+name = "server"
+kind = "valkey"
+url = "{url}"
+mode = "act"
+allow = [{allow}]
+{more}
+"""
+
+
+class Site:
+    """The configuration of one target, in a folder of its own."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._file = folder / "medic8.toml"
+        patch.setenv("MEDIC8_HOME", str(folder / "home"))
+        patch.setenv("MEDIC8_CONFIG", str(self._file))
+
+    def configure(self, url: str, strategy: str, more: str = "") -> None:
+        """Allow *strategy* on the server at *url*."""
+        self._file.write_text(CONFIGURATION.format(url=url, allow=f'"{strategy}"', more=more))
+
+
+def resolution_by(treatment: Treatment, strategy: str) -> Resolution:
+    """The one resolution by *strategy*."""
+    (found,) = [each for each in treatment.resolutions if each.plan and each.plan.strategy == strategy]
+    return found
+
+
+def heal_as_agreed(strategy: str) -> Resolution:
+    """Heal, be asked for approval, agree to exactly that, and heal again; the resolution by *strategy*."""
+    asked = resolution_by(run("heal", target="server"), strategy)
+    assert asked.outcome is Outcome.AWAITING_APPROVAL, asked.reason
+    assert asked.plan is not None
+    return resolution_by(run("heal", target="server", approved=[asked.plan.digest]), strategy)
+
+
+def plain(url: str) -> valkey.Valkey:
+    """A client that is none of Medic8's."""
+    return valkey.Valkey.from_url(url)
+
+
+def wait_for(condition: Callable[[], object], *, most_s: float = 20.0) -> None:
+    """Wait until *condition* holds."""
+    deadline_s = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)

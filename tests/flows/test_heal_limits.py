@@ -1,0 +1,128 @@
+"""A server at a limit, healed end to end; whether it is comes from a client of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import valkey.exceptions
+
+from flows.run import run
+from medic8.local.scratch import ScratchValkey, scratch_valkey
+from medic8.model.resolution import Outcome
+from tests.flows.slow_site import Site, heal_as_agreed, plain, wait_for
+from tests.raw_clients import RawClient, connected
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ScratchValkey]:
+    """Get a server of the test's own."""
+    (tmp_path / "server").mkdir()
+    with scratch_valkey(tmp_path / "server") as started:
+        yield started
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Get the configuration of a target."""
+    return Site(tmp_path, monkeypatch)
+
+
+def fill(server: ScratchValkey) -> None:
+    """Write until the server refuses it."""
+    with plain(server.url) as client:
+        client.config_set("maxmemory", str(32 << 20))
+        for number in range(10_000):
+            try:
+                client.set(f"key:{number}", b"x" * 10_000)
+            except valkey.exceptions.OutOfMemoryError:
+                return
+        raise AssertionError("the server takes more than its limit")
+
+
+def test_a_memory_limit_is_raised_by_one_step_and_writes_succeed_again(
+    server: ScratchValkey, site: Site
+) -> None:
+    """Approved by a person; a client that was refused writes, nothing is lost, and undo lowers it again."""
+    site.configure(server.url, "raise_memory_limit")
+    fill(server)
+    with plain(server.url) as client:
+        keys = client.dbsize()
+        with pytest.raises(valkey.exceptions.OutOfMemoryError):
+            client.set("one", "more")
+        resolution = heal_as_agreed("raise_memory_limit")
+        assert resolution.outcome is Outcome.RESOLVED, resolution.reason
+        assert client.config_get("maxmemory")["maxmemory"] == str(40 << 20)
+        assert client.set("one", "more")
+        assert client.dbsize() == keys + 1
+
+
+def test_a_limit_that_does_not_fit_the_machine_stays_and_the_numbers_are_said(
+    server: ScratchValkey, site: Site
+) -> None:
+    """Replicas that may have terabytes waiting leave no room: no plan, and nothing is changed."""
+    site.configure(server.url, "raise_memory_limit")
+    fill(server)
+    (server.data.parent / "replica").mkdir(exist_ok=True)
+    with (
+        scratch_valkey(
+            server.data.parent / "replica", config={"replicaof": f"127.0.0.1 {server.port}"}
+        ) as other,
+        plain(server.url) as client,
+        plain(other.url) as replica,
+    ):
+        client.config_set("client-output-buffer-limit", "replica 4096gb 1024gb 60")
+        wait_for(lambda: replica.info("replication")["master_link_status"] == "up")
+        treatment = run("heal", target="server")
+        (resolution,) = [each for each in treatment.resolutions if each.issue.about == "memory"]
+        assert resolution.outcome is Outcome.UNSUPPORTED
+        assert "4.0 TiB for replicas" in " ".join(resolution.left)
+        assert client.config_get("maxmemory")["maxmemory"] == str(32 << 20)
+
+
+def test_the_idlest_ordinary_clients_are_closed_where_connections_run_out(
+    server: ScratchValkey, site: Site
+) -> None:
+    """Not who has sent something, waits for keys, listens, or is in a transaction; and newcomers get in."""
+    site.configure(server.url, "kill_idle_clients", "idle_client_age_s = 3")
+    with ExitStack() as stack, plain(server.url) as client:
+        clients = [stack.enter_context(RawClient(server.url, "pool")) for _ in range(12)]
+        idle, (waits, listens, queues, guards, busy) = clients[:7], clients[7:]
+        waits.send(b"BLPOP", b"queue", b"0")
+        listens.ask(b"SUBSCRIBE", b"channel")
+        queues.ask(b"MULTI")
+        guards.ask(b"WATCH", b"key")
+        wait_for(
+            lambda: all(
+                int(each["idle"]) >= 3
+                for number, each in connected(client).items()
+                if number in {one.id for one in clients}
+            )
+        )
+        busy.ask(b"PING")
+        client.config_set("maxclients", len(connected(client)) + 2)
+        resolution = heal_as_agreed("kill_idle_clients")
+        left = connected(client).keys()
+        assert resolution.outcome is Outcome.RESOLVED, (resolution.reason, resolution.left)
+        assert {each.id for each in clients} - left == {each.id for each in idle[:5]}
+        assert client.config_get("timeout")["timeout"] == "0"
+        for _ in range(4):
+            stack.enter_context(RawClient(server.url, "newcomer"))
+
+
+def test_without_idle_clients_nobody_is_closed_and_it_is_said(server: ScratchValkey, site: Site) -> None:
+    """All have sent something within the age."""
+    site.configure(server.url, "kill_idle_clients")
+    with ExitStack() as stack, plain(server.url) as client:
+        clients = [stack.enter_context(RawClient(server.url, "pool")) for _ in range(12)]
+        client.config_set("maxclients", len(connected(client)) + 2)
+        (resolution,) = [
+            each for each in run("heal", target="server").resolutions if each.issue.about == "clients"
+        ]
+        assert resolution.outcome is Outcome.UNSUPPORTED
+        assert resolution.left == ("No ordinary client has been idle for 1 h 0 min.",)
+        assert {each.id for each in clients} <= connected(client).keys()

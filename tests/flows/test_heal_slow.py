@@ -1,0 +1,77 @@
+"""A slow server, healed end to end; how slow it is comes from clients of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.run import run
+from medic8.local.scratch import ScratchValkey, scratch_valkey
+from medic8.model.resolution import Outcome
+from tests.flows.slow_site import Site, heal_as_agreed, plain, resolution_by
+from tests.raw_clients import RawClient, connected, delete_large
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ScratchValkey]:
+    """Get a server of the test's own."""
+    (tmp_path / "server").mkdir()
+    with scratch_valkey(tmp_path / "server") as started:
+        yield started
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Get the configuration of a target."""
+    return Site(tmp_path, monkeypatch)
+
+
+def test_a_client_that_holds_everybody_up_is_closed_and_no_other(server: ScratchValkey, site: Site) -> None:
+    """By its address, name and last command; one that did so once, and one that does so no more, stay."""
+    site.configure(server.url, "kill_slow_client")
+    with (
+        RawClient(server.url, "report") as runaway,
+        RawClient(server.url, "report") as once,
+        RawClient(server.url, "report") as reformed,
+        plain(server.url) as client,
+    ):
+        runaway.is_expensive(4)
+        once.is_expensive()
+        reformed.is_expensive(4).ask(b"PING")
+        resolution = heal_as_agreed("kill_slow_client")
+        assert resolution.outcome is Outcome.RESOLVED, resolution.reason
+        assert "It prevents the next command only" in resolution.reason
+        assert {runaway.id, once.id, reformed.id} & connected(client).keys() == {once.id, reformed.id}
+        assert runaway.ask(b"PING") == b""
+        assert "ACL SETUSER default -eval forbids it" in " ".join(resolution.issue.advice)
+
+
+def test_a_client_that_stops_after_it_was_agreed_to_is_not_closed(server: ScratchValkey, site: Site) -> None:
+    """A yes to closing it for what it does is none once it does something else."""
+    site.configure(server.url, "kill_slow_client")
+    with RawClient(server.url, "report") as runaway, plain(server.url) as client:
+        runaway.is_expensive(4)
+        asked = resolution_by(run("heal", target="server", dry_run=True), "kill_slow_client")
+        assert asked.plan is not None
+        runaway.ask(b"PING")
+        run("heal", target="server", approved=[asked.plan.digest])
+        assert runaway.id in connected(client)
+
+
+def test_large_deletions_are_made_in_the_background(server: ScratchValkey, site: Site) -> None:
+    """What took a client some tenths of a second takes it next to nothing then."""
+    site.configure(server.url, "free_lazily")
+    with plain(server.url) as client:
+        client.config_set("lazyfree-lazy-user-del", "no")
+        before_s = delete_large(client)
+        treatment = run("heal", target="server")
+        resolution = resolution_by(treatment, "free_lazily")
+        assert resolution.outcome is Outcome.RESOLVED, resolution.reason
+        assert client.config_get("lazyfree-lazy-user-del")["lazyfree-lazy-user-del"] == "yes"
+        assert delete_large(client) < before_s / 10
+        assert treatment.after is not None
+        assert not [each for each in treatment.after.issues if "deletions" in each.about]

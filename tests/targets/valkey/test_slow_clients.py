@@ -1,0 +1,111 @@
+"""Clients that may be closed for being idle or slow, and those that may not, on a real server."""
+
+from __future__ import annotations
+
+import pytest
+from looking_at import AROUND, a_target
+
+from medic8.errors import ChangedError
+from medic8.model.plan import Step, StepClass
+from medic8.model.recovery import Claim, Fence
+from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.looks.clients import MOST_CLOSED, idlest_of, is_ordinary
+from medic8.targets.valkey.looks.commands import SlowCommand, judge_runaways
+from medic8.targets.valkey.looks.facts import Facts, pairs
+from tests.raw_clients import RawClient, connected
+
+CLAIM = Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="0" * 32))
+
+
+def listed(number: int, **fields: object) -> Facts:
+    known = {"id": number, "addr": f"10.0.0.1:{number}", "flags": "N", "multi": -1, "idle": 0, "cmd": "keys"}
+    return Facts({name: str(value) for name, value in (known | fields).items()})
+
+
+def kill(client: RawClient, **more: object) -> Step:
+    return Step(
+        title="close it",
+        action="kill_client",
+        arguments={"client": client.id, "address": client.address, "user": "default", **more},  # type: ignore[dict-item]
+        touches="client",
+        step_class=StepClass.ONE_WAY,
+    )
+
+
+@pytest.mark.parametrize("more", [{"command": "eval"}, {"least": {"idle": 3600}}])
+def test_who_does_no_longer_what_it_was_to_be_closed_for_stays(
+    valkey_url: str, more: dict[str, object]
+) -> None:
+    """Compared once more with the claim under watch, right before the kill."""
+    with RawClient(valkey_url) as client, open_session(a_target(valkey_url), AROUND) as session:
+        client.ask(b"PING")
+        session.take_claim(CLAIM, lasts_s=60)
+        found = session.capture(kill(client, **more))
+        for act in (
+            lambda: session.prepare(kill(client, **more)),
+            lambda: session.swap(kill(client, **more), expected=found, new=None, claim=CLAIM),
+        ):
+            with pytest.raises(ChangedError, match="by now"):
+                act()
+        assert client.ask(b"PING") == b"+PONG"
+        client.ask(b"EVAL", b"return 1", b"0")
+        step = kill(client, command="eval")
+        session.swap(step, expected=session.capture(step), new=None, claim=CLAIM)
+        assert client.ask(b"PING") == b""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"flags": "S"}, {"flags": "P"}, {"flags": "b"}, {"flags": "x"}, {"flags": "O"}, {"flags": "e"},
+        {"multi": 0}, {"sub": 1}, {"psub": 1}, {"ssub": 1}, {"watch": 1}, {"name": "medic8"},
+        {"name": "medic8-recovery:x:1"}, {"flags": ""},
+    ],
+)  # fmt: skip
+def test_only_ordinary_clients_are_closed_for_being_idle_or_slow(fields: dict[str, object]) -> None:
+    """Whoever has something under way, or is somebody special, is nobody's to close."""
+    assert is_ordinary(listed(1))
+    assert not is_ordinary(listed(1, **fields))
+    assert idlest_of([listed(1, idle=9999, **fields)], 3600) == ()
+    slow = [SlowCommand("KEYS", 0.0, 5.0, "", "10.0.0.1:1")] * 9
+    assert judge_runaways(slow, [listed(1, **fields)]) == ()
+
+
+def test_the_idlest_are_named_in_the_order_in_which_they_came() -> None:
+    """So that what was agreed to is the same plan a moment later; none below the age."""
+    clients = [listed(number, idle=3590 + number) for number in range(1, 30)]
+    assert [each["client"] for each in idlest_of(clients[::-1], 3600)] == [25, 26, 27, 28, 29]
+    assert len(idlest_of(clients, 1)) == MOST_CLOSED
+    assert idlest_of(clients, 3700) == ()
+
+
+def test_a_habit_is_one_command_often_and_long_by_who_is_still_at_it() -> None:
+    """Few, short, of several kinds, or by somebody else: none."""
+    slow = [SlowCommand("KEYS", 0.0, 0.5, "", "10.0.0.1:1")] * 4
+    (finding,) = judge_runaways(slow, [listed(1), listed(2)])
+    assert [each["client"] for each in finding.objects] == [1]
+    assert judge_runaways(slow[:2] * 1, [listed(1)]) == ()
+    assert judge_runaways([each._replace(took_s=0.02) for each in slow], [listed(1)]) == ()
+    assert judge_runaways(slow, [listed(1, cmd="get")]) == ()
+    assert (
+        judge_runaways([*slow[:2], *(each._replace(name="SORT x") for each in slow[:2])], [listed(1)]) == ()
+    )
+
+
+def test_hostile_names_of_runaways_are_shown_escaped() -> None:
+    """They come from whoever connected."""
+    slow = [SlowCommand("KEYS", 0.0, 5.0, "", "10.0.0.1:1")] * 3
+    (finding,) = judge_runaways(slow, [listed(1, name="\x1b[2J", user="\x1b]0;x")])
+    assert finding.text.isprintable()
+    assert all(line.isprintable() for line in finding.advice)
+    assert is_ordinary(pairs("flags=N", " "))
+
+
+def test_what_clients_are_is_read_from_a_real_server(valkey_url: str) -> None:
+    """As CLIENT LIST really writes it."""
+    with connection(valkey_url) as admin, RawClient(valkey_url) as one, RawClient(valkey_url) as other:
+        other.ask(b"MULTI")
+        now = {number: Facts(each) for number, each in connected(admin).items()}
+        assert is_ordinary(now[one.id])
+        assert not is_ordinary(now[other.id])
