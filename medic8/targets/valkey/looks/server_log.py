@@ -17,11 +17,13 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking, reading
 from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
 
 #: So much of its end is read.
 MOST_BYTES = 64 << 10
 
-_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
+#: Hosts in an address that mean this machine.
+HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 _MOST_SHOWN = 200
 _SHOWN = 5
 
@@ -95,7 +97,7 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
     with looking(target) as server:
         if (
             urlsplit(target.address).scheme != "unix"
-            and (urlsplit(target.address).hostname or "") not in _HERE
+            and (urlsplit(target.address).hostname or "") not in HERE
         ):
             server.unseen.append("the server's log: the server is on another machine")
             return server.result("log", around)
@@ -121,8 +123,15 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
                 f"{facts.text('process_id')}"
             )
             return server.result("log", around)
+        starts = starts_of(end)
         return server.result(
-            "log", around, [reading("log.warnings", len(warnings), "count")], judge_log(warnings)
+            "log",
+            around,
+            [
+                reading("log.warnings", len(warnings), "count"),
+                reading("log.starts", len(starts), "count"),
+            ],
+            (*judge_log(warnings), *judge_restarts(starts, facts.number("uptime_in_seconds"))),
         )
 
 
