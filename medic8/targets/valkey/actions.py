@@ -18,6 +18,7 @@ from medic8.targets.valkey.acts.certificate import CertificateAct
 from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.purge import PurgeAct
 from medic8.targets.valkey.acts.resync import ResyncAct
+from medic8.targets.valkey.acts.rewrite import RewriteAct
 from medic8.targets.valkey.acts.scripts import FlushScriptsAct
 from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.claimed import ClaimedServer
@@ -33,6 +34,7 @@ ACTS: Mapping[str, Act] = {
         CertificateAct(),
         FlushScriptsAct(),
         KillClientAct(),
+        RewriteAct(),
         ResyncAct(),
     )
 }

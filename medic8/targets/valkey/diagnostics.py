@@ -11,6 +11,7 @@ from medic8.targets.valkey.looks.commands import look_at_commands
 from medic8.targets.valkey.looks.config_file import look_at_config_file
 from medic8.targets.valkey.looks.controller import look_at_controller
 from medic8.targets.valkey.looks.errors import look_at_errors
+from medic8.targets.valkey.looks.files import look_at_files
 from medic8.targets.valkey.looks.host import look_at_host
 from medic8.targets.valkey.looks.keys import look_at_keys
 from medic8.targets.valkey.looks.memory import look_at_memory
@@ -32,6 +33,7 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "errors": look_at_errors,
     "keys": look_at_keys,
     "persistence": look_at_persistence,
+    "files": look_at_files,
     "replication": look_at_replication,
     "replicas": look_at_replicas,
     "log": look_at_log,

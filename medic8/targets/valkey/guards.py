@@ -19,6 +19,7 @@ from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
 from medic8.targets.valkey.plans.certificate import RELOAD_CERTIFICATE
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.dead_clients import KEEP_CONNECTIONS_ALIVE, KILL_DEAD_CLIENTS
+from medic8.targets.valkey.plans.files import REWRITE_FILES
 from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
 from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
@@ -58,6 +59,7 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     KILL_SLOW_CLIENT: (LATENCY, MEMORY),
     LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
     FLUSH_SCRIPTS: (LATENCY, MEMORY),
+    REWRITE_FILES: (LATENCY, MEMORY),
     RESYNC_REPLICA: (LATENCY, MEMORY),
     RESIZE_BACKLOG: (LATENCY,),  # more memory is what it is for
 }

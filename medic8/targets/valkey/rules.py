@@ -244,11 +244,23 @@ _CONNECTIONS = (
     ),
 )
 
+_FILES = (
+    _rule(
+        IssueType.GRID_CORRUPTION,
+        "{target} could not start again from its {about}",
+        "persistence.snapshot_damaged",
+        "persistence.aof_damaged",
+        symptoms=("Inconsistent data", "Failed operations"),
+        cause="The file is not what the server wrote: a disk, a copy that broke off, or a person changed it.",
+    ),
+)
+
 RULES = (
     _UNREACHABLE,
     *_EXHAUSTION,
     *_LEAKS,
     *_REPLICATION,
+    *_FILES,
     *_SLOWNESS,
     *_CONNECTIONS,
     *_ERRORS,

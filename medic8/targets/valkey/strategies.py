@@ -14,6 +14,7 @@ from medic8.targets.valkey.plans.dead_clients import (
     plan_keepalive,
     plan_kill_dead,
 )
+from medic8.targets.valkey.plans.files import REWRITE_FILES, plan_rewrite
 from medic8.targets.valkey.plans.limits import (
     KILL_IDLE_CLIENTS,
     RAISE_MEMORY_LIMIT,
@@ -45,5 +46,6 @@ STRATEGIES: Mapping[str, Strategy] = {
     KILL_HOGGING_CLIENT: plan_kill_hogs,
     KILL_IDLE_CLIENTS: plan_kill_idle,
     KILL_SLOW_CLIENT: plan_kill_slow,
+    REWRITE_FILES: plan_rewrite,
     RESYNC_REPLICA: plan_resync,
 }

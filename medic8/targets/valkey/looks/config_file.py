@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
@@ -15,7 +14,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking, reading
 from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.looks.judging import fact
-from medic8.targets.valkey.looks.server_log import HERE, read_end
+from medic8.targets.valkey.looks.server_log import is_here, read_end
 
 #: Compared is what has one plain value: no secrets, nothing that stands several times, nothing that the
 #: server writes in a form of its own.
@@ -42,10 +41,7 @@ def look_at_config_file(target: Target, around: Surroundings) -> DiagnosticResul
             if facts:
                 server.unseen.append("the server's file of settings: it was started without one")
             return server.result("config_file", around)
-        parts = urlsplit(target.address)
-        if not (parts.scheme == "unix" or (parts.hostname or "") in HERE) or not _runs_here(
-            facts.get("process_id", "")
-        ):
+        if not is_here(target) or not _runs_here(facts.get("process_id", "")):
             server.unseen.append("the server's file of settings: the server is not seen on this machine")
             return server.result("config_file", around)
         try:

@@ -22,8 +22,7 @@ from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
 #: So much of its end is read.
 MOST_BYTES = 64 << 10
 
-#: Hosts in an address that mean this machine.
-HERE = frozenset({"127.0.0.1", "::1", "localhost"})
+_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 _MOST_SHOWN = 200
 _SHOWN = 5
 
@@ -95,10 +94,7 @@ _KNOWN = (
 def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
     """Warnings in the last 64 KiB that this very process has logged."""
     with looking(target) as server:
-        if (
-            urlsplit(target.address).scheme != "unix"
-            and (urlsplit(target.address).hostname or "") not in HERE
-        ):
+        if not is_here(target):
             server.unseen.append("the server's log: the server is on another machine")
             return server.result("log", around)
         facts = server.info("server")
@@ -133,6 +129,12 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
             ],
             (*judge_log(warnings), *judge_restarts(starts, facts.number("uptime_in_seconds"))),
         )
+
+
+def is_here(target: Target) -> bool:
+    """Whether a target's address leads to this machine, or to a tunnel that begins here."""
+    parts = urlsplit(target.address)
+    return parts.scheme == "unix" or (parts.hostname or "") in _HERE
 
 
 def read_end(path: Path) -> bytes:
