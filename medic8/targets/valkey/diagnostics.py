@@ -8,6 +8,7 @@ from medic8.targets.kind import Diagnostic
 from medic8.targets.valkey.looks.certificate import look_at_certificate
 from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
+from medic8.targets.valkey.looks.config_file import look_at_config_file
 from medic8.targets.valkey.looks.controller import look_at_controller
 from medic8.targets.valkey.looks.errors import look_at_errors
 from medic8.targets.valkey.looks.files import look_at_files
@@ -37,4 +38,5 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "replicas": look_at_replicas,
     "log": look_at_log,
     "settings": look_at_settings,
+    "config_file": look_at_config_file,
 }

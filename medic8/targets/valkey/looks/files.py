@@ -33,6 +33,8 @@ def look_at_files(target: Target, around: Surroundings) -> DiagnosticResult:
         modules = server.try_one("MODULE", "LIST")
         readings: list[Reading | None] = []
         findings: list[Finding] = []
+        if not facts:  # refused, which the result says
+            return server.result("files", around)
         if not is_here(target):
             server.unseen.append("snapshot and append-only file: they are on another machine")
             return server.result("files", around)

@@ -175,6 +175,7 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
     if refusal is not None and refusal.prefix in {"BUSY", "NOAUTH"}:  # nothing else is answered either
         return server.result("reachability", around, (), judge_ping(refusal, Facts({})))
     facts = server.info("server", "replication", "clients", "persistence")
+    offset_s = _clock_offset_s(server)
     latency_s, way = statistics.median(latencies_s), measure_way(server.socket, timeout_s=timeout_s)
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
@@ -182,10 +183,55 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
         reading("uptime", facts.whole("uptime_in_seconds"), "seconds"),
         reading("role", facts.text("role")),
         reading("clients", facts.whole("connected_clients"), "count"),
+        reading("clock", None if offset_s is None else round(offset_s, 3), "seconds"),
         *way_readings(way),
     )
     findings = judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s, way)
-    return server.result("reachability", around, readings, (*findings, *judge_way(way)))
+    return server.result(
+        "reachability", around, readings, (*findings, *judge_way(way), *judge_clock(offset_s))
+    )
+
+
+def _clock_offset_s(server: Server) -> float | None:
+    """By how much the server's clock is before (less than 0: behind) ours for certain, in seconds."""
+    sent_s = time.time()
+    answer = server.ask("TIME", what="its clock", words=1)
+    return clock_offset_s(answer, sent_s, time.time())
+
+
+def clock_offset_s(answer: object, sent_s: float, received_s: float) -> float | None:
+    """
+    By how much a clock is before ours, as far as the round trip does not explain it.
+
+    Args:
+        answer: That to TIME.
+        sent_s: When it was asked, by our clock, in seconds since 1970.
+        received_s: When the answer had come.
+    """
+    if not isinstance(answer, list | tuple) or len(answer) != 2:  # noqa: PLR2004 - seconds, microseconds
+        return None
+    try:
+        theirs_s = int(answer[0]) + int(answer[1]) / 1e6
+    except (TypeError, ValueError):
+        return None
+    return max(theirs_s - received_s, 0.0) + min(theirs_s - sent_s, 0.0)
+
+
+def judge_clock(offset_s: float | None) -> tuple[Finding, ...]:
+    """Whether the server's clock and ours differ by so much that what expires does so at the wrong time."""
+    if offset_s is None:
+        return ()
+    return over(
+        "server.clock",
+        POLICY.clock,
+        abs(offset_s),
+        f"the server's clock is {{seen}} {'before' if offset_s > 0 else 'behind'} ours",
+        about="clock",
+        advice=(
+            "timedatectl or chronyc tracking on both machines tells which one is wrong",
+            "set the clock slowly (chrony slews): one that jumps forward expires many keys at once",
+        ),
+    )
 
 
 def judge_latency(latency_s: float, way: Way = Way()) -> tuple[Finding, ...]:  # noqa: B008 - it is a value

@@ -17,6 +17,7 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking, reading
 from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
 
 #: So much of its end is read.
 MOST_BYTES = 64 << 10
@@ -118,8 +119,15 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
                 f"{facts.text('process_id')}"
             )
             return server.result("log", around)
+        starts = starts_of(end)
         return server.result(
-            "log", around, [reading("log.warnings", len(warnings), "count")], judge_log(warnings)
+            "log",
+            around,
+            [
+                reading("log.warnings", len(warnings), "count"),
+                reading("log.starts", len(starts), "count"),
+            ],
+            (*judge_log(warnings), *judge_restarts(starts, facts.number("uptime_in_seconds"))),
         )
 
 
