@@ -9,17 +9,19 @@ import valkey
 import valkey.exceptions
 
 from medic8.analysis.hard_guards import judge_appeared, judge_count, judge_good, judge_same
+from medic8.errors import RefusedError
 from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.acts.scripts import is_busy
 from medic8.targets.valkey.client import connection, info
-from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
+from medic8.targets.valkey.key_guard import EVICTIONS, KEYS, judge_keys, read_keys
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
-from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT
+from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SCRIPT, KILL_SLOW_CLIENT
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 
 _ROLE = "role"
@@ -35,6 +37,9 @@ _PERSISTENCE = (
     ("loading", "loading", "0"),
 )
 
+#: What is read of any server.
+_OF_ANY = (_ROLE, _REPLICAS, _ERRORS, EVICTIONS, KEYS, *(name for name, _, _ in _PERSISTENCE))
+
 #: Errors that tell of the server and not of a caller's mistake; the recovery itself causes none of them.
 SERVER_ERRORS = frozenset(
     {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY"}
@@ -49,6 +54,7 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
     KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
     KILL_SLOW_CLIENT: (LATENCY, MEMORY),
+    KILL_SCRIPT: (),  # a busy server has no latency to compare with
 }
 
 
@@ -63,9 +69,15 @@ class ServerGuards:
         self, target: Target, around: Surroundings, plan: Plan, known: Sequence[HardReading]
     ) -> tuple[HardReading, ...]:
         """Role, replication, persistence, errors, and a sample of all keys: settings touch none."""
-        del around, plan
-        with connection(target.address, timeout_s=target.timeout_s) as client:
-            return read_server(client, known, is_ours=lambda _: False)
+        del around
+        seen = [each for each in known if not each.unseen]
+        try:
+            with connection(target.address, timeout_s=target.timeout_s) as client:
+                return read_server(client, seen, is_ours=lambda _: False)
+        except RefusedError as refusal:
+            if plan.strategy != KILL_SCRIPT or not is_busy(refusal):
+                raise
+            return tuple(HardReading(guard=guard, unseen=str(refusal)) for guard in _OF_ANY)
 
     def judge_hard(
         self, before: Sequence[HardReading], after: Sequence[HardReading]
@@ -74,7 +86,9 @@ class ServerGuards:
         return judge_server(before, after)
 
     def read_soft(self, target: Target, guards: Sequence[SoftGuard]) -> tuple[SoftReading, ...]:
-        """Sample for half a second."""
+        """Sample for half a second, if there is anything to sample."""
+        if not guards:
+            return ()
         with connection(target.address, timeout_s=target.timeout_s) as client:
             return sample(client, guards)
 

@@ -14,7 +14,14 @@ from medic8.targets.valkey.plans.limits import (
 )
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
-from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT, plan_free_lazily, plan_kill_slow
+from medic8.targets.valkey.plans.slow import (
+    FREE_LAZILY,
+    KILL_SCRIPT,
+    KILL_SLOW_CLIENT,
+    plan_free_lazily,
+    plan_kill_script,
+    plan_kill_slow,
+)
 
 #: The cheapest and safest first.
 STRATEGIES: Mapping[str, Strategy] = {
@@ -25,4 +32,5 @@ STRATEGIES: Mapping[str, Strategy] = {
     KILL_HOGGING_CLIENT: plan_kill_hogs,
     KILL_IDLE_CLIENTS: plan_kill_idle,
     KILL_SLOW_CLIENT: plan_kill_slow,
+    KILL_SCRIPT: plan_kill_script,
 }
