@@ -242,6 +242,68 @@ class ScriptScene:
         return everything_in(self.target.address)
 
 
+class ScaleScene:
+    """A full server, and a command of the site that notes its calls; see `tests.crash.scenes.Scene`."""
+
+    exact_before = True
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._calls = folder / "calls"
+        hook = {"command": ("sh", "-c", 'echo "$MEDIC8_TARGET" >> "$0"', str(self._calls))}
+        self.target = Target.model_validate(
+            {"name": "server", "kind": "valkey", "url": url, "mode": "act", "scale": hook}
+        )
+        self.stage()
+        self.plan = plan_by("scale_out", self.target, around(folder))
+
+    def stage(self) -> None:
+        """Fill the server, and forget the calls."""
+        self._calls.write_text("")
+        with plain(self.target.address) as client:
+            client.execute_command("FLUSHALL", "SYNC")
+            client.config_set("maxmemory", _LIMIT)
+            _fill(client)
+
+    def meddle(self, rng: random.Random) -> Written:
+        """A key that nobody else writes."""
+        return self._set(f"theirs:{rng.randrange(8)}", rng)
+
+    def wander(self, rng: random.Random) -> Written:
+        """A key."""
+        return self._set(f"other:{rng.randrange(8)}", rng)
+
+    def _set(self, name: str, rng: random.Random) -> Written:
+        with plain(self.target.address) as client:
+            value = rng.randbytes(16)
+            client.set(name, value)
+            return {f"key {name}": value.hex()}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """At most one call; one if it counts as done, none if not; a person is asked if nobody knows."""
+        verdict = Verdict("not_opened" if ended is None else ended.state)
+        with plain(self.target.address) as client:
+            claim = [(client.get("medic8:claim"), client.pttl("medic8:claim"))]
+            verdict.is_claimed, problem = problems_of_claims(claim, ended)
+            verdict.lost = [
+                place
+                for place, value in written.items()
+                if client.get(place.removeprefix("key ")) != bytes.fromhex(value)
+            ]
+        verdict.wrong += [problem] if problem else []
+        calls = self._calls.read_text().splitlines()
+        state = ended.steps[0].state if ended else "planned"
+        fits = {"planned": {0}, "undone": {0}, "committed": {1}, "done": {1}, "conflict": {0, 1}}
+        if len(calls) not in fits.get(state, set()) or (state == "conflict") != (
+            verdict.state == "needs_person"
+        ):
+            verdict.wrong.append(f"{len(calls)} calls, and the step is {state} in a {verdict.state} recovery")
+        return verdict
+
+    def contents(self) -> Mapping[str, bytes]:
+        """All keys."""
+        return everything_in(self.target.address)
+
+
 def _meaning(unit: Unit, client: RawClient) -> Unit:
     (step,) = unit.steps
     arguments = {**step.arguments, "client": client.id, "address": client.address}
@@ -263,6 +325,13 @@ def _clients(strategy: str) -> SceneMaker:
 
 
 @contextlib.contextmanager
+def _scale(folder: Path) -> Iterator[Scene]:
+    (folder / "server").mkdir(parents=True)
+    with scratch_valkey(folder / "server") as server:
+        yield ScaleScene(server.url, folder)
+
+
+@contextlib.contextmanager
 def _script(folder: Path) -> Iterator[Scene]:
     (folder / "server").mkdir(parents=True)
     with scratch_valkey(folder / "server", config={"busy-reply-threshold": "10"}) as server:
@@ -277,4 +346,5 @@ SCENES: dict[str, Expected] = {
     **{each.strategy: Expected(scene_of(each)) for each in (_MEMORY, _LAZY)},
     **{name: Expected(_clients(name)) for name in ("kill_idle_clients", "kill_slow_client")},
     "kill_script": Expected(_script),
+    "scale_out": Expected(_scale, may_need_person=True),
 }

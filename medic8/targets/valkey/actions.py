@@ -16,6 +16,7 @@ from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.purge import PurgeAct
+from medic8.targets.valkey.acts.scale import ScaleAct
 from medic8.targets.valkey.acts.scripts import KillScriptAct, is_busy
 from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.busy import BusyServerSession, busy_ground, busy_session
@@ -25,7 +26,7 @@ from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, se
 
 #: Every kind of step on a server, by the name that a plan calls it.
 ACTS: Mapping[str, Act] = {
-    act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct(), KillScriptAct())
+    act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct(), KillScriptAct(), ScaleAct())
 }
 
 

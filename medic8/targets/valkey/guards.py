@@ -20,6 +20,7 @@ from medic8.targets.valkey.key_guard import EVICTIONS, KEYS, judge_keys, read_ke
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY
+from medic8.targets.valkey.plans.scale import SCALE_OUT
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
 from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SCRIPT, KILL_SLOW_CLIENT
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
@@ -54,6 +55,7 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
     KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
     KILL_SLOW_CLIENT: (LATENCY, MEMORY),
+    SCALE_OUT: (LATENCY,),
     KILL_SCRIPT: (),  # a busy server has no latency to compare with
 }
 

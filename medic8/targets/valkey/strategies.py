@@ -13,6 +13,7 @@ from medic8.targets.valkey.plans.limits import (
     plan_raise,
 )
 from medic8.targets.valkey.plans.memory import PURGE_MEMORY, plan_purge
+from medic8.targets.valkey.plans.scale import SCALE_OUT, plan_scale
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
 from medic8.targets.valkey.plans.slow import (
     FREE_LAZILY,
@@ -33,4 +34,5 @@ STRATEGIES: Mapping[str, Strategy] = {
     KILL_IDLE_CLIENTS: plan_kill_idle,
     KILL_SLOW_CLIENT: plan_kill_slow,
     KILL_SCRIPT: plan_kill_script,
+    SCALE_OUT: plan_scale,
 }
