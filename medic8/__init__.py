@@ -26,7 +26,14 @@ from medic8.errors import (
 if TYPE_CHECKING:
     from medic8.settings import load_settings
     from medic8.targets.grid.diagnose import diagnose_grid
-    from medic8.targets.grid.errors import GridDamagedError, GridExistsError, NotAGridError
+    from medic8.targets.grid.errors import (
+        GridDamagedError,
+        GridExistsError,
+        LockBusyError,
+        LockLostError,
+        NotAGridError,
+        OutdatedError,
+    )
     from medic8.targets.grid.format import CELL, amplitude_code, amplitude_of, cells
     from medic8.targets.grid.grid import Grid
     from medic8.targets.grid.scrub import ScrubOptions, scrub
@@ -40,8 +47,11 @@ __all__ = [
     "Grid",
     "GridDamagedError",
     "GridExistsError",
+    "LockBusyError",
+    "LockLostError",
     "Medic8Error",
     "NotAGridError",
+    "OutdatedError",
     "RefusedError",
     "ScrubOptions",
     "TransientError",
@@ -62,7 +72,10 @@ _LATER = {
     "Grid": "medic8.targets.grid.grid",
     "GridDamagedError": "medic8.targets.grid.errors",
     "GridExistsError": "medic8.targets.grid.errors",
+    "LockBusyError": "medic8.targets.grid.errors",
+    "LockLostError": "medic8.targets.grid.errors",
     "NotAGridError": "medic8.targets.grid.errors",
+    "OutdatedError": "medic8.targets.grid.errors",
     "ScrubOptions": "medic8.targets.grid.scrub",
     "amplitude_code": "medic8.targets.grid.format",
     "amplitude_of": "medic8.targets.grid.format",

@@ -11,12 +11,17 @@ from contextlib import ExitStack
 
 import pytest
 import valkey
+from hypothesis import HealthCheck, settings
 
 from medic8.errors import ConfigurationError
 from medic8.local import stack
 from medic8.local.home import make_home
 from medic8.local.loopback import HOST, free_port, is_listening
 from medic8.local.scratch import ScratchValkey, scratch_valkey
+
+# Other tests run beside them, so how fast examples come says nothing about their strategy.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

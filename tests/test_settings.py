@@ -590,10 +590,10 @@ def test_a_replica_that_is_none_is_named_without_its_secret(site: Site, replicas
     assert "ter2" not in repr(caught.value)
 
 
-def test_replicas_belong_to_a_grid(site: Site) -> None:
-    """Of a server they are asked of itself."""
-    with pytest.raises(ConfigurationError, match="'replicas' belongs to kind 'grid'"):
-        site.load(GRID.replace('"grid"', '"valkey"') + 'replicas = ["valkey://a"]\n')
+def test_a_server_names_its_replicas_too(site: Site) -> None:
+    """So that their data can be compared."""
+    text = GRID.replace('"grid"', '"valkey"') + 'replicas = ["valkey://a"]\n'
+    assert len(site.load(text).target("waves").replica_addresses) == 1
 
 
 def test_settings_show_no_secret(site: Site) -> None:

@@ -43,6 +43,13 @@ def fault_names(incomplete: str) -> list[str]:
     return _those(incomplete, FAULTS)
 
 
+def state_names(incomplete: str) -> list[str]:
+    """What the lab can stage."""
+    from medic8.local.lab.states import STATES
+
+    return _those(incomplete, STATES)
+
+
 def issue_types(incomplete: str) -> list[str]:
     """The types of issue."""
     from medic8.model.issue import IssueType

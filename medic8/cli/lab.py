@@ -1,4 +1,4 @@
-"""``medic8 lab``: break the local stack's grid for real, and make it as good as new."""
+"""``medic8 lab``: break the local stack's grid and server for real, and make them as good as new."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medic8.cli.call import Call, Json, call_of
-from medic8.cli.complete import fault_names, target_names
+from medic8.cli.complete import fault_names, state_names, target_names
 from medic8.cli.exits import EPILOG, ExitCode
 from medic8.cli.grid_target import grid_target
 
 if TYPE_CHECKING:
     import valkey
-    from rich.console import RenderableType
 
-    from medic8.local.lab.breakage import Breakage
-    from medic8.local.lab.reset import LabReset
+    from medic8.local.lab.breakage import Breakage, Fault, State
     from medic8.model.target import SettingRule, Target
 
 LabTarget = Annotated[
@@ -28,17 +26,16 @@ LabTarget = Annotated[
 #: Seeds are drawn below this, so that they can be typed.
 _SEEDS = 1_000_000
 
-_SETTING = "setting_out_of_range"
-
 
 def build_lab() -> typer.Typer:
     """Everything that ``medic8 lab`` understands."""
     app = typer.Typer(
         name="lab",
-        help="Break the local stack's grid for real, to see what Medic8 does about it.",
+        help="Break the local stack's grid and server for real, to see what Medic8 does about it.",
         no_args_is_help=True,
     )
     app.command("break", epilog=EPILOG)(break_)
+    app.command(epilog=EPILOG)(stage)
     app.command("list", epilog=EPILOG)(list_)
     app.command(epilog=EPILOG)(reset)
     return app
@@ -60,41 +57,83 @@ def break_(
     json: Json = False,
 ) -> int:
     """Break a target behind Medic8's back; works on the local stack's own server only."""
-    import secrets
-
-    from medic8.local.lab.bench import Bench
-    from medic8.local.lab.faults import fault_named, make
+    from medic8.cli.render_lab import render_breakage
+    from medic8.local.lab.faults import fault_named
 
     call = call_of(ctx, wants_json=json)
     chosen = fault_named(fault)
     found = call.settings.target(target)
-    if fault != _SETTING:
+    if chosen.part == "grid":
         grid_target(call, target)
-    with _lab(call, found) as client:
-        bench = Bench(client, found.grid_name, _rules(call, found))
-        seed = secrets.randbelow(_SEEDS) if seed is None else seed
-        breakage = make(chosen, bench, target=target, seed=seed, strength=strength)
-    shows = target if fault != _SETTING else _watcher(call, found)
-    call.screen.show(breakage, lambda: _render_breakage(breakage, shows))
+    breakage = _made(call, chosen, found, strength=strength, seed=seed)
+    shows = target if chosen.part == "grid" else _watcher(call, found)
+    call.screen.show(breakage, lambda: render_breakage(breakage, chosen, shows))
+    return ExitCode.WELL
+
+
+def stage(
+    ctx: typer.Context,
+    state: Annotated[
+        str,
+        typer.Argument(metavar="STATE", help="What to do; see medic8 lab list.", autocompletion=state_names),
+    ],
+    target: LabTarget = "lab",
+    strength: Annotated[
+        int | None, typer.Option(help="How much of it; see medic8 lab list.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Equal seeds do the same; else chance decides.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Bring about what looks like a fault and is none, to see that Medic8 leaves it alone."""
+    from medic8.cli.render_lab import render_state
+    from medic8.local.lab.states import state_named
+
+    call = call_of(ctx, wants_json=json)
+    chosen = state_named(state)
+    found = call.settings.target(target)
+    staged = _made(call, chosen, found, strength=strength, seed=seed)
+    call.screen.show(staged, lambda: render_state(staged, chosen, _watcher(call, found)))
     return ExitCode.WELL
 
 
 def list_(ctx: typer.Context, json: Json = False) -> int:
-    """List what can be broken, and what heals it."""
+    """List what can be broken and what heals it, what only looks broken, and which actors run."""
+    from medic8.cli.render_lab import render_list
+    from medic8.local.lab.actors import recorded
     from medic8.local.lab.faults import FAULTS
+    from medic8.local.lab.states import STATES
 
     call = call_of(ctx, wants_json=json)
-    listed = [
-        {
-            "name": fault.name,
-            "summary": fault.summary,
-            "strength": fault.strength,
-            "default": fault.default,
-            "healed_by": fault.healed_by,
-        }
-        for fault in FAULTS.values()
-    ]
-    call.screen.show({"faults": listed}, _render_faults)
+    faults, states = tuple(FAULTS.values()), tuple(STATES.values())
+    actors = tuple(actor for actor in recorded(call.settings.home) if actor.is_alive)
+    listed = {
+        "faults": [
+            {
+                "name": fault.name,
+                "part": fault.part,
+                "summary": fault.summary,
+                "strength": fault.strength,
+                "default": fault.default,
+                "healed_by": fault.healed_by,
+                "advice": fault.advice,
+            }
+            for fault in faults
+        ],
+        "states": [
+            {
+                "name": state.name,
+                "summary": state.summary,
+                "strength": state.strength,
+                "default": state.default,
+                "looks_like": state.looks_like,
+            }
+            for state in states
+        ],
+        "actors": [{"act": each.act, "pid": each.identity.pid, "url": each.url} for each in actors],
+    }
+    call.screen.show(listed, lambda: render_list(faults, states, actors))
     return ExitCode.WELL
 
 
@@ -109,16 +148,42 @@ def reset(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Create the lab's grid anew, fill it with sample waves, and put its server's settings back."""
+    """End every fault of the lab's server, and create the lab's grid anew, filled with sample waves."""
+    from medic8.cli.render_lab import render_reset
     from medic8.cli.sample_waves import sample_block
+    from medic8.local import stack
+    from medic8.local.lab.actors import end_all
+    from medic8.local.lab.clearing import rouse
     from medic8.local.lab.reset import reset as make_anew
 
     call = call_of(ctx, wants_json=json)
     found, name = grid_target(call, target)
+    # First of all: they may keep everybody else from the server, and it may be gone.
+    ended = end_all(call.settings.home)
+    url = stack.status(call.settings.home, environment=call.environ).valkey_url
+    if url is not None:
+        ended += rouse(url, timeout_s=found.timeout_s)
     with _lab(call, found) as client, call.screen.progress(f"filling grid {name}", "groups") as moved:
         made = make_anew(client, name, lambda number: sample_block(0, number), depth=depth, on_progress=moved)
-    call.screen.show(made, lambda: _render_reset(made, target))
+    made = made.model_copy(update={"taken_back": ended + made.taken_back})
+    call.screen.show(made, lambda: render_reset(made, target))
     return ExitCode.WELL
+
+
+def _made(
+    call: Call, chosen: Fault | State, target: Target, *, strength: int | None, seed: int | None
+) -> Breakage:
+    import secrets
+
+    from medic8.local.lab.actors import Troupe
+    from medic8.local.lab.bench import Bench
+    from medic8.local.lab.breakage import make
+
+    with _lab(call, target) as client:
+        troupe = Troupe(call.settings.home, target.address)
+        bench = Bench(client, target.grid_name, _rules(call, target), troupe)
+        seed = secrets.randbelow(_SEEDS) if seed is None else seed
+        return make(chosen, bench, target=target.name, seed=seed, strength=strength)
 
 
 @contextlib.contextmanager
@@ -147,48 +212,3 @@ def _watcher(call: Call, target: Target) -> str:
     """The target that the settings of the server of *target* are diagnosed under; empty if there is none."""
     here = (other for other in call.settings.targets if other.address == target.address)
     return next((other.name for other in here if other.setting), "")
-
-
-def _render_breakage(breakage: Breakage, shows: str) -> Iterator[RenderableType]:
-    from medic8.cli.render import bullets, line, section, text
-
-    yield line(
-        text(breakage.target, "bold"), text(f"broken by {breakage.fault}", "red"), f"seed {breakage.seed}"
-    )
-    yield bullets(breakage.what)
-    if shows:
-        yield section("Next", text(f"medic8 diagnose {shows}"), text(f"medic8 heal {shows}"))
-
-
-def _render_faults() -> Iterator[RenderableType]:
-    from medic8.cli.render import facts, section, table, text
-    from medic8.local.lab.faults import FAULTS
-
-    listed = table("fault", "what it does", "strength", "healed by")
-    for fault in FAULTS.values():
-        size = text("always 1" if fault.strength == "1" else f"{fault.strength}, {fault.default} by default")
-        listed.add_row(text(fault.name, "bold"), text(fault.summary), size, text(fault.healed_by))
-    yield listed
-    yield section(
-        "Next",
-        facts(
-            (
-                ("medic8 lab reset", "makes the grid, or makes it anew"),
-                ("medic8 lab break flip_bits --strength 20", "breaks it"),
-                ("medic8 backup create lab", "before what parity cannot heal"),
-            )
-        ),
-    )
-
-
-def _render_reset(made: LabReset, target: str) -> Iterator[RenderableType]:
-    from medic8.cli.render import bullets, line, section, text
-
-    yield line(
-        text(target, "bold"),
-        text("as good as new", "green"),
-        f"grid {made.grid}, {made.depth} layers, {made.blocks:,} blocks",
-    )
-    if made.settings:
-        yield bullets(made.settings)
-    yield section("Next", text("medic8 lab list"))

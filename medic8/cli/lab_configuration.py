@@ -23,7 +23,10 @@ kind = "grid"
 url = "{url}"
 grid = "lab"
 mode = "act"
-allow = ["rebuild_from_parity", "restore_from_backup", "quarantine_lost_pages"]
+allow = [
+    "rebuild_from_parity", "restore_from_backup", "quarantine_lost_pages",
+    "break_stale_lock", "release_deadlock_victim",
+]
 
 [[target]]
 name = "lab-server"

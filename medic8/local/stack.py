@@ -14,6 +14,8 @@ from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.account import Account, server_account
 from medic8.local.children import last_lines
 from medic8.local.home import make_home, own_folder, remove_folder, server_room, socket_folder
+from medic8.local.lab.actors import FOLDER, end_all
+from medic8.local.lab.snapshots import unblock_saves
 from medic8.local.loopback import free_port
 from medic8.local.mend import mend
 from medic8.local.postgres import PostgresServer
@@ -86,6 +88,8 @@ def down(
     """
     Stop the servers that we started: Prefect, then its database, then Valkey. Their data stay.
 
+    The lab's actors end first, and what keeps Valkey from saving is taken away.
+
     Args:
         home: As for `up`; nothing is made if it does not exist.
         progress: Told in a sentence what happens.
@@ -99,7 +103,12 @@ def down(
     if not home.exists():
         return look(home, StackRecord(), environment)
     with only_one(home, progress=progress, timeout_s=_LOCK_TIMEOUT_S):
-        record = _stop(home, mend(home, progress=progress), STOP_ORDER, progress)
+        for line in end_all(home):
+            progress(line)
+        record = mend(home, progress=progress)
+        if record.valkey is not None and unblock_saves(record.valkey.data):
+            progress("Valkey can save again")
+        record = _stop(home, record, STOP_ORDER, progress)
         return look(home, record, environment)
 
 
@@ -142,7 +151,7 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
             for data in (room / "postgres", room / "valkey"):
                 if data.exists():
                     data.rename(data.with_name(f".{data.name}.removed"))
-        for folder in (room, home / "prefect", home / "logs"):
+        for folder in (room, home / "prefect", home / "logs", home / FOLDER):
             remove_folder(folder)
         forget(home)
     progress("the servers' data are deleted")

@@ -14,6 +14,7 @@ from pydantic import Field
 from medic8.model.frozen import Frozen
 from medic8.model.grid import GridReport
 from medic8.model.issue import Finding, Issue, Severity
+from medic8.model.locks import LockReport
 from medic8.model.wording import measured
 
 
@@ -47,6 +48,7 @@ class DiagnosticResult(Frozen):
         findings: What is worth knowing about them.
         unseen: What could not be looked at and why, one sentence each.
         grid: The full report on a grid, from the diagnostics that scrub one.
+        locks: The full report on a grid's locks, from the diagnostics that look at them.
         taken_at: When it began.
         duration_s: How long it took, in seconds.
     """
@@ -56,6 +58,7 @@ class DiagnosticResult(Frozen):
     findings: tuple[Finding, ...] = ()
     unseen: tuple[str, ...] = ()
     grid: GridReport | None = None
+    locks: LockReport | None = None
     taken_at: datetime
     duration_s: float = 0.0
 
@@ -114,6 +117,11 @@ class DiagnosticReport(Frozen):
     def grid(self) -> GridReport | None:
         """The full report on the grid, if this is the diagnosis of one."""
         return next((result.grid for result in self.results.values() if result.grid is not None), None)
+
+    @property
+    def locks(self) -> LockReport | None:
+        """The full report on the grid's locks, if this is the diagnosis of one."""
+        return next((result.locks for result in self.results.values() if result.locks is not None), None)
 
     @property
     def is_healthy(self) -> bool:

@@ -84,7 +84,7 @@ class Target(Frozen):
         allow: Names of the strategies that may be applied when *mode* is ``act``.
         labels: Free words to group targets by.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
-        replicas: Addresses of the server's replicas with credentials (kind ``grid``); never printed.
+        replicas: Addresses of the server's replicas with credentials; never printed.
         timeout_s: Longest wait for one reply of the target.
         scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
         idle_client_age_s: From so many seconds without a command on, a client may be closed where connections

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sqlite3
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,9 +34,13 @@ _FILE_EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 #: Commands that change nothing but the connection they come through; every other one may write.
 _READS = frozenset(
-    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL INFO MEMORY MGET MULTI OBJECT PING "
-    b"PTTL ROLE SCAN SELECT STRLEN TIME TYPE UNWATCH WATCH".split()
+    b"AUTH CLIENT DISCARD ECHO EXEC EXISTS GET GETRANGE HELLO HGETALL HPEXPIRETIME INFO LRANGE MEMORY "
+    b"MGET MULTI OBJECT PEXPIRETIME PING PTTL ROLE SCAN SELECT SMEMBERS STRLEN TIME TYPE UNWATCH WATCH "
+    b"ZRANGE".split()
 )
+
+#: Commands of which one subcommand changes what others see.
+_NEARLY_READS = {b"CLIENT": b"KILL", b"MEMORY": b"PURGE"}
 
 
 class Phase(StrEnum):
@@ -217,8 +222,8 @@ def is_read(name: tuple[bytes, ...]) -> bool:
         return name[1] == b"GET"
     if name[0] == b"FUNCTION":
         return name[1] == b"STATS"
-    if name[0] == b"CLIENT":
-        return name[1] != b"KILL"
+    if name[0] in _NEARLY_READS:
+        return name[1] != _NEARLY_READS[name[0]]
     return name[0] in _READS
 
 
@@ -236,7 +241,7 @@ def commands_of(packed: Any) -> list[tuple[bytes, ...]]:
             if len(words) < 2:
                 words.append(raw[at : at + length].upper())
             at += length + 2
-        has_more = words[0] in {b"CONFIG", b"SCRIPT", b"CLIENT", b"FUNCTION"}
+        has_more = words[0] in {b"CONFIG", b"SCRIPT", b"FUNCTION", *_NEARLY_READS}
         found.append(tuple(words[: 1 + has_more]))
     return found
 
@@ -246,6 +251,8 @@ def _wait_for_answers(sock: socket.socket, count: int) -> None:
     deadline_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline_s:
         select.select([sock], [], [], _PATIENCE_S)
+        if isinstance(sock, ssl.SSLSocket):
+            return  # it cannot be peeked; what came at once is carried out before it answers
         arrived = sock.recv(1 << 20, socket.MSG_PEEK)
         if not arrived or _answers_in(arrived) >= count:
             return  # closed, or all is there

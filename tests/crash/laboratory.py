@@ -19,7 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medic8.recovery.journal import Journal
-from tests.crash import grid_scenes, settings_scene, slow_scenes
+from tests.crash import (
+    grid_scenes,
+    lock_scenes,
+    memory_scenes,
+    network_scenes,
+    settings_scene,
+    slow_scenes,
+    sync_scenes,
+)
 from tests.crash.killing import Phase, Strike, Write
 from tests.crash.people import Place, Role, Writer, carry_out, end_interrupted, noted, run, writer
 from tests.crash.reader import read_journal
@@ -33,8 +41,12 @@ _MOST_ENDERS = 4
 
 EXPECTED: dict[str, Expected] = {
     **grid_scenes.SCENES,
+    **lock_scenes.SCENES,
     **settings_scene.SCENES,
+    **memory_scenes.SCENES,
+    **network_scenes.SCENES,
     **slow_scenes.SCENES,
+    **sync_scenes.SCENES,
 }
 
 
@@ -266,6 +278,9 @@ def experiments(
         if wish.strategies and strategy not in wish.strategies:
             continue
         expected = scene_for(strategy, EXPECTED)
+        if expected.missing:
+            told(f"{strategy}: left out: {expected.missing}")
+            continue
         with ExitStack() as stack:
             room = folder / strategy
             scene = stack.enter_context(expected.scene(room))

@@ -77,10 +77,12 @@ class Expected:
         scene: Makes the scene.
         may_need_person: Whether a kill alone may end with a person. One does, that calls a program of the
             site: whether it ran is told by nothing until it has answered.
+        missing: What this machine lacks for the scene, so that it is left out; empty = nothing.
     """
 
     scene: SceneMaker
     may_need_person: bool = False
+    missing: str = ""
 
 
 def registered_strategies() -> tuple[tuple[str, str], ...]:

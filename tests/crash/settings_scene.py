@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import valkey
@@ -21,6 +21,8 @@ from medic8.local.scratch import scratch_valkey
 from medic8.model.target import SettingRule, Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
+
+OTHERS = {"maxmemory-samples": range(3, 60), "slowlog-log-slower-than": range(10_000, 20_000)}
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Cast:
     Attributes:
         strategy: Whose plan is carried out.
         found: Each setting as it is staged.
-        good: As it is planned to be.
+        good: As it is planned to be; empty if that depends on the load, and the plan is taken at its word.
         theirs: What somebody else sets; values that nobody else sets tell who set it. None for a yes or no,
             which cannot be told from ours.
         others: The same of settings that the plan does not touch.
@@ -44,20 +46,17 @@ class Cast:
     found: Mapping[str, str]
     good: Mapping[str, str]
     theirs: Mapping[str, Sequence[object]]
-    others: Mapping[str, Sequence[object]]
+    others: Mapping[str, Sequence[object]] = field(default_factory=lambda: OTHERS)
     rules: tuple[SettingRule, ...] = ()
     prepare: Callable[[valkey.Valkey], object] = lambda _: None
     suffer: Callable[[valkey.Valkey], object] = lambda _: None
 
-
-OTHERS = {"maxmemory-samples": range(3, 60), "slowlog-log-slower-than": range(10_000, 20_000)}
 
 _CAST = Cast(
     strategy="set_settings",
     found={"slowlog-max-len": "10", "tcp-keepalive": "300", "hz": "10"},
     good={"slowlog-max-len": "1000", "tcp-keepalive": "120", "hz": "20"},
     theirs={"slowlog-max-len": range(5000, 6000), "tcp-keepalive": range(400, 500), "hz": range(30, 90)},
-    others=OTHERS,
     rules=(
         SettingRule(name="slowlog-max-len", minimum=1000),
         SettingRule(name="tcp-keepalive", minimum=60, maximum=120),
@@ -80,6 +79,10 @@ class SettingsScene:
         with plain(url) as client:
             cast.suffer(client)
         self.plan = plan_by(cast.strategy, self.target, around(folder))
+        planned = [step.arguments for unit in self.plan.units for step in unit.steps]
+        self._good = cast.good or {str(each["name"]): str(each["value"]) for each in planned}
+        if self._good.keys() != cast.found.keys():
+            raise LookupError(f"the plan sets {sorted(self._good)}, and was to set {sorted(cast.found)}")
 
     def stage(self) -> None:
         """Set what is found, and remove every key."""
@@ -123,7 +126,7 @@ class SettingsScene:
             verdict.is_claimed, problem = problems_of_claims(claim, ended)
             now = {name: client.config_get(name)[name] for name in (*self._cast.found, *self._cast.others)}
             for place, value in written.items():
-                what, name = place.split()
+                what, name = place.split(maxsplit=1)
                 is_there = (
                     now[name] == value if what == "setting" else client.get(name) == bytes.fromhex(value)
                 )
@@ -133,13 +136,7 @@ class SettingsScene:
         steps = {str(step.arguments["name"]): step for step in ended.steps} if ended else {}
         for name, found in self._cast.found.items():
             theirs = f"setting {name}" in written
-            holds = (
-                "saved"
-                if now[name] == found
-                else "written"
-                if now[name] == self._cast.good[name]
-                else "other"
-            )
+            holds = "saved" if now[name] == found else "written" if now[name] == self._good[name] else "other"
             if ended is None:
                 if holds != "saved" and not theirs:
                     verdict.wrong.append(f"{name} is {now[name]}, and nothing was begun")

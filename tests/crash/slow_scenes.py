@@ -25,7 +25,7 @@ from medic8.model.plan import Plan, Unit
 from medic8.model.target import Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
-from tests.crash.settings_scene import OTHERS, Cast, scene_of
+from tests.crash.settings_scene import Cast, scene_of
 from tests.raw_clients import ENDLESS, RawClient, connected, delete_large, end_script, wait_until_busy
 
 _LIMIT = 32 << 20
@@ -47,7 +47,6 @@ _MEMORY = Cast(
     found={"maxmemory": str(_LIMIT)},
     good={"maxmemory": str(_LIMIT // 4 * 5)},
     theirs={"maxmemory": range(60 << 20, 70 << 20)},
-    others=OTHERS,
     prepare=_fill,
 )
 
@@ -57,7 +56,6 @@ _LAZY = Cast(
     found={"lazyfree-lazy-user-del": "no"},
     good={"lazyfree-lazy-user-del": "yes"},
     theirs={},
-    others=OTHERS,
     suffer=delete_large,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,11 @@ def test_a_sample_of_all_strategies_ends_as_promised() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, (done.stdout, done.stderr)
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert [row.split("|")[1].strip() for row in rows[1:-1]] == [name for _, name in registered_strategies()]
+    left_out = {name for name, expected in EXPECTED.items() if expected.missing}
+    assert not (left_out and os.environ.get("CI")), left_out  # there a scene that is left out tested nothing
+    assert [row.split("|")[1].strip() for row in rows[1:-1]] == [
+        name for _, name in registered_strategies() if name not in left_out
+    ]
 
 
 def test_every_death_of_the_smallest_recovery_ends_as_promised(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_what_may_not_be_seen_is_never_healthy(configure: Configure, valkey_url:
     assert report.analysis.health is Health.DEGRADED
     assert not report.is_healthy
     refused = [finding for finding in report.analysis.findings if finding.code == "diagnostic.refused"]
-    assert {finding.about for finding in refused} == set(report.results)
+    assert {finding.about for finding in refused} == set(report.results) - {"certificate"}  # of TLS only
     assert all("permissions" in text for text in report.analysis.unseen)
     assert "ACL SETUSER blind +info" in {line for finding in refused for line in finding.advice}
 

@@ -16,8 +16,8 @@ from medic8.cli.run import run
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.local.lab import settings as lab_settings
 from medic8.local.lab.bench import Bench
-from medic8.local.lab.breakage import Breakage
-from medic8.local.lab.faults import FAULTS, fault_named, make
+from medic8.local.lab.breakage import Breakage, make
+from medic8.local.lab.faults import FAULTS, fault_named
 from medic8.local.lab.reset import remove_grid, reset
 from medic8.local.lab.server import lab_connection
 from medic8.local.scratch import ScratchValkey, scratch_valkey
@@ -36,7 +36,10 @@ from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection, setting
 
 STOCK = np.random.default_rng(6).integers(0, 256, (8, 65_536), dtype=np.uint8).view(CELL)
-IN_GROUPS = sorted(set(FAULTS) - {"setting_out_of_range", "damage_manifest_copy"})
+OF_LOCKS = {"stale_lock", "deadlock"}
+IN_GROUPS = sorted(
+    {name for name, fault in FAULTS.items() if fault.part == "grid"} - {"damage_manifest_copy", *OF_LOCKS}
+)
 BEYOND_PARITY = {"damage_three_of_a_group", "lose_pages"}
 SEEDS = range(3)
 

@@ -13,8 +13,8 @@ from medic8.local.demo.report import WriterTally
 from medic8.local.demo.site import GRID
 from medic8.local.demo.stage import Stage
 from medic8.local.lab.bench import Bench
-from medic8.local.lab.breakage import Breakage
-from medic8.local.lab.faults import FAULTS, make
+from medic8.local.lab.breakage import Breakage, make
+from medic8.local.lab.faults import FAULTS
 from medic8.local.lab.reset import remove_grid
 from medic8.model.grid import BlockDamage, BlockRole, GridReport
 from medic8.model.plan import StepClass

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import valkey
 
 from medic8.errors import RefusedError
+from medic8.local.lab.actors import Actor, Troupe, end
+from medic8.local.lab.breakage import Harm
 from medic8.model.target import SettingRule
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import role_key
@@ -52,11 +54,15 @@ class Bench:
         client: To the lab's server; does not decode answers.
         grid: Name of the grid.
         rules: Ranges that the site wants the server's settings to stay in.
+        troupe: Starts actors; None where there is no home to record them in.
+        started: The actors that were started.
     """
 
     client: valkey.Valkey
     grid: str
     rules: tuple[SettingRule, ...] = field(default=())
+    troupe: Troupe | None = None
+    started: list[Actor] = field(default_factory=list)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -81,6 +87,26 @@ class Bench:
     def blocks(self) -> list[Value]:
         """Every data block that is there."""
         return self.values(range(MEMBERS))
+
+    def start(
+        self, act: str, *, seed: int = 0, amount: int = 0, style: str = "", to: str = ""
+    ) -> tuple[Harm, ...]:
+        """
+        Have an actor do something; see `Troupe.start`.
+
+        Raises:
+            RefusedError: actors cannot be started here, or it cannot be acted.
+        """
+        if self.troupe is None:
+            raise RefusedError(f"act {act}: there is no home that actors could be recorded in")
+        actor, ready = self.troupe.start(act, seed=seed, amount=amount, style=style, to=to)
+        self.started.append(actor)
+        return tuple(Harm(what=told, actor=actor.shown, url=actor.url) for told in ready.told)
+
+    def end_started(self) -> None:
+        """End the actors that were started here."""
+        while self.troupe is not None and self.started:
+            end(self.troupe.home, self.started.pop())
 
     def flip_bit(self, key: str, at: int, bit: int) -> None:
         """Flip one bit of a value, *bit* 0 being the lowest of its byte, at one moment."""

@@ -1,16 +1,21 @@
-"""The faults by name, and how one is made."""
+"""The faults by name."""
 
 from __future__ import annotations
 
-import difflib
-import random
-
-from medic8.errors import ConfigurationError
-from medic8.local.lab.bench import Bench
-from medic8.local.lab.breakage import Breakage, Fault
+from medic8.local.lab.breakage import Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
 from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
+from medic8.local.lab.locks import deadlock, stale_lock
+from medic8.local.lab.names import named
+from medic8.local.lab.on_server import (
+    client_faults,
+    memory_faults,
+    replica_faults,
+    save_faults,
+    slowness,
+    way_faults,
+)
 from medic8.local.lab.places import misplace_block, stale_block
 from medic8.local.lab.settings import setting_out_of_range
 
@@ -69,7 +74,30 @@ _ALL = (
         1,
         "set_settings",
         setting_out_of_range,
+        "server",
     ),
+    Fault(
+        "stale_lock",
+        "takes locks of the grid in a process of its own, and kills it",
+        "locks",
+        2,
+        "break_stale_lock",
+        stale_lock,
+    ),
+    Fault(
+        "deadlock",
+        "has two processes hold a lock each and wait for each other's, and kills them so",
+        "pairs",
+        1,
+        "release_deadlock_victim",
+        deadlock,
+    ),
+    *client_faults.FAULTS,
+    *memory_faults.FAULTS,
+    *slowness.FAULTS,
+    *save_faults.FAULTS,
+    *replica_faults.FAULTS,
+    *way_faults.FAULTS,
 )
 
 #: All faults, by name.
@@ -83,32 +111,4 @@ def fault_named(name: str) -> Fault:
     Raises:
         ConfigurationError: there is none; the message names those that are.
     """
-    if name in FAULTS:
-        return FAULTS[name]
-    near = difflib.get_close_matches(name, FAULTS, n=1)
-    question = f'; did you mean "{near[0]}"?' if near else ""
-    raise ConfigurationError(f'fault "{name}" is not known; known are {", ".join(FAULTS)}{question}')
-
-
-def make(fault: Fault, bench: Bench, *, target: str, seed: int, strength: int | None = None) -> Breakage:
-    """
-    Break what lies on the bench.
-
-    Args:
-        fault: How.
-        bench: What; on the lab's server, see `medic8.local.lab.server`.
-        target: What people call it.
-        seed: Chooses where.
-        strength: How much of it; None is the fault's default.
-    Raises:
-        RefusedError: there is not so much to break; nothing was broken.
-    """
-    rng = random.Random(seed)  # noqa: S311  # chance that can be repeated, not cryptography
-    harms = fault.make(bench, rng, fault.default if strength is None else strength)
-    return Breakage(
-        fault=fault.name,
-        target=target,
-        seed=seed,
-        what=tuple(harm.what for harm in harms),
-        keys=tuple(dict.fromkeys(harm.key for harm in harms if harm.key)),
-    )
+    return named("fault", FAULTS, name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import valkey
 
-from medic8.local.lab.settings import put_settings_back
+from medic8.local.lab.clearing import clear
 from medic8.model.frozen import Frozen
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.grid import Grid, Source
@@ -26,13 +26,13 @@ class LabReset(Frozen):
         grid: Name of the grid.
         depth: Its layers.
         blocks: How many data blocks it has; all are filled.
-        settings: Which settings of the server were put back, one line each.
+        taken_back: What of the faults was ended and put back, one line each.
     """
 
     grid: str
     depth: int
     blocks: int
-    settings: tuple[str, ...] = ()
+    taken_back: tuple[str, ...] = ()
 
 
 def reset(
@@ -44,7 +44,9 @@ def reset(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LabReset:
     """
-    Create the grid *name* anew, fill it, and put back the settings that the lab has changed.
+    Create the grid *name* anew, fill it, and take back what faults have done to the server.
+
+    Actors must have ended, see `medic8.local.lab.actors.end_all`.
 
     Args:
         client: To the lab's server.
@@ -53,12 +55,12 @@ def reset(
         depth: Its layers; None is as many as before, and `DEPTH` if it was not there.
         on_progress: Called with groups done and groups in all.
     """
-    settings = put_settings_back(client)
+    taken_back = clear(client)
     depth = _depth(client, name) if depth is None else depth
     remove_grid(client, name)
     grid = Grid.create(client, name, depth)
     grid.fill(content, on_progress=on_progress)
-    return LabReset(grid=name, depth=depth, blocks=grid.layout.blocks, settings=settings)
+    return LabReset(grid=name, depth=depth, blocks=grid.layout.blocks, taken_back=taken_back)
 
 
 def remove_grid(client: valkey.Valkey, name: str) -> None:

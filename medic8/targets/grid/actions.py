@@ -1,4 +1,4 @@
-"""Change a grid: write back one damaged value, in one atomic guarded act."""
+"""Change a grid: write back one damaged value, or break one lock, in one atomic guarded act."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from medic8.model.grid import BlockRole, QuarantineItem, RebuildItem
 from medic8.model.plan import Step, Unit
 from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
-from medic8.targets.grid import quarantine, rebuild, saved_value
+from medic8.targets.grid import lock_breaking, quarantine, rebuild, saved_value
 from medic8.targets.grid.compare_and_write import Answer, HoldsExactly
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import P, Q, member_of
+from medic8.targets.grid.lock_breaking import BREAK_LOCK, BreakLock
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.repairs import backup_candidates, replica_candidates
 from medic8.targets.grid.replicas import primary_of
@@ -78,7 +79,7 @@ class GiveUp(Frozen):
         return self.model_dump(mode="json")
 
 
-def arguments_of(step: Step) -> WriteBack | GiveUp:
+def arguments_of(step: Step) -> WriteBack | GiveUp | BreakLock:
     """
     What *step* is to do.
 
@@ -90,10 +91,11 @@ def arguments_of(step: Step) -> WriteBack | GiveUp:
             return WriteBack.of(step)
         case "quarantine":
             return GiveUp.model_validate(step.arguments)
+        case "break_lock":
+            return BreakLock.of(step)
         case _:
-            raise RefusedError(
-                f"kind grid has no action {step.action!r}; it has {WRITE_BACK!r} and {QUARANTINE!r}"
-            )
+            known = f"{WRITE_BACK!r}, {QUARANTINE!r} and {BREAK_LOCK!r}"
+            raise RefusedError(f"kind grid has no action {step.action!r}; it has {known}")
 
 
 class GridSession(ClaimedServer):
@@ -151,6 +153,8 @@ class GridSession(ClaimedServer):
                 return item.key.encode()
             case GiveUp(item=item):
                 return sums_key(item.grid, item.group).encode()
+            case BreakLock() as ask:
+                return ask.key.encode()
 
     @reached
     def capture(self, step: Step) -> bytes | None:
@@ -160,6 +164,8 @@ class GridSession(ClaimedServer):
                 return saved_value.present(self._client, item)
             case GiveUp(item=item):
                 return quarantine.saved_form(self._client, item)
+            case BreakLock() as ask:
+                return lock_breaking.saved_form(self._client, ask)
 
     @reached
     def prepare(self, step: Step) -> bytes | None:
@@ -168,16 +174,22 @@ class GridSession(ClaimedServer):
 
         Raises:
             RefusedError: nothing proves them.
-            ChangedError: pages are to be given up, and others than those are what nothing proves.
+            ChangedError: pages are to be given up, and others than those are what nothing proves; or a lock
+                is to be broken that is not as it was.
         """
         match arguments_of(step):
             case WriteBack() as ask:
                 return rebuild.proven(self._client, ask.item, self._candidates(ask))
             case GiveUp(item=item):
-                if self.claim is None:
-                    raise FencedError(f"{step.touches}: no recovery holds the server")
                 at_s = int(self._around.now.timestamp())
-                return quarantine.wanted(self._client, item, recovery=self.claim.recovery, at_s=at_s)
+                return quarantine.wanted(self._client, item, recovery=self._recovery(step), at_s=at_s)
+            case BreakLock() as ask:
+                return lock_breaking.wanted(self._client, ask, recovery=self._recovery(step))
+
+    def _recovery(self, step: Step) -> str:
+        if self.claim is None:
+            raise FencedError(f"{step.touches}: no recovery holds the server")
+        return self.claim.recovery
 
     @reached
     def swap(self, step: Step, *, expected: bytes | None, new: bytes | None, claim: Claim) -> None:
@@ -188,6 +200,8 @@ class GridSession(ClaimedServer):
                 answer = saved_value.swap(self._client, item, expected, new, fence).answer
             case GiveUp(item=item):
                 answer = quarantine.swap(self._client, item, expected or b"", new or b"", fence, patient())
+            case BreakLock() as ask:
+                answer = lock_breaking.swap(self._client, ask, expected, new, fence)
         if answer is Answer.FENCED:
             raise FencedError(f"{step.touches}: the claim of recovery {claim.recovery} was lost")
         if answer is Answer.CHANGED:
@@ -199,7 +213,7 @@ class GridSession(ClaimedServer):
         match arguments_of(step):
             case WriteBack():
                 return saved_value.as_of_now(self._client, saved)
-            case GiveUp():
+            case _:
                 return saved
 
     def by_hand(self, step: Step, value: bytes | None, *, file: str, offset: int) -> tuple[str, ...]:
@@ -209,6 +223,8 @@ class GridSession(ClaimedServer):
                 return saved_value.by_hand(item, value, cli(self.url), file=file, offset=offset)
             case GiveUp():
                 return ()
+            case BreakLock() as ask:
+                return lock_breaking.by_hand(ask, value, cli(self.url), file=file, offset=offset)
 
     @reached
     def verify(self, unit: Unit) -> None:
@@ -225,13 +241,18 @@ class GridSession(ClaimedServer):
                 case GiveUp(item=item):
                     if problem := quarantine.problem_after(self._client, item):
                         raise VerifyError(f"{step.touches} is not whole: {problem}")
+                case BreakLock() as ask:
+                    if problem := lock_breaking.problem_after(self._client, ask):
+                        raise VerifyError(f"{step.touches}: {problem}")
 
     @reached
     def took_effect(self, step: Step, recovery: str) -> bool | None:
-        """Whether *recovery* gave up what *step* says; a step that is no one-way step does not tell."""
+        """Whether *recovery* did what *step* says; writing a value back leaves no mark that would tell."""
         match arguments_of(step):
             case GiveUp(item=item):
                 return quarantine.took_effect(self._client, item, recovery)
+            case BreakLock() as ask:
+                return lock_breaking.took_effect(self._client, ask, recovery)
             case _:
                 return None
 

@@ -219,7 +219,7 @@ class CompareAndWrite:
 
     def __init__(self, client: valkey.Valkey, *, road: Road | None = None) -> None:
         self._client = client
-        self._road = road
+        self.road = road
         self._has_scripts = True
 
     def __call__(
@@ -229,7 +229,7 @@ class CompareAndWrite:
         Write everything at one moment if every check holds, else nothing.
 
         Args:
-            checks: What must hold.
+            checks: What must hold; if there is nothing, and no fence, it is written whatever is there.
             writes: What is then written, in order. In a cluster all keys must share one slot.
             fence: Checks that are made first and whose failure is told apart.
         Raises:
@@ -242,13 +242,16 @@ class CompareAndWrite:
         if loose is not None:
             raise ValueError(f"a range of key {loose!r} is to be written, and no check names that key")
         every = (*fence, *checks)
-        road = self._road or (Road.SCRIPT if self._has_scripts and _fits(every, writes) else Road.WATCH)
+        road = self.road or (Road.SCRIPT if self._has_scripts and _fits(every, writes) else Road.WATCH)
         with conversation(self._client) as talk:
+            if not every:
+                raise_first(talk.ask_at_once([_command(write) for write in writes]) or [])
+                return Outcome(Answer.WRITTEN)
             if road is Road.SCRIPT:
                 try:
                     failed = _by_script(talk, every, writes)
                 except valkey.exceptions.ResponseError as exc:
-                    if self._road is not None or not _is_scripting_missing(exc):
+                    if self.road is not None or not _is_scripting_missing(exc):
                         raise
                     self._has_scripts = False
                     failed = _by_watch(talk, every, writes)

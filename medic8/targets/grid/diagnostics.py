@@ -14,6 +14,7 @@ from medic8.model.target import Target
 from medic8.model.wording import counted
 from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.errors import NotAGridError
+from medic8.targets.grid.lock_look import look_at_locks
 from medic8.targets.grid.map.picture import picture
 from medic8.targets.grid.map.survey import REBUILT_FOR, Past, survey
 from medic8.targets.grid.repairs import with_repairs
@@ -174,4 +175,8 @@ def _readings(report: GridReport) -> tuple[Reading, ...]:
     return tuple(readings)
 
 
-DIAGNOSTICS: Mapping[str, Diagnostic] = {"reachability": look_at_reachability, "grid": look_at_grid}
+DIAGNOSTICS: Mapping[str, Diagnostic] = {
+    "reachability": look_at_reachability,
+    "grid": look_at_grid,
+    "locks": look_at_locks,
+}

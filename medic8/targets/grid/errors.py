@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medic8.errors import RefusedError
+from medic8.errors import ChangedError, FencedError, RefusedError
 
 
 class NotAGridError(RefusedError):
@@ -29,3 +29,15 @@ class GridDamagedError(RefusedError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class LockBusyError(RefusedError):
+    """Somebody else holds the lock of a parity group; nothing was changed."""
+
+
+class LockLostError(FencedError):
+    """The lock was broken or taken by somebody else, or could not be renewed; nothing was changed."""
+
+
+class OutdatedError(ChangedError):
+    """What was read has been written by somebody else since; nothing was changed."""

@@ -14,6 +14,9 @@ from medic8.targets.grid.checksum import Sums, seal
 from medic8.targets.grid.layout import BLOCK_BYTES, MEMBERS, PAGES, ROLES, SIDE, Layout, P
 
 FORMAT = 1
+#: Of a manifest with flags, so that who does not know them does not open the grid.
+FLAGGED_FORMAT = 2
+_CHECKED_WRITES = 1
 
 #: One cell: a wave record of 32 bytes, little-endian, without gaps.
 CELL = np.dtype(
@@ -204,12 +207,14 @@ class Manifest:
         uuid: Differs between all grids ever created; part of every checksum.
         depth: Layers in z, 1 to 65,536; it may grow and never shrinks.
         created_s: When the grid was created, Unix time in seconds.
+        takes_checked_only: Whether cells are written only under a lock or with the version that was read.
     """
 
     name: str
     uuid: uuid.UUID
     depth: int
     created_s: int
+    takes_checked_only: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -220,12 +225,13 @@ class Manifest:
 def pack_manifest(manifest: Manifest) -> bytes:
     """The 112 bytes of a manifest."""
     name = manifest.name.encode("ascii")
+    flags = _CHECKED_WRITES if manifest.takes_checked_only else 0
     body = _MANIFEST.pack(
         MANIFEST_MAGIC,
-        FORMAT,
+        FLAGGED_FORMAT if flags else FORMAT,
         SIDE,
         SIDE,
-        0,
+        flags,
         manifest.depth,
         manifest.uuid.bytes,
         manifest.created_s,
@@ -244,27 +250,31 @@ def unpack_manifest(value: bytes, name: str) -> Manifest:
         FormatError: it is no manifest, a damaged one, or one of another format.
     """
     magic, version = struct.unpack("<4sH", value[:6].ljust(6, b"\0"))
-    _check_head("manifest", magic, MANIFEST_MAGIC, version)
+    _check_head("manifest", magic, MANIFEST_MAGIC, version, latest=FLAGGED_FORMAT)
     if len(value) != MANIFEST_BYTES or value[-_SEAL_BYTES:] != seal(value[:-_SEAL_BYTES]):
         raise FormatError(
             f"the manifest ({len(value)} bytes, should be {MANIFEST_BYTES}) does not match its own checksum"
         )
-    _, _, width, height, _, depth, owner, created_s, length, owner_name = _MANIFEST.unpack_from(value)
+    _, _, width, height, flags, depth, owner, created_s, length, owner_name = _MANIFEST.unpack_from(value)
     if (width, height) != (SIDE, SIDE):
         raise FormatError(
             f"the manifest says {width} x {height} cells per layer; the limit is {SIDE} x {SIDE}"
         )
+    if flags & ~_CHECKED_WRITES or bool(flags) != (version == FLAGGED_FORMAT):
+        raise FormatError(
+            f"the manifest of format {version} has flags {flags:#x}; the limit is {_CHECKED_WRITES:#x}"
+        )
     Layout(depth)
     if owner_name[:length] != name.encode("ascii"):
         raise OtherGridError(f"the manifest is of grid {owner_name[:length].decode('ascii', 'replace')!r}")
-    return Manifest(name, uuid.UUID(bytes=owner), depth, created_s)
+    return Manifest(name, uuid.UUID(bytes=owner), depth, created_s, bool(flags & _CHECKED_WRITES))
 
 
-def _check_head(part: str, magic: bytes, expected: bytes, version: int) -> None:
+def _check_head(part: str, magic: bytes, expected: bytes, version: int, *, latest: int = FORMAT) -> None:
     if magic != expected:
         raise FormatError(f"the {part} begins with {magic!r}, not with {expected!r}")
-    if version != FORMAT:
-        raise FormatError(f"the {part} has format {version}; the limit is format {FORMAT}")
+    if not FORMAT <= version <= latest:
+        raise FormatError(f"the {part} has format {version}; the limit is format {latest}")
 
 
 def pack_block(

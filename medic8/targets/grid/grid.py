@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Self
 
 import numpy as np
@@ -15,33 +16,35 @@ import valkey
 from medic8.errors import ConfigurationError
 from medic8.model.grid import CellRange
 from medic8.targets.grid import checksum
+from medic8.targets.grid.by_group import (
+    Indices,
+    box_of,
+    by_group,
+    chunks,
+    groups_inside,
+    groups_of_blocks,
+    groups_of_cells,
+)
 from medic8.targets.grid.compare_and_write import CompareAndWrite, Road
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL, Manifest, cells
-from medic8.targets.grid.judgement import judge
 from medic8.targets.grid.keys import check_name
 from medic8.targets.grid.layout import (
     BLOCK_CELLS,
     CELL_BYTES,
-    EXTENT_BLOCKS,
-    EXTENT_GROUPS,
-    LAYER_CELLS,
     PAGE_CELLS,
-    PAGES,
-    SIDE,
     Layout,
     block_at,
-    group_of,
-    member_of,
-    role_name,
 )
+from medic8.targets.grid.lock_reading import read_versions
+from medic8.targets.grid.locks import MOST_HELD_S, Held, Locks
 from medic8.targets.grid.look import Look, Wanted, look
 from medic8.targets.grid.lost import ranges_of, read_lost
 from medic8.targets.grid.manifest import create_manifest, grow_manifest, read_manifest
 from medic8.targets.grid.parity import Octets
-from medic8.targets.grid.reading import read_group
+from medic8.targets.grid.permit import NO_VERSION
+from medic8.targets.grid.proving import prove_pages
 from medic8.targets.grid.write import (
-    MOST_PAGES_AT_ONCE,
     Edit,
     Edits,
     Patience,
@@ -52,8 +55,6 @@ from medic8.targets.grid.write import (
 from medic8.targets.valkey.conversation import conversation
 
 Cells = npt.NDArray[np.void]
-Indices = npt.NDArray[np.int64]
-
 
 #: Whole blocks by number, for `Grid.fill`; None for a block that shall not exist.
 Source = Callable[[int], Cells | None]
@@ -78,15 +79,26 @@ class Grid:
         *,
         road: Road | None = None,
         patience: Patience | None = None,
+        owner: str = "",
     ) -> None:
         self.manifest = manifest
         self._client = client
         self._key = checksum.grid_key(manifest.uuid)
         self._compare_and_write = CompareAndWrite(client, road=road)
         self._patience = patience or patient()
+        self._locks = Locks(client, manifest, self._compare_and_write, owner)
 
     @classmethod
-    def create(cls, client: valkey.Valkey, name: str, depth: int, *, now_s: float | None = None) -> Self:
+    def create(
+        cls,
+        client: valkey.Valkey,
+        name: str,
+        depth: int,
+        *,
+        takes_checked_only: bool = False,
+        owner: str = "",
+        now_s: float | None = None,
+    ) -> Self:
         """
         Create an empty grid of 256 x 256 x *depth* cells.
 
@@ -94,18 +106,23 @@ class Grid:
             client: A client that does not decode answers.
             name: 1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit.
             depth: Layers, 1 to 65,536.
+            takes_checked_only: ``writes=checked`` in the manifest, for good: cells are written only under
+                a lock, or with the version that was read.
+            owner: What others are shown of who holds a lock; empty is host and process.
             now_s: Unix time to note as the time of creation; None is now.
         Raises:
             ConfigurationError: the name or the depth is outside its limits.
             GridExistsError: there is a grid of that name.
         """
         created_s = int(time.time() if now_s is None else now_s)
-        manifest = Manifest(check_name(name), uuid.uuid4(), Layout(depth).depth, created_s)
+        manifest = Manifest(
+            check_name(name), uuid.uuid4(), Layout(depth).depth, created_s, takes_checked_only
+        )
         create_manifest(client, manifest)
-        return cls(client, manifest)
+        return cls(client, manifest, owner=owner)
 
     @classmethod
-    def open(cls, client: valkey.Valkey, name: str, *, road: Road | None = None) -> Self:
+    def open(cls, client: valkey.Valkey, name: str, *, road: Road | None = None, owner: str = "") -> Self:
         """
         Open the grid called *name*.
 
@@ -113,10 +130,11 @@ class Grid:
             client: A client that does not decode answers.
             name: Its name.
             road: How comparisons are made; None finds out what the server has.
+            owner: What others are shown of who holds a lock; empty is host and process.
         Raises:
             NotAGridError: there is none of that name, or it is of another format.
         """
-        return cls(client, read_manifest(client, name).manifest, road=road)
+        return cls(client, read_manifest(client, name).manifest, road=road, owner=owner)
 
     @property
     def layout(self) -> Layout:
@@ -136,6 +154,47 @@ class Grid:
         grown = dataclasses.replace(self.manifest, depth=depth)
         grow_manifest(self._client, grown)
         self.manifest = grown
+
+    def lock(
+        self,
+        indices: Sequence[int] | Indices | None = None,
+        *,
+        timeout_s: float = 10.0,
+        lease_s: float = 30.0,
+        most_s: float = MOST_HELD_S,
+    ) -> AbstractContextManager[Held]:
+        """
+        Hold the locks of the parity groups that contain some cells, for the body of a ``with``.
+
+        A thread renews the leases through connections of its own. Writes to these
+        groups through this object are made only while the lock is still ours.
+        Groups that this object holds already are not locked twice.
+
+        Args:
+            indices: Cells by linear index; None is the whole grid, if it has at most 1,024 groups.
+            timeout_s: Longest wait for all of them together.
+            lease_s: For how long a lock outlives its owner's last sign of life, at least 1.
+            most_s: Longest time for which the leases are renewed.
+        Raises:
+            LockBusyError: somebody else held one of them all the time; none is held.
+            LockLostError: at the end or from a write: a lock was broken, or could not be renewed.
+            ConfigurationError: an index lies outside the grid, or there are too many groups.
+        """
+        chosen = (
+            tuple(range(self.layout.groups))
+            if indices is None
+            else groups_of_cells(self._check_indices(indices))
+        )
+        return self._locks.hold(chosen, timeout_s=timeout_s, lease_s=lease_s, most_s=most_s)
+
+    def versions(self, indices: Sequence[int] | Indices) -> dict[int, bytes]:
+        """
+        The version of each parity group that holds some cells, by group; to be taken before they are read.
+
+        Each write to a group changes its version, whatever cells are written.
+        """
+        groups = groups_of_cells(self._check_indices(indices))
+        return read_versions(self._client, self.manifest, groups)
 
     def lost_cells(self) -> tuple[CellRange, ...]:
         """
@@ -173,7 +232,7 @@ class Grid:
         Returns:
             An array of shape (len(z), len(y), len(x)).
         """
-        indices = self._box(x, y, z)
+        indices = box_of(self.layout, x, y, z)
         return self.read_cells(indices.reshape(-1)).reshape(indices.shape)
 
     def write_region(self, x: int, y: int, z: int, content: Cells) -> None:
@@ -183,18 +242,8 @@ class Grid:
                 f"cells of {content.ndim} dimensions: a region has 3: depth, height, width"
             )
         depth, height, width = content.shape
-        box = self._box(range(x, x + width), range(y, y + height), range(z, z + depth))
+        box = box_of(self.layout, range(x, x + width), range(y, y + height), range(z, z + depth))
         self.write_cells(box.reshape(-1), content.reshape(-1))
-
-    def _box(self, x: range, y: range, z: range) -> Indices:
-        if min(len(x), len(y), len(z)) == 0:
-            return np.zeros((len(z), len(y), len(x)), dtype=np.int64)
-        for corner in ((x[0], y[0], z[0]), (x[-1], y[-1], z[-1])):
-            self.layout.cell_index(*corner)
-        layers = np.asarray(z, dtype=np.int64)[:, np.newaxis, np.newaxis] * LAYER_CELLS
-        rows = np.asarray(y, dtype=np.int64)[:, np.newaxis] * SIDE
-        box: Indices = layers + rows + np.asarray(x, dtype=np.int64)
-        return box
 
     def read_cells(self, indices: Sequence[int] | Indices) -> Cells:
         """
@@ -210,19 +259,33 @@ class Grid:
         wanted = self._check_indices(indices)
         found = cells(len(wanted))
         octets = found.view(np.uint8).reshape(-1, CELL_BYTES)
-        for group, places in _by_group(wanted):
-            for chunk in _chunks(places):
+        for group, places in by_group(wanted):
+            for chunk in chunks(places):
                 pages = self._read_pages(group, [place for place, _ in chunk])
                 for place, at in chunk:
                     rows = np.frombuffer(pages[place], dtype=np.uint8).reshape(PAGE_CELLS, CELL_BYTES)
                     octets[at] = rows[wanted[at] % PAGE_CELLS]
         return found
 
-    def write_cells(self, indices: Sequence[int] | Indices, content: Cells) -> None:
+    def write_cells(
+        self,
+        indices: Sequence[int] | Indices,
+        content: Cells,
+        *,
+        expected: Mapping[int, bytes] | None = None,
+    ) -> None:
         """
         Write cells by linear index; where an index comes twice, the last one counts.
 
+        Args:
+            indices: Which cells.
+            content: As many cells.
+            expected: What `versions` returned: a group is written only if nobody has written to it since.
         Raises:
+            OutdatedError: somebody has; what was written to other groups before stays written.
+            LockLostError: the lock of a group was broken or taken by somebody else.
+            LockBusyError: a version was expected, and somebody else holds the lock.
+            RefusedError: the grid takes checked writes only, and this is none.
             ConfigurationError: an index lies outside the grid, or *content* is no array of as many `CELL`.
             GridDamagedError: a page to be changed, or its parity, is damaged; repair it first. What was
                 written to other groups before stays written.
@@ -230,12 +293,19 @@ class Grid:
         """
         places = self._check_indices(indices)
         octets = self._check_cells(content, len(places)).view(np.uint8).reshape(-1, CELL_BYTES)
-        for group, touched in _by_group(places):
-            for chunk in _chunks(touched):
+        for group, touched in by_group(places):
+            version = None if expected is None else expected.get(group, NO_VERSION)
+            for chunk in chunks(touched):
                 edits: Edits = {place: Edit(places[at] % PAGE_CELLS, octets[at]) for place, at in chunk}
-                write_pages(
-                    self._borrow(group), self._compare_and_write, self.manifest, edits, self._patience
+                after = write_pages(
+                    self._borrow(group),
+                    self._compare_and_write,
+                    self.manifest,
+                    edits,
+                    self._patience,
+                    self._locks.permit(group, version),
                 )
+                version = None if version is None else after
 
     def write_range(self, first: int, content: Cells) -> None:
         """
@@ -247,7 +317,7 @@ class Grid:
         end = first + len(content)
         self._check_indices([first, max(end - 1, first)])
         self._check_cells(content, len(content))
-        whole = self._groups_inside(first, end)
+        whole = groups_inside(self.layout, first, end)
         rest = np.arange(first, end, dtype=np.int64)
         for group in whole:
             blocks = {}
@@ -256,7 +326,7 @@ class Grid:
                 blocks[member] = content[start : start + BLOCK_CELLS].view(np.uint8)
             self._replace(group, blocks)
         if whole:
-            rest = rest[~np.isin(_groups(rest // BLOCK_CELLS), whole)]
+            rest = rest[~np.isin(groups_of_blocks(rest // BLOCK_CELLS), whole)]
         self.write_cells(rest, content[rest - first])
 
     def fill(
@@ -288,20 +358,15 @@ class Grid:
                 on_progress(done, len(chosen))
 
     def _replace(self, group: int, blocks: dict[int, Octets]) -> None:
-        with conversation(self._client) as talk:
-            write_whole_group(talk, self.manifest, self._key, group, blocks)
-
-    def _groups_inside(self, first: int, end: int) -> list[int]:
-        """Groups all of whose blocks lie in the cells from *first* up to *end*."""
-        blocks = range(-(-first // BLOCK_CELLS), end // BLOCK_CELLS)
-        if len(blocks) == 0:
-            return []
-        numbers, counts = np.unique(_groups(np.arange(blocks.start, blocks.stop)), return_counts=True)
-        return [
-            int(group)
-            for group, count in zip(numbers, counts, strict=True)
-            if count == self.layout.members(int(group))
-        ]
+        write_whole_group(
+            self._compare_and_write,
+            self.manifest,
+            self._key,
+            group,
+            blocks,
+            self._patience,
+            self._locks.permit(group),
+        )
 
     def _borrow(self, group: int) -> Callable[[Wanted], Look]:
         def borrow(wanted: Wanted) -> Look:
@@ -317,21 +382,8 @@ class Grid:
         try:
             return self._borrow(group)(wanted).pages
         except GridDamagedError:
-            return self._prove_pages(group, places)
-
-    def _prove_pages(self, group: int, places: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        with conversation(self._client) as talk:
-            image = read_group(talk, self.manifest, group)
-        judgement = judge(image, self._key, self.layout.members(group))
-        for role, page in places:
-            if not judgement.is_known[role, page]:
-                where = f"{role_name(group, role)}, page {page}"
-                raise GridDamagedError(
-                    f"grid {self.manifest.name!r}, {where}: damaged, and nothing proves what it was",
-                    group,
-                    where,
-                )
-        return {(role, page): judgement.pages[role, page].tobytes() for role, page in places}
+            with conversation(self._client) as talk:
+                return prove_pages(talk, self.manifest, self._key, group, places)
 
     def _check_indices(self, indices: Sequence[int] | Indices) -> Indices:
         found = np.asarray(indices, dtype=np.int64)
@@ -346,29 +398,3 @@ class Grid:
                 f"cells of dtype {content.dtype} and shape {content.shape}: must be CELL and ({count},)"
             )
         return np.ascontiguousarray(content)
-
-
-def _groups(blocks: Indices) -> Indices:
-    groups: Indices = blocks // EXTENT_BLOCKS * EXTENT_GROUPS + blocks % EXTENT_GROUPS
-    return groups
-
-
-#: A page by member and number, and which of the asked cells lie in it.
-_Place = tuple[tuple[int, int], Indices]
-
-
-def _by_group(indices: Indices) -> Iterator[tuple[int, list[_Place]]]:
-    """Group by group, the pages that hold *indices*, and which of them each holds (in their order)."""
-    pages = indices // PAGE_CELLS
-    order = np.argsort(pages, kind="stable")
-    starts = np.flatnonzero(np.diff(pages[order], prepend=-1))
-    places: dict[int, list[_Place]] = {}
-    for start, run in zip(starts, np.split(order, starts[1:]), strict=False):
-        block, page = divmod(int(pages[order[start]]), PAGES)
-        places.setdefault(group_of(block), []).append(((member_of(block), page), run))
-    yield from sorted(places.items())
-
-
-def _chunks(places: list[_Place]) -> Iterator[list[_Place]]:
-    for start in range(0, len(places), MOST_PAGES_AT_ONCE):
-        yield places[start : start + MOST_PAGES_AT_ONCE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 from medic8.errors import ConfigurationError
 from medic8.targets.grid.layout import MEMBERS, P
@@ -43,3 +44,18 @@ def sums_key(name: str, group: int) -> str:
 def lost_key(name: str, group: int) -> str:
     """Key of the group's ``:lost`` record: the pages that were given up; there is none if none was."""
     return f"m8:{{{name}/{group}}}:lost"
+
+
+def lock_key(name: str, group: int) -> str:
+    """Key of the group's lock; there is none if it was never locked."""
+    return f"m8:{{{name}/{group}}}:lock"
+
+
+def wait_key(name: str, owner: uuid.UUID) -> str:
+    """Key that says which lock *owner* waits for; it expires."""
+    return f"m8:{{{name}}}:wait:{owner.hex}"
+
+
+def conflicts_key(name: str) -> str:
+    """Key that counts the checked writes that were refused; it expires."""
+    return f"m8:{{{name}}}:conflicts"

@@ -47,6 +47,27 @@ RULES = (
         symptoms=("Inconsistent data",),
         cause="The server is configured to evict or expire keys that a grid needs for good.",
     ),
+    IssueRule(
+        codes=frozenset({"grid.lock_stale"}),
+        issue_type=IssueType.SYNCHRONIZATION,
+        title="{about} keep others out",
+        symptoms=("Inconsistent state", "Deadlocks"),
+        cause="Their owners died or were cut off in the middle of their work, and nobody renews the leases.",
+    ),
+    IssueRule(
+        codes=frozenset({"grid.deadlock"}),
+        issue_type=IssueType.SYNCHRONIZATION,
+        title="{about} wait for each other",
+        symptoms=("Deadlocks",),
+        cause="They took the same locks in different orders.",
+    ),
+    IssueRule(
+        codes=frozenset({"grid.lost_updates"}),
+        issue_type=IssueType.SYNCHRONIZATION,
+        title="{about} get in each other's way",
+        symptoms=("Race conditions", "Inconsistent state"),
+        cause="Several read and write the same groups without a lock around both.",
+    ),
 )
 
 _COMPARED = {
@@ -54,6 +75,8 @@ _COMPARED = {
     "grid.damaged_groups": "damaged groups",
     "grid.lost_cells": "lost cells",
     "grid.quarantined_pages": "pages in quarantine",
+    "grid.stale_locks": "stale locks",
+    "grid.deadlocks": "deadlocks",
 }
 
 

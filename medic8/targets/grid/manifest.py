@@ -75,6 +75,10 @@ def read_manifest(client: valkey.Valkey, name: str) -> ManifestState:
             raise NotAGridError(f"grid {name!r}: there is none; neither the manifest nor its copy exists")
         reasons = "; ".join(f"{copy}: {problem}" for copy, problem in zip(_COPIES, found, strict=True))
         raise NotAGridError(f"grid {name!r} cannot be opened: {reasons}")
+    if len({copy.takes_checked_only for copy in good}) > 1:
+        raise NotAGridError(
+            f"grid {name!r} cannot be opened: the manifest and its copy disagree on writes=checked"
+        )
     if len({(copy.uuid, copy.created_s) for copy in good}) > 1:
         raise NotAGridError(
             f"grid {name!r} cannot be opened: "

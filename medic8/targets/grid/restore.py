@@ -9,6 +9,7 @@ record of checksums, which every write of a grid's library changes.
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ def restore_grid(
             "nothing was changed"
         )
     if manifest.depth < reader.content.depth:
-        manifest = Manifest(name, manifest.uuid, reader.content.depth, manifest.created_s)
+        manifest = dataclasses.replace(manifest, depth=reader.content.depth)
         grow_manifest(client, manifest)
     work = _Restore(client, manifest, reader, chosen, is_created=is_created)
     for group, blocks in wanted:

@@ -10,6 +10,7 @@ from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import counted
+from medic8.targets.grid import lock_strategies
 from medic8.targets.grid.actions import QUARANTINE, WRITE_BACK, GiveUp, WriteBack
 from medic8.targets.grid.layout import PAGE_CELLS, block_at
 from medic8.targets.kind import Strategy
@@ -249,4 +250,5 @@ STRATEGIES: Mapping[str, Strategy] = {
     RESTORE_FROM_REPLICA: plan_from_replica,
     RESTORE_FROM_BACKUP: plan_from_backup,
     QUARANTINE_LOST_PAGES: plan_quarantine,
+    **lock_strategies.STRATEGIES,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,10 @@ import numpy.typing as npt
 from medic8.errors import TransientError
 from medic8.targets.grid import checksum
 from medic8.targets.grid.compare_and_write import (
+    Answer,
     Check,
     CompareAndWrite,
+    Delete,
     HasBytes,
     HoldsExactly,
     IsAbsent,
@@ -44,7 +46,7 @@ from medic8.targets.grid.layout import (
 )
 from medic8.targets.grid.look import Look, Wanted
 from medic8.targets.grid.parity import Octets, p_of, power, q_of, times
-from medic8.targets.valkey.conversation import Command, Conversation, raise_first
+from medic8.targets.grid.permit import ANYBODY, Permit, version_of
 
 _ATTEMPTS = 100
 _SHORTEST_PAUSE_S = 0.0002
@@ -124,7 +126,8 @@ def write_pages(
     manifest: Manifest,
     edits: Edits,
     patience: Patience,
-) -> None:
+    permit: Permit = ANYBODY,
+) -> bytes:
     """
     Write *edits* of one group at one moment.
 
@@ -134,16 +137,27 @@ def write_pages(
         manifest: Of the grid.
         edits: New cells of at most `MOST_PAGES_AT_ONCE` pages of one group.
         patience: How often to try.
+        permit: What the write must prove.
+    Returns:
+        The group's version after it.
     Raises:
         GridDamagedError: a page to be changed, or its parity, is damaged; nothing was changed.
         TransientError: others kept changing the group; nothing was changed.
     """
     wanted = wanted_for(edits)
     for attempt in range(patience.attempts):
+        fence = permit.checks()
         seen = borrow(wanted)
+        if permit.version not in {None, version_of(seen.record_bytes)}:
+            permit.outdated()
         checks, writes = changes(manifest, seen, edits)
-        if not writes or compare_and_write(checks, writes).is_written:
-            return
+        if not writes:
+            return version_of(seen.record_bytes)
+        answer = compare_and_write(checks, writes, fence=fence).answer
+        if answer is Answer.WRITTEN:
+            return version_of(record_in(writes))
+        if answer is Answer.FENCED:
+            permit.failed()
         if seen.record_bytes is None:
             # Another's first write, or blocks without their record: a look at all of them tells.
             borrow(dict.fromkeys(range(ROLES), ()))
@@ -152,6 +166,14 @@ def write_pages(
         f"grid {manifest.name!r}, group {seen.group}: "
         f"others changed it during each of {patience.attempts} tries"
     )
+
+
+def record_in(writes: Sequence[Write]) -> bytes:
+    """The ``:m`` among *writes* of a group, which is the last of them."""
+    last = writes[-1]
+    if not isinstance(last, WriteValue):
+        raise TypeError(f"the last write of a group is {last!r}, not its record")
+    return last.content
 
 
 def changes(manifest: Manifest, seen: Look, edits: Edits) -> tuple[list[Check], list[Write]]:
@@ -238,27 +260,46 @@ def whole_group(
 
 
 def write_whole_group(
-    talk: Conversation, manifest: Manifest, grid_key: int, group: int, blocks: Mapping[int, Octets]
+    compare_and_write: CompareAndWrite,
+    manifest: Manifest,
+    grid_key: int,
+    group: int,
+    blocks: Mapping[int, Octets],
+    patience: Patience,
+    permit: Permit = ANYBODY,
 ) -> None:
     """
     Replace everything in a group at one moment, its list of lost pages included, without reading it.
 
     Args:
-        talk: Where to write.
+        compare_and_write: Writes if what *permit* asks for holds.
         manifest: Of the grid.
         grid_key: What `checksum.grid_key` returned for the grid's UUID.
         group: Number of the group.
         blocks: 64 KiB for each member that shall exist; the others will not.
+        patience: How often to try.
+        permit: What the write must prove.
+    Raises:
+        TransientError: the group, or its lock, changed during each try; nothing was changed.
     """
-    commands: list[Command] = []
+    writes: list[Write] = []
     gone = [lost_key(manifest.name, group)]
     if blocks:
         values, record = whole_group(manifest, grid_key, group, blocks)
-        commands += [("SET", role_key(manifest.name, group, role), value) for role, value in values.items()]
-        commands.append(("SET", sums_key(manifest.name, group), record))
+        writes += [WriteValue(role_key(manifest.name, group, role), value) for role, value in values.items()]
+        writes.append(WriteValue(sums_key(manifest.name, group), record))
     else:
         gone.append(sums_key(manifest.name, group))
     absent = range(MEMBERS if blocks else ROLES)
     gone += [role_key(manifest.name, group, role) for role in absent if role not in blocks]
-    commands.append(("DEL", *gone))
-    raise_first(talk.ask_at_once(commands) or [])
+    writes += [Delete(key) for key in gone]
+    for attempt in range(patience.attempts):
+        answer = compare_and_write((), writes, fence=permit.checks()).answer
+        if answer is Answer.WRITTEN:
+            return
+        if answer is Answer.FENCED:
+            permit.failed()
+        patience.pause(attempt)
+    raise TransientError(
+        f"grid {manifest.name!r}, group {group}: others changed it during each of {patience.attempts} tries"
+    )

@@ -14,10 +14,14 @@ from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.acts.busy_scripts import KillScriptAct, is_busy
+from medic8.targets.valkey.acts.certificate import CertificateAct
 from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.purge import PurgeAct
+from medic8.targets.valkey.acts.resync import ResyncAct
+from medic8.targets.valkey.acts.rewrite import RewriteAct
 from medic8.targets.valkey.acts.scale import ScaleAct
-from medic8.targets.valkey.acts.scripts import KillScriptAct, is_busy
+from medic8.targets.valkey.acts.scripts import FlushScriptsAct
 from medic8.targets.valkey.acts.settings import SettingAct
 from medic8.targets.valkey.busy import BusyServerSession, busy_ground, busy_session
 from medic8.targets.valkey.claimed import ClaimedServer
@@ -26,7 +30,18 @@ from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, se
 
 #: Every kind of step on a server, by the name that a plan calls it.
 ACTS: Mapping[str, Act] = {
-    act.name: act for act in (SettingAct(), PurgeAct(), KillClientAct(), KillScriptAct(), ScaleAct())
+    act.name: act
+    for act in (
+        SettingAct(),
+        PurgeAct(),
+        CertificateAct(),
+        FlushScriptsAct(),
+        KillClientAct(),
+        RewriteAct(),
+        ResyncAct(),
+        KillScriptAct(),
+        ScaleAct(),
+    )
 }
 
 

@@ -91,6 +91,16 @@ _FULL: _Rules = (
         _takes_much("memory.dataset"),
     ),
     _rule(
+        "clients.no_keepalive",
+        "clients.dead",
+        "Nothing asks silent clients whether they live, so those that are gone stay connected.",
+    ),
+    _rule(
+        "clients.dead",
+        "clients.near_limit clients.idle",
+        "Connections of clients that are gone count like those that are used.",
+    ),
+    _rule(
         "clients.idle",
         "clients.near_limit",
         "Connections that nobody uses count like those that are used.",

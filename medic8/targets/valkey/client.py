@@ -215,7 +215,12 @@ def reaching(url: str, *, connecting: bool = False) -> Iterator[None]:
         raise UnreachableError(f"{where} does not let us in: {exc}") from exc
     except valkey.exceptions.OutOfMemoryError as exc:
         raise TransientError(f"{where} has no memory for it: {exc}") from exc
-    except (valkey.exceptions.ConnectionError, valkey.exceptions.TimeoutError, OSError) as exc:
+    except (
+        valkey.exceptions.ConnectionError,
+        valkey.exceptions.TimeoutError,
+        valkey.exceptions.InvalidResponse,  # whoever answers is no Valkey server
+        OSError,
+    ) as exc:
         if connecting:
             raise UnreachableError(f"{where} does not answer: {exc}") from exc
         raise TransientError(f"{where} stopped answering: {exc}") from exc

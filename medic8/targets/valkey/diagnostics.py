@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medic8.targets.kind import Diagnostic
+from medic8.targets.valkey.looks.certificate import look_at_certificate
 from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
 from medic8.targets.valkey.looks.controller import look_at_controller
 from medic8.targets.valkey.looks.errors import look_at_errors
+from medic8.targets.valkey.looks.files import look_at_files
 from medic8.targets.valkey.looks.host import look_at_host
 from medic8.targets.valkey.looks.keys import look_at_keys
 from medic8.targets.valkey.looks.memory import look_at_memory
 from medic8.targets.valkey.looks.persistence import look_at_persistence
 from medic8.targets.valkey.looks.reachability import look_at_reachability
+from medic8.targets.valkey.looks.replicas import look_at_replicas
 from medic8.targets.valkey.looks.replication import look_at_replication
 from medic8.targets.valkey.looks.server_log import look_at_log
 from medic8.targets.valkey.looks.settings import look_at_settings
 
 DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "reachability": look_at_reachability,
+    "certificate": look_at_certificate,
     "controller": look_at_controller,
     "memory": look_at_memory,
     "host": look_at_host,
@@ -28,7 +32,9 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "errors": look_at_errors,
     "keys": look_at_keys,
     "persistence": look_at_persistence,
+    "files": look_at_files,
     "replication": look_at_replication,
+    "replicas": look_at_replicas,
     "log": look_at_log,
     "settings": look_at_settings,
 }

@@ -14,12 +14,17 @@ from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.acts.scripts import is_busy
+from medic8.targets.valkey.acts.busy_scripts import is_busy
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.key_guard import EVICTIONS, KEYS, judge_keys, read_keys
+from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
+from medic8.targets.valkey.plans.certificate import RELOAD_CERTIFICATE
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
+from medic8.targets.valkey.plans.dead_clients import KEEP_CONNECTIONS_ALIVE, KILL_DEAD_CLIENTS
+from medic8.targets.valkey.plans.files import REWRITE_FILES
 from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
-from medic8.targets.valkey.plans.memory import PURGE_MEMORY
+from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
+from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
 from medic8.targets.valkey.plans.scale import SCALE_OUT
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
 from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SCRIPT, KILL_SLOW_CLIENT
@@ -50,13 +55,21 @@ SERVER_ERRORS = frozenset(
 _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     SET_SETTINGS: (LATENCY, MEMORY, CPU),
     PURGE_MEMORY: (LATENCY, MEMORY),
+    RELOAD_CERTIFICATE: (LATENCY, MEMORY),
+    KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
+    KEEP_CONNECTIONS_ALIVE: (LATENCY, MEMORY),
+    KILL_DEAD_CLIENTS: (LATENCY, MEMORY),
     FREE_LAZILY: (LATENCY, MEMORY, CPU),
     RAISE_MEMORY_LIMIT: (LATENCY, MEMORY),
-    KILL_HOGGING_CLIENT: (LATENCY, MEMORY),
     KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
     KILL_SLOW_CLIENT: (LATENCY, MEMORY),
     SCALE_OUT: (LATENCY,),
     KILL_SCRIPT: (),  # a busy server has no latency to compare with
+    LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
+    FLUSH_SCRIPTS: (LATENCY, MEMORY),
+    REWRITE_FILES: (LATENCY, MEMORY),
+    RESYNC_REPLICA: (LATENCY, MEMORY),
+    RESIZE_BACKLOG: (LATENCY,),  # more memory is what it is for
 }
 
 

@@ -98,7 +98,7 @@ def _read(
         reader = KeyReader(talk, Abilities.of(talk))
         sizes = reader.sizes(names)
         small = [each for each in sizes if isinstance(each, Sized) and each.is_small]
-        if _fields_expire(talk):
+        if fields_expire(talk):
             small = [each for each in small if each.kind is not Kind.HASH]
         found = {key.name: value for key, value, _ in reader.small(small)}
         answers = talk.ask([("TIME",)])
@@ -136,7 +136,7 @@ def _sample(talk: Conversation, is_ours: Callable[[bytes], bool]) -> list[bytes]
     return list(names)[:_MOST_KEYS]
 
 
-def _fields_expire(talk: Conversation) -> bool:
+def fields_expire(talk: Conversation) -> bool:
     """Whether fields of hashes expire here: such a hash changes, or goes, although nobody writes."""
     answers = talk.ask([("INFO", "keyspace")])
     raise_first(answers)

@@ -34,8 +34,6 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
-    if target.replicas:
-        wrong.append("field 'replicas' belongs to kind 'grid'")
     return tuple(wrong)
 
 
@@ -58,7 +56,7 @@ def _setting_problems(target: Target) -> list[str]:
 KIND = TargetKind(
     name="valkey",
     summary="a Valkey or Redis server: reachability, memory, clients, commands, errors, keys, persistence, "
-    "replication, log, settings",
+    "files, replication, replicas, log, settings",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
     strategies=STRATEGIES,

@@ -90,6 +90,28 @@ class ServerPolicy(Frozen):
         unit="seconds",
         source=f"{_LATENCY}, Measuring latency: well below 1 ms is usual; the limits are {_OURS}",
     )
+    connecting: Threshold = Threshold(
+        what="opening a connection (median), which the kernel at the other end answers",
+        warning=0.05,
+        error=0.5,
+        unit="seconds",
+        source=f"{_LATENCY}, network: 200 µs is usual; the limits are {_OURS}",
+    )
+    resent: Threshold = Threshold(
+        what="packets sent again on the four connections of a look, or never answered",
+        warning=2,
+        error=6,
+        unit="count",
+        source=f"{_LATENCY}, network; the limits are {_OURS}: one may be chance",
+    )
+    certificate_days: Threshold = Threshold(
+        what="days until the certificate ends that the server presents",
+        warning=30,
+        error=7,
+        unit="days",
+        is_floor=True,
+        source="Valkey documentation, TLS; Let's Encrypt renews 30 days before the end, 7 is our choice",
+    )
     processor: Threshold = Threshold(
         what="processor time of the main thread",
         warning=0.8,
@@ -170,6 +192,12 @@ class ServerPolicy(Frozen):
         warning=0.8,
         unit="share",
         source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
+    )
+    silence: Threshold = Threshold(
+        what="silence of an ordinary client while tcp-keepalive is 0",
+        warning=86_400,
+        unit="seconds",
+        source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
     )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",
@@ -289,6 +317,14 @@ POLICY = ServerPolicy()
 
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20
+
+#: What a server without limits gets: most bytes that wait for one client, bytes that may wait for so many
+#: seconds. Source: valkey.conf, client-output-buffer-limit; for normal clients, which it does not limit, the
+#: values that it has for replicas.
+OUTPUT_LIMITS = {"normal": (256 << 20, 64 << 20, 60), "pubsub": (32 << 20, 8 << 20, 60)}
+
+#: Per cent of maxmemory for all clients together. Source: valkey.conf, maxmemory-clients 5%.
+CLIENTS_SHARE = 5
 
 #: Settings that may be set right by themselves: each takes effect at once, none lowers a limit that
 #: clients rely on, weakens durability, evicts, or belongs to whoever runs replication.

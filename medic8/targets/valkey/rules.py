@@ -128,6 +128,7 @@ _REPLICATION = (
         "Replicas of {target} need full copies: {about}",
         "replication.full_syncs",
         "replication.backlog",
+        "replication.buffer",
         symptoms=("Inconsistent state",),
         cause="More is written while a replica is away than the backlog or its buffer holds.",
     ),
@@ -136,6 +137,21 @@ _REPLICATION = (
         "{target} and its primary may differ: {about}",
         "replication.writable",
         "replication.role_changed",
+        symptoms=("Inconsistent state", "Race conditions"),
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} and its {about} hold different data",
+        "replication.diverged",
+        symptoms=("Inconsistent state",),
+        cause="Somebody wrote to the replica, which takes no notice of it and tells nobody.",
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "{target} is not followed by {about}",
+        "replication.two_primaries",
+        "replication.foreign_primary",
+        "replication.stale_reads",
         symptoms=("Inconsistent state", "Race conditions"),
     ),
 )
@@ -160,9 +176,62 @@ _SLOWNESS = (
 _CONNECTIONS = (
     _rule(
         IssueType.NETWORK,
+        "The way to {target} is slow or loses packets",
+        "network.slow_way",
+        "network.loss",
+        symptoms=("High latency", "Timeout errors"),
+        cause="The network between here and the server, which the server has no part in.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "{target} does not accept connections as fast as they come",
+        "network.queue",
+        symptoms=("Connection failures", "Timeout errors"),
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "The certificate of {target} ends soon or was not read again",
+        "certificate.expiring",
+        "certificate.stale",
+        symptoms=("Connection failures",),
+        cause="A server reads its certificate when it starts and when it is told to, not when it is renewed.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "Clients that verify the certificate of {target} refuse it",
+        "certificate.refused",
+        symptoms=("Connection failures",),
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "{target} holds connections of clients that are gone",
+        "clients.dead",
+        symptoms=("Connection failures",),
+        cause="A client or the way to it broke off without a word, and nothing asks whether it lives.",
+    ),
+    _rule(
+        IssueType.NETWORK,
+        "{target} never notices that a client is gone",
+        "clients.no_keepalive",
+        symptoms=("Connection failures",),
+        cause="Nothing asks silent clients whether they live.",
+    ),
+    _rule(
+        IssueType.NETWORK,
         "{target} is running out of connections",
         "clients.near_limit",
         symptoms=("Connection failures",),
+    ),
+)
+
+_FILES = (
+    _rule(
+        IssueType.GRID_CORRUPTION,
+        "{target} could not start again from its {about}",
+        "persistence.snapshot_damaged",
+        "persistence.aof_damaged",
+        symptoms=("Inconsistent data", "Failed operations"),
+        cause="The file is not what the server wrote: a disk, a copy that broke off, or a person changed it.",
     ),
 )
 
@@ -171,6 +240,7 @@ RULES = (
     *_EXHAUSTION,
     *_LEAKS,
     *_REPLICATION,
+    *_FILES,
     *_SLOWNESS,
     *_CONNECTIONS,
     *_ERRORS,

@@ -127,7 +127,7 @@ def test_a_manifest_says_what_was_packed(manifest: Manifest) -> None:
     ("at", "new", "message"),
     [
         (0, b"RIFF", "begins with b'RIFF', not with b'm8gr'"),
-        (4, b"\2\0", "format 2; the limit is format 1"),
+        (4, b"\3\0", "format 3; the limit is format 2"),
         (6, b"\0\2", "512 x 256.*limit is 256 x 256"),
         (41, b"mine", "grid 'mine'"),
     ],

@@ -176,9 +176,9 @@ def test_what_is_no_grid_is_named(client: valkey.Valkey) -> None:
     client.rpush(primary, "x")
     with pytest.raises(NotAGridError, match=r"holds a list, not a string.*does not exist"):
         Grid.open(client, "lab")
-    client.set(primary, b"m8gr\2\0" + bytes(106))
+    client.set(primary, b"m8gr\3\0" + bytes(106))
     client.set(copy, b"hello")
-    with pytest.raises(NotAGridError, match=r"format 2; the limit is format 1.*begins with b'hell'"):
+    with pytest.raises(NotAGridError, match=r"format 3; the limit is format 2.*begins with b'hell'"):
         Grid.open(client, "lab")
     client.flushall()
     Grid.create(client, "lab", 1)

@@ -16,7 +16,7 @@ def test_the_guide_s_examples_run(
     """Every Python block of the guide, one after the other, inside the block that the first one opens."""
     assert valkey_url
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     lines = "\n".join(blocks[1:]).splitlines()
     inner = "".join(f"    {line}\n" if line else "\n" for line in lines)
     source = blocks[0].replace("unix:///run/valkey/valkey.sock", valkey_server.socket_url) + inner

@@ -14,6 +14,9 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
+from medic8.targets.valkey.looks.asking import reading
+from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.valkey.looks.memory import judge_buffers, judge_fragmentation
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
@@ -29,17 +32,58 @@ def look(url: str, diagnostic: str, **fields: object) -> DiagnosticResult:
 
 def report_on(url: str, *, without: tuple[str, ...] = (), **fields: object) -> DiagnosticReport:
     target = a_target(url, **fields)
-    results = {name: take(target, AROUND) for name, take in DIAGNOSTICS.items() if name not in without}
-    analysis = analyze(results.values())
+    return report_of(*(take(target, AROUND) for name, take in DIAGNOSTICS.items() if name not in without))
+
+
+def report_of(*results: DiagnosticResult) -> DiagnosticReport:
+    """A report of what is given, judged as a real one."""
+    analysis = analyze(results)
     return DiagnosticReport(
-        target=target.name,
-        kind=target.kind,
-        results=results,
+        target="server",
+        kind="valkey",
+        results={each.diagnostic: each for each in results},
         analysis=analysis,
         issues=link_causes(
-            detect_issues(analysis, KIND.rules, target=target.name, at=NOW), results, KIND.causes
+            detect_issues(analysis, KIND.rules, target="server", at=NOW),
+            {each.diagnostic: each for each in results},
+            KIND.causes,
         ),
         taken_at=NOW,
+    )
+
+
+def fragmented(allocator: str) -> DiagnosticReport:
+    """What is seen where 900 MiB are resident and 100 MiB used; *allocator* empty = it does not say."""
+    facts = Facts({"used_memory": str(100 << 20), "used_memory_rss": str(900 << 20)})
+    named = reading("memory.allocator", allocator)
+    return report_of(
+        DiagnosticResult(
+            diagnostic="memory",
+            readings=(named,) if named else (),
+            findings=judge_fragmentation(facts),
+            taken_at=NOW,
+        )
+    )
+
+
+def hogged(settings: dict[str, str]) -> DiagnosticReport:
+    """What is seen where one of ten clients has 400 MiB of output waiting, with *settings* as they are."""
+    taken = {"mem_clients_normal": str(400 << 20), "connected_clients": "10", "connected_slaves": "0"}
+    readings = (
+        reading("memory.output_limits", settings["client-output-buffer-limit"]),
+        reading("memory.clients_limit", settings["maxmemory-clients"]),
+        reading("memory.limit", 1 << 30, "bytes"),
+        reading("memory.clients", 400 << 20, "bytes"),
+    )
+    most = reading("clients.most_output", 400 << 20, "bytes")
+    return report_of(
+        DiagnosticResult(
+            diagnostic="memory",
+            readings=tuple(each for each in readings if each),
+            findings=judge_buffers(Facts(taken)),
+            taken_at=NOW,
+        ),
+        DiagnosticResult(diagnostic="clients", readings=(most,) if most else (), taken_at=NOW),
     )
 
 

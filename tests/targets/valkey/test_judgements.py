@@ -20,6 +20,7 @@ from medic8.targets.valkey.looks import (
     commands,
     controller,
     errors,
+    full_copies,
     host,
     key_sample,
     keys,
@@ -157,7 +158,7 @@ MONOTONE: list[tuple[str, Callable[[int], tuple[Finding, ...]]]] = [
     ),
     ("clients", lambda n: clients.judge_numbers(facts_of(connected_clients=n * 5), facts_of())),
     ("lag", lambda n: replication.judge_replicas(facts_of(master_repl_offset=900_000_000 + n * 20_000))),
-    ("syncs", lambda n: replication.judge_syncs(facts_of(sync_full=n * 10), facts_of(), 0.3)),
+    ("syncs", lambda n: full_copies.judge_syncs(facts_of(sync_full=n * 10), facts_of(), 0.3)),
     ("fork", lambda n: persistence.judge_forks(facts_of(latest_fork_usec=n * 2000))),
     ("pending", lambda n: keys.judge_pending([keys.Pending(b"s", b"g", n * 1000)])),
     ("latency", lambda n: reachability.judge_latency(n / 1000)),
@@ -304,8 +305,8 @@ def test_a_backlog_is_held_against_what_is_written() -> None:
     before, small = facts_of(), {"repl_backlog_size": 1 << 20}
     trickle = facts_of(master_repl_offset=900_101_000, **small)
     flood = facts_of(master_repl_offset=903_100_000, **small)
-    assert replication.judge_syncs(trickle, before, 1.0) == ()
-    (finding,) = replication.judge_syncs(flood, before, 1.0)
+    assert full_copies.judge_syncs(trickle, before, 1.0) == ()
+    (finding,) = full_copies.judge_syncs(flood, before, 1.0)
     assert (finding.code, finding.severity) == ("replication.backlog", Severity.ERROR)
 
 
@@ -351,6 +352,15 @@ def test_an_ordinary_server_is_nobodys() -> None:
     assert controller.Belonging.SETTINGS in hidden.owns
 
 
+def test_a_snapshot_may_copy_all_memory_where_the_host_has_room_for_it() -> None:
+    """Whoever writes everything anew while a snapshot is taken is well; it hurts where it does not fit."""
+    roomy = facts_of(rdb_last_cow_size=4 << 30)
+    assert persistence.judge_forks(roomy) == ()
+    for changed in ({"total_system_memory": 10 << 30}, {"total_system_memory": "unknown"}):
+        (finding,) = persistence.judge_forks(facts_of(rdb_last_cow_size=4 << 30, **changed))
+        assert (finding.code, finding.severity) == ("persistence.copy_on_write", Severity.ERROR)
+
+
 def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
     """A code that no rule knows would be shown and never treated."""
     source = "\n".join(path.read_text() for path in LOOKS.glob("*.py"))
@@ -360,6 +370,7 @@ def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
         "controller.recognised",
         "diagnostic.refused",
         "persistence.none",
+        "replication.full_syncs_past",
         "server.refuses",
         "log.known",
         "log.warnings",

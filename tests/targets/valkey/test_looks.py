@@ -12,6 +12,7 @@ import valkey
 from looking_at import AROUND, a_target, found, look, report_on
 
 from medic8.analysis import markdown
+from medic8.analysis.analyzer import UNREACHABLE
 from medic8.cli.render_report import render_report
 from medic8.cli.screen import Screen
 from medic8.errors import RefusedError, TransientError, UnreachableError
@@ -92,7 +93,7 @@ def test_a_server_that_tells_nothing_is_not_healthy(valkey_url: str) -> None:
     report = report_on(as_user(valkey_url, "-@all", "+ping"))
     assert report.analysis.health is Health.DEGRADED
     refused = [each for each in report.analysis.findings if each.code == "diagnostic.refused"]
-    assert {each.about for each in refused} == set(DIAGNOSTICS) - {"settings"}
+    assert {each.about for each in refused} == set(DIAGNOSTICS) - {"settings", "certificate"}
 
 
 def test_settings_with_rules_that_may_not_be_read_are_not_healthy(valkey_url: str) -> None:
@@ -304,7 +305,8 @@ def test_who_owns_settings_must_be_known_before_they_are_changed(valkey_url: str
 
 def test_every_look_at_a_server_that_is_gone_says_so() -> None:
     """None of them crashes."""
-    for take in DIAGNOSTICS.values():
+    assert found(look("valkey://127.0.0.1:1/0", "reachability"), UNREACHABLE).severity is Severity.CRITICAL
+    for take in [each for name, each in DIAGNOSTICS.items() if name not in {"reachability", "certificate"}]:
         with pytest.raises(UnreachableError):
             take(a_target("valkey://127.0.0.1:1/0"), AROUND)
 

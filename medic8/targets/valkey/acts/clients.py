@@ -13,20 +13,11 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
 from medic8.targets.valkey.client import RECOVERY
+from medic8.targets.valkey.looks.clients import why_untouchable
+from medic8.targets.valkey.looks.dead_clients import without_peer
 from medic8.targets.valkey.looks.facts import Facts, as_text, pairs
 
 KILL_CLIENT = "kill_client"
-
-#: Flags of connections that are nobody's to close by a plan, and what they are called.
-#: Source: Valkey documentation, CLIENT LIST.
-_UNTOUCHABLE = {
-    "M": "is the server's own primary",
-    "S": "is a replica",
-    "x": "is in a transaction",
-    "d": "is in a transaction",
-    "b": "waits in a blocking command",
-    "P": "is subscribed to channels",
-}
 
 
 class KillClient(Frozen):
@@ -40,6 +31,7 @@ class KillClient(Frozen):
         name: What it calls itself; may be empty.
         least: What it must still show to be closed, by the field of CLIENT LIST: ``{"omem": 8388608}``.
         flag: A flag that it must still have, such as ``O`` of one that watches every command.
+        is_dead: Whether the kernel of this machine must still prove that nobody is at its other end.
         command: What it must have sent last, as CLIENT LIST calls it; empty for anything.
     """
 
@@ -49,6 +41,7 @@ class KillClient(Frozen):
     name: str = ""
     least: dict[str, int] = Field(default_factory=dict)
     flag: str = ""
+    is_dead: bool = False
     command: str = ""
 
 
@@ -131,12 +124,12 @@ def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
     if found.get("name", "").startswith(RECOVERY):
         raise RefusedError(f"{who} is a recovery's own connection")
     flags = found.get("flags", "")
-    # The server counts one that watches every command among replicas, which it is not.
-    wrong = next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
-    if wrong:
+    if wrong := why_untouchable(flags):
         raise RefusedError(f"{who} {wrong}: no plan closes it")
     if ask.flag and ask.flag not in flags:
         raise ChangedError(f"{who} has stopped by itself what it was to be closed for")
+    if ask.is_dead and not without_peer([found]):
+        raise ChangedError(f"{who} is not known to be dead: this machine has no proof of it any more")
     if ask.command and found.get("cmd") != ask.command:
         raise ChangedError(f"{who} sends {found.text('cmd')} by now, and not {ask.command} any more")
     for field, least in ask.least.items():

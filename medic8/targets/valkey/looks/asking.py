@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import valkey.exceptions
 
@@ -86,6 +87,11 @@ class Server:
         self._user = user
         self._refused: dict[str, tuple[Refusal, bool]] = {}
         self.unseen: list[str] = []
+
+    @property
+    def socket(self) -> socket.socket:
+        """The connection itself, for asking the kernel about it."""
+        return cast("socket.socket", self._connection._sock)  # noqa: SLF001 - the client has no other way
 
     def try_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """The answers to *commands*, sent at once; a `Refusal` in the place of each that was refused."""

@@ -13,6 +13,7 @@ from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import LOOKING, Server, looking, reading
+from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
 from medic8.targets.valkey.looks.judging import fact, over, share
 from medic8.targets.valkey.policy import POLICY
@@ -27,6 +28,17 @@ _TRIED = 500
 
 #: So many connections are handed to a strategy at a time: closing more at once is a fault of its own.
 MOST_CLOSED = 5
+
+#: Flags of connections that are nobody's to close by a plan, and what they are called.
+#: Source: Valkey documentation, CLIENT LIST.
+_UNTOUCHABLE = {
+    "M": "is the server's own primary",
+    "S": "is a replica",
+    "x": "is in a transaction",
+    "d": "is in a transaction",
+    "b": "waits in a blocking command",
+    "P": "is subscribed to channels",
+}
 
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
@@ -59,10 +71,14 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
+        dead = without_peer(listed)
+        keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
         idlest = idlest_of(listed, target.idle_client_age_s)
         findings = (
             *judge_numbers(facts, before, idlest),
             *judge_listed(listed, facts, is_whole=is_whole),
+            *judge_dead(dead, _closable(dead)),
+            *judge_keepalive(listed, dead, keepalive),
         )
         return server.result("clients", around, readings, findings)
 
@@ -188,12 +204,37 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
     return found
 
 
+def why_untouchable(flags: str) -> str:
+    """Why no plan closes a connection with *flags*; empty if one may."""
+    # The server counts one that watches every command among replicas, which it is not.
+    return next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
+
+
 def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
-    """Those for whom too much output waits, the worst first; each is to be closed only while it does."""
-    too_much = [each for each in listed if POLICY.client_output.severity(each.number("omem")) is not None]
+    """
+    The worst of those for whom too much output waits and that a plan may close; only while it does.
+
+    In the order in which they came: a plan that was agreed to is the same a moment later.
+    """
+    too_much = [
+        each
+        for each in listed
+        if POLICY.client_output.severity(each.number("omem")) is not None
+        and not why_untouchable(each.get("flags", ""))
+    ]
     worst = sorted(too_much, key=lambda each: -(each.number("omem") or 0))[:MOST_CLOSED]
     return tuple(
-        {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}} for each in worst
+        {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
+        for each in sorted(worst, key=lambda each: each.whole("id") or 0)
+    )
+
+
+def _closable(dead: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
+    """Those of the dead that a plan may close, in the order in which they came; only while they are dead."""
+    meant = [each for each in dead if not why_untouchable(each.get("flags", ""))]
+    return tuple(
+        {**object_of(each), "is_dead": True}
+        for each in sorted(meant, key=lambda each: each.whole("id") or 0)[:MOST_CLOSED]
     )
 
 

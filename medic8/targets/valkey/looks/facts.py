@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 from medic8.model.wording import visible
 
 #: Most characters of a name that are shown; a key's name may have half a gigabyte.
 MOST_SHOWN = 80
+
+#: Servers count in 64 bits; with more, sums and rates would overflow.
+_MOST_COUNTED = 2.0**64
 
 
 def shown(raw: bytes | str, most: int = MOST_SHOWN) -> str:
@@ -55,12 +57,12 @@ class Facts(Mapping[str, str]):
         return shown(self._fields.get(name, ""))
 
     def number(self, name: str) -> float | None:
-        """The value as a finite number; None if it is none."""
+        """The value as a number that a server can count to; None if it is none."""
         try:
             value = float(self._fields[name])
         except (KeyError, ValueError):
             return None
-        return value if math.isfinite(value) else None
+        return value if abs(value) <= _MOST_COUNTED else None
 
     def whole(self, name: str) -> int | None:
         """The value as an integer; None if it is none."""

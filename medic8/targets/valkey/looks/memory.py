@@ -44,11 +44,14 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             interval_s=_INTERVAL_S,
         )
         parts = parse_flat(server.ask("MEMORY", "STATS", what="what memory is used for"))
+        limits = server.settings("client-output-buffer-limit", "maxmemory-clients")
         room = None
         if judge_limit(facts):  # only then does anybody need to know
             settings = server.settings("save", "client-output-buffer-limit")
             room = room_of(facts, settings, available_to(target.address, facts))
         readings = (
+            reading("memory.output_limits", limits.get("client-output-buffer-limit", "")),
+            reading("memory.clients_limit", limits.get("maxmemory-clients", "")),
             reading("memory.used", facts.whole("used_memory"), "bytes"),
             reading("memory.limit", facts.whole("maxmemory"), "bytes"),
             reading("memory.policy", facts.text("maxmemory_policy")),

@@ -92,9 +92,14 @@ def _consequence(field: str, settings: Facts) -> str:
 
 
 def judge_forks(facts: Facts) -> tuple[Finding, ...]:
-    """What snapshots and rewrites cost while they begin and run."""
+    """
+    What snapshots and rewrites cost while they begin and run.
+
+    All memory copied is how a snapshot under writes is; it hurts where the host has no room for it.
+    """
     used = facts.number("used_memory")
-    copied = share(facts.number("rdb_last_cow_size"), used) if (used or 0) >= LEAST_JUDGED_BYTES else None
+    is_judged = (used or 0) >= LEAST_JUDGED_BYTES and not _has_room_for_copies(facts)
+    copied = share(facts.number("rdb_last_cow_size"), used) if is_judged else None
     return (
         *over(
             "persistence.slow_fork",
@@ -119,6 +124,13 @@ def judge_forks(facts: Facts) -> tuple[Finding, ...]:
             ),
         ),
     )
+
+
+def _has_room_for_copies(facts: Facts) -> bool:
+    """Whether the server and what a snapshot copied of it are small by the host's memory, if that is told."""
+    resident, copied = facts.number("used_memory_rss"), facts.number("rdb_last_cow_size")
+    taken = share((resident or 0) + (copied or 0), facts.number("total_system_memory"))
+    return taken is not None and POLICY.host_memory.severity(taken) is None
 
 
 def judge_durability(facts: Facts, settings: Facts) -> tuple[Finding, ...]:

@@ -8,16 +8,20 @@ import time
 from pydantic import JsonValue
 
 from medic8.analysis.analyzer import UNREACHABLE
-from medic8.errors import RefusedError, UnreachableError
+from medic8.errors import ConfigurationError, RefusedError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.acts.scripts import running_function
+from medic8.targets.valkey.acts.busy_scripts import running_function
+from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.door import Trial, try_door
+from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.facts import Facts, as_text, shown
 from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY
 
 _PINGS = 5
@@ -60,17 +64,49 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
     Whether the server answers, how fast, what it is and since when.
 
     Raises:
-        UnreachableError: nobody answers.
+        UnreachableError: it did not let us in, and nothing tells why.
         TransientError: it stopped answering half way.
     """
     try:
         with looking(target) as server:
-            return _look(server, around)
-    except (UnreachableError, RefusedError) as exc:
+            return _look(server, around, target.timeout_s)
+    except UnreachableError as exc:
+        findings = judge_closed_door(str(exc)) or _tried(target)
+        if not findings:
+            raise
+    except RefusedError as exc:
         findings = judge_closed_door(str(exc))
         if not findings:
             raise
-        return DiagnosticResult(diagnostic="reachability", findings=findings, taken_at=around.now)
+    return DiagnosticResult(diagnostic="reachability", findings=findings, taken_at=around.now)
+
+
+def _tried(target: Target) -> tuple[Finding, ...]:
+    try:
+        return judge_trial(try_door(target.address, timeout_s=target.timeout_s), redact(target.address))
+    except ConfigurationError:
+        return ()
+
+
+def judge_trial(trial: Trial, where: str) -> tuple[Finding, ...]:
+    """
+    The finding about a server that cannot be reached; none if it could be, a moment later.
+
+    Args:
+        trial: What came of trying.
+        where: The server's address, without its password.
+    """
+    if trial.ending is Ending.ANSWERS:
+        return ()
+    words = DOOR_WORDS[trial.ending]
+    return fact(
+        UNREACHABLE,
+        Severity.CRITICAL,
+        f"{where} cannot be reached ({trial.ending}): {words.means}",
+        about="connection",
+        evidence=trial.steps,
+        advice=words.advice,
+    )
 
 
 def judge_closed_door(message: str) -> tuple[Finding, ...]:
@@ -140,7 +176,7 @@ def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Find
     )
 
 
-def _look(server: Server, around: Surroundings) -> DiagnosticResult:
+def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticResult:
     latencies_s, refusal = [], None
     for _ in range(_PINGS):
         began_s = time.perf_counter()
@@ -154,26 +190,39 @@ def _look(server: Server, around: Surroundings) -> DiagnosticResult:
         found = judge_ping(refusal, Facts({}), as_text(function or b""))
         return server.result("reachability", around, (), found)
     facts = server.info("server", "replication", "clients", "persistence")
-    latency_s = statistics.median(latencies_s)
+    latency_s, way = statistics.median(latencies_s), measure_way(server.socket, timeout_s=timeout_s)
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
         reading("version", facts.text("valkey_version") or facts.text("redis_version")),
         reading("uptime", facts.whole("uptime_in_seconds"), "seconds"),
         reading("role", facts.text("role")),
         reading("clients", facts.whole("connected_clients"), "count"),
+        *way_readings(way),
     )
-    findings = judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s)
-    return server.result("reachability", around, readings, findings)
+    findings = judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s, way)
+    return server.result("reachability", around, readings, (*findings, *judge_way(way)))
 
 
-def judge_latency(latency_s: float) -> tuple[Finding, ...]:
-    """Whether an empty command takes long; the way to the server is part of it."""
+def judge_latency(latency_s: float, way: Way = Way()) -> tuple[Finding, ...]:  # noqa: B008 - it is a value
+    """
+    Whether an empty command takes long, and on whose account.
+
+    Args:
+        latency_s: The round trip of a PING.
+        way: What a connection takes to open, which the kernel at the other end answers and no server.
+    """
+    connect_s = way.usual_connect_s
+    if connect_s is not None and POLICY.connecting.severity(connect_s) and connect_s > latency_s / 2:
+        return ()  # most of it is the way, which is judged by itself
     return over(
         "latency.high",
         POLICY.latency,
         latency_s,
         "a PING takes {seen}",
         about="latency",
+        also=(Evidence(what="opening a connection, by the kernel alone", seen=f"{connect_s * 1000:.1f} ms"),)
+        if connect_s is not None
+        else (),
         advice=(
             "valkey-cli --intrinsic-latency 10 on the server's host tells what the host itself adds",
             "look for slow commands (diagnostic commands), forks (persistence) and the network between",

@@ -8,15 +8,12 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking, reading
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-from medic8.targets.valkey.looks.facts import Facts, grown
+from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs, written_per_s
 from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.policy import POLICY
 
 _INTERVAL_S = 0.3
-
-#: Fewer full copies since the start are those of replicas that joined.
-_LEAST_SYNCS = 6
-_HOUR_S = 3600.0
 
 _LAG_ADVICE = (
     "look at the replica: is it loading, swapping, or behind a slow network?",
@@ -27,15 +24,17 @@ _LAG_ADVICE = (
 def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResult:
     """The server's own view of its primary and of its replicas."""
     with looking(target) as server:
-        before, facts, seconds = server.info_twice("replication", "stats", "server", interval_s=_INTERVAL_S)
+        before, facts, seconds = server.info_twice(
+            "replication", "stats", "server", "memory", interval_s=_INTERVAL_S
+        )
         settings = server.settings(
-            "replica-read-only", "replica-serve-stale-data", "min-replicas-to-write", "repl-backlog-size"
+            "replica-read-only", "replica-serve-stale-data", "min-replicas-to-write", BACKLOG, BUFFER
         )
         readings = (
             reading("replication.role", facts.text("role")),
             reading("replication.replicas", facts.whole("connected_slaves"), "count"),
             reading("replication.offset", facts.whole("master_repl_offset"), "bytes"),
-            reading("replication.written", _rate(before, facts, seconds), "bytes/s"),
+            reading("replication.written", written_per_s(before, facts, seconds), "bytes/s"),
             reading("replication.link", facts.text("master_link_status")),
             reading("replication.silence", facts.whole("master_last_io_seconds_ago"), "seconds"),
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
@@ -49,12 +48,13 @@ def judge_replication(facts: Facts, settings: Facts, before: Facts, seconds: flo
     Which link is broken, which replica lags, and what is refused for it.
 
     Args:
-        facts: The sections ``replication``, ``stats`` and ``server`` of INFO.
+        facts: The sections ``replication``, ``stats``, ``server`` and ``memory`` of INFO.
         settings: Those of replication; empty if they may not be read.
         before: The same sections *seconds* earlier.
         seconds: Between the two.
     """
-    found = [*judge_replicas(facts), *judge_syncs(facts, before, seconds), *judge_quorum(facts, settings)]
+    found = [*judge_replicas(facts), *judge_syncs(facts, before, seconds, settings)]
+    found += judge_quorum(facts, settings)
     if facts.get("role") == "slave":
         found += judge_replica(facts, settings)
     if before.get("role", "") != facts.get("role", ""):
@@ -144,35 +144,6 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
     return found
 
 
-def judge_syncs(facts: Facts, before: Facts, seconds: float) -> tuple[Finding, ...]:
-    """Whether replicas need full copies again and again, or would after a short absence."""
-    found: tuple[Finding, ...] = ()
-    syncs, uptime_s = facts.number("sync_full"), facts.number("uptime_in_seconds")
-    if syncs is not None and uptime_s is not None and syncs >= _LEAST_SYNCS:
-        found += over(
-            "replication.full_syncs",
-            POLICY.full_syncs,
-            syncs / max(uptime_s / _HOUR_S, 1.0),
-            f"{syncs:.0f} full copies since the start: replicas lose their place again and again",
-            about="full copies",
-            advice=(
-                "CONFIG SET repl-backlog-size BYTES to what is written during a copy",
-                "CONFIG SET client-output-buffer-limit 'replica 1gb 512mb 60', if copies break off",
-            ),
-        )
-    rate, backlog = _rate(before, facts, seconds), facts.number("repl_backlog_size")
-    if facts.number("connected_slaves") and backlog and rate:
-        found += over(
-            "replication.backlog",
-            POLICY.backlog,
-            backlog / rate,
-            "the replication backlog holds {seen} of writes; a replica away for longer needs a full copy",
-            about="replication backlog",
-            advice=(f"CONFIG SET repl-backlog-size {int(rate * 60)} holds a minute",),
-        )
-    return found
-
-
 def judge_quorum(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     """Whether writes are refused because too few replicas are in step."""
     least, good = settings.number("min-replicas-to-write"), facts.number("min_slaves_good_slaves")
@@ -186,8 +157,3 @@ def judge_quorum(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
         evidence=(Evidence(what="replicas in step", seen=f"{good:.0f}", limit=f"at least {least:.0f}"),),
         advice=ERROR_WORDS["NOREPLICAS"].advice,
     )
-
-
-def _rate(before: Facts, after: Facts, seconds: float) -> int | None:
-    written = grown(before, after, "master_repl_offset")
-    return None if written is None else round(written / seconds)

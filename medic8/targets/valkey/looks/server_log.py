@@ -93,10 +93,7 @@ _KNOWN = (
 def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
     """Warnings in the last 64 KiB that this very process has logged."""
     with looking(target) as server:
-        if (
-            urlsplit(target.address).scheme != "unix"
-            and (urlsplit(target.address).hostname or "") not in _HERE
-        ):
+        if not is_here(target):
             server.unseen.append("the server's log: the server is on another machine")
             return server.result("log", around)
         facts = server.info("server")
@@ -124,6 +121,12 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
         return server.result(
             "log", around, [reading("log.warnings", len(warnings), "count")], judge_log(warnings)
         )
+
+
+def is_here(target: Target) -> bool:
+    """Whether a target's address leads to this machine, or to a tunnel that begins here."""
+    parts = urlsplit(target.address)
+    return parts.scheme == "unix" or (parts.hostname or "") in _HERE
 
 
 def read_end(path: Path) -> bytes:

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from medic8.model.issue import Issue
-from medic8.model.plan import Plan, Step, StepClass, Unit
+from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.valkey.acts.purge import PURGE_MEMORY as PURGE
+from medic8.targets.valkey.acts.scripts import FLUSH_SCRIPTS as FLUSH
+from medic8.targets.valkey.acts.scripts import FlushScripts
 from medic8.targets.valkey.plans.planning import plan_of, rests_on
+from medic8.targets.valkey.policy import POLICY
 
 PURGE_MEMORY = "purge_memory"
+FLUSH_SCRIPTS = "flush_scripts"
 
 #: Only this allocator gives anything back when it is asked to; on others the command does nothing.
 _ALLOCATOR = "jemalloc"
+
+
+def plan_flush(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+    """Plan to drop the cached scripts, where there are too many; those that are used come again."""
+    is_meant = rests_on(issue, report, {"memory.scripts"})
+    step = Step(
+        title=f"drop the cached scripts of {target.name}",
+        action=FLUSH,
+        arguments=FlushScripts(least=int(POLICY.scripts.warning or 1)).model_dump(),
+        touches="cached scripts",
+        step_class=StepClass.ONE_WAY,
+    )
+    return plan_of(
+        FLUSH_SCRIPTS,
+        issue,
+        report,
+        target,
+        [Unit(title="cached scripts", steps=(step,), proves_itself=True)] if is_meant else [],
+        summary="Drop the cached scripts (SCRIPT FLUSH ASYNC). Programs that call one by its digest "
+        "(EVALSHA) are told NOSCRIPT once and must send it again, as they have to after a restart.",
+        nothing="There are not too many cached scripts.",
+        risk=Risk.HIGH if is_meant else Risk.LOW,
+    )
 
 
 def plan_purge(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:

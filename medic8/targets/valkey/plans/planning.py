@@ -26,6 +26,13 @@ def rests_on(issue: Issue, report: DiagnosticReport, codes: Collection[str]) -> 
     return any(each.code in codes and each.about == issue.about for each in report.analysis.findings)
 
 
+def value_of(report: DiagnosticReport, diagnostic: str, name: str) -> float | str | bool | None:
+    """What a reading showed; None if it was not seen."""
+    result = report.results.get(diagnostic)
+    seen = result.reading(name) if result else None
+    return None if seen is None else seen.value
+
+
 def set_one(target: Target, name: str, found: str, value: str) -> Step:
     """The step that sets one setting."""
     return Step(

@@ -1,0 +1,28 @@
+"""The programs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from medic8.local.lab.acting import clients, proxy, replica, traffic, work
+from medic8.local.lab.acting.order import Order, Play
+
+ACTS: Mapping[str, Callable[[Order], Play]] = {
+    "bulk": traffic.bulk,
+    "busy": work.busy,
+    "churn": clients.churn,
+    "costly": work.costly,
+    "delete": work.delete,
+    "evict": traffic.evict,
+    "hold": clients.hold,
+    "leak": traffic.leak,
+    "load": traffic.load,
+    "monitor": clients.monitor,
+    "overwrite": traffic.overwrite,
+    "pending": work.pending,
+    "proxy": proxy.proxy,
+    "replica": replica.replica,
+    "slow_reader": clients.read_slowly,
+    "wait": clients.wait_in_line,
+    "warm": traffic.warm,
+}

@@ -1,0 +1,84 @@
+"""A replica of the lab's server, of its own process and folder."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
+import valkey
+import valkey.exceptions
+
+from medic8.errors import UnreachableError
+from medic8.local.lab.acting.line import line, rest
+from medic8.local.lab.acting.order import PREFIX, Order, Play, Ready
+from medic8.local.loopback import HOST, free_port
+from medic8.local.scratch import ScratchValkey
+from medic8.targets.valkey.client import connection, info, options_of
+
+_WAIT_S = 60.0
+_LOOK_S = 0.05
+
+
+def replica(order: Order) -> Play:
+    """
+    Start a replica and do to it what the style says.
+
+    ``follows``: nothing, it gets its full copy. ``writable``: it takes *amount* writes of its own.
+    ``diverged``: it has taken them, and takes none any more. ``lost``: its primary moves to where nobody
+    is. ``primary``: it becomes the primary, as in a planned fail-over.
+    """
+    options = options_of(order.url)
+    folder = Path(tempfile.mkdtemp(prefix="replica-", dir=order.folder))
+    config = {"replicaof": f"{options['host']} {options['port']}", "save": '""'}
+    with line(order, "lab-control") as primary, ScratchValkey(folder, config=config) as server:
+        try:
+            with connection(server.url, name="lab-control") as client:
+                _wait(client, "master_link_status", "up")
+                told = _done(order, primary, client, server)
+            yield Ready(
+                told=told,
+                url="" if order.style in {"follows", "primary"} else server.url,
+                family=(server.pid,),
+                folders=(str(folder), str(server.data.parent)),
+            )
+            while server.server.identity.is_alive():
+                rest(primary, 1.0)
+        finally:
+            if order.style == "primary":
+                with contextlib.suppress(valkey.exceptions.ValkeyError):  # it may be gone
+                    primary.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def _done(
+    order: Order, primary: valkey.Valkey, client: valkey.Valkey, server: ScratchValkey
+) -> tuple[str, ...]:
+    where = f"{HOST}:{server.port}"
+    if order.style in {"writable", "diverged"}:
+        client.config_set("replica-read-only", "no")
+        for number in range(order.amount):
+            client.set(f"{PREFIX}diverged:{number}", "written on the replica alone")
+        if order.style == "writable":
+            return (f"the replica {where} takes writes of its own; {order.amount:,} keys differ by now",)
+        client.config_set("replica-read-only", "yes")
+        return (f"the replica {where} has {order.amount:,} keys that its primary has not, and follows",)
+    if order.style == "lost":
+        nobody = free_port(())
+        client.execute_command("REPLICAOF", HOST, nobody)
+        _wait(client, "master_link_status", "down")
+        return (f"the replica {where} looks for its primary at {HOST}:{nobody}, where nobody is",)
+    if order.style == "primary":
+        primary.execute_command("FAILOVER", "TO", HOST, server.port)
+        _wait(client, "role", "master")
+        _wait(primary, "master_link_status", "up")
+        return (f"{where} is the primary now, and the lab's server follows it",)
+    return (f"the replica {where} has got its full copy and follows",)
+
+
+def _wait(client: valkey.Valkey, field: str, wanted: str) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while (seen := info(client, "replication").get(field)) != wanted:
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"{field} is {seen} after {_WAIT_S:g} s, and not {wanted}")
+        time.sleep(_LOOK_S)

@@ -1,0 +1,1 @@
+"""Faults of the lab's server itself: its clients, memory, commands, replicas, files, and the way to it."""

@@ -1,0 +1,87 @@
+"""Faults that make everybody else wait."""
+
+from __future__ import annotations
+
+import random
+
+from medic8.local.lab.acting.order import PREFIX
+from medic8.local.lab.bench import Bench
+from medic8.local.lab.breakage import Fault, Harm
+from medic8.local.lab.settings import change_setting
+
+_MIB = 1 << 20
+_BUSY_AFTER_MS = 100
+_LAZY = "lazyfree-lazy-user-del"
+_FIELD_BYTES = 256 << 10
+
+
+def runaway_command(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have a client send KEYS again and again, so that it takes *strength* per cent of the time."""
+    return bench.start("costly", amount=strength)
+
+
+def big_key(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Write a hash of *strength* MiB."""
+    key = f"{PREFIX}catalogue:all"
+    for number in range(strength * _MIB // _FIELD_BYTES):
+        bench.client.execute_command("HSET", key, f"page:{number}", rng.randbytes(_FIELD_BYTES))
+    return (Harm(what=f"the hash {key} has {strength} MiB", key=key),)
+
+
+def busy_script(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Run a script that reads for ever, and have the server say so early."""
+    before = change_setting(bench.client, "busy-reply-threshold", str(_BUSY_AFTER_MS))
+    said = Harm(what=f"setting busy-reply-threshold is {_BUSY_AFTER_MS} and was {before}")
+    return (said, *bench.start("busy", amount=strength))
+
+
+def big_deletes(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have the server free at once, and a client delete keys so large that it takes *strength* ms."""
+    before = change_setting(bench.client, _LAZY, "no")
+    said = Harm(what=f"setting {_LAZY} is no and was {before}")
+    return (said, *bench.start("delete", amount=strength))
+
+
+FAULTS = (
+    Fault(
+        "runaway_command",
+        "a client sends KEYS again and again, on many keys",
+        "per cent of the server's time",
+        80,
+        "kill_slow_client",
+        runaway_command,
+        "server",
+        most=95,
+    ),
+    Fault(
+        "big_deletes",
+        "large keys are deleted again and again, and the server frees them at once",
+        "milliseconds",
+        120,
+        "free_lazily",
+        big_deletes,
+        "server",
+        most=500,
+    ),
+    Fault(
+        "big_key",
+        "one key holds what should be many",
+        "MiB",
+        16,
+        "",
+        big_key,
+        "server",
+        "split it into smaller ones; UNLINK takes it away without a stop",
+        512,
+    ),
+    Fault(
+        "busy_script",
+        "a script that has written nothing does not end: everybody is answered BUSY",
+        "1",
+        1,
+        "kill_script",
+        busy_script,
+        "server",
+        most=1,
+    ),
+)

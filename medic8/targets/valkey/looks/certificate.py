@@ -1,0 +1,201 @@
+"""The certificate that a server presents: how long it is good, for whom, and whether a newer one waits."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from pydantic import JsonValue
+
+from medic8.errors import RefusedError, UnreachableError
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.target import Target
+from medic8.model.wording import moment
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.client import redact
+from medic8.targets.valkey.looks import kernel
+from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
+from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.tls import is_secure, secured, verdict_of
+
+_DAY = timedelta(days=1)
+_ABOUT = "certificate"
+
+_RELOAD = (
+    "CONFIG SET tls-cert-file FILE tls-key-file FILE, with the same paths, has the server read them again"
+)
+
+
+class Renewed(NamedTuple):
+    """
+    A newer certificate that lies where the server would read it.
+
+    Attributes:
+        files: Where.
+        made: The certificate.
+        problem: Why it is not to be loaded; empty if it is fit.
+    """
+
+    files: Files
+    made: x509.Certificate
+    problem: str
+
+
+def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResult:
+    """The certificate of a server whose address asks for TLS, and the one in its file if that lies here."""
+    if not is_secure(target.address):
+        return DiagnosticResult(diagnostic="certificate", taken_at=around.now)
+    with looking(target) as server:
+        peer = server.socket.getpeername()
+        presented = presented_at(target.address, peer, timeout_s=target.timeout_s)
+        verdict = verdict_of(target.address, peer, timeout_s=target.timeout_s)
+        renewed = _renewed(server, target, presented, is_here=kernel.is_ours(str(peer[0])))
+        readings: tuple[Reading | None, ...] = (
+            reading("certificate.days_left", round(days_left(presented, around.now), 1), "days"),
+            reading("certificate.serial", f"{presented.serial_number:x}"),
+            reading("certificate.subject", shown(presented.subject.rfc4514_string())),
+            reading("certificate.issuer", shown(presented.issuer.rfc4514_string())),
+        )
+        findings = (
+            *judge_expiry(presented, around.now, is_renewed=renewed is not None),
+            *judge_verdict(verdict),
+            *(judge_renewed(presented, renewed) if renewed else ()),
+        )
+        return server.result("certificate", around, readings, findings)
+
+
+def presented_at(url: str, peer: tuple[str, int], *, timeout_s: float) -> x509.Certificate:
+    """
+    The certificate that is presented in a new handshake, whatever it is worth.
+
+    Args:
+        url: Says which certificate of ours is shown, if any.
+        peer: Address and port.
+        timeout_s: Longest wait for each step.
+    Raises:
+        UnreachableError: no handshake could be made.
+    """
+    try:
+        with (
+            socket.create_connection(peer[:2], timeout=timeout_s) as plain,
+            secured(plain, url, verifies=False) as talk,
+        ):
+            return x509.load_der_x509_certificate(talk.getpeercert(binary_form=True) or b"")
+    except (OSError, ValueError) as exc:
+        raise UnreachableError(f"{redact(url)} presents no certificate: {exc}") from exc
+
+
+def days_left(certificate: x509.Certificate, now: datetime) -> float:
+    """How many days it is good from *now* on; less than 0 = it has expired."""
+    return (certificate.not_valid_after_utc - now) / _DAY
+
+
+def judge_expiry(presented: x509.Certificate, now: datetime, *, is_renewed: bool) -> tuple[Finding, ...]:
+    """
+    Whether the certificate expires soon, or has.
+
+    Args:
+        presented: What the server presents.
+        now: The time.
+        is_renewed: Whether a newer one lies where the server would read it.
+    """
+    ends = moment(presented.not_valid_after_utc)
+    return over(
+        "certificate.expiring",
+        POLICY.certificate_days,
+        round(days_left(presented, now), 1),
+        f"the certificate that the server presents ends on {ends}: {{seen}} are left",
+        about=_ABOUT,
+        advice=(_RELOAD,) if is_renewed else ("renew the certificate", _RELOAD),
+        also=(Evidence(what="serial", seen=f"{presented.serial_number:x}"),),
+    )
+
+
+def judge_verdict(verdict: ssl.SSLCertVerificationError | None) -> tuple[Finding, ...]:
+    """
+    Whether clients refuse the certificate that check more than the target's url asks for.
+
+    Args:
+        verdict: Why a client that checks issuer and name refuses it; None if it does not.
+    """
+    if verdict is None:
+        return ()
+    reason = shown(verdict.verify_message, 200)
+    return fact(
+        "certificate.refused",
+        Severity.WARNING,
+        f"a client that checks issuer and name of the certificate refuses it: {reason}",
+        about="identity of the certificate",
+        evidence=(Evidence(what="verdict of OpenSSL", seen=reason),),
+        advice=(
+            "have a certificate issued for the name that clients use, by an issuer that they trust",
+            "ssl_check_hostname=true in the target's url has Medic8 check the name as well",
+        ),
+    )
+
+
+def judge_renewed(presented: x509.Certificate, renewed: Renewed) -> tuple[Finding, ...]:
+    """
+    The finding about a certificate that was renewed and not read again.
+
+    Args:
+        presented: What the server presents.
+        renewed: What lies in its file.
+    """
+    meant: dict[str, JsonValue] = {
+        "certificate": renewed.files.certificate,
+        "key": renewed.files.key,
+        "presented": f"{presented.serial_number:x}",
+        "renewed": f"{renewed.made.serial_number:x}",
+    }
+    evidence = [
+        Evidence(what="presented, good until", seen=moment(presented.not_valid_after_utc)),
+        Evidence(what="in the file, good until", seen=moment(renewed.made.not_valid_after_utc)),
+        Evidence(what="file", seen=shown(renewed.files.certificate, 200)),
+    ]
+    if renewed.problem:
+        evidence.append(Evidence(what="why it is not to be loaded", seen=shown(renewed.problem, 300)))
+    return fact(
+        "certificate.stale",
+        Severity.WARNING,
+        "the certificate was renewed on the disk, and the server still presents the old one"
+        + ("; the new one is not fit to be loaded" if renewed.problem else ""),
+        about=_ABOUT,
+        evidence=evidence,
+        advice=(_RELOAD,),
+        objects=() if renewed.problem else (meant,),
+    )
+
+
+def _renewed(server: Server, target: Target, presented: x509.Certificate, *, is_here: bool) -> Renewed | None:
+    """What lies in the server's file, if that is newer than what it presents."""
+    settings = server.settings("tls-cert-file", "tls-key-file", "dir")
+    certificate, key = settings.get("tls-cert-file", ""), settings.get("tls-key-file", "")
+    if not certificate or not key:
+        return None
+    if not is_here:
+        server.unseen.append("the file of the server's certificate: the server is on another machine")
+        return None
+    folder = Path(settings.get("dir", "/"))
+    files = Files(str(folder / certificate), str(folder / key))
+    try:
+        made = read_certificate(files.certificate)
+    except RefusedError as exc:
+        server.unseen.append(f"the file of the server's certificate: {shown(str(exc), 200)}")
+        return None
+    if made.not_valid_after_utc <= presented.not_valid_after_utc:
+        return None
+    problem = ""
+    try:
+        rehearse(files, target.address)
+    except RefusedError as exc:
+        problem = str(exc)
+    return Renewed(files, made, problem)

@@ -1,0 +1,157 @@
+"""Clients that are gone without having said so: what the kernel of the server's own machine proves."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Collection, Sequence
+
+from pydantic import JsonValue
+
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.targets.valkey.looks import kernel
+from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.policy import POLICY
+
+#: The setting that has the kernel ask silent clients whether they live. Source: valkey.conf.
+KEEPALIVE = "tcp-keepalive"
+
+#: The kernel gives its table in pieces, so that a row may be missed while others come and go.
+_TABLES = 2
+_BETWEEN_S = 0.05
+
+Pairs = Collection[tuple[kernel.End, kernel.End]]
+
+
+def without_peer(listed: Sequence[Facts]) -> list[Facts]:
+    """
+    Of *listed* those that are dead for certain; none where this is not the server's machine.
+
+    A client on the server's own machine has a socket there as well. If the kernel has the server's end of
+    the connection and no other end, in any state, nobody will ever speak through it again.
+    """
+    dead = [each for each in listed if _ends_here(each)]
+    for number in range(_TABLES):
+        if not dead:
+            return []
+        if number:
+            time.sleep(_BETWEEN_S)
+        try:
+            table = list(kernel.sockets())
+        except OSError:
+            return []
+        open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
+        dead = peerless(dead, open_ends, {(each.near, each.far) for each in table})
+    return dead
+
+
+def peerless(listed: Sequence[Facts], open_ends: Pairs, ends: Pairs) -> list[Facts]:
+    """
+    Of *listed* those whose connection has one end only.
+
+    Args:
+        listed: Clients as CLIENT LIST has them, of the server's own machine.
+        open_ends: Both ends of each connection that is open, as each socket has them.
+        ends: The same of each socket in any state.
+    """
+    found = []
+    for each in listed:
+        near, far = kernel.end_of(each.get("laddr", "")), kernel.end_of(each.get("addr", ""))
+        if near and far and (near, far) in open_ends and (far, near) not in ends:
+            found.append(each)
+    return found
+
+
+def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...]) -> tuple[Finding, ...]:
+    """
+    The finding about clients that are gone.
+
+    Args:
+        dead: Those that the kernel proves to be.
+        objects: Which of them a plan may close.
+    """
+    if not dead:
+        return ()
+    names = ", ".join(f"{each.text('id')} at {each.text('addr')}" for each in dead[:3])
+    blocked = [each for each in dead if "b" in each.get("flags", "")]
+    return fact(
+        "clients.dead",
+        Severity.WARNING,
+        f"{len(dead):,} clients are gone and the server does not know: {names}",
+        about="dead clients",
+        evidence=(
+            Evidence(what="connections whose other end this machine does not have", seen=f"{len(dead):,}"),
+            Evidence(
+                what="of them wait in a blocking command and will lose what they are given",
+                seen=f"{len(blocked):,}",
+            ),
+        ),
+        advice=(
+            f"CLIENT KILL ID {dead[0].text('id')} closes the first",
+            f"CONFIG SET {KEEPALIVE} 300 has the kernel find such clients by itself, of new connections",
+        ),
+        objects=objects,
+    )
+
+
+def judge_keepalive(
+    listed: Sequence[Facts], dead: Sequence[Facts], keepalive: int | None
+) -> tuple[Finding, ...]:
+    """
+    Whether nobody asks silent clients if they live, though some are dead or have been silent for long.
+
+    Args:
+        listed: Clients as CLIENT LIST has them.
+        dead: Those that are known to be gone.
+        keepalive: The setting in seconds; 0 = off, None = not seen.
+    """
+    if keepalive != 0:
+        return ()
+    silent = [each for each in listed if _is_ordinary(each)]
+    longest_s = max((each.number("idle") or 0 for each in silent), default=0)
+    limit_s = POLICY.silence.warning or 0
+    objects: tuple[dict[str, JsonValue], ...] = ({"name": KEEPALIVE, "found": "0"},)
+    advice = (
+        f"CONFIG SET {KEEPALIVE} 300 asks clients of new connections every 5 minutes whether they live",
+        "CLIENT KILL ID N closes one that nobody needs; CLIENT LIST tells how long each has been idle",
+    )
+    if dead:
+        return fact(
+            "clients.no_keepalive",
+            Severity.WARNING,
+            f"clients that die are never noticed: {KEEPALIVE} is 0",
+            about=KEEPALIVE,
+            evidence=(
+                Evidence(what=KEEPALIVE, seen="0", limit="1 or more"),
+                Evidence(what="dead clients", seen=f"{len(dead):,}", limit="0"),
+            ),
+            advice=advice,
+            objects=objects,
+        )
+    many = sum((each.number("idle") or 0) >= limit_s for each in silent)
+    return over(
+        "clients.no_keepalive",
+        POLICY.silence,
+        longest_s,
+        f"{many:,} clients have been silent, one for {{seen}}, and nobody asks whether they live",
+        about=KEEPALIVE,
+        advice=advice,
+        also=(Evidence(what=KEEPALIVE, seen="0", limit="1 or more"),),
+        objects=objects,
+    )
+
+
+def _ends_here(client: Facts) -> bool:
+    """Whether a client is on the server's machine, by its own address and the one that it came to."""
+    near, far = kernel.end_of(client.get("laddr", "")), kernel.end_of(client.get("addr", ""))
+    if near is None or far is None:
+        return False
+    return near.address == far.address or (
+        ipaddress.ip_address(far.address).is_loopback and ipaddress.ip_address(near.address).is_loopback
+    )
+
+
+def _is_ordinary(client: Facts) -> bool:
+    """Whether silence says something about it: subscribers and who waits in a command are silent by trade."""
+    return not set(client.get("flags", "")) & set("MSbPO")

@@ -1,0 +1,141 @@
+"""The way to a server, apart from the server: how long a connection takes to open, and what got lost."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+import time
+from typing import Any, NamedTuple
+
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.report import Reading
+from medic8.targets.valkey.looks import kernel
+from medic8.targets.valkey.looks.asking import reading
+from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.policy import POLICY
+
+_CONNECTIONS = 3
+
+
+class Way(NamedTuple):
+    """
+    What was measured between here and a server.
+
+    Attributes:
+        connect_s: How long each of some fresh connections took to open, in seconds; the kernel at the other
+            end answers these, whatever the server does.
+        failed: How many did not open.
+        resent: Segments that we sent again on all connections; None if the kernel does not tell.
+        waiting: Connections that wait to be accepted, where the server is on this machine; else None.
+        overflowed: How often a full accept queue of this machine turned a connection away meanwhile.
+    """
+
+    connect_s: tuple[float, ...] = ()
+    failed: int = 0
+    resent: int | None = None
+    waiting: int | None = None
+    overflowed: int | None = None
+
+    @property
+    def usual_connect_s(self) -> float | None:
+        """The median; None if none opened."""
+        return statistics.median(self.connect_s) if self.connect_s else None
+
+
+def measure_way(talk: socket.socket, *, timeout_s: float) -> Way:
+    """
+    Open some more connections to where *talk* leads, and close them; nothing is sent through them.
+
+    Args:
+        talk: A connection to the server that is open; what was lost on it counts as well.
+        timeout_s: Longest wait for one of them.
+    """
+    try:
+        peer = talk.getpeername()
+    except OSError:
+        return Way()
+    before = kernel.overflows()
+    took_s, failed = [], 0
+    measured = [kernel.measured_on(talk)]
+    for _ in range(_CONNECTIONS):
+        with socket.socket(talk.family, socket.SOCK_STREAM) as fresh:
+            fresh.settimeout(timeout_s)
+            began_s = time.perf_counter()
+            try:
+                fresh.connect(peer)
+            except OSError:
+                failed += 1
+            else:
+                took_s.append(time.perf_counter() - began_s)
+            measured.append(kernel.measured_on(fresh))
+    after = kernel.overflows()
+    told = [each.resent for each in measured if each is not None]
+    return Way(
+        connect_s=tuple(took_s),
+        failed=failed,
+        resent=sum(told) if told else None,
+        waiting=_waiting(peer),
+        overflowed=None if before is None or after is None else after - before,
+    )
+
+
+def way_readings(way: Way) -> tuple[Reading | None, ...]:
+    """What was measured, for the report."""
+    connect_s = way.usual_connect_s
+    return (
+        reading("network.connect", None if connect_s is None else round(connect_s, 6), "seconds"),
+        reading("network.resent", way.resent, "count"),
+        reading("network.waiting", way.waiting, "count"),
+    )
+
+
+def judge_way(way: Way) -> tuple[Finding, ...]:
+    """Whether the way to the server is slow, loses packets, or ends in a queue that is full."""
+    found = over(
+        "network.slow_way",
+        POLICY.connecting,
+        way.usual_connect_s,
+        "a connection takes {seen} to open, which the server has no part in",
+        about="network",
+        advice=(
+            "ping and mtr from here to the server's host tell where the time goes",
+            "run programs near the server, keep connections open (pools), and pipeline commands",
+        ),
+    )
+    found += over(
+        "network.loss",
+        POLICY.resent,
+        None if way.resent is None else way.resent + way.failed,
+        "{seen} packets had to be sent again while we looked, or were never answered",
+        about="network",
+        advice=(
+            "mtr from here to the server's host shows where packets get lost",
+            "ip -s link and ethtool -S on both hosts show errors and drops of their own cards",
+        ),
+        also=(Evidence(what="connections that did not open", seen=f"{way.failed} of {_CONNECTIONS}"),),
+    )
+    if way.waiting and way.overflowed:
+        found += fact(
+            "network.queue",
+            Severity.ERROR,
+            f"the accept queue is full: {way.waiting:,} wait, and {way.overflowed:,} were turned away",
+            about="accept queue",
+            evidence=(
+                Evidence(what="connections that wait to be accepted", seen=f"{way.waiting:,}"),
+                Evidence(what="ListenOverflows of this machine", seen=f"{way.overflowed:,} more", limit="0"),
+            ),
+            advice=(
+                "look for slow commands: while one runs, nobody is accepted",
+                "tcp-backlog and net.core.somaxconn bound the queue; raise both for bursts of connections",
+            ),
+        )
+    return found
+
+
+def _waiting(peer: Any) -> int | None:
+    if isinstance(peer, str | bytes) or not kernel.is_ours(str(peer[0])):
+        return None
+    with contextlib.suppress(OSError):
+        return kernel.waiting_at(int(peer[1]))
+    return None

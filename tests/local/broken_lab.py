@@ -1,0 +1,66 @@
+"""A lab of the tests' own: a server, a home for the actors, and a diagnosis of it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from medic8.analysis.analyzer import UNREACHABLE, analyze
+from medic8.analysis.detector import detect_issues
+from medic8.backups.place import BackupPlace
+from medic8.errors import UnreachableError
+from medic8.local.lab.actors import Troupe, end_all
+from medic8.local.lab.bench import Bench
+from medic8.local.lab.breakage import Breakage, make
+from medic8.local.lab.clearing import clear, rouse
+from medic8.local.lab.faults import FAULTS
+from medic8.local.lab.states import STATES
+from medic8.local.scratch import ScratchValkey
+from medic8.model.issue import Finding, Issue, Severity
+from medic8.model.report import DiagnosticResult
+from medic8.model.target import Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.registry import kind_named
+from medic8.targets.valkey.client import connection
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
+KIND = kind_named("valkey")
+
+
+@dataclass
+class Lab:
+    """A server that can be broken."""
+
+    server: ScratchValkey
+    home: Path
+
+    def make(self, name: str, strength: int | None = None) -> Breakage:
+        """Bring a fault or a state about."""
+        with connection(self.server.url, name="medic8-lab") as client:
+            bench = Bench(client, "lab", (), Troupe(self.home, self.server.url))
+            return make(FAULTS.get(name) or STATES[name], bench, target="lab", seed=1, strength=strength)
+
+    def reset(self) -> tuple[str, ...]:
+        """What ``medic8 lab reset`` does to the server."""
+        lines = (*end_all(self.home), *rouse(self.server.url))
+        with connection(self.server.url, name="medic8-lab") as client:
+            return (*lines, *clear(client))
+
+    def issues(self, url: str = "", *, one_by_one: bool = False, timeout_s: float = 5.0) -> list[Issue]:
+        """The issues that a diagnosis finds, but for what is only worth knowing."""
+        target = Target(name="lab", kind="valkey", url=url or self.server.url, timeout_s=timeout_s)
+
+        def take(name: str) -> DiagnosticResult:
+            try:
+                return KIND.diagnostics[name](target, AROUND)
+            except UnreachableError as exc:
+                gone = Finding(code=UNREACHABLE, severity=Severity.CRITICAL, text=str(exc))
+                return DiagnosticResult(diagnostic=name, findings=(gone,), taken_at=NOW)
+
+        with ThreadPoolExecutor(1 if one_by_one else len(KIND.diagnostics)) as pool:
+            results = list(pool.map(take, KIND.diagnostics))
+        found = detect_issues(analyze(results), KIND.rules, target="lab", at=NOW)
+        return [issue for issue in found if issue.severity is not Severity.INFO]

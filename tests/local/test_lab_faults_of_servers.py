@@ -1,0 +1,241 @@
+"""Every fault of the lab's server is really there, is named by a diagnosis, and is gone after a reset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import valkey
+import valkey.exceptions
+
+from medic8.local.lab.faults import FAULTS
+from medic8.model.issue import IssueType
+from tests.local.broken_lab import Lab
+
+MIB = 1 << 20
+Look = Callable[[valkey.Valkey], bool]
+
+
+def client_of(url: str, *, timeout_s: float = 30.0) -> valkey.Valkey:
+    """A plain client, as any application has one; it tries nothing twice."""
+    return valkey.Valkey.from_url(url, socket_timeout=timeout_s, retry=None, decode_responses=True)
+
+
+def until(is_so: Callable[[], bool]) -> bool:
+    """Whether it becomes so."""
+    deadline = time.monotonic() + 30
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def refusal(client: valkey.Valkey, *command: object) -> str:
+    """The error that a command is answered; empty if it is carried out."""
+    try:
+        client.execute_command(*command)
+    except valkey.exceptions.ResponseError as exc:
+        return f"{type(exc).__name__} {exc}"
+    return ""
+
+
+def named(client: valkey.Valkey, name: str) -> list[dict[str, str]]:
+    return [each for each in client.client_list() if each["name"] == name]
+
+
+def grows(client: valkey.Valkey) -> bool:
+    before = client.dbsize()
+    stays = [key for key in client.scan_iter("medic8-lab-session:*", count=1000) if client.ttl(key) == -1]
+    return len(stays) > 300 and until(lambda: client.dbsize() > before)
+
+
+def keys_take_the_time(client: valkey.Valkey) -> bool:
+    before = client.info("commandstats")["cmdstat_keys"]["usec"]
+    return until(lambda: client.info("commandstats")["cmdstat_keys"]["usec"] > before + 50_000)
+
+
+def entries_wait(client: valkey.Valkey) -> bool:
+    return client.xpending("medic8-lab-jobs:all", "lab-workers")["pending"] >= 12_000
+
+
+def is_full_of_clients(client: valkey.Valkey) -> bool:
+    return client.info("stats")["rejected_connections"] > 0 and len(named(client, "lab-idle")) > 90
+
+
+#: What is to be seen without Medic8, and as what a diagnosis names it.
+EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
+    "slow_reader": (
+        lambda client: int(named(client, "lab-slow-reader")[0]["omem"]) >= 24 * MIB,
+        IssueType.MEMORY_LEAK,
+        "client output",
+    ),
+    "forgotten_monitor": (
+        lambda client: "O" in named(client, "lab-monitor")[0]["flags"],
+        IssueType.SLOW_OPERATIONS,
+        "MONITOR",
+    ),
+    "too_many_clients": (is_full_of_clients, IssueType.NETWORK, "clients"),
+    "idle_clients": (lambda client: len(named(client, "lab-idle")) == 60, IssueType.NETWORK, "clients"),
+    "leaking_prefix": (grows, IssueType.MEMORY_LEAK, "keys medic8-lab-session…"),
+    "script_cache": (
+        lambda client: client.info("memory")["number_of_cached_scripts"] >= 1500,
+        IssueType.MEMORY_LEAK,
+        "scripts",
+    ),
+    "pending_entries": (entries_wait, IssueType.MEMORY_LEAK, "streams"),
+    "memory_full": (
+        lambda client: "OutOfMemory" in refusal(client, "SET", "mine", "x" * 65_536),
+        IssueType.RESOURCE_EXHAUSTION,
+        "memory",
+    ),
+    "runaway_command": (keys_take_the_time, IssueType.SLOW_OPERATIONS, "commands"),
+    "big_deletes": (
+        lambda client: client.slowlog_get(8)[0]["command"].startswith(b"DEL medic8-lab-basket"),
+        IssueType.SLOW_OPERATIONS,
+        "slow commands",
+    ),
+    "small_backlog": (
+        lambda client: client.info("replication")["repl_backlog_size"] == 16_384,
+        IssueType.SYNCHRONIZATION,
+        "replication backlog",
+    ),
+    "big_key": (
+        lambda client: client.memory_usage("medic8-lab-catalogue:all", samples=0) >= 16 * MIB,
+        IssueType.SLOW_OPERATIONS,
+        "large keys",
+    ),
+    "busy_script": (
+        lambda client: "BUSY" in refusal(client, "GET", "mine"),
+        IssueType.SLOW_OPERATIONS,
+        "BUSY",
+    ),
+    "failed_save": (
+        lambda client: "MISCONF" in refusal(client, "SET", "mine", "1"),
+        IssueType.RESOURCE_EXHAUSTION,
+        "persistence",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", EXPECTED)
+def test_a_fault_is_there_under_load_is_named_and_is_gone_after_a_reset(lab: Lab, fault: str) -> None:
+    """Seen by a plain client first; afterwards nothing is left for a diagnosis to find."""
+    is_there, issue_type, about = EXPECTED[fault]
+    lab.make("background_load")
+    breakage = lab.make(fault)
+    assert breakage.what
+    with client_of(lab.server.url) as client:
+        assert is_there(client)
+        found = {
+            issue.about: issue.issue_type for issue in lab.issues(one_by_one=fault == "too_many_clients")
+        }
+        assert found.get(about) is issue_type, found
+    lab.reset()
+    assert lab.issues() == []
+
+
+def differs(replica: valkey.Valkey, primary: valkey.Valkey) -> bool:
+    return replica.info("replication")["master_link_status"] == "up" and replica.dbsize() > primary.dbsize()
+
+
+def is_cut_off(replica: valkey.Valkey, primary: valkey.Valkey) -> bool:
+    primary.set("medic8-lab-load:new", "1")
+    return replica.info("replication")["master_link_status"] == "down" and not replica.exists(
+        "medic8-lab-load:new"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_there", "about"),
+    [
+        ("writable_replica_changed", differs, "replica-read-only"),
+        ("broken_replication", is_cut_off, "replication"),
+    ],
+)
+def test_a_fault_of_a_replica_is_met_at_its_address(
+    lab: Lab, fault: str, is_there: Callable[[Any, Any], bool], about: str
+) -> None:
+    """Its server ends with its actor."""
+    breakage = lab.make(fault)
+    with client_of(breakage.url) as replica, client_of(lab.server.url) as primary:
+        assert is_there(replica, primary)
+    issues = {issue.about: issue.issue_type for issue in lab.issues(breakage.url)}
+    assert issues == {about: IssueType.SYNCHRONIZATION}
+    lab.reset()
+    with client_of(breakage.url) as replica, pytest.raises(valkey.exceptions.ConnectionError):
+        replica.ping()
+    assert lab.issues() == []
+
+
+def test_a_replica_that_holds_other_data_looks_in_step(lab: Lab) -> None:
+    """Its link is up, its offset its primary's, and it takes no writes: only the data tell."""
+    breakage = lab.make("diverged_replica")
+    with client_of(breakage.url) as replica, client_of(lab.server.url) as primary:
+        assert differs(replica, primary)
+        assert until(
+            lambda: (
+                replica.info("replication")["slave_repl_offset"]
+                == primary.info("replication")["master_repl_offset"]
+            )
+        )
+        assert "ReadOnly" in refusal(replica, "SET", "mine", "1")
+    lab.reset()
+    assert lab.issues() == []
+
+
+def is_late(client: valkey.Valkey) -> bool:
+    client.ping()
+    began_s = time.monotonic()
+    client.ping()
+    return time.monotonic() - began_s >= 0.12
+
+
+def is_silent(client: valkey.Valkey) -> bool:
+    with pytest.raises(valkey.exceptions.TimeoutError):
+        client.ping()
+    return True
+
+
+def is_reset(client: valkey.Valkey) -> bool:
+    with pytest.raises(valkey.exceptions.ConnectionError, match="reset by peer"):
+        client.ping()
+    return True
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_there", "issue_type", "timeout_s"),
+    [
+        ("proxy_delays", is_late, IssueType.SLOW_OPERATIONS, 5.0),
+        ("proxy_drops", is_silent, IssueType.NETWORK, 0.3),
+        ("proxy_resets", is_reset, IssueType.NETWORK, 5.0),
+    ],
+)
+def test_a_fault_on_the_way_is_met_behind_the_proxy_and_nowhere_else(
+    lab: Lab, fault: str, is_there: Look, issue_type: IssueType, timeout_s: float
+) -> None:
+    """The server itself is well."""
+    breakage = lab.make(fault)
+    assert urlsplit(breakage.url).port != lab.server.port
+    with client_of(breakage.url, timeout_s=timeout_s) as client:
+        assert is_there(client)
+    assert {issue.issue_type for issue in lab.issues(breakage.url, timeout_s=timeout_s)} == {issue_type}
+    assert lab.issues() == []
+    lab.reset()
+    with client_of(breakage.url) as client, pytest.raises(valkey.exceptions.ConnectionError, match="refused"):
+        client.ping()
+
+
+def test_every_fault_of_the_server_is_tried_here() -> None:
+    """One that is added is tried as well."""
+    tried = {*EXPECTED, "writable_replica_changed", "diverged_replica", "broken_replication"}
+    tried |= {"proxy_delays", "proxy_drops", "proxy_resets", "background_load", "setting_out_of_range"}
+    assert {name for name, fault in FAULTS.items() if fault.part != "grid"} == tried
+
+
+def test_every_fault_says_what_heals_it_or_what_a_person_does() -> None:
+    """And never neither."""
+    assert [name for name, fault in FAULTS.items() if bool(fault.healed_by) == bool(fault.advice)] == []

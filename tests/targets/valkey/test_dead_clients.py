@@ -1,0 +1,175 @@
+"""Clients that are gone without a word: found where the kernel proves it, and nobody else is closed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import valkey
+from hypothesis import given
+from hypothesis import strategies as st
+from looking_at import AROUND, a_target, found, look, report_on
+
+from medic8.errors import ChangedError, VerifyError
+from medic8.model.issue import IssueType
+from medic8.model.plan import Plan, StepClass
+from medic8.model.recovery import Claim, Fence
+from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.looks import kernel
+from medic8.targets.valkey.looks.clients import judge_listed
+from medic8.targets.valkey.looks.dead_clients import judge_dead, judge_keepalive, peerless
+from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.valkey.strategies import STRATEGIES
+from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
+from tests.targets.valkey.vanishing import VanishingClient, needs_vanishing
+
+DAY_S = int(timedelta(days=1).total_seconds())
+
+
+def plan_of(url: str, strategy: str, **fields: object) -> Plan | None:
+    report = report_on(url, without=("keys", "commands", "errors", "persistence", "replication"), **fields)
+    plans = [STRATEGIES[strategy](issue, report, a_target(url, **fields)) for issue in report.issues]
+    return next((plan for plan in plans if plan.units), None)
+
+
+@needs_vanishing
+def test_a_client_that_vanished_is_found_and_a_living_one_beside_it_is_not(valkey_url: str) -> None:
+    """However long the living one is silent."""
+    with VanishingClient(valkey_url, "job").vanish() as dead, RawClient(valkey_url, "job") as living:
+        finding = found(look(valkey_url, "clients"), "clients.dead")
+        assert [each["client"] for each in finding.objects] == [dead.id]
+        assert living.is_connected
+        plan = plan_of(valkey_url, "kill_dead_clients")
+    assert plan is not None
+    assert plan.needs_approval
+    (unit,) = plan.units
+    assert [step.step_class for step in unit.steps] == [StepClass.ONE_WAY]
+    assert (unit.steps[0].arguments["client"], unit.steps[0].arguments["is_dead"]) == (dead.id, True)
+
+
+@needs_vanishing
+def test_who_is_dead_and_waits_or_listens_is_told_and_not_planned_for(valkey_url: str) -> None:
+    """No plan closes a blocked client or a subscriber; a person is given the command."""
+    with VanishingClient(valkey_url, "job") as blocked, VanishingClient(valkey_url, "job") as subscriber:
+        blocked.send("BLPOP", "queue", "0")
+        subscriber.ask("SUBSCRIBE", "news")
+        wait_until(lambda: "b" in clients_of(valkey_url)[blocked.id]["flags"], "it waits")
+        blocked.vanish()
+        subscriber.vanish()
+        finding = found(look(valkey_url, "clients"), "clients.dead")
+        assert finding.objects == ()
+        assert finding.text.startswith("2 clients are gone")
+        assert [each.seen for each in finding.evidence] == ["2", "1"]
+        assert plan_of(valkey_url, "kill_dead_clients") is None
+
+
+@needs_vanishing
+def test_a_client_that_is_alive_after_all_is_not_closed(valkey_url: str) -> None:
+    """The plan is for a living client: refused before anything is sent, at the very last moment as well."""
+    with VanishingClient(valkey_url, "job").vanish(), RawClient(valkey_url, "job") as living:
+        plan = plan_of(valkey_url, "kill_dead_clients")
+        assert plan is not None
+        step = plan.units[0].steps[0]
+        wrong = step.model_copy(
+            update={"arguments": {**step.arguments, "client": living.id, "address": living.address}}
+        )
+        claim = Claim(journal="j", recovery="r", fence=Fence(number=1, nonce="n"))
+        with open_session(a_target(valkey_url), AROUND) as session:
+            session.take_claim(claim, lasts_s=60)
+            with pytest.raises(ChangedError, match="not known to be dead"):
+                session.prepare(wrong)
+            with pytest.raises(ChangedError, match="not known to be dead"):
+                session.swap(wrong, expected=session.capture(wrong), new=None, claim=claim)
+            assert living.is_connected
+            session.prepare(step)
+            with pytest.raises(VerifyError, match="still connected"):
+                session.verify(plan.units[0])
+            session.swap(step, expected=session.capture(step), new=None, claim=claim)
+            session.verify(plan.units[0])
+            assert session.took_effect(step, "r") is True
+        assert living.is_connected
+
+
+def test_a_client_of_another_machine_is_never_called_dead() -> None:
+    """Its socket is not in this machine's table, and nothing follows from that."""
+    far = client_facts(addr="10.1.2.3:40000", laddr="10.1.2.4:6379")
+    assert judge_dead(peerless([far], set(), set()), ()) == ()
+
+
+def client_facts(**changed: object) -> Facts:
+    usual = {"id": 7, "addr": "127.0.0.1:40000", "laddr": "127.0.0.1:6379", "flags": "N", "idle": 0}
+    return Facts({name: str(value) for name, value in (usual | changed).items()})
+
+
+ENDS = st.tuples(
+    st.sampled_from(["127.0.0.1", "::1", "10.0.0.9"]), st.sampled_from([6379, 40000, 40001])
+).map(lambda pair: kernel.End(*pair))
+
+
+@given(open_ends=st.sets(st.tuples(ENDS, ENDS)), others=st.sets(st.tuples(ENDS, ENDS)))
+def test_nobody_is_dead_without_proof(
+    open_ends: set[tuple[kernel.End, kernel.End]], others: set[tuple[kernel.End, kernel.End]]
+) -> None:
+    """Dead is whose server end is open and whose own end is not there in any state; nothing less."""
+    client = client_facts()
+    near, far = kernel.End("127.0.0.1", 6379), kernel.End("127.0.0.1", 40000)
+    ends = open_ends | others
+    assert bool(peerless([client], open_ends, ends)) == ((near, far) in open_ends and (far, near) not in ends)
+
+
+@pytest.mark.parametrize("address", ["", "/run/valkey.sock:0", "nonsense", "1.2.3:x", "[::1:6379", "?:0"])
+def test_an_address_that_is_none_is_nobodys_death(address: str) -> None:
+    """Unix sockets, and whatever else a server writes there."""
+    assert peerless([client_facts(addr=address)], set(), set()) == []
+    assert peerless([client_facts(laddr=address)], set(), set()) == []
+
+
+@pytest.mark.parametrize(
+    ("keepalive", "idle", "flags", "codes"),
+    [
+        (0, DAY_S, "N", ["clients.no_keepalive"]),
+        (0, DAY_S - 1, "N", []),
+        (300, DAY_S * 30, "N", []),
+        (None, DAY_S * 30, "N", []),
+        (0, DAY_S * 30, "P", []),
+        (0, DAY_S * 30, "b", []),
+        (0, DAY_S * 30, "S", []),
+    ],
+)
+def test_silence_is_a_finding_only_if_nobody_asks(
+    keepalive: int | None, idle: int, flags: str, codes: list[str]
+) -> None:
+    """Subscribers, replicas and who waits in a command are silent by trade."""
+    listed = [client_facts(idle=idle, flags=flags)]
+    assert [each.code for each in judge_keepalive(listed, [], keepalive)] == codes
+    assert judge_listed(listed, Facts({}), is_whole=True) == ()
+
+
+@needs_vanishing
+def test_keepalive_is_planned_within_the_sites_rule(valkey_url: str) -> None:
+    """300 s, or the nearest that the site allows; and nothing where it is on."""
+    rule = {"name": "tcp-keepalive", "minimum": 60, "maximum": 120}
+    with VanishingClient(valkey_url, "job").vanish(), connection(valkey_url) as client:
+        assert plan_of(valkey_url, "keep_connections_alive") is None
+        client.config_set("tcp-keepalive", 0)
+        usual = plan_of(valkey_url, "keep_connections_alive")
+        ruled = plan_of(valkey_url, "keep_connections_alive", setting=(rule,))
+        assert usual is not None
+        assert ruled is not None
+        assert [each.units[0].steps[0].arguments["value"] for each in (usual, ruled)] == ["300", "120"]
+        assert not usual.needs_approval
+        report = report_on(valkey_url, without=("keys", "commands"))
+        assert {issue.issue_type for issue in report.issues} == {IssueType.NETWORK}
+
+
+def test_idle_clients_of_a_pool_are_no_finding(valkey_url: str) -> None:
+    """With keep-alive off as well, as long as they have not been silent for a day."""
+    with connection(valkey_url) as client:
+        client.config_set("tcp-keepalive", 0)
+        pool = [valkey.Valkey.from_url(valkey_url) for _ in range(30)]
+        for each in pool:
+            each.ping()
+        assert look(valkey_url, "clients").findings == ()
+        for each in pool:
+            each.close()

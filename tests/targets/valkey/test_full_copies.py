@@ -1,0 +1,110 @@
+"""What replicas miss is held against what is kept for them; it only ever grows, and within what is free."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medic8.model.issue import Severity
+from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.valkey.looks.full_copies import (
+    Limits,
+    free_bytes,
+    grown_to,
+    judge_syncs,
+    limits_of,
+    with_limits,
+)
+
+SETTING = "normal 0 0 0 slave 1048576 65536 60 pubsub 33554432 8388608 60"
+
+
+def facts_of(**changed: object) -> Facts:
+    usual = {
+        "role": "master",
+        "connected_slaves": 1,
+        "slave0": "ip=10.0.0.2,port=6379,state=online,offset=1,lag=1",
+        "master_repl_offset": 1_000_000,
+        "repl_backlog_size": 1 << 20,
+        "sync_full": 50,
+        "uptime_in_seconds": 3600,
+        "used_memory": 1 << 30,
+        "used_memory_rss": 1 << 30,
+        "maxmemory": 0,
+        "total_system_memory": 16 << 30,
+        "client_output_buffer_limit_disconnections": 0,
+    }
+    return Facts({name: str(value) for name, value in (usual | changed).items()})
+
+
+@given(found=st.integers(0, 1 << 40), wanted=st.integers(0, 1 << 40), free=st.integers(0, 1 << 40))
+def test_a_size_only_ever_grows_and_within_a_quarter_of_what_is_free(
+    found: int, wanted: int, free: int
+) -> None:
+    """All that was asked for, or nothing."""
+    size = grown_to(found, wanted, free)
+    if size is not None:
+        assert max(found + 1, wanted) <= size < wanted + (1 << 20)
+        assert size - found <= free // 4
+    elif wanted > found:
+        assert wanted + (1 << 20) > found + free // 4
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "free"), [(0, 11 << 30), (2 << 30, 1 << 30), (64 << 30, 11 << 30), (1 << 29, 0)]
+)
+def test_what_is_free_is_what_limit_and_host_leave(maxmemory: int, free: int) -> None:
+    """The smaller of the two; nothing where the server is over its limit, or nothing is told."""
+    assert free_bytes(facts_of(maxmemory=maxmemory)) == free
+    assert free_bytes(Facts({})) == 0
+
+
+@given(st.text(max_size=80))
+def test_limits_of_anything_are_read_without_a_crash(text: str) -> None:
+    """And those that are read are written back as they were."""
+    limits = limits_of(text)
+    assert limits is None or limits_of(with_limits(text, limits)) == limits
+
+
+def test_other_classes_keep_their_limits() -> None:
+    """Only what may wait for replicas is another one."""
+    assert limits_of(SETTING) == Limits(1 << 20, 65536, 60)
+    assert with_limits(SETTING, Limits(7, 8, 9)) == SETTING.replace("1048576 65536 60", "7 8 9")
+
+
+def test_a_backlog_that_holds_half_a_minute_is_too_small_only_where_copies_go_on_and_on() -> None:
+    """Twenty seconds are plenty for a replica that never loses its place."""
+    before = facts_of()
+    after = facts_of(master_repl_offset=1_050_000)
+    settings = Facts({"repl-backlog-size": str(1 << 20), "client-output-buffer-limit": SETTING})
+    (finding,) = judge_syncs(after, before, 1.0, settings)
+    assert (finding.code, finding.severity) == ("replication.backlog", Severity.WARNING)
+    assert finding.objects == ({"name": "repl-backlog-size", "found": "1048576", "value": str(6 << 20)},)
+    assert judge_syncs(facts_of(master_repl_offset=1_050_000, sync_full=2), before, 1.0, settings) == ()
+
+
+def test_copies_of_the_past_are_told_and_are_no_issue() -> None:
+    """Where enough is held by now; as long as one is made, the reason must lie elsewhere."""
+    quiet = facts_of(repl_backlog_size=64 << 20)
+    (past,) = judge_syncs(quiet, quiet, 1.0, Facts({}))
+    assert (past.code, past.severity) == ("replication.full_syncs_past", Severity.INFO)
+    for now in (
+        facts_of(repl_backlog_size=64 << 20, sync_full=51),
+        facts_of(repl_backlog_size=64 << 20, slave0="ip=1,port=1,state=wait_bgsave,offset=0,lag=0"),
+    ):
+        assert [each.code for each in judge_syncs(now, quiet, 1.0, Facts({}))] == ["replication.full_syncs"]
+
+
+def test_what_may_wait_for_a_replica_is_raised_only_where_clients_were_cut_off_for_it() -> None:
+    """And nothing is offered where there is no room."""
+    settings = Facts({"client-output-buffer-limit": SETTING})
+    for cut_off, free, raised in ((0, 16 << 30, None), (3, 16 << 30, True), (3, 1 << 30, False)):
+        facts = facts_of(client_output_buffer_limit_disconnections=cut_off, total_system_memory=free)
+        found = [
+            each for each in judge_syncs(facts, facts, 1.0, settings) if each.code == "replication.buffer"
+        ]
+        assert [bool(each.objects) for each in found] == ([] if raised is None else [raised])
+        for each in found:
+            for change in each.objects:
+                assert limits_of(str(change["value"])) == Limits(256 << 20, 64 << 20, 60)

@@ -1,0 +1,151 @@
+"""Limits for clients' buffers, and cached scripts: planned where they help, and undone or said not to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import valkey
+
+from medic8.errors import ChangedError, FencedError
+from medic8.model.plan import Plan, StepClass
+from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.owner import this_process
+from medic8.recovery import contract, undo
+from medic8.recovery.journal import Journal
+from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.plans.buffers import output_limits, plan_limits
+from medic8.targets.valkey.plans.memory import plan_flush
+from tests.recovery.steps import take_all_steps
+from tests.targets.valkey.hogs import RawClient, slow_reader, wait_until
+from tests.targets.valkey.looking_at import AROUND, NOW, a_target, report_on
+
+
+def plans(url: str, about: str) -> tuple[Plan, Plan]:
+    """The plan to limit clients, and the one to drop scripts, for what a real diagnosis finds."""
+    report = report_on(url)
+    (issue,) = [each for each in report.issues if each.about == about]
+    return tuple(make(issue, report, a_target(url)) for make in (plan_limits, plan_flush))  # type: ignore[return-value]
+
+
+def carry_out(url: str, plan: Plan, folder: Path, *, taken_back: bool = False) -> Recovery:
+    journal = Journal(f"sqlite:///{folder}/journal.sqlite")
+    with open_session(a_target(url), AROUND) as session:
+        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+        recovery = contract.save_state(
+            journal, session, recovery, folder=folder / "saved", limit_bytes=1 << 20
+        )
+        reached = take_all_steps(journal, session, recovery, clock=lambda: NOW)
+        if taken_back:
+            return undo.undo(journal, session, recovery, clock=lambda: NOW, reached=reached)
+        return contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW, reached=reached)
+
+
+def settings(url: str) -> tuple[str, str]:
+    with valkey.Valkey.from_url(url, decode_responses=True) as client:
+        return (
+            client.config_get("maxmemory-clients")["maxmemory-clients"],
+            client.config_get("client-output-buffer-limit")["client-output-buffer-limit"],
+        )
+
+
+def test_clients_that_take_too_much_together_are_limited_and_the_limit_can_be_taken_back(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    """5 % of maxmemory; the hog is closed by the server, another client stays, and undo sets 0 again."""
+    found = settings(valkey_url)
+    with (
+        slow_reader(valkey_url) as hog,
+        RawClient(valkey_url, "report") as other,
+        valkey.Valkey.from_url(valkey_url) as client,
+    ):
+        client.config_set("maxmemory", 200 << 20)
+        plan, _ = plans(valkey_url, "client buffers")
+        assert plan.needs_approval
+        assert {step.step_class for step in plan.units[0].steps} == {StepClass.RESTORABLE}
+        carry_out(valkey_url, plan, tmp_path)
+        assert settings(valkey_url) == ("5%", found[1])
+        wait_until(lambda: not hog.is_connected, "the server closes it")
+        assert other.is_connected
+        client.config_set("maxmemory-clients", "0")
+    with slow_reader(valkey_url), valkey.Valkey.from_url(valkey_url) as client:
+        again, _ = plans(valkey_url, "client buffers")
+        carry_out(valkey_url, again, tmp_path / "again", taken_back=True)
+        assert settings(valkey_url) == found
+
+
+def test_one_client_beyond_every_limit_gets_its_class_one_and_replicas_keep_theirs(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    """Only the class without a limit; what stands there for replicas stands there afterwards."""
+    before = output_limits(settings(valkey_url)[1])
+    with slow_reader(valkey_url, times=270) as hog:
+        plan, _ = plans(valkey_url, "client output")
+        carry_out(valkey_url, plan, tmp_path)
+        wait_until(lambda: not hog.is_connected, "the server closes it")
+    after = output_limits(settings(valkey_url)[1])
+    assert after == {**before, "normal": ("268435456", "67108864", "60")}
+
+
+def test_a_limit_that_somebody_has_set_stays(valkey_url: str) -> None:
+    """It may be wrong, and it is theirs."""
+    with slow_reader(valkey_url), valkey.Valkey.from_url(valkey_url) as client:
+        client.config_set("maxmemory", 200 << 20)
+        client.config_set("maxmemory-clients", "100mb")
+        plan, _ = plans(valkey_url, "client buffers")
+        assert plan.units == ()
+        client.config_set("maxmemory-clients", "0")
+        client.config_set("maxmemory", 0)  # of nothing there is no share
+        plan, _ = plans(valkey_url, "client buffers")
+        assert plan.units == ()
+
+
+def cache_scripts(client: valkey.Valkey, count: int) -> None:
+    pipe = client.pipeline(transaction=False)
+    for number in range(count):
+        pipe.script_load(f"return {number}")
+    pipe.execute()
+
+
+def cached(client: valkey.Valkey) -> int:
+    return int(client.info("memory")["number_of_cached_scripts"])
+
+
+def test_too_many_scripts_are_dropped_with_a_persons_yes(valkey_url: str, tmp_path: Path) -> None:
+    """One-way; who calls one by its digest is told NOSCRIPT once."""
+    with valkey.Valkey.from_url(valkey_url) as client:
+        cache_scripts(client, 1500)
+        digest = client.script_load("return 'used'")
+        _, plan = plans(valkey_url, "scripts")
+        assert plan.needs_approval
+        assert "NOSCRIPT" in plan.summary
+        ended = carry_out(valkey_url, plan, tmp_path)
+        assert [step.state for step in ended.steps] == [StepState.COMMITTED]
+        assert cached(client) < 10
+        with pytest.raises(valkey.exceptions.NoScriptError):
+            client.evalsha(digest, 0)
+        assert client.eval("return 'used'", 0) == b"used"
+        assert client.evalsha(digest, 0) == b"used"
+
+
+def test_scripts_that_are_gone_already_are_not_dropped_again(valkey_url: str, tmp_path: Path) -> None:
+    """The plan is outdated then; and without the claim nothing is dropped."""
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with valkey.Valkey.from_url(valkey_url) as client:
+        cache_scripts(client, 1500)
+        _, plan = plans(valkey_url, "scripts")
+        step = plan.units[0].steps[0]
+        with open_session(a_target(valkey_url), AROUND) as session:
+            recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+            saved = session.capture(step)
+            claim = client.get("medic8:claim")
+            client.set("medic8:claim", "another's")
+            with pytest.raises(FencedError):
+                session.swap(step, expected=saved, new=None, claim=recovery.claim)
+            assert cached(client) >= 1500
+            client.set("medic8:claim", claim)
+            client.script_flush()
+            with pytest.raises(ChangedError, match="fewer than 1,000"):
+                session.prepare(step)
+            with pytest.raises(ChangedError, match="by somebody else"):
+                session.swap(step, expected=saved, new=None, claim=recovery.claim)
