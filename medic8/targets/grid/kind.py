@@ -91,6 +91,8 @@ def requires(target: Target) -> tuple[str, ...]:
         *address_problems(target.address),
         *(f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting),
     ]
+    if target.scale is not None:
+        wrong.append("field 'scale' belongs to kind 'valkey'")
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:
