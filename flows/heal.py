@@ -47,7 +47,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     Args:
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
-        approved: Digests of plans that cannot be taken back and that a person agreed to.
+        approved: Digests of plans that a person agreed to.
     """
     agreed = list(check_approvals(approved or []))
     site = load_settings()

@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import valkey
+import valkey.exceptions
 
 #: Takes a server about half a second.
 EXPENSIVE = (b"EVAL", b"local x = 0 for i = 1, 90000000 do x = x + i end return x", b"0")
@@ -88,3 +89,40 @@ def delete_large(client: valkey.Valkey) -> float:
     began_s = time.perf_counter()
     client.delete("large")
     return time.perf_counter() - began_s
+
+
+#: Never ends; with ``1`` it has written something before.
+ENDLESS = b"if ARGV[1] == '1' then redis.call('SET', KEYS[1], 'x') end while true do end"
+LIBRARY = (
+    f"#!lua name=medic8test\nserver.register_function('endless', function(KEYS, ARGV) {ENDLESS.decode()} end)"
+)
+
+
+def is_busy(client: valkey.Valkey) -> bool:
+    """Whether a script keeps the server from answering."""
+    try:
+        client.ping()
+    except valkey.exceptions.ResponseError:
+        return True
+    return False
+
+
+def wait_until_busy(client: valkey.Valkey) -> None:
+    """Return when a script that was begun keeps the server from answering."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not is_busy(client):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def end_script(client: valkey.Valkey) -> bool:
+    """Have the server end a script, and return when it answers; whether one ran."""
+    try:
+        client.execute_command("SCRIPT", "KILL")
+    except valkey.exceptions.ResponseError:
+        return False
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while is_busy(client):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+    return True

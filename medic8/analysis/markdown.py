@@ -50,7 +50,8 @@ def plan(planned: Plan) -> str:
         f"# Plan {planned.strategy} for {escape(planned.target)}",
         escape(planned.summary),
         f"Risk **{planned.risk.value}**, {planned.step_count} steps in {len(planned.units)} units, digest "
-        f"`{planned.digest[:12]}`." + (" It needs approval." if planned.needs_approval else ""),
+        f"`{planned.digest[:12]}`."
+        + (f" It needs approval: {planned.why_approval}." if planned.needs_approval else ""),
         table(("#", "Unit", "Step", "Class"), rows),
     ]
     parts += _section("Left open", _list(planned.left_open))

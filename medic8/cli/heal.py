@@ -26,7 +26,7 @@ def heal(
         list[str] | None,
         typer.Option(
             metavar="DIGEST",
-            help="Agree to the plan with this digest, which cannot be taken back; may be given again.",
+            help="Agree to exactly the plan with this digest; may be given again.",
             show_default=False,
         ),
     ] = None,

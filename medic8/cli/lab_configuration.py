@@ -33,7 +33,14 @@ name = "lab-server"
 kind = "valkey"
 url = "{url}"
 mode = "act"
-allow = ["set_settings"]
+allow = [
+    "purge_memory", "reload_certificate", "set_settings", "keep_connections_alive", "free_lazily",
+    "resize_backlog", "limit_client_buffers", "raise_memory_limit", "flush_scripts", "kill_dead_clients",
+    "kill_hogging_client", "kill_idle_clients", "kill_slow_client", "kill_script", "rewrite_files",
+    "resync_replica",
+]
+# A minute instead of an hour, so that idle clients can be tried.
+idle_client_age_s = 60
 
 # Two settings that no client notices, so that a fault in them can be tried.
 [[target.setting]]

@@ -22,7 +22,7 @@ def render_plan(plan: Plan) -> RenderableType:
                 ("digest", short(plan.digest)),
                 (
                     "approval",
-                    text("needed: it cannot be taken back", "bold red") if plan.needs_approval else "",
+                    text(f"needed: {plan.why_approval}", "bold red") if plan.needs_approval else "",
                 ),
             )
         ),

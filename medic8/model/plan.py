@@ -121,6 +121,14 @@ class Plan(Frozen):
         return is_one_way or (self.risk is Risk.HIGH and bool(self.units))
 
     @property
+    def why_approval(self) -> str:
+        """Why a person has to agree, in words; empty if nobody has to."""
+        if not self.needs_approval:
+            return ""
+        is_one_way = any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
+        return "it cannot be taken back" if is_one_way else "its risk is high"
+
+    @property
     def step_count(self) -> int:
         """How many steps all units have together."""
         return sum(len(unit.steps) for unit in self.units)

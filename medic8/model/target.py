@@ -74,6 +74,31 @@ class ExpiryRule(Frozen):
         return self
 
 
+class Scale(Frozen):
+    """
+    What gives a target more to live on: a command, or somebody who is asked over HTTP.
+
+    Attributes:
+        command: The program and its arguments; no shell reads them.
+        dry_run: The same for a trial that changes nothing, called right before; empty = none.
+        url: Asked by POST instead; may hold a secret, and is never printed.
+        timeout_s: Longest it may take; less than a claim lasts.
+    """
+
+    command: tuple[str, ...] = ()
+    dry_run: tuple[str, ...] = ()
+    url: SecretStr | None = None
+    timeout_s: float = Field(default=60.0, gt=0, le=90)
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if bool(self.command) == (self.url is not None):
+            raise ValueError("needs either command or url")
+        if self.dry_run and not self.command:
+            raise ValueError("dry_run goes with command; a url is asked with dry_run in its body")
+        return self
+
+
 class Target(Frozen):
     """
     One thing under care.
@@ -93,6 +118,7 @@ class Target(Frozen):
         scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
         idle_client_age_s: From so many seconds without a command on, a client may be closed where connections
             run out (kind ``valkey``).
+        scale: What gives it more to live on (kind ``valkey``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -108,6 +134,7 @@ class Target(Frozen):
     timeout_s: float = Field(default=5.0, gt=0, le=300)
     scrub_mib_per_s: float | None = Field(default=None, gt=0)
     idle_client_age_s: int = Field(default=3600, ge=1)
+    scale: Scale | None = None
 
     @property
     def address(self) -> str:

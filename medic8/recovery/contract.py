@@ -254,11 +254,10 @@ def require_same_ground(session: Session, recovery: Recovery) -> None:
     Raises:
         FencedError: it restarted, failed over or changed its role.
     """
-    present = session.stands_on()
-    if present != recovery.stands_on:
+    if not session.still_stands(recovery):
         raise FencedError(
             f"target {recovery.plan.target} moved under the recovery: it was {recovery.stands_on}, "
-            f"it is {present}"
+            f"it is {session.stands_on()}"
         )
 
 

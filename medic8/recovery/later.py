@@ -242,6 +242,9 @@ class _PutsBack:
     def stands_on(self) -> str:
         return self._session.stands_on()
 
+    def still_stands(self, recovery: Recovery) -> bool:
+        return self._session.still_stands(recovery)
+
     def tags_of(self, plan: Plan) -> tuple[str, ...]:
         return self._session.tags_of(plan)
 

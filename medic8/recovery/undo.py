@@ -111,7 +111,7 @@ def undo(
     if holds is Holds.YES:
         recovery = _keep_what_proves_itself(journal, session, recovery, clock())
     is_gone = holds is Holds.NOTHING
-    if is_gone or session.stands_on() != recovery.stands_on:
+    if is_gone or not session.still_stands(recovery):
         recovery = lost.doubt_what_stands(journal, session, recovery, is_gone=is_gone, at=clock())
     waiting = [record for record in reversed(recovery.steps) if record.state in MAY_HAVE_CHANGED]
     items = saved_items(recovery) if waiting else {}

@@ -31,7 +31,7 @@ class Admission(Frozen):
         return self.rule == APPROVAL
 
 
-#: The rule that a plan which cannot be taken back needs a person.
+#: The rule that a plan of high risk, or which cannot be taken back, needs a person.
 APPROVAL = "approval"
 
 #: The rule that what a controller owns is changed by nobody else.

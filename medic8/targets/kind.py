@@ -82,6 +82,9 @@ class Session(Protocol):
     def stands_on(self) -> str:
         """What must stay as it is while a recovery runs: run id, role and replication id in one line."""
 
+    def still_stands(self, recovery: Recovery) -> bool:
+        """Whether the target is still what *recovery* was granted: on the same ground."""
+
     def tags_of(self, plan: Plan) -> tuple[str, ...]:
         """What decides where the claim must lie beside what *plan* changes; empty if one place suffices."""
 

@@ -220,6 +220,8 @@ def is_read(name: tuple[bytes, ...]) -> bool:
     """Whether a command, by its name and first argument, changes nothing that others see."""
     if name[0] in {b"CONFIG", b"SCRIPT"}:
         return name[1] == b"GET"
+    if name[0] == b"FUNCTION":
+        return name[1] == b"STATS"
     if name[0] in _NEARLY_READS:
         return name[1] != _NEARLY_READS[name[0]]
     return name[0] in _READS
@@ -239,7 +241,7 @@ def commands_of(packed: Any) -> list[tuple[bytes, ...]]:
             if len(words) < 2:
                 words.append(raw[at : at + length].upper())
             at += length + 2
-        has_more = words[0] in {b"CONFIG", b"SCRIPT", *_NEARLY_READS}
+        has_more = words[0] in {b"CONFIG", b"SCRIPT", b"FUNCTION", *_NEARLY_READS}
         found.append(tuple(words[: 1 + has_more]))
     return found
 

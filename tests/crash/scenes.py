@@ -75,8 +75,8 @@ class Expected:
 
     Attributes:
         scene: Makes the scene.
-        may_need_person: Whether a kill alone may end with a person. No present strategy needs one: whether
-            a quarantine took effect is told by the list of lost pages.
+        may_need_person: Whether a kill alone may end with a person. One does, that calls a program of the
+            site: whether it ran is told by nothing until it has answered.
         missing: What this machine lacks for the scene, so that it is left out; empty = nothing.
     """
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import valkey
+import valkey.exceptions
 
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan, Unit
@@ -25,7 +26,7 @@ from medic8.model.target import Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
 from tests.crash.settings_scene import Cast, scene_of
-from tests.raw_clients import RawClient, connected, delete_large
+from tests.raw_clients import ENDLESS, RawClient, connected, delete_large, end_script, wait_until_busy
 
 _LIMIT = 32 << 20
 
@@ -170,6 +171,137 @@ class ClientScene:
         return everything_in(self.target.address)
 
 
+class ScriptScene:
+    """A script that never ends, on a server that tells nothing meanwhile; see `tests.crash.scenes.Scene`."""
+
+    exact_before = True
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.target = Target(name="server", kind="valkey", url=url, mode="act", allow=("kill_script",))
+        self._caller: RawClient | None = None
+        self.stage()
+        self.plan = plan_by("kill_script", self.target, around(folder))
+
+    def close(self) -> None:
+        """End the script, so that the server can stop."""
+        with plain(self.target.address) as client:
+            end_script(client)
+
+    def stage(self) -> None:
+        """Have a script run that never ends."""
+        with plain(self.target.address) as client:
+            end_script(client)
+            client.execute_command("FLUSHALL", "SYNC")
+            if self._caller is not None:
+                self._caller.leave()
+            self._caller = RawClient(self.target.address)
+            self._caller.send(b"EVAL", ENDLESS, b"1", b"written", b"0")
+            wait_until_busy(client)
+
+    def meddle(self, rng: random.Random) -> Written:
+        """Somebody else ends the script."""
+        del rng
+        with plain(self.target.address) as client:
+            return {"script": "ended"} if end_script(client) else {}
+
+    def wander(self, rng: random.Random) -> Written:
+        """A key, if the server takes any."""
+        with plain(self.target.address) as client, contextlib.suppress(valkey.exceptions.ResponseError):
+            name, value = f"other:{rng.randrange(8)}", rng.randbytes(16)
+            client.set(name, value)
+            return {f"key {name}": value.hex()}
+        return {}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """Whether it runs is as the journal says; then what the server holds, when it answers again."""
+        verdict = Verdict("not_opened" if ended is None else ended.state)
+        with plain(self.target.address) as client:
+            runs = end_script(client)
+            claim = [(client.get("medic8:claim"), client.pttl("medic8:claim"))]
+            verdict.is_claimed, problem = problems_of_claims(claim, ended)
+            verdict.lost = [
+                place
+                for place, value in written.items()
+                if place != "script" and client.get(place.removeprefix("key ")) != bytes.fromhex(value)
+            ]
+        verdict.wrong += [problem] if problem else []
+        theirs = "script" in written
+        holds = "saved" if runs else "other" if theirs else "written"
+        if ended is None:
+            verdict.wrong += ["the script was ended, and nothing was begun"] if holds == "written" else []
+        elif problem := misplaced(ended.steps[0], holds, theirs=theirs, ended=ended):
+            verdict.wrong.append(problem)
+        return verdict
+
+    def contents(self) -> Mapping[str, bytes]:
+        """All keys, once the server answers."""
+        with plain(self.target.address) as client:
+            end_script(client)
+        return everything_in(self.target.address)
+
+
+class ScaleScene:
+    """A full server, and a command of the site that notes its calls; see `tests.crash.scenes.Scene`."""
+
+    exact_before = True
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._calls = folder / "calls"
+        hook = {"command": ("sh", "-c", 'echo "$MEDIC8_TARGET" >> "$0"', str(self._calls))}
+        self.target = Target.model_validate(
+            {"name": "server", "kind": "valkey", "url": url, "mode": "act", "scale": hook}
+        )
+        self.stage()
+        self.plan = plan_by("scale_out", self.target, around(folder))
+
+    def stage(self) -> None:
+        """Fill the server, and forget the calls."""
+        self._calls.write_text("")
+        with plain(self.target.address) as client:
+            client.execute_command("FLUSHALL", "SYNC")
+            client.config_set("maxmemory", _LIMIT)
+            _fill(client)
+
+    def meddle(self, rng: random.Random) -> Written:
+        """A key that nobody else writes."""
+        return self._set(f"theirs:{rng.randrange(8)}", rng)
+
+    def wander(self, rng: random.Random) -> Written:
+        """A key."""
+        return self._set(f"other:{rng.randrange(8)}", rng)
+
+    def _set(self, name: str, rng: random.Random) -> Written:
+        with plain(self.target.address) as client:
+            value = rng.randbytes(16)
+            client.set(name, value)
+            return {f"key {name}": value.hex()}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """At most one call; one if it counts as done, none if not; a person is asked if nobody knows."""
+        verdict = Verdict("not_opened" if ended is None else ended.state)
+        with plain(self.target.address) as client:
+            claim = [(client.get("medic8:claim"), client.pttl("medic8:claim"))]
+            verdict.is_claimed, problem = problems_of_claims(claim, ended)
+            verdict.lost = [
+                place
+                for place, value in written.items()
+                if client.get(place.removeprefix("key ")) != bytes.fromhex(value)
+            ]
+        verdict.wrong += [problem] if problem else []
+        calls = self._calls.read_text().splitlines()
+        state = ended.steps[0].state if ended else "planned"
+        fits = {"planned": {0}, "undone": {0}, "committed": {1}, "done": {1}, "conflict": {0, 1}}
+        if len(calls) not in fits.get(state, set()) or (state == "conflict") != (
+            verdict.state == "needs_person"
+        ):
+            verdict.wrong.append(f"{len(calls)} calls, and the step is {state} in a {verdict.state} recovery")
+        return verdict
+
+    def contents(self) -> Mapping[str, bytes]:
+        """All keys."""
+        return everything_in(self.target.address)
+
+
 def _meaning(unit: Unit, client: RawClient) -> Unit:
     (step,) = unit.steps
     arguments = {**step.arguments, "client": client.id, "address": client.address}
@@ -190,7 +322,27 @@ def _clients(strategy: str) -> SceneMaker:
     return scene
 
 
+@contextlib.contextmanager
+def _scale(folder: Path) -> Iterator[Scene]:
+    (folder / "server").mkdir(parents=True)
+    with scratch_valkey(folder / "server") as server:
+        yield ScaleScene(server.url, folder)
+
+
+@contextlib.contextmanager
+def _script(folder: Path) -> Iterator[Scene]:
+    (folder / "server").mkdir(parents=True)
+    with scratch_valkey(folder / "server", config={"busy-reply-threshold": "10"}) as server:
+        made = ScriptScene(server.url, folder)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
 SCENES: dict[str, Expected] = {
     **{each.strategy: Expected(scene_of(each)) for each in (_MEMORY, _LAZY)},
     **{name: Expected(_clients(name)) for name in ("kill_idle_clients", "kill_slow_client")},
+    "kill_script": Expected(_script),
+    "scale_out": Expected(_scale, may_need_person=True),
 }

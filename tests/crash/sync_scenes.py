@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.target import Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, Written, around, everything_in, plain, plan_by
 from tests.crash.settings_scene import Cast, SettingsScene
+from tests.damaged_files import flip_a_bit, is_readable
 from tests.replicas import contents, cut_off, is_in_step, pair, until, writing, written_to
 
 _SMALL = 64 << 10
@@ -128,7 +132,91 @@ def _resynced(folder: Path) -> Iterator[Scene]:
         yield ResyncScene(primary.url, replica.url, folder)
 
 
+class FilesScene:
+    """
+    A server whose snapshot has a flipped bit, while others write.
+
+    Attributes:
+        target: The server.
+        plan: Made from a real diagnosis.
+    """
+
+    exact_before = True
+
+    def __init__(self, server: ScratchValkey, folder: Path) -> None:
+        self._file = server.data / "dump.rdb"
+        self._kept = server.data / "medic8-damaged"
+        self.target = Target(
+            name="server", kind="valkey", url=server.url, mode="act", allow=("rewrite_files",)
+        )
+        self.stage()
+        self.plan = plan_by("rewrite_files", self.target, around(folder))
+
+    def stage(self) -> None:
+        """A snapshot of twenty keys, with a bit flipped in the middle."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        with plain(self.target.address) as client:
+            time.sleep(0.25)
+            until(lambda: client.info("persistence")["rdb_bgsave_in_progress"] == 0)
+            client.flushall(asynchronous=False)
+            client.mset({f"key:{number}": f"value {number} " * 20 for number in range(20)})
+            client.save()
+        flip_a_bit(self._file)
+        self._damaged = self._file.read_bytes()
+
+    def meddle(self, rng: random.Random) -> Written:
+        """Write one of the keys."""
+        return self._set(f"key:{rng.randrange(20)}", rng)
+
+    def wander(self, rng: random.Random) -> Written:
+        """Write another key."""
+        return self._set(f"other:{rng.randrange(8)}", rng)
+
+    def _set(self, name: str, rng: random.Random) -> Written:
+        value = rng.randbytes(8).hex()
+        with plain(self.target.address) as client:
+            client.set(name, value)
+        return {name: value}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """The damaged file as it was, or one that the check tool takes, with the damaged one kept."""
+        verdict = Verdict("not_opened" if ended is None else ended.state)
+        with plain(self.target.address) as client:
+            time.sleep(
+                0.25
+            )  # what was asked for within EXEC begins a tenth of a second later, and no one tells
+            until(lambda: client.info("persistence")["rdb_bgsave_in_progress"] == 0)
+            claim = [(client.get("medic8:claim"), client.pttl("medic8:claim"))]
+            verdict.is_claimed, problem = problems_of_claims(claim, ended)
+            verdict.wrong += [problem] if problem else []
+            verdict.lost += [name for name, value in written.items() if client.get(name) != value.encode()]
+            program = str(client.info("server")["executable"])
+        is_as_found = self._file.read_bytes() == self._damaged
+        holds = "saved" if is_as_found else "written" if is_readable(program, self._file) else "other"
+        if ended is None:
+            verdict.wrong += [] if is_as_found else [f"the file is {holds}, and nothing was begun"]
+            return verdict
+        if problem := misplaced(ended.steps[0], holds, theirs=False, ended=ended):
+            verdict.wrong.append(problem)
+        kept = self._kept / ended.id / "dump.rdb"
+        if holds == "written" and not (kept.exists() and kept.read_bytes() == self._damaged):
+            verdict.wrong.append("the damaged file is gone and was not kept")
+        return verdict
+
+    def contents(self) -> Mapping[str, bytes]:
+        """All keys, and the file."""
+        return {**everything_in(self.target.address), "file": self._file.read_bytes()}
+
+
+@contextlib.contextmanager
+def _rewritten(folder: Path) -> Iterator[Scene]:
+    (folder / "server").mkdir(parents=True)
+    with scratch_valkey(folder / "server") as server:
+        yield FilesScene(server, folder)
+
+
 SCENES: dict[str, Expected] = {
+    "rewrite_files": Expected(_rewritten),
     "resize_backlog": Expected(_resized),
     "resync_replica": Expected(_resynced),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -126,3 +128,48 @@ def test_without_idle_clients_nobody_is_closed_and_it_is_said(server: ScratchVal
         assert resolution.outcome is Outcome.UNSUPPORTED
         assert resolution.left == ("No ordinary client has been idle for 1 h 0 min.",)
         assert {each.id for each in clients} <= connected(client).keys()
+
+
+RAISE = "import sys, valkey; valkey.Valkey.from_url(sys.argv[1]).config_set('maxmemory', 64 << 20)"
+
+
+def configure_scaling(server: ScratchValkey, site: Site, command: str, trial: str = "exit 0") -> None:
+    words = json.dumps(["sh", "-c", command, sys.executable, server.url])
+    site.configure(
+        server.url,
+        "scale_out",
+        f"[target.scale]\ncommand = {words}\ndry_run = {json.dumps(['sh', '-c', trial])}",
+    )
+
+
+def test_what_the_site_has_for_scaling_is_called_once_and_writes_succeed_again(
+    server: ScratchValkey, site: Site, tmp_path: Path
+) -> None:
+    """Agreed to by a person, after a trial; the issue goes, and what may still come is left open."""
+    calls = tmp_path / "calls"
+    configure_scaling(server, site, f'echo x >> {calls}; "$0" -c "{RAISE}" "$1"', f"echo trial >> {calls}")
+    fill(server)
+    resolution = heal_as_agreed("scale_out")
+    assert resolution.outcome is Outcome.PARTLY_RESOLVED, resolution.reason
+    assert calls.read_text().split() == ["trial", "x"]
+    with plain(server.url) as client:
+        assert client.set("one", "more")
+        assert client.get("medic8:scaled") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("command", "trial", "outcome", "reason"),
+    [
+        ("exit 0", "echo too dear; exit 1", Outcome.RESTORED, "the trial run failed"),
+        ("echo no; exit 2", "exit 0", Outcome.RESTORED, "it was refused, and nothing was changed"),
+        ("echo half; exit 1", "exit 0", Outcome.NEEDS_PERSON, "exit status 1: half"),
+    ],
+)
+def test_an_answer_that_is_no_yes_is_told_as_what_it_is(
+    server: ScratchValkey, site: Site, command: str, trial: str, outcome: Outcome, reason: str
+) -> None:
+    """Refused: nothing was changed. Anything else: a person has to look."""
+    configure_scaling(server, site, command, trial)
+    fill(server)
+    resolution = heal_as_agreed("scale_out")
+    assert (resolution.outcome, reason in resolution.reason) == (outcome, True), resolution.reason

@@ -11,7 +11,7 @@ from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome
 from tests.flows.slow_site import Site, heal_as_agreed, plain, resolution_by
-from tests.raw_clients import RawClient, connected, delete_large
+from tests.raw_clients import ENDLESS, LIBRARY, RawClient, connected, delete_large, is_busy, wait_until_busy
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -22,6 +22,17 @@ def server(tmp_path: Path) -> Iterator[ScratchValkey]:
     (tmp_path / "server").mkdir()
     with scratch_valkey(tmp_path / "server") as started:
         yield started
+
+
+@pytest.fixture
+def busy_server(tmp_path: Path) -> Iterator[ScratchValkey]:
+    """Get a server of the test's own that says so soon when a script keeps it busy."""
+    (tmp_path / "server").mkdir()
+    with scratch_valkey(tmp_path / "server", config={"busy-reply-threshold": "10"}) as started:
+        try:
+            yield started
+        finally:
+            started.kill()  # one that is busy does not stop
 
 
 @pytest.fixture
@@ -75,3 +86,37 @@ def test_large_deletions_are_made_in_the_background(server: ScratchValkey, site:
         assert delete_large(client) < before_s / 10
         assert treatment.after is not None
         assert not [each for each in treatment.after.issues if "deletions" in each.about]
+
+
+@pytest.mark.parametrize("kind", ["script", "function"])
+def test_a_script_that_never_ends_is_ended_and_the_server_answers_again(
+    busy_server: ScratchValkey, site: Site, kind: str
+) -> None:
+    """Agreed to by a person; whoever called it gets an error, and nothing is left on the server."""
+    site.configure(busy_server.url, "kill_script")
+    with plain(busy_server.url) as client, RawClient(busy_server.url) as caller:
+        client.set("kept", "value")
+        client.function_load(LIBRARY)
+        call = (b"EVAL", ENDLESS) if kind == "script" else (b"FCALL", b"endless")
+        caller.send(*call, b"1", b"written", b"0")
+        wait_until_busy(client)
+        resolution = heal_as_agreed("kill_script")
+        assert resolution.outcome is Outcome.RESOLVED, resolution.reason
+        assert not is_busy(client)
+        assert list(client.scan_iter()) == [b"kept"]
+        assert ("endless" in resolution.reason) == (kind == "function")
+
+
+def test_a_script_that_has_written_goes_on_and_a_person_is_told(
+    busy_server: ScratchValkey, site: Site
+) -> None:
+    """The server itself refuses; nothing else is tried."""
+    site.configure(busy_server.url, "kill_script")
+    with plain(busy_server.url) as client, RawClient(busy_server.url) as caller:
+        caller.send(b"EVAL", ENDLESS, b"1", b"written", b"1")
+        wait_until_busy(client)
+        resolution = heal_as_agreed("kill_script")
+        assert resolution.outcome is Outcome.RESTORED
+        assert "has written already" in resolution.reason
+        assert is_busy(client)
+        busy_server.kill()

@@ -9,7 +9,9 @@ import pytest
 import valkey
 
 from flows.run import run
+from medic8.local.scratch import scratch_valkey
 from medic8.model.resolution import Outcome, Resolution, Treatment
+from tests.damaged_files import flip_a_bit
 from tests.replicas import contents, cut_off, is_in_step, pair, until, writing, written_to
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -138,3 +140,40 @@ def test_a_replica_of_sentinels_is_advised_only(site: Site, tmp_path: Path) -> N
         assert resolution.outcome is Outcome.REFUSED
         assert "Sentinel" in resolution.reason
         assert contents(replica.url) == diverged
+
+
+def test_damaged_files_are_written_anew_and_the_server_starts_from_them(site: Site, tmp_path: Path) -> None:
+    """Found, kept aside, written anew and loaded; after a crash the server has every key again."""
+    with scratch_valkey(tmp_path, config={"appendonly": "yes", "save": "3600 1"}) as server:
+        with valkey.Valkey.from_url(server.url) as client:
+            client.mset({f"key:{n}": f"value {n} " * 20 for n in range(3000)})
+            client.rpush("list", *range(50))
+            client.save()
+            client.bgrewriteaof()
+            until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        was = contents(server.url)
+        (base,) = server.data.rglob("*.base.rdb")
+        snapshot = server.data / "dump.rdb"
+        flip_a_bit(base)
+        flip_a_bit(snapshot)
+        damaged = {base.name: base.read_bytes(), snapshot.name: snapshot.read_bytes()}
+        site(server.url, allow="rewrite_files")
+        waiting = run("heal", target="server")
+        plans = [
+            each.plan for each in waiting.resolutions if each.plan and each.plan.strategy == "rewrite_files"
+        ]
+        assert [each.outcome for each in waiting.resolutions if each.plan in plans] == (
+            [Outcome.AWAITING_APPROVAL] * 2
+        )
+        done = run("heal", target="server", approved=[each.digest for each in plans])
+        mine = [each for each in done.resolutions if each.plan and each.plan.strategy == "rewrite_files"]
+        assert [each.outcome for each in mine] == [Outcome.RESOLVED] * 2, [each.reason for each in mine]
+        kept = {
+            path.name: path.read_bytes()
+            for path in (server.data / "medic8-damaged").rglob("*")
+            if path.is_file()
+        }
+        assert kept.items() >= damaged.items()
+        server.kill()
+        server.start()
+        assert contents(server.url) == was

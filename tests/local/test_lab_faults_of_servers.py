@@ -96,7 +96,7 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
     "big_deletes": (
         lambda client: client.slowlog_get(8)[0]["command"].startswith(b"DEL medic8-lab-basket"),
         IssueType.SLOW_OPERATIONS,
-        "slow commands",
+        "deletions",
     ),
     "small_backlog": (
         lambda client: client.info("replication")["repl_backlog_size"] == 16_384,

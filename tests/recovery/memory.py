@@ -66,6 +66,9 @@ class MemorySession:
         del recovery
         return self.target.holds
 
+    def still_stands(self, recovery: Recovery) -> bool:
+        return self.stands_on() == recovery.stands_on
+
     def stands_on(self) -> str:
         return self.target.ground
 

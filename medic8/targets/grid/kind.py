@@ -92,6 +92,8 @@ def requires(target: Target) -> tuple[str, ...]:
         *(f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting),
         *(f"expiry of {rule.prefix!r} belongs to a target of kind 'valkey'" for rule in target.expiry),
     ]
+    if target.scale is not None:
+        wrong.append("field 'scale' belongs to kind 'valkey'")
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:

@@ -14,13 +14,17 @@ from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.acts.busy_scripts import KillScriptAct, is_busy
 from medic8.targets.valkey.acts.certificate import CertificateAct
 from medic8.targets.valkey.acts.clients import KillClientAct
 from medic8.targets.valkey.acts.expiry import ExpireKeyAct
 from medic8.targets.valkey.acts.purge import PurgeAct
 from medic8.targets.valkey.acts.resync import ResyncAct
+from medic8.targets.valkey.acts.rewrite import RewriteAct
+from medic8.targets.valkey.acts.scale import ScaleAct
 from medic8.targets.valkey.acts.scripts import FlushScriptsAct
 from medic8.targets.valkey.acts.settings import SettingAct
+from medic8.targets.valkey.busy import BusyServerSession, busy_ground, busy_session
 from medic8.targets.valkey.claimed import ClaimedServer
 from medic8.targets.valkey.client import RECOVERY, connection, reached
 from medic8.targets.valkey.identity import carries_on, ran_before, run_id_of, server_resources
@@ -35,7 +39,10 @@ ACTS: Mapping[str, Act] = {
         FlushScriptsAct(),
         ExpireKeyAct(),
         KillClientAct(),
+        RewriteAct(),
         ResyncAct(),
+        KillScriptAct(),
+        ScaleAct(),
     )
 }
 
@@ -57,7 +64,7 @@ class ServerSession(ClaimedServer):
         the time, such as a promoted replica; what was set is not there, nor gone.
         Keys are where the data is carried on.
         """
-        if self.stands_on() == recovery.stands_on:
+        if self.still_stands(recovery):
             return Holds.YES
         if run_id_of(self.stands_on()) == run_id_of(recovery.stands_on):
             return Holds.YES  # its role changed, and its settings did not
@@ -68,6 +75,19 @@ class ServerSession(ClaimedServer):
         if not is_same_server or ran_before(self._client, recovery, self._now):
             return Holds.SOMETHING_ELSE
         return Holds.NOTHING
+
+    @reached
+    def still_stands(self, recovery: Recovery) -> bool:
+        """
+        Also if it was granted while a script kept the server busy, and the same process answers now.
+
+        Of a busy server nothing but its address is known; a process that was
+        running already when the recovery was opened is the one that was busy.
+        Its clock stands still while it is busy, hence two seconds.
+        """
+        if recovery.stands_on == busy_ground(self.url):
+            return ran_before(self._client, recovery, self._now, slack_s=-2.0)
+        return super().still_stands(recovery)
 
     @reached
     def resources(self) -> tuple[Resource, ...]:
@@ -119,10 +139,21 @@ class ServerSession(ClaimedServer):
 
 
 @contextlib.contextmanager
-def open_session(target: Target, around: Surroundings) -> Iterator[ServerSession]:
-    """Open the one connection for changing *target*."""
-    with connection(target.address, timeout_s=target.timeout_s, name=RECOVERY) as client:
-        yield ServerSession(target, client, around.now)
+def open_session(target: Target, around: Surroundings) -> Iterator[ServerSession | BusyServerSession]:
+    """Open the one connection for changing *target*, also where a script keeps it busy."""
+    with contextlib.ExitStack() as stack:
+        session: ServerSession | BusyServerSession
+        try:
+            client = stack.enter_context(
+                connection(target.address, timeout_s=target.timeout_s, name=RECOVERY)
+            )
+        except RefusedError as refusal:
+            if not is_busy(refusal):
+                raise
+            session = stack.enter_context(busy_session(target, refusal))
+        else:
+            session = ServerSession(target, client, around.now)
+        yield session
 
 
 def act_of(step: Step) -> Act:

@@ -179,6 +179,40 @@ def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
         raise FencedError(f"{lost}: recovery {_name(present)} holds it")
 
 
+_SMALL_WRITE_ON_FULL_SERVER = """#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+def guarded_small_write(
+    client: valkey.Valkey, claim: Claim, place_key: bytes, key: bytes, value: bytes | None
+) -> None:
+    """
+    Set *key* to a few bytes, or delete it, if *claim* at *place_key* holds; also on a full server.
+
+    Raises:
+        ClaimGoneError: there is no claim; nothing was written.
+        FencedError: it is another's; nothing was written.
+    """
+    with client.pipeline() as pipe:
+        guard(pipe, claim, place_key)
+        pipe.multi()
+        if value is None:
+            pipe.delete(key)
+        else:
+            pipe.set(key, value)
+        try:
+            _execute(pipe)
+        except (valkey.exceptions.OutOfMemoryError, valkey.exceptions.ExecAbortError):
+            written = client.execute_command(
+                "EVAL", _SMALL_WRITE_ON_FULL_SERVER, 2, place_key, key, claim.content, value or b""
+            )
+            if not written:
+                raise FencedError("the claim on the server changed at the same moment") from None
+
+
 def introduce(client: valkey.Valkey, claim: Claim) -> None:
     """Give the connection a name by which whoever takes the recovery over finds it."""
     with contextlib.suppress(valkey.exceptions.ResponseError):  # not everybody may

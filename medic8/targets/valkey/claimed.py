@@ -5,7 +5,7 @@ from __future__ import annotations
 import valkey
 
 from medic8.model.plan import Plan, Step
-from medic8.model.recovery import Claim
+from medic8.model.recovery import Claim, Recovery
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.client import info, reached
 from medic8.targets.valkey.identity import ground
@@ -29,6 +29,10 @@ class ClaimedServer:
     def stands_on(self) -> str:
         """Run id, role and replication id."""
         return ground(self._client)
+
+    def still_stands(self, recovery: Recovery) -> bool:
+        """Whether the server is still what *recovery* was granted."""
+        return bool(self.stands_on() == recovery.stands_on)
 
     def key_of(self, step: Step) -> bytes | None:
         """A key that *step* changes, in the slot of all that it changes; None if it changes no keys."""

@@ -132,6 +132,17 @@ def connection(url: str, *, timeout_s: float = 5.0, name: str = "medic8") -> Ite
 
 
 @contextlib.contextmanager
+def unasked_connection(url: str, *, timeout_s: float) -> Iterator[valkey.Valkey]:
+    """Like `connection`, without the PING that a busy server refuses."""
+    client = _client(url, timeout_s)
+    try:
+        with reaching(url):
+            yield client
+    finally:
+        _hang_up(client)
+
+
+@contextlib.contextmanager
 def first_connection(url: str, *, timeout_s: float) -> Iterator[Any]:
     """
     The client library's bare connection, logged in, on which nothing has been asked yet.

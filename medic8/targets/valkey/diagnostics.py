@@ -8,9 +8,11 @@ from medic8.targets.kind import Diagnostic
 from medic8.targets.valkey.looks.certificate import look_at_certificate
 from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
+from medic8.targets.valkey.looks.config_file import look_at_config_file
 from medic8.targets.valkey.looks.controller import look_at_controller
 from medic8.targets.valkey.looks.errors import look_at_errors
 from medic8.targets.valkey.looks.expiry import look_at_expiry
+from medic8.targets.valkey.looks.files import look_at_files
 from medic8.targets.valkey.looks.growth import look_at_growth
 from medic8.targets.valkey.looks.host import look_at_host
 from medic8.targets.valkey.looks.keys import look_at_keys
@@ -35,8 +37,10 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "expiry": look_at_expiry,
     "growth": look_at_growth,
     "persistence": look_at_persistence,
+    "files": look_at_files,
     "replication": look_at_replication,
     "replicas": look_at_replicas,
     "log": look_at_log,
     "settings": look_at_settings,
+    "config_file": look_at_config_file,
 }

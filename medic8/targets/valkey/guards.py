@@ -9,23 +9,27 @@ import valkey
 import valkey.exceptions
 
 from medic8.analysis.hard_guards import judge_appeared, judge_count, judge_good, judge_same
+from medic8.errors import RefusedError
 from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.actions import act_of
+from medic8.targets.valkey.acts.busy_scripts import is_busy
 from medic8.targets.valkey.client import connection, info
-from medic8.targets.valkey.key_guard import EVICTIONS, judge_keys, read_keys
+from medic8.targets.valkey.key_guard import EVICTIONS, KEYS, judge_keys, read_keys
 from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
 from medic8.targets.valkey.plans.certificate import RELOAD_CERTIFICATE
 from medic8.targets.valkey.plans.clients import KILL_HOGGING_CLIENT
 from medic8.targets.valkey.plans.dead_clients import KEEP_CONNECTIONS_ALIVE, KILL_DEAD_CLIENTS
 from medic8.targets.valkey.plans.expiry import EXPIRE_FORGOTTEN_KEYS
+from medic8.targets.valkey.plans.files import REWRITE_FILES
 from medic8.targets.valkey.plans.limits import KILL_IDLE_CLIENTS, RAISE_MEMORY_LIMIT
 from medic8.targets.valkey.plans.memory import FLUSH_SCRIPTS, PURGE_MEMORY
 from medic8.targets.valkey.plans.replication import RESIZE_BACKLOG, RESYNC_REPLICA
+from medic8.targets.valkey.plans.scale import SCALE_OUT
 from medic8.targets.valkey.plans.settings import SET_SETTINGS
-from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT
+from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SCRIPT, KILL_SLOW_CLIENT
 from medic8.targets.valkey.soft_guards import CPU, LATENCY, MEMORY, sample
 
 _ROLE = "role"
@@ -40,6 +44,9 @@ _PERSISTENCE = (
     ("rewrite of the append-only file", "aof_last_bgrewrite_status", "ok"),
     ("loading", "loading", "0"),
 )
+
+#: What is read of any server.
+_OF_ANY = (_ROLE, _REPLICAS, _ERRORS, EVICTIONS, KEYS, *(name for name, _, _ in _PERSISTENCE))
 
 #: Errors that tell of the server and not of a caller's mistake; the recovery itself causes none of them.
 SERVER_ERRORS = frozenset(
@@ -58,9 +65,12 @@ _SOFT: Mapping[str, tuple[SoftGuard, ...]] = {
     RAISE_MEMORY_LIMIT: (LATENCY, MEMORY),
     KILL_IDLE_CLIENTS: (LATENCY, MEMORY),
     KILL_SLOW_CLIENT: (LATENCY, MEMORY),
+    SCALE_OUT: (LATENCY,),
+    KILL_SCRIPT: (),  # a busy server has no latency to compare with
     LIMIT_CLIENT_BUFFERS: (LATENCY, MEMORY),
     EXPIRE_FORGOTTEN_KEYS: (LATENCY, MEMORY),
     FLUSH_SCRIPTS: (LATENCY, MEMORY),
+    REWRITE_FILES: (LATENCY, MEMORY),
     RESYNC_REPLICA: (LATENCY, MEMORY),
     RESIZE_BACKLOG: (LATENCY,),  # more memory is what it is for
 }
@@ -78,10 +88,16 @@ class ServerGuards:
     ) -> tuple[HardReading, ...]:
         """Role, replication, persistence, errors, and a sample of the keys that the plan does not touch."""
         del around
+        seen = [each for each in known if not each.unseen]
         steps = [step for unit in plan.units for step in unit.steps]
         touched = {act_of(step).key_of(step) for step in steps}
-        with connection(target.address, timeout_s=target.timeout_s) as client:
-            return read_server(client, known, is_ours=touched.__contains__)
+        try:
+            with connection(target.address, timeout_s=target.timeout_s) as client:
+                return read_server(client, seen, is_ours=touched.__contains__)
+        except RefusedError as refusal:
+            if plan.strategy != KILL_SCRIPT or not is_busy(refusal):
+                raise
+            return tuple(HardReading(guard=guard, unseen=str(refusal)) for guard in _OF_ANY)
 
     def judge_hard(
         self, before: Sequence[HardReading], after: Sequence[HardReading]
@@ -90,7 +106,9 @@ class ServerGuards:
         return judge_server(before, after)
 
     def read_soft(self, target: Target, guards: Sequence[SoftGuard]) -> tuple[SoftReading, ...]:
-        """Sample for half a second."""
+        """Sample for half a second, if there is anything to sample."""
+        if not guards:
+            return ()
         with connection(target.address, timeout_s=target.timeout_s) as client:
             return sample(client, guards)
 

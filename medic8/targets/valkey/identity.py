@@ -23,8 +23,13 @@ def server_resources(client: valkey.Valkey, url: str) -> tuple[Resource, ...]:
     replication = info(client, "replication")
     return (
         Resource(identity=f"valkey:{replication['master_replid']}", carries="the server"),
-        Resource(identity=f"address:{place(url)}", carries="the server's address"),
+        address_of(url),
     )
+
+
+def address_of(url: str) -> Resource:
+    """Where the server is."""
+    return Resource(identity=f"address:{place(url)}", carries="the server's address")
 
 
 #: A server that began to run within this time before a recovery is taken for one that began after it.
@@ -43,10 +48,12 @@ def carries_on(client: valkey.Valkey, url: str, known: Container[str]) -> bool:
     return before in known or any(each.identity in known for each in server_resources(client, url))
 
 
-def ran_before(client: valkey.Valkey, recovery: Recovery, now: datetime) -> bool:
+def ran_before(
+    client: valkey.Valkey, recovery: Recovery, now: datetime, *, slack_s: float = _SLACK_S
+) -> bool:
     """Whether the server's process was running already when *recovery* was opened: no restart brought it."""
     uptime_s = float(info(client, "server")["uptime_in_seconds"])
-    return uptime_s > age_s(recovery, now) + _SLACK_S
+    return uptime_s > age_s(recovery, now) + slack_s
 
 
 def run_id_of(stands_on: str) -> str:

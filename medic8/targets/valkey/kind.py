@@ -67,7 +67,7 @@ def _expiry_problems(target: Target) -> list[str]:
 KIND = TargetKind(
     name="valkey",
     summary="a Valkey or Redis server: reachability, memory, clients, commands, errors, keys, persistence, "
-    "replication, replicas, log, settings",
+    "files, replication, replicas, log, settings",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
     strategies=STRATEGIES,

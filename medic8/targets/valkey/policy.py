@@ -112,6 +112,20 @@ class ServerPolicy(Frozen):
         is_floor=True,
         source="Valkey documentation, TLS; Let's Encrypt renews 30 days before the end, 7 is our choice",
     )
+    clock: Threshold = Threshold(
+        what="the server's clock against ours, beyond what the round trip explains",
+        warning=2,
+        error=60,
+        unit="seconds",
+        source=f"Valkey documentation, EXPIRE: expiry goes by the server's clock; the limits are {_OURS}",
+    )
+    restarts: Threshold = Threshold(
+        what="starts within 10 minutes, by the end of the log",
+        warning=3,
+        error=6,
+        unit="count",
+        source=f"Valkey documentation, Administration: an upgrade is one restart; the limits are {_OURS}",
+    )
     processor: Threshold = Threshold(
         what="processor time of the main thread",
         warning=0.8,

@@ -182,6 +182,26 @@ _SLOWNESS = (
 
 _CONNECTIONS = (
     _rule(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} starts again and again",
+        "server.restarts",
+        cause="It crashes, is ended for want of memory, or whoever watches it ends it.",
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "The clock of {target} is not ours",
+        "server.clock",
+        symptoms=("Inconsistent state",),
+        cause="One of the clocks was set or has drifted: keys with an absolute expiry end at the wrong time.",
+    ),
+    _rule(
+        IssueType.SLOW_OPERATIONS,
+        "Commands of {target} are held back",
+        "clients.paused",
+        symptoms=("Operation timeouts",),
+        cause="Somebody has paused all clients, or a fail-over does.",
+    ),
+    _rule(
         IssueType.NETWORK,
         "The way to {target} is slow or loses packets",
         "network.slow_way",
@@ -231,11 +251,23 @@ _CONNECTIONS = (
     ),
 )
 
+_FILES = (
+    _rule(
+        IssueType.GRID_CORRUPTION,
+        "{target} could not start again from its {about}",
+        "persistence.snapshot_damaged",
+        "persistence.aof_damaged",
+        symptoms=("Inconsistent data", "Failed operations"),
+        cause="The file is not what the server wrote: a disk, a copy that broke off, or a person changed it.",
+    ),
+)
+
 RULES = (
     _UNREACHABLE,
     *_EXHAUSTION,
     *_LEAKS,
     *_REPLICATION,
+    *_FILES,
     *_SLOWNESS,
     *_CONNECTIONS,
     *_ERRORS,

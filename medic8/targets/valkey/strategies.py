@@ -15,6 +15,7 @@ from medic8.targets.valkey.plans.dead_clients import (
     plan_kill_dead,
 )
 from medic8.targets.valkey.plans.expiry import EXPIRE_FORGOTTEN_KEYS, plan_expiry
+from medic8.targets.valkey.plans.files import REWRITE_FILES, plan_rewrite
 from medic8.targets.valkey.plans.limits import (
     KILL_IDLE_CLIENTS,
     RAISE_MEMORY_LIMIT,
@@ -28,8 +29,16 @@ from medic8.targets.valkey.plans.replication import (
     plan_backlog,
     plan_resync,
 )
+from medic8.targets.valkey.plans.scale import SCALE_OUT, plan_scale
 from medic8.targets.valkey.plans.settings import SET_SETTINGS, plan_settings
-from medic8.targets.valkey.plans.slow import FREE_LAZILY, KILL_SLOW_CLIENT, plan_free_lazily, plan_kill_slow
+from medic8.targets.valkey.plans.slow import (
+    FREE_LAZILY,
+    KILL_SCRIPT,
+    KILL_SLOW_CLIENT,
+    plan_free_lazily,
+    plan_kill_script,
+    plan_kill_slow,
+)
 
 #: The cheapest and safest first.
 STRATEGIES: Mapping[str, Strategy] = {
@@ -47,5 +56,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     KILL_HOGGING_CLIENT: plan_kill_hogs,
     KILL_IDLE_CLIENTS: plan_kill_idle,
     KILL_SLOW_CLIENT: plan_kill_slow,
+    KILL_SCRIPT: plan_kill_script,
+    REWRITE_FILES: plan_rewrite,
     RESYNC_REPLICA: plan_resync,
+    SCALE_OUT: plan_scale,
 }

@@ -372,6 +372,7 @@ def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
         "persistence.none",
         "replication.full_syncs_past",
         "server.refuses",
+        "settings.unsaved",
         "log.known",
         "log.warnings",
     }

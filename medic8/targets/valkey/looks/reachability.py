@@ -5,18 +5,21 @@ from __future__ import annotations
 import statistics
 import time
 
+from pydantic import JsonValue
+
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.errors import ConfigurationError, RefusedError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.acts.busy_scripts import running_function
 from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
 from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-from medic8.targets.valkey.looks.facts import Facts, shown
+from medic8.targets.valkey.looks.facts import Facts, as_text, shown
 from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY
@@ -131,15 +134,17 @@ def judge_closed_door(message: str) -> tuple[Finding, ...]:
     return (finding,)
 
 
-def judge_ping(refusal: Refusal, facts: Facts) -> tuple[Finding, ...]:
+def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Finding, ...]:
     """
     What a PING that was refused says about the server.
 
     Args:
         refusal: The answer.
         facts: The section ``persistence`` of INFO, which a server that loads still tells.
+        function: The name of the function that runs; empty if none does, or nobody told.
     """
     words = ERROR_WORDS.get(refusal.prefix)
+    objects: tuple[dict[str, JsonValue], ...] = ()
     if refusal.prefix == "NOAUTH":
         return judge_closed_door("Authentication required")
     if words is None or refusal.prefix not in _STATES:
@@ -154,14 +159,20 @@ def judge_ping(refusal: Refusal, facts: Facts) -> tuple[Finding, ...]:
     if refusal.prefix == "LOADING":
         loaded, left_s = facts.text("loading_loaded_perc"), facts.text("loading_eta_seconds")
         evidence.append(Evidence(what="loaded", seen=f"{loaded} %, {left_s} s left, by its own estimate"))
-    function = refusal.prefix == "BUSY" and "FUNCTION KILL" in refusal.message
+    is_function = "FUNCTION KILL" in refusal.message
+    if refusal.prefix == "BUSY" and not is_function:
+        objects = ({"kind": "script"},)
+    elif refusal.prefix == "BUSY" and function:
+        objects = ({"kind": "function", "name": function},)
+    called = f" (the function {shown(function)})" if function else " (a function)" if is_function else ""
     return fact(
         _STATES[refusal.prefix],
         words.severity,
-        f"{words.means}" + (" (a function)" if function else ""),
+        f"{words.means}{called}",
         about=refusal.prefix,
         evidence=evidence,
         advice=words.advice,
+        objects=objects,
     )
 
 
@@ -173,8 +184,13 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
         latencies_s.append(time.perf_counter() - began_s)
         refusal = answer if isinstance(answer, Refusal) else refusal
     if refusal is not None and refusal.prefix in {"BUSY", "NOAUTH"}:  # nothing else is answered either
-        return server.result("reachability", around, (), judge_ping(refusal, Facts({})))
+        function = None
+        if "FUNCTION KILL" in refusal.message:
+            function = running_function(server.try_one("FUNCTION", "STATS"))
+        found = judge_ping(refusal, Facts({}), as_text(function or b""))
+        return server.result("reachability", around, (), found)
     facts = server.info("server", "replication", "clients", "persistence")
+    offset_s = _clock_offset_s(server)
     latency_s, way = statistics.median(latencies_s), measure_way(server.socket, timeout_s=timeout_s)
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
@@ -182,10 +198,55 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
         reading("uptime", facts.whole("uptime_in_seconds"), "seconds"),
         reading("role", facts.text("role")),
         reading("clients", facts.whole("connected_clients"), "count"),
+        reading("clock", None if offset_s is None else round(offset_s, 3), "seconds"),
         *way_readings(way),
     )
     findings = judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s, way)
-    return server.result("reachability", around, readings, (*findings, *judge_way(way)))
+    return server.result(
+        "reachability", around, readings, (*findings, *judge_way(way), *judge_clock(offset_s))
+    )
+
+
+def _clock_offset_s(server: Server) -> float | None:
+    """By how much the server's clock is before (less than 0: behind) ours for certain, in seconds."""
+    sent_s = time.time()
+    answer = server.ask("TIME", what="its clock", words=1)
+    return clock_offset_s(answer, sent_s, time.time())
+
+
+def clock_offset_s(answer: object, sent_s: float, received_s: float) -> float | None:
+    """
+    By how much a clock is before ours, as far as the round trip does not explain it.
+
+    Args:
+        answer: That to TIME.
+        sent_s: When it was asked, by our clock, in seconds since 1970.
+        received_s: When the answer had come.
+    """
+    if not isinstance(answer, list | tuple) or len(answer) != 2:  # noqa: PLR2004 - seconds, microseconds
+        return None
+    try:
+        theirs_s = int(answer[0]) + int(answer[1]) / 1e6
+    except (TypeError, ValueError):
+        return None
+    return max(theirs_s - received_s, 0.0) + min(theirs_s - sent_s, 0.0)
+
+
+def judge_clock(offset_s: float | None) -> tuple[Finding, ...]:
+    """Whether the server's clock and ours differ by so much that what expires does so at the wrong time."""
+    if offset_s is None:
+        return ()
+    return over(
+        "server.clock",
+        POLICY.clock,
+        abs(offset_s),
+        f"the server's clock is {{seen}} {'before' if offset_s > 0 else 'behind'} ours",
+        about="clock",
+        advice=(
+            "timedatectl or chronyc tracking on both machines tells which one is wrong",
+            "set the clock slowly (chrony slews): one that jumps forward expires many keys at once",
+        ),
+    )
 
 
 def judge_latency(latency_s: float, way: Way = Way()) -> tuple[Finding, ...]:  # noqa: B008 - it is a value

@@ -17,6 +17,7 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking, reading
 from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
 
 #: So much of its end is read.
 MOST_BYTES = 64 << 10
@@ -93,10 +94,7 @@ _KNOWN = (
 def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
     """Warnings in the last 64 KiB that this very process has logged."""
     with looking(target) as server:
-        if (
-            urlsplit(target.address).scheme != "unix"
-            and (urlsplit(target.address).hostname or "") not in _HERE
-        ):
+        if not is_here(target):
             server.unseen.append("the server's log: the server is on another machine")
             return server.result("log", around)
         facts = server.info("server")
@@ -121,9 +119,22 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
                 f"{facts.text('process_id')}"
             )
             return server.result("log", around)
+        starts = starts_of(end)
         return server.result(
-            "log", around, [reading("log.warnings", len(warnings), "count")], judge_log(warnings)
+            "log",
+            around,
+            [
+                reading("log.warnings", len(warnings), "count"),
+                reading("log.starts", len(starts), "count"),
+            ],
+            (*judge_log(warnings), *judge_restarts(starts, facts.number("uptime_in_seconds"))),
         )
+
+
+def is_here(target: Target) -> bool:
+    """Whether a target's address leads to this machine, or to a tunnel that begins here."""
+    parts = urlsplit(target.address)
+    return parts.scheme == "unix" or (parts.hostname or "") in _HERE
 
 
 def read_end(path: Path) -> bytes:

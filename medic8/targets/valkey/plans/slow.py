@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from medic8.model.frozen import Frozen
 from medic8.model.issue import Issue
-from medic8.model.plan import Plan, Unit
+from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets.valkey.acts.busy_scripts import KILL_SCRIPT as KILL
+from medic8.targets.valkey.acts.busy_scripts import KillScript
 from medic8.targets.valkey.acts.clients import KillClient
 from medic8.targets.valkey.looks.controller import Belonging
+from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.plans.clients import plan_kills
 from medic8.targets.valkey.plans.planning import objects_of, plan_of, set_one
 
 FREE_LAZILY = "free_lazily"
 KILL_SLOW_CLIENT = "kill_slow_client"
+KILL_SCRIPT = "kill_script"
 
 _LAZY = ("commands.slow_delete", "commands.expiry_storm")
 
@@ -67,3 +71,42 @@ def plan_kill_slow(issue: Issue, report: DiagnosticReport, target: Target) -> Pl
     return plan.model_copy(
         update={"summary": f"{plan.summary} It prevents the next command only."} if found else {}
     )
+
+
+def plan_kill_script(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+    """
+    Plan to end the script or function that keeps the server busy.
+
+    The server itself refuses that once it has written something; what is left
+    then, SHUTDOWN NOSAVE, is never done.
+    """
+    found = [KillScript.model_validate(each) for each in objects_of(issue, report, "server.busy")]
+    units = [_end(each, target) for each in found[:1]]
+    what = _which(found[0]) if found else ""
+    return plan_of(
+        KILL_SCRIPT,
+        issue,
+        report,
+        target,
+        units,
+        summary=f"End {what}, if it has written nothing. Whoever called it gets an error and may call again.",
+        nothing="No script keeps the server busy.",
+        risk=Risk.HIGH if units else Risk.LOW,
+    )
+
+
+def _which(ask: KillScript) -> str:
+    if ask.kind == "function":
+        return f"the function {shown(ask.name)}"
+    return "the script that runs (the server does not tell which)"
+
+
+def _end(ask: KillScript, target: Target) -> Unit:
+    step = Step(
+        title=f"end {_which(ask)} on {target.name}",
+        action=KILL,
+        arguments=ask.model_dump(),
+        touches=_which(ask),
+        step_class=StepClass.ONE_WAY,
+    )
+    return Unit(title=_which(ask), steps=(step,), proves_itself=True)
