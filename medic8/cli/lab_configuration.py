@@ -37,7 +37,7 @@ allow = [
     "purge_memory", "reload_certificate", "set_settings", "keep_connections_alive", "free_lazily",
     "resize_backlog", "limit_client_buffers", "raise_memory_limit", "flush_scripts", "kill_dead_clients",
     "kill_hogging_client", "kill_idle_clients", "kill_slow_client", "kill_script", "rewrite_files",
-    "resync_replica",
+    "resync_replica", "expire_forgotten_keys",
 ]
 # A minute instead of an hour, so that idle clients can be tried.
 idle_client_age_s = 60
@@ -51,6 +51,11 @@ maximum = 300
 [[target.setting]]
 name = "slowlog-max-len"
 minimum = 128
+
+# What "medic8 lab break leaking_prefix" leaves without an expiry.
+[[target.expiry]]
+prefix = "medic8-lab-session:"
+after = 3600
 """
 
 

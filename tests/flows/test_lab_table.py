@@ -29,6 +29,10 @@ url = "{url}"
 mode = "act"
 allow = [{allow}]
 idle_client_age_s = 1
+
+[[target.expiry]]
+prefix = "medic8-lab-session:"
+after = 3600
 """
 
 

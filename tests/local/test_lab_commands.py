@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -155,10 +154,7 @@ def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
         assert cells[name][1:] == [state.summary, state.looks_like]
 
 
-def test_what_heals_a_fault_is_a_strategy_or_is_said_to_come() -> None:
-    """The document lists exactly those that are not there yet."""
+def test_what_heals_a_fault_is_a_strategy() -> None:
+    """No fault names one that is not there."""
     known = {name for kind in ("grid", "valkey") for name in kind_named(kind).strategies}
-    missing = sorted({fault.healed_by for fault in FAULTS.values() if fault.healed_by} - known)
-    document = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
-    said = [line for line in document.splitlines() if line.startswith("Still to come: ")]
-    assert re.findall(r"`(\w+)`", "".join(said)) == missing
+    assert {fault.healed_by for fault in FAULTS.values() if fault.healed_by} <= known

@@ -67,8 +67,14 @@ def judge_rule(rule: ExpiryRule, names: list[bytes], *, is_whole: bool) -> tuple
 
 
 def _without_expiry(server: Server, rule: ExpiryRule) -> tuple[list[bytes], bool]:
+    """
+    Keys of a prefix that never expire, and whether these are all.
+
+    Those first that nobody has used for the longest: they are the same a moment later, so that a plan which
+    a person agreed to still is the plan, however fast others leave new ones.
+    """
     pattern = re.sub(r"([\\*?\[\]^])", r"\\\1", rule.prefix) + "*"
-    until_s, cursor, found = time.perf_counter() + _MOST_S, b"0", dict[bytes, None]()
+    until_s, cursor, found = time.perf_counter() + _MOST_S, b"0", dict[bytes, int]()
     while True:
         scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", _STEP)
         reply = server.ask(*scan, what="keys of configured prefixes", words=1, essential=True)
@@ -76,9 +82,14 @@ def _without_expiry(server: Server, rule: ExpiryRule) -> tuple[list[bytes], bool
             return [], False
         cursor, names = reply
         answers = server.try_all([("PTTL", name) for name in names]) if names else []
-        found.update((name, None) for name, left in zip(names, answers, strict=True) if left == -1)
-        if cursor == b"0":
-            return list(found), True
-        if time.perf_counter() > until_s or len(found) >= _MOST_COUNTED:
-            return list(found), False
+        found.update(_idle_s(server, [key for key, left in zip(names, answers, strict=True) if left == -1]))
+        is_whole = cursor == b"0"
+        if is_whole or time.perf_counter() > until_s or len(found) >= _MOST_COUNTED:
+            return sorted(found, key=lambda name: (-found[name], name)), is_whole
         time.sleep(_PAUSE_S)
+
+
+def _idle_s(server: Server, names: list[bytes]) -> dict[bytes, int]:
+    """For how many seconds nobody has used each of *names*; 0 where the server does not tell."""
+    answers = server.try_all([("OBJECT", "IDLETIME", name) for name in names]) if names else []
+    return {name: idle if isinstance(idle, int) else 0 for name, idle in zip(names, answers, strict=True)}

@@ -22,6 +22,7 @@ def plan_expiry(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
 
     Each key is a step, taken back by itself where the expiry is still the one
     that was set. A person has to agree, since nothing brings a key back that has expired.
+    What is proven stands, although others may leave more such keys meanwhile than one plan treats.
     """
     wanted = [ExpireKey.model_validate(each) for each in objects_of(issue, report, _FOUND)]
     steps = tuple(_step(ask, target) for ask in sorted(wanted, key=lambda each: each.key))
@@ -32,7 +33,7 @@ def plan_expiry(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         issue,
         report,
         target,
-        [Unit(title=f"expiry of {issue.about}", steps=steps)] if steps else [],
+        [Unit(title=f"expiry of {issue.about}", steps=steps, proves_itself=True)] if steps else [],
         summary=f"Have {len(steps):,} {issue.about} expire in {after}. It can be taken back until then.",
         nothing="No key of a configured prefix lacks an expiry.",
         risk=Risk.HIGH if steps else Risk.LOW,
