@@ -1,60 +1,35 @@
 """
-The files in which a server of this machine keeps its data, and whether a copy of them can be read.
+The files in which a server of this machine keeps its data.
 
-The server's own program does it, so that it is of the right version: as the check
-tool of snapshots, which it is under that name, and as a temporary server that loads
-the copy, since the check tool for append-only files takes one that begins with a
-snapshot for damaged.
+Whoever may write to the server's folder, or change its settings, may have put anything
+there, while we may be root. So no name leads out of a folder, no link is followed, and
+only files of the process's own user are read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shlex
 import shutil
-import signal
-import subprocess
-import tempfile
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import psutil
-import valkey
-import valkey.exceptions
+from typing import IO, NamedTuple
 
 from medic8.errors import RefusedError
-from medic8.model.wording import measured
+from medic8.targets.valkey import aof_manifest
+from medic8.targets.valkey.aof_manifest import Manifest, is_bare, manifest_of
 from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.server_process import Process, process_of
 
-#: Settings that say where the files are.
-SETTINGS = ("dir", "dbfilename", "appendfilename", "appenddirname")
+#: Settings that say where the files are, and what they need.
+SETTINGS = ("dir", "dbfilename", "appendfilename", "appenddirname", "databases")
 
-_PATIENCE_S = 60.0
-
-#: By so much the start of a process and the server's own may differ: it reads its data before it counts.
-_START_S = 300.0
-_ROOM = 64 << 20
-
-#: Loading takes more memory than the file has bytes. Source: our measurement, 34 MiB for 6 MiB of small keys.
-_MEMORY_TIMES = 8
-
-#: What the programs say of a damaged file, and of nothing else.
-_DAMAGE = (
-    "RDB ERROR DETECTED",
-    "RDB CRC error",
-    "Wrong RDB checksum",
-    "Internal error in RDB",
-    "Terminating server after rdb",
-    "Error reading the RDB preamble",
-    "Bad file format",
-    "Unrecoverable error",
-    "Unexpected end of file",
-    "BUG REPORT START",  # what it read made the program itself crash
-)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Part(StrEnum):
@@ -70,51 +45,99 @@ class DataFiles(NamedTuple):
 
     Attributes:
         folder: Of the server.
-        program: What it runs.
+        process: Whose files they must be.
         snapshot: The snapshot's name.
         aof: The name of the append-only file.
         aof_folder: In which folder within its own its parts lie; empty before Redis 7, which has one file.
+        databases: How many the server has.
     """
 
     folder: Path
-    program: Path
+    process: Process
     snapshot: str
     aof: str
     aof_folder: str
+    databases: str
 
-    def files(self, part: Part) -> dict[str, Path]:
-        """All files of *part* by their names below the folder; none if there is no such file."""
-        if part is Part.SNAPSHOT:
-            return self._present(self.snapshot)
-        if not self.aof_folder:
-            return self._present(self.aof)
-        manifest = f"{self.aof_folder}/{self.aof}.manifest"
-        found = self._present(manifest)
-        for line in found[manifest].read_text().splitlines() if found else ():
-            words = shlex.split(line)
-            fields = dict(zip(words[::2], words[1::2], strict=False))
-            if fields.get("type") in {"b", "i"}:
-                name = f"{self.aof_folder}/{fields['file']}"
-                found[name] = self.folder / name
-        return found
+    def files(self, part: Part) -> list[str]:
+        """
+        The names below the folder of all files of *part*; none if there is no such file.
+
+        Raises:
+            RefusedError: it cannot be told.
+        """
+        first = self._first(part)
+        if not first or self.status(first) is None:
+            return []
+        return [first, *(f"{self.aof_folder}/{name}" for name in self.manifest(part).names)]
+
+    def manifest(self, part: Part) -> Manifest:
+        """What the manifest of *part* says; nothing for what has none."""
+        if part is Part.SNAPSHOT or not self.aof_folder:
+            return Manifest((), "")
+        with self.opened(self._first(part)) as file:
+            content = file.read(aof_manifest.MOST_BYTES + 1)
+        if len(content) > aof_manifest.MOST_BYTES:
+            raise RefusedError("its manifest is too long")
+        return manifest_of(content)
 
     def identity(self, part: Part) -> str:
         """Another one once the file was written anew; an append-only file that grows stays what it is."""
+        found = [status for name in self.files(part) if (status := self.status(name))]
         if part is Part.AOF:
-            return " ".join(f"{path.stat().st_ino}" for path in self.files(part).values())
-        found = [path.stat() for path in self.files(part).values()]
+            return " ".join(f"{each.st_ino}" for each in found)
         return " ".join(f"{each.st_ino} {each.st_size} {each.st_mtime_ns}" for each in found)
 
     def age_s(self, part: Part) -> float:
         """How long ago the file that is written at once was ready, by this machine's clock."""
-        first = [
-            path for name, path in self.files(part).items() if not name.endswith((".manifest", ".incr.aof"))
-        ]
-        return max((time.time() - path.stat().st_mtime for path in first), default=0.0)
+        first = [name for name in self.files(part) if not name.endswith((".manifest", ".incr.aof"))]
+        found = [status for name in first if (status := self.status(name))]
+        return max((time.time() - each.st_mtime for each in found), default=0.0)
 
-    def _present(self, name: str) -> dict[str, Path]:
-        path = self.folder / name
-        return {name: path} if name and path.is_file() else {}
+    def status(self, below: str) -> os.stat_result | None:
+        """Of the file of that name, or the link; None if there is none."""
+        with _explained(below), contextlib.suppress(FileNotFoundError), self._within(below) as (at, name):
+            return os.stat(name, dir_fd=at, follow_symlinks=False)
+        return None
+
+    @contextlib.contextmanager
+    def opened(self, below: str) -> Iterator[IO[bytes]]:
+        """
+        The file of that name, to be read.
+
+        Raises:
+            RefusedError: it may not be read, or is not what the server's user has written.
+        """
+        with contextlib.ExitStack() as stack:
+            with _explained(below), self._within(below) as (at, name):
+                file = stack.enter_context(os.fdopen(os.open(name, _FILE, dir_fd=at), "rb"))
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise RefusedError(f"{shown(below)} is no regular file")
+            if status.st_uid != self.process.user:
+                raise RefusedError(
+                    f"{shown(below)} belongs to user {status.st_uid}, and the server runs as user "
+                    f"{self.process.user}: who wrote it is not known"
+                )
+            yield file
+
+    def _first(self, part: Part) -> str:
+        """The name of the file that leads to the others."""
+        if part is Part.SNAPSHOT:
+            return self.snapshot
+        if not self.aof or not self.aof_folder:
+            return self.aof
+        return f"{self.aof_folder}/{self.aof}.manifest"
+
+    @contextlib.contextmanager
+    def _within(self, below: str) -> Iterator[tuple[int, str]]:
+        """A descriptor of the folder that *below* lies in, and its name there."""
+        *folders, name = below.split("/")
+        with contextlib.ExitStack() as stack:
+            at = _kept_open(stack, os.open(self.folder, _FOLDER))
+            for each in folders:
+                at = _kept_open(stack, os.open(each, _FOLDER, dir_fd=at))
+            yield at, name
 
 
 def located(facts: Mapping[str, object], settings: Mapping[str, str]) -> DataFiles:
@@ -127,108 +150,43 @@ def located(facts: Mapping[str, object], settings: Mapping[str, str]) -> DataFil
     Raises:
         RefusedError: they are not on this machine, or it cannot be told.
     """
-    program, number = Path(str(facts.get("executable", ""))), str(facts.get("process_id", ""))
-    try:
-        runs = Path(f"/proc/{int(number)}/comm").read_text().strip()
-    except (OSError, ValueError):
-        runs = ""
-    if not runs or not program.name.startswith(runs) or not _has_run_for(int(number), facts):
-        raise RefusedError("the server's process is not one of this machine")
-    if not program.name.endswith("-server"):
-        raise RefusedError(
-            f"its program is called {shown(program.name)}, which is no check tool by another name"
-        )
+    process = process_of(facts)
     if "dir" not in settings:
         raise RefusedError("where they are may not be asked")
-    return DataFiles(
-        folder=Path(settings["dir"]),
-        program=program,
-        snapshot=settings.get("dbfilename", ""),
-        aof=settings.get("appendfilename", ""),
-        aof_folder=settings.get("appenddirname", ""),
-    )
+    folder = settings["dir"]
+    names = [settings.get(name, "") for name in ("dbfilename", "appendfilename", "appenddirname")]
+    for each in names:
+        # A server takes what begins so for another setting, not quoted: its next line would be one more.
+        if each and (not is_bare(each) or each.startswith("-") or not each.isprintable()):
+            raise RefusedError(f"{shown(each)} is no name of a file within the server's folder")
+    if not folder.startswith("/") or "\0" in folder:
+        raise RefusedError(f"{shown(folder)} is no folder's full name")
+    databases = settings.get("databases", "16")
+    if not (databases.isascii() and databases.isdecimal()):
+        raise RefusedError(f"{shown(databases)} is no number of databases")
+    snapshot, aof, aof_folder = names
+    return DataFiles(Path(folder), process, snapshot, aof, aof_folder, databases)
 
 
-def _has_run_for(number: int, facts: Mapping[str, object]) -> bool:
-    """Whether a process of this machine has run for as long as the server says: no tunnel leads elsewhere."""
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Say what is in the way of a file."""
     try:
-        ran_s = time.time() - psutil.Process(number).create_time()
-        return bool(abs(ran_s - float(str(facts.get("uptime_in_seconds")))) < _START_S)
-    except (psutil.Error, ValueError):
-        return False
+        yield
+    except OSError as exc:
+        is_link = exc.errno in {errno.ELOOP, errno.ENOTDIR}
+        why = "it is a link, or lies behind one, which is not followed" if is_link else exc.strerror
+        raise RefusedError(f"{shown(name)}: {why}") from exc
+
+
+def _kept_open(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def free_beside(files: DataFiles) -> int:
     """Bytes that are free where the server keeps its files."""
     return shutil.disk_usage(files.folder).free
-
-
-def damage_of(files: DataFiles, part: Part, *, most_bytes: int) -> str:
-    """
-    What is wrong with *part*, by a copy of it; empty if it can be read.
-
-    Raises:
-        RefusedError: it was not checked: too large, no room, may not be read, or the program fails.
-    """
-    if part is Part.AOF:
-        with loaded(files, part, most_bytes=most_bytes) as (_, damage):
-            return damage
-    with _copy(files, part, most_bytes) as (room, owner):
-        tool = room / files.program.name.replace("-server", "-check-rdb")
-        tool.symlink_to(files.program)
-        try:
-            done = subprocess.run(  # noqa: S603
-                [str(tool), str(room / files.snapshot)],
-                capture_output=True,
-                timeout=_PATIENCE_S,
-                stdin=subprocess.DEVNULL,
-                check=False,
-                **_as(owner),
-            )
-        except (OSError, subprocess.SubprocessError) as exc:
-            raise RefusedError(f"the check tool failed: {exc}") from exc
-    return _verdict(done.returncode, done.stdout + done.stderr)
-
-
-@contextlib.contextmanager
-def loaded(files: DataFiles, part: Part, *, most_bytes: int) -> Iterator[tuple[str, str]]:
-    """
-    Load a copy of *part* in a temporary server, and get its address, or what is wrong with the file.
-
-    Raises:
-        RefusedError: as for `damage_of`.
-    """
-    with _copy(files, part, most_bytes) as (room, owner):
-        socket, log = room / "socket", room / "log"
-        options = {
-            "port": "0",
-            "unixsocket": str(socket),
-            "dir": str(room),
-            "save": "",
-            "daemonize": "no",
-            "logfile": "",
-            "dbfilename": files.snapshot,
-            "appendonly": "yes" if part is Part.AOF else "no",
-            "appendfilename": files.aof,
-            **({"appenddirname": files.aof_folder} if files.aof_folder else {}),
-        }
-        command = [
-            str(files.program),
-            *(word for name, value in options.items() for word in (f"--{name}", value)),
-        ]
-        with log.open("wb") as out:
-            child = subprocess.Popen(  # noqa: S603
-                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, **_as(owner)
-            )
-        try:
-            url = f"unix://{socket}?db=0"
-            if _answers(child, url):
-                yield url, ""
-            else:
-                yield "", _verdict(child.returncode, log.read_bytes())
-        finally:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
 
 
 def keep_aside(files: DataFiles, part: Part, name: str) -> Path:
@@ -243,95 +201,37 @@ def keep_aside(files: DataFiles, part: Part, name: str) -> Path:
     """
     place = files.folder / "medic8-damaged" / name
     try:
-        for below, path in files.files(part).items():
-            kept = place / below
-            kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.suppress(FileExistsError):  # an attempt whose answer was lost
-                os.link(path, kept)
-        for folder in (place, place.parent, files.folder):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        names = _all_of(files, part)
+        for below in names:
+            parts = ("medic8-damaged", name, *below.split("/"))
+            with contextlib.ExitStack() as stack:
+                way = [_kept_open(stack, os.open(files.folder, _FOLDER))]
+                for each in parts[:-1]:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(each, 0o700, dir_fd=way[-1])
+                    way.append(_kept_open(stack, os.open(each, _FOLDER, dir_fd=way[-1])))
+                file = stack.enter_context(files.opened(below))
+                with contextlib.suppress(FileExistsError):  # an attempt whose answer was lost
+                    # By its descriptor, so that it is what was opened, whatever has that name by now.
+                    os.link(
+                        f"/proc/self/fd/{file.fileno()}", parts[-1], dst_dir_fd=way[-1], follow_symlinks=True
+                    )
+                for handle in reversed(way):
+                    os.fsync(handle)
     except OSError as exc:
-        raise RefusedError(f"the damaged files cannot be kept in {place}: {exc}") from exc
+        raise RefusedError(
+            f"the damaged files cannot be kept in {shown(str(place))}: {exc.strerror}"
+        ) from exc
     return place
 
 
-def _verdict(code: int | None, output: bytes) -> str:
-    """What a program said of a file; empty if it could read it."""
-    if code == 0:
-        return ""
-    lines = [line for line in output.decode(errors="backslashreplace").splitlines() if line.strip()]
-    signs = [line for line in lines if any(sign in line for sign in _DAMAGE)]
-    if not signs:
-        raise RefusedError(
-            f"the server's program could not look: {shown(lines[-1] if lines else str(code), 200)}"
-        )
-    said = next((line for line in signs if "DETECTED" not in line), signs[0])
-    return shown(said, 200)
-
-
-def _answers(child: subprocess.Popen[bytes], url: str) -> bool:
-    """Whether a temporary server has loaded its data; False if it ended."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while child.poll() is None:
-        try:
-            with valkey.Valkey.from_url(url) as client:
-                client.ping()
-        except (valkey.exceptions.ConnectionError, valkey.exceptions.BusyLoadingError):
-            if time.monotonic() > deadline_s:
-                raise RefusedError(f"a copy was not loaded within {_PATIENCE_S:.0f} s") from None
-            time.sleep(0.02)
-        else:
-            return True
-    return False
-
-
-@contextlib.contextmanager
-def _copy(files: DataFiles, part: Part, most_bytes: int) -> Iterator[tuple[Path, os.stat_result]]:
-    """Copy *part* to a folder of its own that goes afterwards; also whose server it is."""
-    room: Path | None = None
-    try:
-        owner = files.folder.stat()
-        found = files.files(part)
-        size = sum(path.stat().st_size for path in found.values())
-        _require_room(size, most_bytes, is_loaded=part is Part.AOF)
-        room = Path(tempfile.mkdtemp(prefix="medic8-check-"))
-        for below, path in found.items():
-            target = room / below
-            target.parent.mkdir(exist_ok=True, mode=0o700)
-            with path.open("rb") as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy)
-        if files.files(part).keys() != found.keys():
-            raise RefusedError("they were written anew while they were copied")
-        if os.geteuid() == 0:
-            for path in (room, *room.rglob("*")):
-                os.chown(path, owner.st_uid, owner.st_gid)
-        yield room, owner
-    except OSError as exc:
-        raise RefusedError(f"{type(exc).__name__}: {exc.strerror}") from exc
-    finally:
-        if room is not None:
-            shutil.rmtree(room, ignore_errors=True)
-
-
-def _require_room(size: int, most_bytes: int, *, is_loaded: bool) -> None:
-    if size > most_bytes:
-        raise RefusedError(
-            f"{measured(size, 'bytes')}, and {measured(most_bytes, 'bytes')} are checked at most"
-        )
-    free = shutil.disk_usage(tempfile.gettempdir()).free
-    if free < size + _ROOM:
-        raise RefusedError(f"a copy of {measured(size, 'bytes')} has no room: {measured(free, 'bytes')} free")
-    available = psutil.virtual_memory().available
-    if is_loaded and available < size * _MEMORY_TIMES + _ROOM:
-        raise RefusedError(f"loading {measured(size, 'bytes')} needs more memory than is free")
-
-
-def _as(owner: os.stat_result) -> dict[str, Any]:
-    """Have a program run as the server's own user, where we may choose."""
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        return {}
-    return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": ()}
+def _all_of(files: DataFiles, part: Part) -> list[str]:
+    """The files of *part*, also those that a damaged manifest should have named."""
+    names = dict.fromkeys(files.files(part))
+    if files.manifest(part).damage:
+        with contextlib.ExitStack() as stack:
+            folder = _kept_open(stack, os.open(files.folder, _FOLDER))
+            inner = _kept_open(stack, os.open(files.aof_folder, _FOLDER, dir_fd=folder))
+            found = sorted(each for each in os.listdir(inner) if each.startswith(f"{files.aof}."))  # noqa: PTH208
+        names |= dict.fromkeys(f"{files.aof_folder}/{each}" for each in found)
+    return [each for each in names if files.status(each) is not None]

@@ -19,12 +19,11 @@ from medic8.targets.valkey.data_files import (
     SETTINGS,
     DataFiles,
     Part,
-    damage_of,
     free_beside,
     keep_aside,
-    loaded,
     located,
 )
+from medic8.targets.valkey.file_check import damage_of, loaded
 from medic8.targets.valkey.looks.files import most_bytes_of
 from medic8.targets.valkey.resting_keys import differing_at_rest
 
@@ -125,7 +124,8 @@ class RewriteAct(Act):
         for step in steps:
             part = _arguments(step).part
             files, most = _files(server.client), most_bytes_of(server.target)
-            with loaded(files, part, most_bytes=most) as (url, damage):
+            database = int(server.client.get_connection_kwargs().get("db") or 0)
+            with loaded(files, part, most_bytes=most, database=database) as (url, damage):
                 if damage:
                     raise VerifyError(f"the new {part} is damaged: {damage}")
                 took_s = int(info(server.client, "persistence")[_TOOK[part]])

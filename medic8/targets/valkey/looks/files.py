@@ -9,7 +9,8 @@ from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.data_files import SETTINGS, DataFiles, Part, damage_of, located
+from medic8.targets.valkey.data_files import SETTINGS, Part, located
+from medic8.targets.valkey.file_check import damage_of
 from medic8.targets.valkey.looks.asking import Refusal, looking, reading
 from medic8.targets.valkey.looks.facts import Facts, as_text, shown
 from medic8.targets.valkey.looks.server_log import is_here
@@ -43,8 +44,10 @@ def look_at_files(target: Target, around: Surroundings) -> DiagnosticResult:
         except RefusedError as exc:
             server.unseen.append(f"snapshot and append-only file: {exc}")
             return server.result("files", around)
-        for part in _parts(files, facts):
+        for part in _parts(facts):
             try:
+                if not files.files(part):
+                    continue
                 _require_no_modules(modules)
                 damage = damage_of(files, part, most_bytes=most_bytes_of(target))
             except RefusedError as exc:
@@ -81,12 +84,11 @@ def most_bytes_of(target: Target) -> int:
     return (int(said) if said.isdecimal() and len(said) < 8 else _MOST_MIB) << 20  # noqa: PLR2004 - a number
 
 
-def _parts(files: DataFiles, facts: Facts) -> Iterable[Part]:
-    if files.files(Part.SNAPSHOT):
-        yield Part.SNAPSHOT
+def _parts(facts: Facts) -> Iterable[Part]:
+    yield Part.SNAPSHOT
     # While it is written anew its parts come and go.
     is_moving = "1" in (facts.get("aof_rewrite_in_progress"), facts.get("aof_rewrite_scheduled"))
-    if facts.get("aof_enabled") == "1" and not is_moving and files.files(Part.AOF):
+    if facts.get("aof_enabled") == "1" and not is_moving:
         yield Part.AOF
 
 
