@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from medic8.targets.valkey.acts.rewrite import REWRITE_FILE, RewriteAct, Rewrite
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.data_files import SETTINGS, DataFiles, Part, keep_aside, located
 from medic8.targets.valkey.file_check import damage_of, loaded
+from medic8.targets.valkey.server_process import Process, running
 from tests.replicas import until
+from tests.targets.valkey.debian_server import needs_redis, redis_server
 from tests.targets.valkey.looking_at import a_target
 from tests.targets.valkey.looking_at import look as look_by
 
@@ -139,11 +142,8 @@ def test_a_file_of_another_user_is_not_read_for_the_server(server: ScratchValkey
 
 
 @needs_root
-def test_programs_run_as_the_process_does_whoever_has_the_folder(
-    server: ScratchValkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programs_run_as_the_process_does_whoever_has_the_folder(server: ScratchValkey) -> None:
     """A folder such as ``/tmp`` is root's, and everybody writes there."""
-    monkeypatch.setenv("MEDIC8_TEST_SECRET", "secret")
     os.chown(server.data, 0, 0)
     server.data.chmod(0o1777)
     assert {each.name: each.value for each in look(server).readings} == {
@@ -156,7 +156,6 @@ def test_programs_run_as_the_process_does_whoever_has_the_folder(
     ):
         process = psutil.Process(copy.info("server")["process_id"])
         assert set(process.uids()) == set(psutil.Process(server.pid).uids()) != {0}
-        assert "MEDIC8_TEST_SECRET" not in process.environ()
 
 
 def test_what_is_run_is_what_the_process_runs(server: ScratchValkey, tmp_path: Path) -> None:
@@ -169,6 +168,36 @@ def test_what_is_run_is_what_the_process_runs(server: ScratchValkey, tmp_path: P
         settings = {name: client.config_get(name)[name] for name in SETTINGS}
     assert damage_of(located(facts, settings), Part.SNAPSHOT, most_bytes=_MOST) == ""
     assert not ran.exists()
+
+
+def test_a_program_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the passwords of targets are, and the program is the server's user's."""
+    monkeypatch.setenv("MEDIC8_PASSWORD", "secret")
+    with subprocess.Popen(["/bin/sh", "-c", "read end"], stdin=subprocess.PIPE) as shell:
+        started_s = psutil.Process(shell.pid).create_time()
+        process = Process(shell.pid, started_s, "valkey", os.geteuid(), os.getegid())
+        with running(process, "server", "-c", "export -p; echo said") as (child, out):
+            child.wait(20)
+            out.seek(0)
+            said = out.read()
+        shell.communicate(b"\n", timeout=20)
+    assert b"said" in said
+    assert b"secret" not in said
+
+
+@needs_redis
+def test_a_program_that_is_kept_under_another_of_its_names_reads_the_files(tmp_path: Path) -> None:
+    """Debian's redis-server is a link to its check tool."""
+    with redis_server(tmp_path) as url:
+        with valkey.Valkey.from_url(url) as client:
+            client.set("a", 1)
+            client.save()
+            client.config_set("appendonly", "yes")
+            until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        assert {each.name: each.value for each in look_by(url, "files").readings} == {
+            "files.snapshot": "whole",
+            "files.aof": "whole",
+        }
 
 
 def test_another_program_is_no_check_tool(server: ScratchValkey) -> None:
