@@ -225,7 +225,7 @@ def test_down_leaves_no_process_and_up_is_possible_again(running: StackStatus) -
 def test_a_port_that_somebody_else_was_faster_to_take_is_replaced(
     running: StackStatus, started: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two stacks that start at the same moment see the same port free; Prefect tells it, and then much more."""
+    """Two stacks that start at once see the same port free; Prefect tells it, and then much more."""
     kill(running, "prefect")
     with socket.create_server(("127.0.0.1", 0)) as faster:
         taken = faster.getsockname()[1]
