@@ -97,7 +97,9 @@ def test_a_manifest_that_cannot_be_parsed_is_damage(server: ScratchValkey, damag
 
 
 @pytest.mark.parametrize("setting", ["dbfilename", "appendfilename", "appenddirname"])
-@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", ".", "..", "--\nloadmodule /x.so", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "/etc/passwd", ".", "..", "--\nloadmodule x.so", "-x", "a\nb", "a\0b"]
+)
 def test_a_setting_names_a_file_within_the_folder(server: ScratchValkey, setting: str, name: str) -> None:
     """Or nothing is looked at."""
     with pytest.raises(RefusedError, match="no name of a file"):
