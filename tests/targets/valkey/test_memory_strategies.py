@@ -11,7 +11,7 @@ import pytest
 import valkey
 
 from medic8.errors import ChangedError, FencedError
-from medic8.model.plan import Plan, StepClass
+from medic8.model.plan import Plan, StepClass, Unit
 from medic8.model.recovery import Recovery, RecoveryState, StepState
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
@@ -22,6 +22,7 @@ from medic8.targets.valkey.looks.clients import others_take, parse_list
 from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.plans.buffers import output_limits, plan_limits
 from medic8.targets.valkey.plans.memory import plan_flush
+from medic8.targets.valkey.plans.planning import set_one
 from tests.recovery.steps import take_all_steps
 from tests.targets.valkey.hogs import RawClient, slow_reader, wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, hogged, report_on
@@ -156,6 +157,53 @@ def test_the_server_closes_anybody_but_who_recovers_it(valkey_url: str) -> None:
         assert ours.echo(much) == much.encode()
         assert info(ours, "stats")["evicted_clients"] == 1
         ours.config_set("maxmemory-clients", "0")
+
+
+@pytest.mark.parametrize(
+    ("policy", "used", "state"),
+    [
+        ("allkeys-lru", 36 << 20, StepState.CONFLICT),
+        ("allkeys-lru", 10 << 20, StepState.UNDONE),
+        ("noeviction", 36 << 20, StepState.UNDONE),
+    ],
+)
+def test_undoing_a_higher_memory_limit_evicts_nothing(
+    valkey_url: str, tmp_path: Path, policy: str, used: int, state: StepState
+) -> None:
+    """Somebody has let the server evict since: its limit stays and a person is told why; every key stays."""
+    low, high = 32 << 20, 40 << 20
+    step = set_one(a_target(valkey_url), "maxmemory", str(low), str(high))
+    plan = Plan(
+        target="server",
+        strategy="raise_memory_limit",
+        issue_fingerprint="f",
+        summary="Raise maxmemory.",
+        units=(Unit(title="setting maxmemory", steps=(step,)),),
+    )
+    journal = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.config_set("maxmemory", low)
+        with open_session(a_target(valkey_url), AROUND) as session:
+            recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
+            recovery = contract.save_state(
+                journal, session, recovery, folder=tmp_path / "saved", limit_bytes=1 << 20
+            )
+            reached = take_all_steps(journal, session, recovery, clock=lambda: NOW)
+            number = 0
+            while info(client, "memory")["used_memory"] < used:
+                number += 1
+                client.set(f"key:{number}", b"x" * 100_000)
+            client.config_set("maxmemory-policy", policy)
+            keys = client.dbsize()
+            ended = undo.undo(journal, session, recovery, clock=lambda: NOW, reached=reached)
+        assert [each.state for each in ended.steps] == [state]
+        assert client.config_get("maxmemory")["maxmemory"] == str(
+            high if state is StepState.CONFLICT else low
+        )
+        client.exists("key:1")  # the server evicts before it answers
+        assert info(client, "stats")["evicted_keys"] == 0
+        assert client.dbsize() >= keys - 1  # the claim goes
+        assert state is StepState.UNDONE or "would evict keys" in ended.steps[0].note
 
 
 def cache_scripts(client: valkey.Valkey, count: int) -> None:
