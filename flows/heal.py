@@ -60,7 +60,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
         treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated
-        ended[issue.fingerprint] = treated[-1].outcome
+        ended[issue.fingerprint] = _end_of(treated[-1], subject)
     if not dry_run:
         with untagged():
             tell_all(site)
@@ -79,6 +79,15 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     if treatment.is_healed:
         return Completed(name="Healthy", data=treatment)
     return Failed(name="Not healed", message=_why(treatment), data=treatment)
+
+
+def _end_of(resolution: Resolution, target: Target) -> Outcome:
+    """How an issue ended: a plan that the site never allows here helps as little as one that is not there."""
+    plan = resolution.plan
+    is_never_allowed = plan is not None and plan.strategy not in target.allow
+    if resolution.outcome is Outcome.REFUSED and is_never_allowed:
+        return Outcome.UNSUPPORTED
+    return resolution.outcome
 
 
 def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:

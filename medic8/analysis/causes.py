@@ -69,7 +69,9 @@ def link_causes(issues: Sequence[Issue], results: Results, rules: Iterable[Cause
     for rule in rules:
         for effect in issues:
             if not rule.effects.isdisjoint(effect.signs):
-                found = (_link(rule, cause, results) for cause in issues if _leads(rule, cause, effect))
+                found = (
+                    _link(rule, cause, effect, results) for cause in issues if _leads(rule, cause, effect)
+                )
                 links[effect.fingerprint] += [link for link in found if link is not None]
     named = _without_circles({effect: _ranked(found) for effect, found in links.items()})
     linked = [
@@ -92,13 +94,15 @@ def _leads(rule: CauseRule, cause: Issue, effect: Issue) -> bool:
     return cause is not effect and not rule.causes.isdisjoint(cause.signs)
 
 
-def _link(rule: CauseRule, cause: Issue, results: Results) -> CauseLink | None:
-    """The link, unless more speaks against it than for it."""
+def _link(rule: CauseRule, cause: Issue, effect: Issue, results: Results) -> CauseLink | None:
+    """The link, unless more speaks against it than for it, or nothing for it and the cause is the milder."""
     told = [(clue, clue.look(results)) for clue in rule.clues]
     support = tuple(clue.if_so for clue, is_so in told if is_so)
     against = tuple(clue.if_not for clue, is_so in told if is_so is False)
     if len(against) > len(support):
         return None
+    if not support and WEIGHT.index(cause.severity) > WEIGHT.index(effect.severity):
+        return None  # that both are there makes no small matter the cause of a great one
     return CauseLink(
         cause=cause.fingerprint, title=cause.title, why=rule.why, support=support, against=against
     )

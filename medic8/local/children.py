@@ -22,6 +22,8 @@ _LOOK_AGAIN_S = 0.02
 _KILL_PATIENCE_S = 10.0
 _TAIL_LINES = 15
 _TAIL_BYTES = 16_384
+#: A server that could not have its port says so, and then how it went down, at length.
+_SEARCHED_BYTES = 64 << 10
 # The child waits for one line before it becomes the server. The starter writes it only after the child's
 # identity is on disk, so a starter that dies at any point leaves either a server that is on record or no
 # server.
@@ -226,6 +228,16 @@ def let_go_on(identity: Identity) -> bool:
     for member in stopped:
         _signal(member, signal.SIGCONT)
     return bool(stopped)
+
+
+def has_told(log: Path, words: str) -> bool:
+    """Whether *words* stand in the end of *log*, in whatever case; more of it than a person wants to read."""
+    try:
+        with log.open("rb") as text:
+            text.seek(max(0, log.stat().st_size - _SEARCHED_BYTES))
+            return words.lower() in text.read().decode("utf-8", "replace").lower()
+    except OSError:
+        return False
 
 
 def last_lines(log: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from medic8.errors import Medic8Error, UnreachableError
 from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.account import Account, server_account
-from medic8.local.children import last_lines
+from medic8.local.children import has_told
 from medic8.local.home import make_home, own_folder, remove_folder, server_room, socket_folder
 from medic8.local.lab.actors import FOLDER, end_all
 from medic8.local.lab.snapshots import unblock_saves
@@ -361,7 +361,7 @@ def _stop_one(server: Server) -> None:
 
 
 def _lost_its_port(server: PrefectServer | ValkeyServer) -> bool:
-    return not server.identity.is_alive() and "address already in use" in last_lines(server.log).lower()
+    return not server.identity.is_alive() and has_told(server.log, "address already in use")
 
 
 def _say_nothing(_: str) -> None:

@@ -60,7 +60,7 @@ def names(issues: tuple[Issue, ...]) -> list[str]:
 def test_a_cause_comes_before_what_it_explains_and_its_family_is_as_urgent_as_its_worst() -> None:
     """The alarming symptom does not hide the quiet cause."""
     found = [issue("a.symptom", Severity.CRITICAL), issue("b.other", Severity.ERROR), issue("c.cause")]
-    linked = link_causes(found, read(), [rule("c.cause", "a.symptom")])
+    linked = link_causes(found, read(x=True), [rule("c.cause", "a.symptom", clue("x"))])
     assert names(linked) == ["c.cause", "a.symptom", "b.other"]
     cause, symptom, other = linked
     assert cause.explains == (symptom.fingerprint,)
@@ -96,6 +96,14 @@ def test_what_speaks_against_a_link_outweighs_that_both_are_there() -> None:
         [issue("a.cause"), issue("b.symptom")], read(x=False), [rule("a.cause", "b.symptom", clue("x"))]
     )
     assert all(not each.follows_from and not each.explains for each in linked)
+
+
+def test_a_small_matter_is_no_cause_of_a_great_one_for_being_there() -> None:
+    """One dead client does not explain a thousand connections; something has to speak for it."""
+    found = [issue("a.great", Severity.ERROR), issue("b.small", Severity.WARNING)]
+    rules = [rule("b.small", "a.great", clue("x"))]
+    assert all(not each.follows_from for each in link_causes(found, read(), rules))
+    assert any(each.follows_from for each in link_causes(found, read(x=True), rules))
 
 
 def test_of_two_possible_causes_the_one_that_more_speaks_for_is_named_and_the_other_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import valkey
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.local import stack
 from medic8.local.home import medic8_home
+from medic8.local.loopback import free_port
 from medic8.local.records import only_one, read_record
 from medic8.local.stack import StackStatus
 
@@ -218,6 +220,23 @@ def test_down_leaves_no_process_and_up_is_possible_again(running: StackStatus) -
     assert left == []
     assert (down.prefect_api_url, down.prefect_ui_url, down.valkey_url) == (None, None, None)
     assert stack.down(running.home, progress=quiet, environment=ENVIRONMENT) == down
+
+
+def test_a_port_that_somebody_else_was_faster_to_take_is_replaced(
+    running: StackStatus, started: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stacks that start at once see the same port free; Prefect tells it, and then much more."""
+    kill(running, "prefect")
+    with socket.create_server(("127.0.0.1", 0)) as faster:
+        taken = faster.getsockname()[1]
+        answers = [taken]
+        monkeypatch.setattr(
+            "medic8.local.stack.free_port", lambda known: answers.pop() if answers else free_port(known)
+        )
+        status = stack.up(started, progress=quiet, environment=ENVIRONMENT)
+    assert not answers
+    assert httpx.get(f"{status.prefect_api_url}/health", trust_env=False).text == "true"
+    assert f":{taken}/" not in str(status.prefect_api_url)
 
 
 def test_a_failed_start_leaves_no_process(started: Path, tmp_path: Path) -> None:

@@ -58,6 +58,21 @@ def _at_limit() -> Clue:
     )
 
 
+def _many_connections(code: str) -> Clue:
+    """Whether the connections that a finding counts are a large share of what maxclients allows."""
+
+    def look(results: Results) -> bool | None:
+        limit = _number(results, "clients", "clients.limit")
+        found = [each.extent for each in results["clients"].findings if each.code == code] if limit else []
+        return sum(found) >= _LEAST_SHARE * limit if limit and found else None
+
+    return Clue(
+        if_so=f"they are at least {_LEAST_SHARE:.0%} of what maxclients allows",
+        if_not=f"they are less than {_LEAST_SHARE:.0%} of what maxclients allows",
+        look=look,
+    )
+
+
 def _rule(causes: str, effects: str, why: str, *clues: Clue) -> CauseRule:
     return CauseRule(frozenset(causes.split()), frozenset(effects.split()), why, clues)
 
@@ -99,6 +114,7 @@ _FULL: _Rules = (
         "clients.dead",
         "clients.near_limit clients.idle",
         "Connections of clients that are gone count like those that are used.",
+        _many_connections("clients.dead"),
     ),
     _rule(
         "clients.idle",
