@@ -246,8 +246,11 @@ def _put_back(
         return _Undone(StepState.CONFLICT, conflict(step, record, digest))
     try:
         session.swap(step, expected=present, new=saved, claim=recovery.claim)
-    except ChangedError:
-        return _Undone(StepState.CONFLICT, conflict(step, record, digest_of(session.capture(step))))
+    except ChangedError as exc:
+        found = digest_of(session.capture(step))
+        if found == record.written_digest:  # what forbids it lies beside what the step touches
+            return _Undone(StepState.CONFLICT, f"{step.touches}: left alone; {exc}")
+        return _Undone(StepState.CONFLICT, conflict(step, record, found))
     return _Undone(StepState.UNDONE, "put back")
 
 

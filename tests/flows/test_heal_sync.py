@@ -64,7 +64,12 @@ def test_copies_that_break_off_again_and_again_end_once_enough_may_wait(site: Si
             cut_off(primary.url, missed=200_000)
             until(lambda: number(primary.url, "stats", "sync_full") >= 8)
             site(primary.url, allow="resize_backlog")
-            resolution = resolution_by("resize_backlog", run("heal", target="server"))
+            waiting = resolution_by("resize_backlog", run("heal", target="server"))
+            assert waiting.outcome is Outcome.AWAITING_APPROVAL, waiting.reason  # 256 MiB are much
+            assert waiting.plan is not None
+            resolution = resolution_by(
+                "resize_backlog", run("heal", target="server", approved=[waiting.plan.digest])
+            )
             assert resolution.outcome is Outcome.RESOLVED, resolution.reason
             until(lambda: is_up(replica.url))
         until(lambda: is_in_step(primary.url, replica.url))

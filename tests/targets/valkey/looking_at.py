@@ -66,8 +66,8 @@ def fragmented(allocator: str) -> DiagnosticReport:
     )
 
 
-def hogged(settings: dict[str, str]) -> DiagnosticReport:
-    """What is seen where one of ten clients has 400 MiB of output waiting, with *settings* as they are."""
+def hogged(settings: dict[str, str], *, others: int | None = 1 << 20) -> DiagnosticReport:
+    """What is seen where one of ten clients has 400 MiB of output waiting, and the *others* take so much."""
     taken = {"mem_clients_normal": str(400 << 20), "connected_clients": "10", "connected_slaves": "0"}
     readings = (
         reading("memory.output_limits", settings["client-output-buffer-limit"]),
@@ -75,7 +75,10 @@ def hogged(settings: dict[str, str]) -> DiagnosticReport:
         reading("memory.limit", 1 << 30, "bytes"),
         reading("memory.clients", 400 << 20, "bytes"),
     )
-    most = reading("clients.most_output", 400 << 20, "bytes")
+    clients = (
+        reading("clients.most_output", 400 << 20, "bytes"),
+        reading("clients.others_take", others, "bytes"),
+    )
     return report_of(
         DiagnosticResult(
             diagnostic="memory",
@@ -83,7 +86,9 @@ def hogged(settings: dict[str, str]) -> DiagnosticReport:
             findings=judge_buffers(Facts(taken)),
             taken_at=NOW,
         ),
-        DiagnosticResult(diagnostic="clients", readings=(most,) if most else (), taken_at=NOW),
+        DiagnosticResult(
+            diagnostic="clients", readings=tuple(each for each in clients if each), taken_at=NOW
+        ),
     )
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medic8.model.issue import Severity
+from medic8.model.issue import Finding, Severity
+from medic8.model.plan import Risk
+from medic8.model.report import DiagnosticResult
 from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.looks.full_copies import (
     Limits,
@@ -16,6 +18,8 @@ from medic8.targets.valkey.looks.full_copies import (
     limits_of,
     with_limits,
 )
+from medic8.targets.valkey.plans.replication import plan_backlog
+from tests.targets.valkey.looking_at import NOW, a_target, report_of
 
 SETTING = "normal 0 0 0 slave 1048576 65536 60 pubsub 33554432 8388608 60"
 
@@ -45,10 +49,10 @@ def test_a_size_only_ever_grows_and_within_a_quarter_of_what_is_free(
     """All that was asked for, or nothing."""
     size = grown_to(found, wanted, free)
     if size is not None:
-        assert max(found + 1, wanted) <= size < wanted + (1 << 20)
+        assert max(found + 1, wanted) <= size < max(2 * wanted, 1) + (1 << 20)
         assert size - found <= free // 4
     elif wanted > found:
-        assert wanted + (1 << 20) > found + free // 4
+        assert 2 * wanted + (1 << 20) > found + free // 4
 
 
 @pytest.mark.parametrize(
@@ -80,8 +84,67 @@ def test_a_backlog_that_holds_half_a_minute_is_too_small_only_where_copies_go_on
     settings = Facts({"repl-backlog-size": str(1 << 20), "client-output-buffer-limit": SETTING})
     (finding,) = judge_syncs(after, before, 1.0, settings)
     assert (finding.code, finding.severity) == ("replication.backlog", Severity.WARNING)
-    assert finding.objects == ({"name": "repl-backlog-size", "found": "1048576", "value": str(6 << 20)},)
+    assert finding.objects == ({"name": "repl-backlog-size", "found": "1048576", "value": str(8 << 20)},)
     assert judge_syncs(facts_of(master_repl_offset=1_050_000, sync_full=2), before, 1.0, settings) == ()
+
+
+def test_one_large_write_while_we_look_is_no_rate() -> None:
+    """4 MiB in a third of a second, on a server that writes hardly anything; only copies make it one."""
+    settings = Facts({"repl-backlog-size": str(1 << 20), "client-output-buffer-limit": SETTING})
+    before, after = facts_of(sync_full=1), facts_of(sync_full=1, master_repl_offset=5_000_000)
+    assert judge_syncs(after, before, 0.3, settings) == ()
+    (finding,) = judge_syncs(
+        facts_of(master_repl_offset=5_000_000), facts_of(), 0.3, settings
+    )  # it has made fifty copies in an hour
+    assert finding.code == "replication.backlog"
+
+
+@pytest.mark.parametrize(
+    ("backlog", "grown"), [(1 << 20, 10 << 20), (10 << 20, 40 << 20), (64 << 10, 10 << 20)]
+)
+def test_without_copies_it_grows_by_steps(backlog: int, grown: int) -> None:
+    """Four times as large for each plan, or as a server has it unless told otherwise."""
+    settings = Facts({"repl-backlog-size": str(backlog), "client-output-buffer-limit": SETTING})
+    before = facts_of(sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=0)
+    after = facts_of(
+        sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=100_000_000
+    )
+    (finding,) = judge_syncs(after, before, 1.0, settings)
+    assert [each["value"] for each in finding.objects] == [str(grown)]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "value", "risk"),
+    [
+        ("repl-backlog-size", "1048576", str(65 << 20), Risk.MEDIUM),
+        ("repl-backlog-size", "1048576", str((65 << 20) + 1), Risk.HIGH),
+        (
+            "client-output-buffer-limit",
+            SETTING,
+            with_limits(SETTING, Limits(65 << 20, 65536, 60)),
+            Risk.MEDIUM,
+        ),
+        ("client-output-buffer-limit", SETTING, with_limits(SETTING, Limits(1 << 28, 65536, 60)), Risk.HIGH),
+        (
+            "client-output-buffer-limit",
+            SETTING,
+            with_limits(SETTING, Limits(1 << 20, 1 << 28, 60)),
+            Risk.HIGH,
+        ),
+    ],
+)
+def test_growth_by_much_needs_a_persons_yes(name: str, found: str, value: str, risk: Risk) -> None:
+    """More than 64 MiB for one setting."""
+    finding = Finding(
+        code="replication.backlog",
+        severity=Severity.ERROR,
+        text="too small",
+        about="replication backlog",
+        objects=({"name": name, "found": found, "value": value},),
+    )
+    report = report_of(DiagnosticResult(diagnostic="replication", findings=(finding,), taken_at=NOW))
+    plan = plan_backlog(report.issues[0], report, a_target("valkey://h"))
+    assert (plan.risk, plan.needs_approval) == (risk, risk is Risk.HIGH)
 
 
 def test_copies_of_the_past_are_told_and_are_no_issue() -> None:

@@ -302,7 +302,7 @@ def test_snapshots_that_do_not_come_are_found() -> None:
 
 def test_a_backlog_is_held_against_what_is_written() -> None:
     """The same backlog is plenty for a trickle and nothing for a flood."""
-    before, small = facts_of(), {"repl_backlog_size": 1 << 20}
+    before, small = facts_of(), {"repl_backlog_size": 1 << 20, "uptime_in_seconds": 300}
     trickle = facts_of(master_repl_offset=900_101_000, **small)
     flood = facts_of(master_repl_offset=903_100_000, **small)
     assert full_copies.judge_syncs(trickle, before, 1.0) == ()

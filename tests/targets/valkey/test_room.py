@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looking_at import a_target, look, report_on
+from looking_at import NOW, a_target, look, report_of, report_on
 
 from medic8.local.scratch import scratch_valkey
+from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
+from medic8.model.report import DiagnosticResult
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.looks.facts import Facts, parse_info
-from medic8.targets.valkey.looks.machine import Available, available_to, left_in_cgroup
+from medic8.targets.valkey.looks.machine import Available, Unknown, available_to, left_in_cgroup
 from medic8.targets.valkey.looks.room import Room, room_of
 from medic8.targets.valkey.plans.limits import plan_raise
 
@@ -29,7 +33,7 @@ FULL = {
 QUIET = Facts({"save": "", "client-output-buffer-limit": "normal 0 0 0 slave 268435456 67108864 60"})
 
 
-def a_room(available: Available | None = None, settings: Facts = QUIET, **changed: object) -> Room:
+def a_room(available: Available | Unknown | None = None, settings: Facts = QUIET, **changed: object) -> Room:
     room = room_of(Facts({name: str(value) for name, value in (FULL | changed).items()}), settings, available)
     assert room is not None
     return room
@@ -141,17 +145,45 @@ def test_control_groups_of_the_first_version_are_read_too(tmp_path: Path) -> Non
 
 
 def test_only_the_very_process_on_this_machine_is_asked(valkey_url: str) -> None:
-    """A number of a process is worth nothing where the address leads elsewhere, or the ages differ."""
+    """Elsewhere is elsewhere; here, a number that is no process, or that of another one, makes it unknown."""
     with connection(valkey_url) as client:
         facts = Facts({name: str(value) for name, value in info(client, "server").items()})
     found = available_to(valkey_url, facts)
-    assert found is not None
+    assert isinstance(found, Available)
     assert 0 < found.of_host < 1 << 50
     assert available_to("valkey://10.0.0.1:6379", facts) is None
+    every = (each for some in psutil.net_if_addrs().values() for each in some)
+    mine = [each.address for each in every if each.family == socket.AF_INET][
+        -1
+    ]  # of a network, if there is one
     ours = Facts({**facts, "process_id": str(os.getpid()), "uptime_in_seconds": "99999999"})
-    assert available_to(valkey_url, ours) is None
-    assert available_to(valkey_url, Facts({**facts, "process_id": "-5"})) is None
-    assert available_to(valkey_url, parse_info(b"")) is None
+    nobody, gone = Facts({**facts, "process_id": "-5"}), parse_info(b"")
+    for address in (
+        valkey_url,
+        f"valkey://{mine}:1",
+        "valkey://127.8.9.10:1",
+        "unix:///run/x",
+        "valkey://[::1]",
+    ):
+        for told in (ours, nobody, gone):
+            assert isinstance(available_to(address, told), Unknown)
+
+
+def test_a_server_in_a_container_of_this_machine_is_not_given_the_machine() -> None:
+    """Its process is not seen, so its control group is not either: no plan, and the reason."""
+    room = a_room(available_to("valkey://localhost:1", Facts({"process_id": "1", "uptime_in_seconds": "1"})))
+    assert (room.has, room.fits) == (None, False)
+    finding = Finding(
+        code="memory.near_limit",
+        severity=Severity.ERROR,
+        text="full",
+        about="memory",
+        objects=(room.model_dump(),),
+    )
+    report = report_of(DiagnosticResult(diagnostic="memory", findings=(finding,), taken_at=NOW))
+    plan = plan_raise(report.issues[0], report, a_target("valkey://localhost:1"))
+    assert plan.units == ()
+    assert "in a container" in plan.left_open[0]
 
 
 def test_a_full_server_has_a_plan_that_does_not_change_with_every_byte(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
 from medic8.targets.valkey.by_hand import cli, stretch
-from medic8.targets.valkey.client import connection, setting
+from medic8.targets.valkey.client import connection, info, setting
 
 SET_SETTING = "set_setting"
+
+_LIMIT, _POLICY = "maxmemory", "maxmemory-policy"
 
 #: A setting must stay as it was set for this long: a controller that owns it sets it back within seconds.
 _HOLDS_S = 2.0
@@ -66,7 +68,8 @@ class SettingAct(Act):
         Settings cannot be watched, so between the comparison and the change
         lies one round trip in which somebody else could set it; the claim,
         which can be watched, is exact. A value that the server takes for another
-        one (a number beyond its own limit) is taken back at once.
+        one (a number beyond its own limit) is taken back at once. A memory limit
+        is never lowered so that the server would throw keys away for it.
         """
         name = _arguments(step).name
         if new is None:
@@ -78,6 +81,8 @@ class SettingAct(Act):
                     f"setting {name!r} was changed by somebody else: expected {_shown(expected)}, "
                     f"found {_shown(found)}"
                 )
+            if name == _LIMIT:
+                _require_nothing_evicted(pipe, found, new)
             pipe.multi()
             pipe.config_set(name, new.decode())
             pipe.config_get(name)
@@ -109,6 +114,19 @@ class SettingAct(Act):
         """One command that sets the setting again."""
         name = shlex.quote(_arguments(step).name)
         return (f'{cli(url)} CONFIG SET {name} "$({stretch(file, offset, len(value))})"',)
+
+
+def _require_nothing_evicted(client: valkey.Valkey, found: bytes | None, new: bytes) -> None:
+    """See that the memory limit *new* evicts nothing; somebody may have set another policy since."""
+    was, becomes = int(found or 0), int(new)
+    if not becomes or (was and becomes >= was):  # 0 is no limit
+        return
+    policy, used = setting(client, _POLICY), int(info(client, "memory")["used_memory"])
+    if policy != "noeviction" and used >= becomes:
+        raise ChangedError(
+            f"{_POLICY} is {policy!r} by now: with {_LIMIT} {becomes:,} the server would evict keys, since "
+            f"{used:,} bytes are used"
+        )
 
 
 def _take_back(server: ActedOn, step: Step, value: bytes, claim: Claim) -> None:

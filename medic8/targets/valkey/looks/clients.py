@@ -65,6 +65,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             ),
             reading("clients.evicted", facts.whole("evicted_clients"), "count"),
             reading("clients.listed", len(listed), "count"),
+            reading("clients.others_take", others_take(listed) if is_whole else None, "bytes"),
             reading(
                 "clients.most_output",
                 max((each.whole("omem") or 0 for each in listed), default=None),
@@ -248,6 +249,23 @@ def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
         {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
         for each in sorted(worst, key=lambda each: each.whole("id") or 0)
     )
+
+
+def others_take(listed: Sequence[Facts]) -> int | None:
+    """
+    What all clients take together without the few that take by far too much; None if nothing tells.
+
+    Of those that count towards ``maxmemory-clients``: neither replicas nor the own primary.
+
+    Args:
+        listed: All clients that there are.
+    """
+    taken = [each.whole("tot-mem") for each in listed if not {"S", "M"} & set(each.get("flags", ""))]
+    known = sorted((each for each in taken if each is not None), reverse=True)
+    if not known or len(known) != len(taken):  # before version 7
+        return None
+    hogs = [each for each in known[:MOST_CLOSED] if POLICY.client_output.severity(each) is not None]
+    return sum(known[len(hogs) :])
 
 
 def _closable(dead: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:

@@ -30,6 +30,11 @@ _AIMS_S = 120
 
 #: It may grow by this part of what the server has free, at most.
 _SHARE_OF_FREE = 4
+
+#: Where no copies show that it is too small, it grows to so many times its size for each plan, at most; or to
+#: what a server has unless told otherwise, if that is more. Source: valkey.conf, repl-backlog-size 10mb.
+_MOST_TIMES = 4
+_USUAL_BACKLOG = 10 << 20
 _MIB = 1 << 20
 
 #: A class's limits in the setting: its name, hard and soft limit in bytes, and seconds.
@@ -66,7 +71,9 @@ def judge_syncs(
         per_hour = syncs / max(uptime_s / _HOUR_S, 1.0)
     is_looping = POLICY.full_syncs.severity(per_hour) is not None
     rate = written_per_s(before, facts, seconds)
-    found = _judge_backlog(facts, rate, per_hour, settings)
+    found = _judge_backlog(
+        facts, rate if is_looping else _lasting(rate, facts), per_hour, settings, is_looping=is_looping
+    )
     if is_looping:
         found += _judge_buffer(facts, rate, per_hour, settings)
     if not is_looping or found:
@@ -96,6 +103,18 @@ def written_per_s(before: Facts, after: Facts, seconds: float) -> int | None:
     """Bytes that were written to the replication stream in each second; None if nothing tells."""
     written = grown(before, after, "master_repl_offset")
     return None if written is None else round(written / seconds)
+
+
+def _lasting(rate: int | None, facts: Facts) -> int | None:
+    """
+    The moment's *rate*, or the average since the start if that is less.
+
+    A single large write in the moment that was looked at is no rate.
+    """
+    offset, uptime_s = facts.number("master_repl_offset"), facts.number("uptime_in_seconds")
+    if rate is None or offset is None or uptime_s is None:
+        return rate
+    return min(rate, round(offset / max(uptime_s, 1.0)))
 
 
 def limits_of(setting: str) -> Limits | None:
@@ -133,23 +152,25 @@ def free_bytes(facts: Facts) -> int:
 
 def grown_to(found: int, wanted: int, free: int) -> int | None:
     """
-    *wanted* in whole MiB; None if that is no more than *found*, or more than there is room for.
+    *wanted* or up to twice that; None if that is no more than *found*, or more than there is room for.
 
     Never lower than it was, since somebody may have had a reason; and never by
-    half, since what still does not hold enough has only cost memory.
+    half, since what still does not hold enough has only cost memory. A power of
+    two, so that a plan that was agreed to is the same a moment later.
     """
-    size = -(-wanted // _MIB) * _MIB
+    size = _MIB << (-(-wanted // _MIB) - 1).bit_length() if wanted > 0 else 0
     return size if found < size <= found + free // _SHARE_OF_FREE else None
 
 
 def _judge_backlog(
-    facts: Facts, rate: int | None, per_hour: float | None, settings: Facts | None
+    facts: Facts, rate: int | None, per_hour: float | None, settings: Facts | None, *, is_looping: bool
 ) -> tuple[Finding, ...]:
     backlog = facts.whole("repl_backlog_size")
     if not backlog or not rate or not (facts.number("connected_slaves") or per_hour):
         return ()
     holds_s, wanted = backlog / rate, rate * _AIMS_S
-    objects = _growth(settings, BACKLOG, backlog, wanted, facts)
+    most = None if is_looping else max(_MOST_TIMES * backlog, _USUAL_BACKLOG)
+    objects = _growth(settings, BACKLOG, backlog, wanted, facts, most)
     advice = (f"CONFIG SET {BACKLOG} {wanted} holds two minutes",)
     is_small = over(
         "replication.backlog",
@@ -214,10 +235,12 @@ def _judge_buffer(
 
 
 def _growth(
-    settings: Facts | None, name: str, found: int, wanted: int, facts: Facts
+    settings: Facts | None, name: str, found: int, wanted: int, facts: Facts, most: int | None
 ) -> tuple[dict[str, JsonValue], ...]:
     """The change of a size that a strategy may make; none if it may not be read, or there is no room."""
     size = grown_to(found, wanted, free_bytes(facts))
+    if size is not None and most is not None:
+        size = min(size, most)
     if size is None or settings is None or settings.get(name) != str(found):
         return ()
     return ({"name": name, "found": str(found), "value": str(size)},)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +12,6 @@ from urllib.parse import urlsplit
 import psutil
 
 from medic8.targets.valkey.looks.facts import Facts
-
-_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 #: A process is the server if it has been running as long as the server says, give or take so much.
 _SLACK_S = 5.0
@@ -33,25 +33,59 @@ class Available(NamedTuple):
     of_cgroup: int | None
 
 
-def available_to(address: str, facts: Facts) -> Available | None:
+class Unknown(NamedTuple):
     """
-    What the server at *address* may still take; None if it is on another machine, or nobody can tell.
+    That a server seems to be on this machine and nobody can tell what it may still take.
+
+    Attributes:
+        why: For people; goes on after "there is".
+    """
+
+    why: str
+
+
+_NOT_FOUND = Unknown(
+    "no telling how much: its address is one of this machine, and its process is none that is seen from here "
+    "(it is in a container, or the port is a forwarded one)"
+)
+
+
+def available_to(address: str, facts: Facts) -> Available | Unknown | None:
+    """
+    What the server at *address* may still take; None if it is on another machine.
+
+    A server whose address is here and whose process is not found may be in a container of this machine, whose
+    limit nobody sees: that is unknown, and not as much as the host has.
 
     Args:
         address: The target's.
         facts: The section ``server`` of INFO.
     """
-    parts = urlsplit(address)
-    pid, uptime_s = facts.whole("process_id"), facts.number("uptime_in_seconds")
-    if (parts.scheme != "unix" and (parts.hostname or "") not in _HERE) or pid is None or uptime_s is None:
+    if not _is_here(address):
         return None
+    pid, uptime_s = facts.whole("process_id"), facts.number("uptime_in_seconds")
+    if pid is None or uptime_s is None:
+        return _NOT_FOUND
     try:
         age_s = time.time() - psutil.Process(pid).create_time()
     except (psutil.Error, ValueError, OverflowError):
-        return None
-    if abs(age_s - uptime_s) > _SLACK_S:  # a forwarded port: the number is that of another process here
-        return None
+        return _NOT_FOUND
+    if abs(age_s - uptime_s) > _SLACK_S:  # the number is that of another process here
+        return _NOT_FOUND
     return Available(psutil.virtual_memory().available, left_in_cgroup(pid))
+
+
+def _is_here(address: str) -> bool:
+    """Whether *address* is one of this machine, or nobody can tell."""
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        return True
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo(parts.hostname or "localhost", None)}
+    except (OSError, UnicodeError):
+        return True
+    own = {each.address for every in psutil.net_if_addrs().values() for each in every}
+    return any(each in own or ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
 
 
 def left_in_cgroup(pid: int, *, proc: Path = _PROC, groups: Path = _CGROUPS) -> int | None:

@@ -165,7 +165,7 @@ def judge_buffers(facts: Facts) -> tuple[Finding, ...]:
             about="client buffers",
             advice=(
                 "CLIENT LIST: tot-mem and omem tell which; they read slowly or send huge pipelines",
-                "CONFIG SET maxmemory-clients 5% puts an end to the largest",
+                "CONFIG SET maxmemory-clients 5% ends the largest, if all others stay far below it together",
             ),
         ),
         *over(

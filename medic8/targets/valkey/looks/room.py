@@ -8,7 +8,7 @@ from medic8.model.frozen import Frozen
 from medic8.model.issue import Evidence
 from medic8.model.wording import size
 from medic8.targets.valkey.looks.facts import Facts
-from medic8.targets.valkey.looks.machine import Available
+from medic8.targets.valkey.looks.machine import Available, Unknown
 from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
 
 #: A limit is raised by one part in so many.
@@ -74,7 +74,7 @@ class Room(Frozen):
         )
 
 
-def room_of(facts: Facts, settings: Facts, available: Available | None) -> Room | None:
+def room_of(facts: Facts, settings: Facts, available: Available | Unknown | None) -> Room | None:
     """
     What one step up would take; None where there is no limit, or too little is told.
 
@@ -103,7 +103,9 @@ def room_of(facts: Facts, settings: Facts, available: Available | None) -> Room 
     )
 
 
-def _has(facts: Facts, resident: int, available: Available | None) -> tuple[int | None, str]:
+def _has(facts: Facts, resident: int, available: Available | Unknown | None) -> tuple[int | None, str]:
+    if isinstance(available, Unknown):
+        return None, available.why
     total = facts.whole("total_system_memory")
     bounds = []
     if total:

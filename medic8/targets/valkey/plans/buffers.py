@@ -17,6 +17,9 @@ _SIGNS = frozenset({"clients.output", "memory.client_buffers"})
 _OUTPUT = "client-output-buffer-limit"
 _TOGETHER = "maxmemory-clients"
 
+#: All clients but the worst few must take less than one part in so many of a limit for all together.
+_OTHERS_PART = 2
+
 _NO_LIMIT = ("0", "0", "0")
 
 
@@ -45,14 +48,23 @@ def plan_limits(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
 
 
 def _together(report: DiagnosticReport, target: Target) -> list[Step]:
-    """A limit for all clients together, if there is none and they are beyond it."""
+    """
+    A limit for all clients together, if there is none, and only the few that take too much are beyond it.
+
+    Whom the server closes for it connects again and takes as much as before: if all the others were near the
+    limit as well, everybody would be closed for ever, whoever wants to undo it included.
+    """
     found = value_of(report, "memory", "memory.clients_limit")
     limit, taken = value_of(report, "memory", "memory.limit"), value_of(report, "memory", "memory.clients")
-    if found != "0" or not isinstance(limit, int) or not isinstance(taken, int) or not limit:
+    others = value_of(report, "clients", "clients.others_take")
+    if found != "0" or not isinstance(limit, int) or not isinstance(taken, int):
         return []
-    return (
-        [set_one(target, _TOGETHER, "0", f"{CLIENTS_SHARE}%")] if taken > limit * CLIENTS_SHARE / 100 else []
-    )
+    if not isinstance(others, int):  # not all clients were seen, or they do not tell
+        return []
+    would_be = limit * CLIENTS_SHARE / 100
+    if taken <= would_be or others >= would_be / _OTHERS_PART:
+        return []
+    return [set_one(target, _TOGETHER, "0", f"{CLIENTS_SHARE}%")]
 
 
 def _single(report: DiagnosticReport, target: Target) -> list[Step]:

@@ -32,6 +32,10 @@ def plan_raise(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         nothing = (
             f"One step to {size(room.raised)} is not enough for the {size(room.counted)} that count already."
         )
+    elif room is not None and room.has is None:
+        nothing = (
+            f"Nobody can tell whether maxmemory {size(room.raised)} fits: it would take {room.in_words}."
+        )
     elif room is not None:
         nothing = f"maxmemory {size(room.raised)} does not fit: it would take {room.in_words}."
     units = []

@@ -9,6 +9,7 @@ from medic8.model.target import Target
 from medic8.targets.valkey.acts.resync import RESYNC, Resync
 from medic8.targets.valkey.acts.settings import SetSetting
 from medic8.targets.valkey.looks.controller import Belonging
+from medic8.targets.valkey.looks.full_copies import BUFFER, limits_of
 from medic8.targets.valkey.plans.planning import objects_of, plan_of, rests_on, set_one
 
 RESIZE_BACKLOG = "resize_backlog"
@@ -16,13 +17,16 @@ RESYNC_REPLICA = "resync_replica"
 
 _CODES = ("replication.backlog", "replication.buffer")
 
+#: What a setting may grow by without a person's yes.
+_MOST_UNASKED = 64 << 20
+
 
 def plan_backlog(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     """
     Plan to have the backlog, and the output that may wait for a replica, hold a minute of what is written.
 
     Only ever more, and at most a quarter of what the server has free: the
-    finding says how much.
+    finding says how much. Where that is much, a person has to agree.
     """
     asked = [SetSetting.model_validate(each) for code in _CODES for each in objects_of(issue, report, code)]
     steps = tuple(set_one(target, ask.name, ask.found, ask.value) for ask in asked)
@@ -38,9 +42,17 @@ def plan_backlog(issue: Issue, report: DiagnosticReport, target: Target) -> Plan
         nothing="The server has no memory free for a larger backlog, or its settings may not be read."
         if is_meant
         else "No replica needs full copies for want of a backlog.",
-        risk=Risk.MEDIUM,
+        risk=Risk.HIGH if any(map(_is_much, asked)) else Risk.MEDIUM,
         belongs=Belonging.SETTINGS,
     )
+
+
+def _is_much(ask: SetSetting) -> bool:
+    """Whether the server may take much more memory with the new value."""
+    if ask.name != BUFFER:
+        return int(ask.value) - int(ask.found) > _MOST_UNASKED
+    was, new = limits_of(ask.found), limits_of(ask.value)
+    return was is None or new is None or max(new.hard - was.hard, new.soft - was.soft) > _MOST_UNASKED
 
 
 def plan_resync(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
