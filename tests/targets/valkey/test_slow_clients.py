@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from looking_at import AROUND, a_target
 
@@ -14,6 +16,7 @@ from medic8.targets.valkey.looks.clients import MOST_CLOSED, idlest_of, is_ordin
 from medic8.targets.valkey.looks.commands import SlowCommand, judge_runaways
 from medic8.targets.valkey.looks.facts import Facts, pairs
 from tests.raw_clients import RawClient, connected
+from tests.targets.valkey.debian_server import needs_redis, redis_server
 
 CLAIM = Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="0" * 32))
 
@@ -70,6 +73,25 @@ def test_only_ordinary_clients_are_closed_for_being_idle_or_slow(fields: dict[st
     assert idlest_of([listed(1, idle=9999, **fields)], 3600) == ()
     slow = [SlowCommand("KEYS", 0.0, 5.0, "", "10.0.0.1:1")] * 9
     assert judge_runaways(slow, [listed(1, **fields)]) == ()
+
+
+def test_who_sent_watch_last_is_not_ordinary_where_the_server_does_not_count_watched_keys() -> None:
+    """Redis 7.0 has no such field; where it is there, it decides."""
+    assert not is_ordinary(listed(1, cmd="watch"))
+    assert idlest_of([listed(1, cmd="watch", idle=9999)], 3600) == ()
+    assert is_ordinary(listed(1, cmd="watch", watch=0))
+
+
+@needs_redis
+def test_an_idle_client_that_watches_keys_is_not_closed_by_any_redis(tmp_path: Path) -> None:
+    """A real one, with the field or without."""
+    with redis_server(tmp_path) as url, RawClient(url) as watching, RawClient(url) as idle:
+        watching.ask(b"WATCH", b"key")
+        idle.ask(b"PING")
+        with connection(url) as admin:
+            now = {number: Facts(each) for number, each in connected(admin).items()}
+        listed_now = [now[watching.id], now[idle.id]]
+        assert [each["client"] for each in idlest_of(listed_now, 0)] == [idle.id]
 
 
 def test_the_idlest_are_named_in_the_order_in_which_they_came() -> None:

@@ -145,9 +145,11 @@ def is_ordinary(client: Facts) -> bool:
     """
     Whether a connection is one that comes and goes: no replica, no subscriber, nothing under way, not ours.
 
-    Source: Valkey documentation, CLIENT LIST: flag N is "no specific flag set", U a Unix socket.
+    Source: Valkey documentation, CLIENT LIST: flag N is "no specific flag set", U a Unix socket. Redis
+    before 7.2 does not tell who watches keys: there only who sent WATCH last is known to.
     """
     is_busy = any(client.number(field) for field in ("sub", "psub", "ssub", "watch"))
+    is_busy = is_busy or ("watch" not in client and client.get("cmd", "").lower() == "watch")
     is_queueing = (client.number("multi") or 0) >= 0 and "multi" in client
     is_ours = client.get("name", "").startswith(LOOKING)
     return client.get("flags") in {"N", "U"} and not (is_busy or is_queueing or is_ours)
@@ -233,9 +235,9 @@ def why_untouchable(flags: str) -> str:
 
 def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
     """
-    The worst of those for whom too much output waits and that a plan may close; only while it does.
+    The oldest of those for whom too much output waits and that a plan may close; only while it does.
 
-    In the order in which they came: a plan that was agreed to is the same a moment later.
+    Not the worst, who are others every moment: a plan that was agreed to is the same a moment later.
     """
     too_much = [
         each
@@ -243,10 +245,9 @@ def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
         if POLICY.client_output.severity(each.number("omem")) is not None
         and not why_untouchable(each.get("flags", ""))
     ]
-    worst = sorted(too_much, key=lambda each: -(each.number("omem") or 0))[:MOST_CLOSED]
     return tuple(
         {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
-        for each in sorted(worst, key=lambda each: each.whole("id") or 0)
+        for each in sorted(too_much, key=lambda each: each.whole("id") or 0)[:MOST_CLOSED]
     )
 
 
