@@ -134,7 +134,7 @@ def test_a_living_client_behind_a_translated_address_is_not_dead() -> None:
         pytest.skip("no network namespace can be made")
     answer = subprocess.run(
         [*alone, sys.executable, "-m", "tests.targets.valkey.translated"],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": "."},
     )  # fmt: skip
     if answer.returncode == NOT_HERE:
         pytest.skip(answer.stderr.strip())

@@ -307,3 +307,18 @@ def test_the_plan_is_the_same_whoever_of_many_hogs_is_the_worst() -> None:
 
     assert len(digests([20, 21, 22, 23, 24, 19])) == 1
     assert digests([20, 21, 22, 23, 24, 19]) == digests([20, 21, 22, 23, 24, 25])
+
+
+def test_who_calls_itself_a_recovery_is_in_no_plan_and_stops_no_other_kill(
+    valkey_url: str, recovering: Callable[[Plan], Recovering]
+) -> None:
+    """It is named as left alone; the other one is closed."""
+    with slow_reader(valkey_url, "medic8-recovery-of-mine") as posing, slow_reader(valkey_url, "job") as hog:
+        report = report_on(valkey_url)
+        (finding,) = [each for each in report.analysis.findings if each.code == "clients.output"]
+        assert [each["client"] for each in finding.objects] == [hog.id]
+        (left,) = [each for each in finding.evidence if each.what == "closed by no plan"]
+        assert "medic8-recovery-of-mine" in left.seen
+        assert recovering(plan_for(valkey_url, "client output")).carry_out().state is RecoveryState.HEALTHY
+        assert posing.is_connected
+        assert not hog.is_connected

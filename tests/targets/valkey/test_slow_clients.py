@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from looking_at import AROUND, a_target
 
-from medic8.errors import ChangedError
+from medic8.errors import ChangedError, RefusedError
+from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Step, StepClass
 from medic8.model.recovery import Claim, Fence
 from medic8.targets.valkey.actions import open_session
@@ -62,7 +63,7 @@ def test_who_does_no_longer_what_it_was_to_be_closed_for_stays(
     "fields",
     [
         {"flags": "S"}, {"flags": "P"}, {"flags": "b"}, {"flags": "x"}, {"flags": "O"}, {"flags": "e"},
-        {"multi": 0}, {"sub": 1}, {"psub": 1}, {"ssub": 1}, {"watch": 1}, {"name": "medic8"},
+        {"multi": 0}, {"sub": 1}, {"psub": 1}, {"ssub": 1}, {"watch": 1}, {"name": "medic8-recovery"},
         {"name": "medic8-recovery:x:1"}, {"flags": ""},
     ],
 )  # fmt: skip
@@ -113,6 +114,45 @@ def test_a_habit_is_one_command_often_and_long_by_who_is_still_at_it() -> None:
     assert (
         judge_runaways([*slow[:2], *(each._replace(name="SORT x") for each in slow[:2])], [listed(1)]) == ()
     )
+
+
+def test_of_who_shares_an_address_nobody_is_the_one_that_holds_everybody_up(tmp_path: Path) -> None:
+    """Clients of a Unix socket have one address, also if one is left of them; and so has who took it over."""
+    innocent = {"name": "innocent", "cmd": "eval"}
+    slow = [SlowCommand("EVAL", 0.0, 5.0, "", "10.0.0.1:1")] * 9
+    assert judge_runaways(slow, [listed(1, **innocent)]) != ()
+    assert judge_runaways(slow, [listed(1, **innocent), listed(2, addr="10.0.0.1:1", cmd="eval")]) == ()
+    with (
+        scratch_valkey(tmp_path) as server,
+        connection(server.socket_url) as client,
+        open_session(a_target(server.url), AROUND) as session,
+    ):
+        client.execute_command("EVAL", "return 1", 0)
+        (now,) = [
+            each for each in connected(client).values() if each["cmd"] == "eval" or "U" in each["flags"]
+        ]
+        slow = [each._replace(address=now["addr"]) for each in slow]
+        assert judge_runaways(slow, [Facts({**now, "cmd": "eval"})]) == ()
+        step = Step(
+            title="close it",
+            action="kill_client",
+            arguments={
+                "client": int(now["id"]),
+                "address": now["addr"],
+                "user": "default",
+                "command": "eval",
+            },
+            touches="client",
+            step_class=StepClass.ONE_WAY,
+        )
+        with pytest.raises(RefusedError, match="no address of its own"):
+            session.prepare(step)
+
+
+def test_a_name_like_ours_spares_nobody_for_being_idle() -> None:
+    """Only what the act would refuse is left out."""
+    assert is_ordinary(listed(1, name="medic8"))
+    assert is_ordinary(listed(1, name="medic8-is-great"))
 
 
 def test_hostile_names_of_runaways_are_shown_escaped() -> None:
