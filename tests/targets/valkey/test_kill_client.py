@@ -12,16 +12,19 @@ from medic8.errors import ChangedError, FencedError, RefusedError, VerifyError
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan, Step
 from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.model.report import DiagnosticResult
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import Journal
 from medic8.targets.kind import Session
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.acts.clients import KILL_CLIENT, KillClient
+from medic8.targets.valkey.looks.clients import judge_listed
+from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.plans.clients import plan_kill_hogs
 from tests.recovery.steps import take_all_steps
 from tests.targets.valkey.hogs import RawClient, clients_of, slow_reader, wait_until
-from tests.targets.valkey.looking_at import AROUND, NOW, a_target, report_on
+from tests.targets.valkey.looking_at import AROUND, NOW, a_target, report_of, report_on
 
 LIMIT = 8 << 20
 
@@ -288,3 +291,34 @@ def test_who_is_still_connected_is_not_verified(valkey_url: str) -> None:
             hog.leave()
             wait_until(lambda: not hog.is_connected, "it has left")
             session.verify(plan.units[0])
+
+
+def test_the_plan_is_the_same_whoever_of_many_hogs_is_the_worst() -> None:
+    """Else no yes would hold from one moment to the next where there are more than one plan may close."""
+
+    def digests(waiting_mib: list[int]) -> list[str]:
+        listed = [
+            Facts({"id": str(number), "addr": f"10.0.0.1:{number}", "flags": "N", "omem": str(each << 20)})
+            for number, each in enumerate(waiting_mib, 1)
+        ]
+        found = judge_listed(listed, Facts({}), is_whole=True)
+        report = report_of(DiagnosticResult(diagnostic="clients", taken_at=NOW, findings=found))
+        return [plan_kill_hogs(each, report, a_target("valkey://x")).digest for each in report.issues]
+
+    assert len(digests([20, 21, 22, 23, 24, 19])) == 1
+    assert digests([20, 21, 22, 23, 24, 19]) == digests([20, 21, 22, 23, 24, 25])
+
+
+def test_who_calls_itself_a_recovery_is_in_no_plan_and_stops_no_other_kill(
+    valkey_url: str, recovering: Callable[[Plan], Recovering]
+) -> None:
+    """It is named as left alone; the other one is closed."""
+    with slow_reader(valkey_url, "medic8-recovery-of-mine") as posing, slow_reader(valkey_url, "job") as hog:
+        report = report_on(valkey_url)
+        (finding,) = [each for each in report.analysis.findings if each.code == "clients.output"]
+        assert [each["client"] for each in finding.objects] == [hog.id]
+        (left,) = [each for each in finding.evidence if each.what == "closed by no plan"]
+        assert "medic8-recovery-of-mine" in left.seen
+        assert recovering(plan_for(valkey_url, "client output")).carry_out().state is RecoveryState.HEALTHY
+        assert posing.is_connected
+        assert not hog.is_connected

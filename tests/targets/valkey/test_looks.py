@@ -18,6 +18,7 @@ from medic8.cli.screen import Screen
 from medic8.errors import RefusedError, TransientError, UnreachableError
 from medic8.local.scratch import scratch_valkey
 from medic8.model.issue import IssueType, Severity
+from medic8.model.plan import Unit
 from medic8.model.report import DiagnosticReport, Health
 from medic8.model.target import Mode
 from medic8.safety.admission import admit
@@ -25,8 +26,9 @@ from medic8.targets.treatment import choose_plan
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
-from medic8.targets.valkey.looks.controller import MANAGED_BY
+from medic8.targets.valkey.looks.controller import MANAGED_BY, Belonging, owner_of
 from medic8.targets.valkey.looks.server_log import read_end, warnings_of
+from medic8.targets.valkey.plans.planning import plan_of, set_one
 
 #: Control characters, what turns a terminal's writing direction, and bytes that are no UTF-8.
 HOSTILE = b"\x1b[2J\x07evil\r\n\xff\xfe\xe2\x80\xae<script>|`"
@@ -68,6 +70,30 @@ def test_what_is_refused_is_said_and_the_rest_is_seen(
     assert all(shown.count(each.advice[0]) >= 2 for each in partial)
     assert report.analysis.health is Health.HEALTHY
     assert len(report.results) == len(DIAGNOSTICS)
+
+
+def test_who_may_not_ask_for_sentinels_does_not_call_the_roles_nobodys(valkey_url: str) -> None:
+    """A Sentinel may own them; everything else is nobody's as before, and with leave so are they."""
+    whole = report_on(as_user(valkey_url, "+@all"))
+    assert [owner_of(each, whole) for each in Belonging] == [""] * len(Belonging)
+    target = a_target(
+        as_user(valkey_url, "+@all", "-pubsub|numsub"), mode="act", allow=["resync_replica"], setting=[RULE]
+    )
+    blind = report_on(target.address, setting=[RULE])
+    assert owner_of(Belonging.SETTINGS, blind) == ""
+    plan = plan_of(
+        "resync_replica",
+        blind.issues[0],
+        blind,
+        target,
+        [Unit(title="any", steps=(set_one(target, "slowlog-max-len", "1", "2"),))],
+        summary="",
+        nothing="",
+        belongs=Belonging.ROLES,
+    )
+    assert plan.belongs_to == "nobody knows whom (PUBSUB NUMSUB was refused)"
+    admission = admit(plan, target, [plan.digest])
+    assert (admission.is_granted, admission.rule) == (False, "managed")
 
 
 def test_the_user_that_the_document_describes_sees_everything(valkey_url: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from looking_at import AROUND, a_target
 
-from medic8.errors import ChangedError
+from medic8.errors import ChangedError, RefusedError
+from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Step, StepClass
 from medic8.model.recovery import Claim, Fence
 from medic8.targets.valkey.actions import open_session
@@ -14,6 +17,7 @@ from medic8.targets.valkey.looks.clients import MOST_CLOSED, idlest_of, is_ordin
 from medic8.targets.valkey.looks.commands import SlowCommand, judge_runaways
 from medic8.targets.valkey.looks.facts import Facts, pairs
 from tests.raw_clients import RawClient, connected
+from tests.targets.valkey.debian_server import needs_redis, redis_server
 
 CLAIM = Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="0" * 32))
 
@@ -59,7 +63,7 @@ def test_who_does_no_longer_what_it_was_to_be_closed_for_stays(
     "fields",
     [
         {"flags": "S"}, {"flags": "P"}, {"flags": "b"}, {"flags": "x"}, {"flags": "O"}, {"flags": "e"},
-        {"multi": 0}, {"sub": 1}, {"psub": 1}, {"ssub": 1}, {"watch": 1}, {"name": "medic8"},
+        {"multi": 0}, {"sub": 1}, {"psub": 1}, {"ssub": 1}, {"watch": 1}, {"name": "medic8-recovery"},
         {"name": "medic8-recovery:x:1"}, {"flags": ""},
     ],
 )  # fmt: skip
@@ -70,6 +74,25 @@ def test_only_ordinary_clients_are_closed_for_being_idle_or_slow(fields: dict[st
     assert idlest_of([listed(1, idle=9999, **fields)], 3600) == ()
     slow = [SlowCommand("KEYS", 0.0, 5.0, "", "10.0.0.1:1")] * 9
     assert judge_runaways(slow, [listed(1, **fields)]) == ()
+
+
+def test_who_sent_watch_last_is_not_ordinary_where_the_server_does_not_count_watched_keys() -> None:
+    """Redis 7.0 has no such field; where it is there, it decides."""
+    assert not is_ordinary(listed(1, cmd="watch"))
+    assert idlest_of([listed(1, cmd="watch", idle=9999)], 3600) == ()
+    assert is_ordinary(listed(1, cmd="watch", watch=0))
+
+
+@needs_redis
+def test_an_idle_client_that_watches_keys_is_not_closed_by_any_redis(tmp_path: Path) -> None:
+    """A real one, with the field or without."""
+    with redis_server(tmp_path) as url, RawClient(url) as watching, RawClient(url) as idle:
+        watching.ask(b"WATCH", b"key")
+        idle.ask(b"PING")
+        with connection(url) as admin:
+            now = {number: Facts(each) for number, each in connected(admin).items()}
+        listed_now = [now[watching.id], now[idle.id]]
+        assert [each["client"] for each in idlest_of(listed_now, 0)] == [idle.id]
 
 
 def test_the_idlest_are_named_in_the_order_in_which_they_came() -> None:
@@ -91,6 +114,45 @@ def test_a_habit_is_one_command_often_and_long_by_who_is_still_at_it() -> None:
     assert (
         judge_runaways([*slow[:2], *(each._replace(name="SORT x") for each in slow[:2])], [listed(1)]) == ()
     )
+
+
+def test_of_who_shares_an_address_nobody_is_the_one_that_holds_everybody_up(tmp_path: Path) -> None:
+    """Clients of a Unix socket have one address, also if one is left of them; and so has who took it over."""
+    innocent = {"name": "innocent", "cmd": "eval"}
+    slow = [SlowCommand("EVAL", 0.0, 5.0, "", "10.0.0.1:1")] * 9
+    assert judge_runaways(slow, [listed(1, **innocent)]) != ()
+    assert judge_runaways(slow, [listed(1, **innocent), listed(2, addr="10.0.0.1:1", cmd="eval")]) == ()
+    with (
+        scratch_valkey(tmp_path) as server,
+        connection(server.socket_url) as client,
+        open_session(a_target(server.url), AROUND) as session,
+    ):
+        client.execute_command("EVAL", "return 1", 0)
+        (now,) = [
+            each for each in connected(client).values() if each["cmd"] == "eval" or "U" in each["flags"]
+        ]
+        slow = [each._replace(address=now["addr"]) for each in slow]
+        assert judge_runaways(slow, [Facts({**now, "cmd": "eval"})]) == ()
+        step = Step(
+            title="close it",
+            action="kill_client",
+            arguments={
+                "client": int(now["id"]),
+                "address": now["addr"],
+                "user": "default",
+                "command": "eval",
+            },
+            touches="client",
+            step_class=StepClass.ONE_WAY,
+        )
+        with pytest.raises(RefusedError, match="no address of its own"):
+            session.prepare(step)
+
+
+def test_a_name_like_ours_spares_nobody_for_being_idle() -> None:
+    """Only what the act would refuse is left out."""
+    assert is_ordinary(listed(1, name="medic8"))
+    assert is_ordinary(listed(1, name="medic8-is-great"))
 
 
 def test_hostile_names_of_runaways_are_shown_escaped() -> None:

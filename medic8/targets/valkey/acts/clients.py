@@ -12,8 +12,7 @@ from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
-from medic8.targets.valkey.client import RECOVERY
-from medic8.targets.valkey.looks.clients import why_untouchable
+from medic8.targets.valkey.looks.clients import has_own_address, why_untouchable
 from medic8.targets.valkey.looks.dead_clients import without_peer
 from medic8.targets.valkey.looks.facts import Facts, as_text, pairs
 
@@ -121,12 +120,11 @@ def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
     who = f"client {ask.client} at {ask.address}"
     if (found.get("addr"), found.get("user", ask.user)) != (ask.address, ask.user):
         raise ChangedError(f"{who} is another one by now, at {found.text('addr')}")
-    if found.get("name", "").startswith(RECOVERY):
-        raise RefusedError(f"{who} is a recovery's own connection")
-    flags = found.get("flags", "")
-    if wrong := why_untouchable(flags):
+    if wrong := why_untouchable(found):
         raise RefusedError(f"{who} {wrong}: no plan closes it")
-    if ask.flag and ask.flag not in flags:
+    if ask.command and not has_own_address(found):
+        raise RefusedError(f"{who} has no address of its own: who sent {ask.command} cannot be told")
+    if ask.flag and ask.flag not in found.get("flags", ""):
         raise ChangedError(f"{who} has stopped by itself what it was to be closed for")
     if ask.is_dead and not without_peer([found]):
         raise ChangedError(f"{who} is not known to be dead: this machine has no proof of it any more")

@@ -12,7 +12,9 @@ from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import LOOKING, Server, looking, reading
+from medic8.targets.valkey.client import RECOVERY
+from medic8.targets.valkey.looks import kernel
+from medic8.targets.valkey.looks.asking import Server, looking, reading
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
 from medic8.targets.valkey.looks.judging import fact, over, share
@@ -74,7 +76,9 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         dead = without_peer(listed)
         keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
-        idlest = idlest_of(listed, target.idle_client_age_s)
+        own = server.try_one("CLIENT", "ID")
+        others = [each for each in listed if each.whole("id") != own]
+        idlest = idlest_of(others, target.idle_client_age_s)
         findings = (
             *judge_numbers(facts, before, idlest),
             *judge_paused(facts),
@@ -144,14 +148,15 @@ def idlest_of(listed: Sequence[Facts], age_s: int) -> tuple[dict[str, JsonValue]
 
 def is_ordinary(client: Facts) -> bool:
     """
-    Whether a connection is one that comes and goes: no replica, no subscriber, nothing under way, not ours.
+    Whether a connection is one that comes and goes: no replica or subscriber, nothing under way, no recovery.
 
-    Source: Valkey documentation, CLIENT LIST: flag N is "no specific flag set", U a Unix socket.
+    Source: Valkey documentation, CLIENT LIST: flag N is "no specific flag set", U a Unix socket. Redis
+    7.0 does not tell who watches keys: there only who sent WATCH last is known to.
     """
     is_busy = any(client.number(field) for field in ("sub", "psub", "ssub", "watch"))
+    is_busy = is_busy or ("watch" not in client and client.get("cmd", "").lower() == "watch")
     is_queueing = (client.number("multi") or 0) >= 0 and "multi" in client
-    is_ours = client.get("name", "").startswith(LOOKING)
-    return client.get("flags") in {"N", "U"} and not (is_busy or is_queueing or is_ours)
+    return client.get("flags") in {"N", "U"} and not (is_busy or is_queueing or why_untouchable(client))
 
 
 def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tuple[Finding, ...]:
@@ -171,9 +176,15 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
             Severity.WARNING,
             f"{who(watching[0])} watches every command (MONITOR), which can halve the throughput",
             about="MONITOR",
-            evidence=(Evidence(what="clients with flag O", seen=f"{len(watching):,}", limit="0"),),
+            evidence=(
+                Evidence(what="clients with flag O", seen=f"{len(watching):,}", limit="0"),
+                *left_alone(watching),
+            ),
             advice=(f"CLIENT KILL ID {watching[0].text('id')}, if nobody needs it any more",),
-            objects=tuple({**object_of(each), "flag": "O"} for each in watching[:MOST_CLOSED]),
+            objects=tuple(
+                {**object_of(each), "flag": "O"}
+                for each in [each for each in watching if not why_untouchable(each)][:MOST_CLOSED]
+            ),
         )
     waiting = max(listed, key=lambda each: each.number("omem") or 0, default=None)
     if waiting is not None:
@@ -187,7 +198,8 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
                 f"CLIENT KILL ID {waiting.text('id')} frees it; look why the program does not read",
                 "CONFIG SET client-output-buffer-limit 'normal 256mb 64mb 60' ends such clients",
             ),
-            objects=_hogs(listed),
+            also=left_alone(_hogs(listed)),
+            objects=_closable_hogs(listed),
         )
     idle = sum((each.number("idle") or 0) >= _IDLE_S and "S" not in each.get("flags", "") for each in listed)
     used = share(facts.number("connected_clients"), facts.number("maxclients")) or 0
@@ -226,28 +238,40 @@ def judge_paused(facts: Facts) -> tuple[Finding, ...]:
     )
 
 
-def why_untouchable(flags: str) -> str:
-    """Why no plan closes a connection with *flags*; empty if one may."""
+def has_own_address(client: Facts) -> bool:
+    """Whether its address is nobody else's: those of a Unix socket share one."""
+    return kernel.end_of(client.get("addr", "")) is not None and "U" not in client.get("flags", "")
+
+
+def why_untouchable(client: Facts) -> str:
+    """Why no plan closes a connection; empty if one may."""
+    if client.get("name", "").startswith(RECOVERY):  # of another process only the name tells
+        return "calls itself a recovery's own connection"
+    flags = client.get("flags", "")
     # The server counts one that watches every command among replicas, which it is not.
     return next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
 
 
-def _hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
-    """
-    The worst of those for whom too much output waits and that a plan may close; only while it does.
+def left_alone(meant: Sequence[Facts]) -> tuple[Evidence, ...]:
+    """Those of *meant* that no plan closes, and why."""
+    reasons = [f"{who(each)} {why}" for each in meant if (why := why_untouchable(each))]
+    return (Evidence(what="closed by no plan", seen=", ".join(reasons[:MOST_CLOSED])),) if reasons else ()
 
-    In the order in which they came: a plan that was agreed to is the same a moment later.
+
+def _hogs(listed: Sequence[Facts]) -> list[Facts]:
+    return [each for each in listed if POLICY.client_output.severity(each.number("omem")) is not None]
+
+
+def _closable_hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
     """
-    too_much = [
-        each
-        for each in listed
-        if POLICY.client_output.severity(each.number("omem")) is not None
-        and not why_untouchable(each.get("flags", ""))
-    ]
-    worst = sorted(too_much, key=lambda each: -(each.number("omem") or 0))[:MOST_CLOSED]
+    The oldest of those for whom too much output waits and that a plan may close; only while it does.
+
+    Not the worst, who are others every moment: a plan that was agreed to is the same a moment later.
+    """
+    too_much = [each for each in _hogs(listed) if not why_untouchable(each)]
     return tuple(
         {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
-        for each in sorted(worst, key=lambda each: each.whole("id") or 0)
+        for each in sorted(too_much, key=lambda each: each.whole("id") or 0)[:MOST_CLOSED]
     )
 
 
@@ -270,7 +294,7 @@ def others_take(listed: Sequence[Facts]) -> int | None:
 
 def _closable(dead: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
     """Those of the dead that a plan may close, in the order in which they came; only while they are dead."""
-    meant = [each for each in dead if not why_untouchable(each.get("flags", ""))]
+    meant = [each for each in dead if not why_untouchable(each)]
     return tuple(
         {**object_of(each), "is_dead": True}
         for each in sorted(meant, key=lambda each: each.whole("id") or 0)[:MOST_CLOSED]

@@ -15,6 +15,7 @@ from medic8.targets.valkey.looks.asking import LOOKING, Refusal, Server, looking
 from medic8.targets.valkey.looks.clients import (
     MOST_CLOSED,
     MOST_LISTED,
+    has_own_address,
     is_ordinary,
     object_of,
     parse_list,
@@ -212,7 +213,10 @@ def judge_runaways(slow: Sequence[SlowCommand], listed: Sequence[Facts]) -> tupl
         listed: Clients as CLIENT LIST has them.
     """
     found = []
+    addresses = Counter(each.get("addr") for each in listed)
     for client in listed:
+        if addresses[client.get("addr")] > 1 or not has_own_address(client):
+            continue  # the log tells who it was by the address only
         last = client.get("cmd", "")
         its = [each for each in slow if each.address == client.get("addr") and _is_of(each, last)]
         took_s = sum(each.took_s for each in its)

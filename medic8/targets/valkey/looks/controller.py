@@ -21,6 +21,9 @@ MANAGED_BY = "managed-by"
 
 _HELLO = "__sentinel__:hello"
 
+#: Why nobody can say who owns the roles; not there if it was seen.
+_ROLES_UNSEEN = "controller.roles_unseen"
+
 
 class Belonging(StrEnum):
     """What of a server may belong to a controller."""
@@ -81,10 +84,11 @@ def look_at_controller(target: Target, around: Surroundings) -> DiagnosticResult
     with looking(target) as server:
         facts = server.info("server", "cluster")
         sentinels = server.ask("PUBSUB", "NUMSUB", _HELLO, what="whether Sentinels watch")
+        is_told = isinstance(sentinels, list) and len(sentinels) > 1
         config = server.try_one("CONFIG", "GET", "cluster-enabled")
         found = recognise(
             facts,
-            sentinels=sentinels[1] if isinstance(sentinels, list) and len(sentinels) > 1 else 0,
+            sentinels=sentinels[1] if is_told else 0,
             has_config=not (isinstance(config, Refusal) and config.is_unknown),
             host=urlsplit(target.address).hostname or "",
             label=target.labels.get(MANAGED_BY, ""),
@@ -95,6 +99,8 @@ def look_at_controller(target: Target, around: Surroundings) -> DiagnosticResult
             for belonging in Belonging
             if (owner := next((each for each in found if belonging in each.owns), None))
         ]
+        if not is_told:
+            readings.append(reading(_ROLES_UNSEEN, "PUBSUB NUMSUB was refused"))
         return server.result("controller", around, readings, judge_controllers(found))
 
 
@@ -181,9 +187,16 @@ def judge_controllers(found: tuple[Controller, ...]) -> tuple[Finding, ...]:
 
 
 def owner_of(belonging: Belonging, report: DiagnosticReport) -> str:
-    """Who owns *belonging* of the server that *report* is about; empty if nobody was seen to."""
+    """
+    Who owns *belonging* of the server that *report* is about; empty if nobody does.
+
+    What could not be seen is somebody's: that no Sentinel was seen proves nothing where we may not ask.
+    """
     looked = report.results.get("controller")
     if looked is None or looked.reading("controller") is None:
         return "nobody knows whom (the diagnostic controller saw nothing)"
     owner = looked.reading(f"controller.owns.{belonging}")
+    unseen = looked.reading(_ROLES_UNSEEN) if belonging is Belonging.ROLES else None
+    if owner is None and unseen is not None:
+        return f"nobody knows whom ({unseen.value})"
     return str(owner.value) if owner else ""

@@ -21,15 +21,13 @@ KEEPALIVE = "tcp-keepalive"
 _TABLES = 2
 _BETWEEN_S = 0.05
 
-Pairs = Collection[tuple[kernel.End, kernel.End]]
-
 
 def without_peer(listed: Sequence[Facts]) -> list[Facts]:
     """
     Of *listed* those that are dead for certain; none where this is not the server's machine.
 
     A client on the server's own machine has a socket there as well. If the kernel has the server's end of
-    the connection and no other end, in any state, nobody will ever speak through it again.
+    the connection and, in any state, no socket at the other end, nobody will ever speak through it again.
     """
     dead = [each for each in listed if _ends_here(each)]
     for number in range(_TABLES):
@@ -42,23 +40,30 @@ def without_peer(listed: Sequence[Facts]) -> list[Facts]:
         except OSError:
             return []
         open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
-        dead = peerless(dead, open_ends, {(each.near, each.far) for each in table})
+        dead = peerless(dead, open_ends, {each.near for each in table})
     return dead
 
 
-def peerless(listed: Sequence[Facts], open_ends: Pairs, ends: Pairs) -> list[Facts]:
+def peerless(
+    listed: Sequence[Facts],
+    open_ends: Collection[tuple[kernel.End, kernel.End]],
+    places: Collection[kernel.End],
+) -> list[Facts]:
     """
     Of *listed* those whose connection has one end only.
+
+    What a client's own socket has as its far end proves nothing: where the machine translates addresses
+    (REDIRECT, DNAT), that is the address before it.
 
     Args:
         listed: Clients as CLIENT LIST has them, of the server's own machine.
         open_ends: Both ends of each connection that is open, as each socket has them.
-        ends: The same of each socket in any state.
+        places: The near end of each socket in any state.
     """
     found = []
     for each in listed:
         near, far = kernel.end_of(each.get("laddr", "")), kernel.end_of(each.get("addr", ""))
-        if near and far and (near, far) in open_ends and (far, near) not in ends:
+        if near and far and (near, far) in open_ends and far not in places:
             found.append(each)
     return found
 
