@@ -44,7 +44,7 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings, watch_s: flo
             backups=site.backups,
             now=now,
             progress=listener(),
-            recoveries=lambda since: Journal(site.journal_url).committed_since(since),
+            recoveries=lambda since: Journal(site.journal_url).done_since(since),
             samples=SampleStore(site.home / "samples"),
             watch_s=watch_s,
         )

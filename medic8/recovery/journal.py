@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -337,11 +337,18 @@ class Journal:
 
     def committed_since(self, since: datetime) -> Iterator[Recovery]:
         """Recoveries with a step that was done and proven since *since*; one is held in memory at a time."""
+        return self._with_steps(since, (StepState.COMMITTED,))
+
+    def done_since(self, since: datetime) -> Iterator[Recovery]:
+        """The same with a step that was done since *since* and not undone, proven or not."""
+        return self._with_steps(since, (StepState.DONE, StepState.COMMITTED))
+
+    def _with_steps(self, since: datetime, states: Sequence[StepState]) -> Iterator[Recovery]:
         steps = tables.steps
         with self._transaction() as connection:
             ids = connection.scalars(
                 sa.select(steps.c.recovery)
-                .where(steps.c.state == StepState.COMMITTED, steps.c.done_at >= since.astimezone(UTC))
+                .where(steps.c.state.in_(states), steps.c.done_at >= since.astimezone(UTC))
                 .distinct()
             ).all()
         for recovery_id in ids:

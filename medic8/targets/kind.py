@@ -44,7 +44,7 @@ class Surroundings:
         backups: Where the backups of all targets are.
         now: When the diagnosis or plan is made.
         progress: Told how far a long look has come.
-        recoveries: Gives those with steps that were proven since a time; None if nobody knows.
+        recoveries: Gives those with steps that were done since a time; None if nobody knows.
         samples: Where what changes slowly is kept; None = it is not.
         watch_s: For how long to look at what changes now; 0 = only for moments.
     """

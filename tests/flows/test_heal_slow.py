@@ -83,6 +83,8 @@ def test_large_deletions_are_made_in_the_background(server: ScratchValkey, site:
         resolution = resolution_by(treatment, "free_lazily")
         assert resolution.outcome is Outcome.RESOLVED, resolution.reason
         assert client.config_get("lazyfree-lazy-user-del")["lazyfree-lazy-user-del"] == "yes"
+        codes = [each.code for each in run("diagnose", target="server").analysis.findings]
+        assert not {"commands.slow", "commands.slow_delete"} & set(codes)  # it was from before
         assert delete_large(client) < before_s / 10
         assert treatment.after is not None
         assert not [each for each in treatment.after.issues if "deletions" in each.about]

@@ -49,6 +49,7 @@ from medic8.targets.grid.lock_record import (
     pack_lock,
     pack_wait,
 )
+from medic8.targets.grid.lock_writing import replaced
 from medic8.targets.grid.permit import ANYBODY, Permit
 
 #: Groups that one owner locks at once: 512 layers, 1 GiB.
@@ -272,13 +273,13 @@ class Locks:
                     if group not in self._mine or group in self._lost:
                         continue
                     old = self._mine[group]
-                    new = old.renewed(deadline_ms)
-                    key = lock_key(self._manifest.name, group)
-                    before, after = HoldsExactly(key, pack_lock(old)), WriteValue(key, pack_lock(new))
-                    if compare_and_write([before], [after]).is_written:
-                        self._mine[group] = new
-                    else:
+                    new = replaced(
+                        client, self._manifest, compare_and_write, old, lambda it: it.renewed(deadline_ms)
+                    )
+                    if new is None:
                         self._lost[group] = _TAKEN
+                    else:
+                        self._mine[group] = new
 
     def _lose(self, groups: Sequence[int], why: str) -> None:
         with self._mutex:
@@ -352,7 +353,7 @@ class Locks:
             if mine is None:
                 continue
             try:
-                is_free = self._release(group, mine)
+                is_free = self._release(mine)
             except (valkey.exceptions.ValkeyError, OSError):
                 if is_heard:
                     raise
@@ -363,12 +364,12 @@ class Locks:
                 problem = f"grid {self._manifest.name!r}: the lock of group {group} was lost: {why}"
         return problem
 
-    def _release(self, group: int, mine: Lock) -> bool:
-        key = lock_key(self._manifest.name, group)
-        free = pack_lock(mine.released(now_ms_of(self._client)))
-        return self._compare_and_write(
-            [HoldsExactly(key, pack_lock(mine))], [WriteValue(key, free)]
-        ).is_written
+    def _release(self, mine: Lock) -> bool:
+        now_ms = now_ms_of(self._client)
+        free = replaced(
+            self._client, self._manifest, self._compare_and_write, mine, lambda it: it.released(now_ms)
+        )
+        return free is not None
 
 
 def _pause(attempt: int) -> None:

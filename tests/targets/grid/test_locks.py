@@ -71,6 +71,13 @@ def break_it(client: valkey.Valkey, grid: Grid, group: int) -> Lock:
     return broken
 
 
+def renewed_unheard(client: valkey.Valkey, grid: Grid, group: int) -> Lock:
+    """The lock as the server has it after a renewal whose reply was lost."""
+    renewed = lock_of(client, grid, group).renewed(now_ms_of(client) + 20_000)
+    client.set(lock_key("lab", group), pack_lock(renewed))
+    return renewed
+
+
 @contextlib.contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     try:
@@ -244,6 +251,41 @@ def test_who_waits_for_one_more_lets_go_of_all_once_one_was_broken(
         break_it(client, grid, 0)
         assert lock_owners.told(victim) == "LockLostError"
         assert not lock_of(client, grid, 2).is_held
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_a_renewal_whose_reply_was_lost_loses_no_lock(client: valkey.Valkey, road: Road) -> None:
+    """The next renewal and the release go on from what the server has, if the fence is ours."""
+    Grid.create(client, "lab", 8)
+    grid = Grid.open(client, "lab", road=road)
+    with grid.lock([FIRST], lease_s=1) as held:
+        unheard = renewed_unheard(client, grid, 0)
+        until(lambda: lock_of(client, grid, 0).deadline_ms < unheard.deadline_ms)  # renewed once more
+        held.check()
+        grid.write_cells([FIRST], cell(1))
+    assert lock_of(client, grid, 0).state is LockState.FREE
+    with grid.lock([FIRST], lease_s=600):  # it is released before it is renewed
+        renewed_unheard(client, grid, 0)
+    assert lock_of(client, grid, 0).state is LockState.FREE
+
+
+def test_a_renewal_finds_out_that_another_took_the_lock(
+    grid: Grid, another: Grid, client: valkey.Valkey
+) -> None:
+    """Another fence is another's lock: it is neither renewed nor released."""
+    with contextlib.ExitStack() as held:
+
+        def work() -> None:
+            with grid.lock([FIRST], lease_s=1):
+                break_it(client, grid, 0)
+                held.enter_context(another.lock([FIRST], lease_s=600))
+                until(lambda: bool(grid._locks._lost))
+
+        with pytest.raises(LockLostError, match="the lock of group 0 was lost: it was broken, or taken"):
+            work()
+        assert lock_of(client, grid, 0).is_held
+        assert lock_of(client, grid, 0).number == 3
+    assert lock_of(client, grid, 0).state is LockState.FREE
 
 
 def test_leases_are_renewed_no_longer_than_asked_for(client: valkey.Valkey, grid: Grid) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.certificate import days_left, look_at_certificate
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
+from medic8.targets.valkey.looks.certificate_trust import why_trust_may_change
 from medic8.targets.valkey.plans.certificate import plan_reload
 from tests.targets.valkey.bad_doors import Certified, certify
 from tests.targets.valkey.tls_servers import needs_tls, put, serial_of, tls_server
@@ -186,6 +189,99 @@ def test_a_plan_whose_files_changed_meanwhile_is_refused(tmp_path: Path) -> None
             with pytest.raises(ChangedError, match="other files"):
                 session.prepare(other)
         assert serial_of_file(url) == was
+
+
+def known_before(ca: Certified) -> None:
+    """Let the second pass in which the file of *ca* was written, so that the server starts after it."""
+    deadline_s = time.monotonic() + 30
+    while int(time.time()) <= int(ca.certificate.stat().st_ctime):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def of_a_client(url: str, issuer: Certified, app: Certified) -> str:
+    trusts = f"{url.partition('?')[0]}?ssl_ca_certs={issuer.certificate}"
+    return f"{trusts}&ssl_certfile={app.certificate}&ssl_keyfile={app.key}"
+
+
+def gets_in(url: str) -> bool:
+    try:
+        with valkey.Valkey.from_url(url.replace("valkeys", "rediss")) as client:
+            return bool(client.ping())
+    except valkey.exceptions.ConnectionError:
+        return False
+
+
+@needs_tls
+@pytest.mark.parametrize("auth", ["yes", "optional"])
+def test_a_renewal_that_shuts_clients_out_is_not_loaded(tmp_path: Path, auth: str) -> None:
+    """Whom the server trusts is read again as well: a changed file of issuers is left to a person."""
+    issuer, old, new = renewed_under(tmp_path)
+    ca, other = certify(tmp_path, "ca", by=issuer), certify(tmp_path, "other")
+    app = certify(tmp_path, "app", by=issuer)
+    put(issuer, ca)
+    known_before(ca)
+    with tls_server(tmp_path, old, ca, "--tls-auth-clients", auth) as plain_url:
+        url = of_a_client(plain_url, issuer, app)
+        put(new, old)
+        (step,) = plan_of(url).units[0].steps
+        put(other, ca)
+        plan = plan_of(url)
+        assert plan.units == ()
+        assert "shut out" in plan.left_open[0]
+        assert f"tls-auth-clients {auth}" in plan.left_open[0]
+        assert "for a person" in found(look(url), "certificate.stale").text
+        with open_session(a_target(url), around()) as session:
+            session.take_claim(CLAIM, lasts_s=60)
+            with pytest.raises(RefusedError, match="shut out"):
+                session.prepare(step)
+            with pytest.raises(RefusedError, match="shut out"):
+                session.swap(step, expected=None, new=None, claim=CLAIM)
+        assert gets_in(url)
+
+
+@needs_tls
+def test_clients_with_certificates_get_in_after_a_reload(tmp_path: Path) -> None:
+    """What was there before the server started is what it has loaded."""
+    issuer, old, new = renewed_under(tmp_path)
+    app = certify(tmp_path, "app", by=issuer)
+    known_before(issuer)
+    with tls_server(tmp_path, old, issuer, "--tls-auth-clients", "yes") as plain_url:
+        url = of_a_client(plain_url, issuer, app)
+        put(new, old)
+        plan = plan_of(url)
+        assert plan.left_open == ()
+        (step,) = plan.units[0].steps
+        with open_session(a_target(url), around()) as session:
+            session.take_claim(CLAIM, lasts_s=60)
+            session.prepare(step)
+            session.swap(step, expected=None, new=None, claim=CLAIM)
+            session.verify(plan.units[0])
+        assert gets_in(url)
+
+
+def test_only_issuers_from_before_the_start_are_known_to_be_loaded(tmp_path: Path) -> None:
+    """Files and what is in folders; unreadable or untold is not known. Who asks nobody shuts nobody out."""
+    folder, file = tmp_path / "issuers", tmp_path / "ca.pem"
+    folder.mkdir()
+    (folder / "one.pem").write_text("")
+    file.write_text("")
+    soon_s = int(time.time()) + 100
+    os.utime(folder, (soon_s + 1, soon_s + 1))
+    told = {"tls-auth-clients": "yes", "tls-replication": "no", "tls-cluster": "no", "dir": str(tmp_path)}
+    by_file, by_folder = {"tls-ca-cert-file": "ca.pem"}, {"tls-ca-cert-dir": "issuers"}
+    assert why_trust_may_change({**told, **by_file}.get, soon_s) == ""
+    assert "started is not told" in why_trust_may_change({**told, **by_file}.get, None)
+    assert "changed since" in why_trust_may_change({**told, **by_folder}.get, soon_s)
+    os.utime(folder)
+    assert why_trust_may_change({**told, **by_folder}.get, soon_s) == ""
+    os.utime(folder / "one.pem", (soon_s, soon_s))
+    assert "changed since" in why_trust_may_change({**told, **by_folder}.get, soon_s)
+    assert "No such file" in why_trust_may_change({**told, "tls-ca-cert-file": "none"}.get, soon_s)
+    nobody = {**told, "tls-auth-clients": "no", **by_folder}
+    assert why_trust_may_change(nobody.get, soon_s) == ""
+    assert "tls-cluster yes" in why_trust_may_change({**nobody, "tls-cluster": "yes"}.get, soon_s)
+    assert "tls-auth-clients ?" in why_trust_may_change({**nobody, "tls-auth-clients": None}.get, soon_s)
 
 
 def test_files_are_tried_in_memory_as_we_would_meet_them(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from medic8.errors import ChangedError, RefusedError, UnreachableError, VerifyError
 from medic8.model.frozen import Frozen
@@ -13,6 +14,8 @@ from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
 from medic8.targets.valkey.client import connection, options_of, setting
 from medic8.targets.valkey.looks.certificate import presented_at
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
+from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change
+from medic8.targets.valkey.looks.facts import Facts
 
 RELOAD_CERTIFICATE = "reload_certificate"
 
@@ -49,6 +52,7 @@ class CertificateAct(Act):
         ask = _arguments(step)
         _require_it_is_meant(server, ask)
         rehearse(Files(ask.certificate, ask.key), server.target.address)
+        _require_nobody_is_shut_out(server)
         return None
 
     def swap(
@@ -57,6 +61,7 @@ class CertificateAct(Act):
         """Reload, guarded by the claim; a server that finds the files unfit keeps what it has and says so."""
         if expected is not None or new is not None:
             raise RefusedError("a reload writes nothing and puts nothing back")
+        _require_nobody_is_shut_out(server)
         with server.guarded(claim, step) as pipe:
             told = {name: str(setting(pipe, name)) for name in ("tls-cert-file", "tls-key-file")}
             pipe.multi()
@@ -84,6 +89,14 @@ def _require_it_is_meant(server: ActedOn, ask: ReloadCertificate) -> None:
     on_disk = f"{read_certificate(ask.certificate).serial_number:x}"
     if on_disk != ask.renewed:
         raise ChangedError(f"certificate {ask.certificate} has serial {on_disk} by now, not {ask.renewed}")
+
+
+def _require_nobody_is_shut_out(server: ActedOn) -> None:
+    told = {name: setting(server.client, name) for name in ("dir", *TRUST)}
+    info = cast("Mapping[str, object]", server.client.info("server"))
+    facts = Facts({name: str(value) for name, value in info.items()})
+    if why := why_trust_may_change(told.get, started_at_s(facts)):
+        raise RefusedError(why)
 
 
 def _presented(server: ActedOn) -> str:

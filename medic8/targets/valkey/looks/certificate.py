@@ -21,6 +21,7 @@ from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.asking import Server, looking, reading
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
+from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change
 from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.policy import POLICY
@@ -28,6 +29,9 @@ from medic8.targets.valkey.tls import is_secure, secured, verdict_of
 
 _DAY = timedelta(days=1)
 _ABOUT = "certificate"
+
+#: What the evidence is called that says why nothing is done.
+WHY_NOT = "why it is not to be loaded"
 
 _RELOAD = (
     "CONFIG SET tls-cert-file FILE tls-key-file FILE, with the same paths, has the server read them again"
@@ -42,11 +46,13 @@ class Renewed(NamedTuple):
         files: Where.
         made: The certificate.
         problem: Why it is not to be loaded; empty if it is fit.
+        shuts_out: Why reading it again may shut clients out; empty if it cannot.
     """
 
     files: Files
     made: x509.Certificate
     problem: str
+    shuts_out: str = ""
 
 
 def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -161,23 +167,26 @@ def judge_renewed(presented: x509.Certificate, renewed: Renewed) -> tuple[Findin
         Evidence(what="in the file, good until", seen=moment(renewed.made.not_valid_after_utc)),
         Evidence(what="file", seen=shown(renewed.files.certificate, 200)),
     ]
-    if renewed.problem:
-        evidence.append(Evidence(what="why it is not to be loaded", seen=shown(renewed.problem, 300)))
+    why = renewed.problem or renewed.shuts_out
+    if why:
+        evidence.append(Evidence(what=WHY_NOT, seen=shown(why, 500)))
+    unfit = "; the new one is not fit to be loaded"
+    risky = "; reading it again may shut clients out, so that is for a person to decide"
     return fact(
         "certificate.stale",
         Severity.WARNING,
         "the certificate was renewed on the disk, and the server still presents the old one"
-        + ("; the new one is not fit to be loaded" if renewed.problem else ""),
+        + (unfit if renewed.problem else risky if why else ""),
         about=_ABOUT,
         evidence=evidence,
         advice=(_RELOAD,),
-        objects=() if renewed.problem else (meant,),
+        objects=() if why else (meant,),
     )
 
 
 def _renewed(server: Server, target: Target, presented: x509.Certificate, *, is_here: bool) -> Renewed | None:
     """What lies in the server's file, if that is newer than what it presents."""
-    settings = server.settings("tls-cert-file", "tls-key-file", "dir")
+    settings = server.settings("tls-cert-file", "tls-key-file", "dir", *TRUST)
     certificate, key = settings.get("tls-cert-file", ""), settings.get("tls-key-file", "")
     if not certificate or not key:
         return None
@@ -198,4 +207,6 @@ def _renewed(server: Server, target: Target, presented: x509.Certificate, *, is_
         rehearse(files, target.address)
     except RefusedError as exc:
         problem = str(exc)
-    return Renewed(files, made, problem)
+    return Renewed(
+        files, made, problem, why_trust_may_change(settings.get, started_at_s(server.info("server")))
+    )

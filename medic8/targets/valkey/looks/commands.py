@@ -28,6 +28,8 @@ from medic8.targets.valkey.looks.deletions import (
     judge_expiry,
     lazy_setting,
     lazy_settings,
+    not_spared,
+    set_since_s,
 )
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, shown
 from medic8.targets.valkey.looks.judging import over
@@ -64,6 +66,8 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         times = command_times(before, facts)
         slow = _slow_commands(server, facts)
         lazy = lazy_settings(server, before, facts, slow)
+        now_s = (facts.number("server_time_usec") or 0.0) / 1e6
+        since_s = set_since_s(server, target, around, lazy, now_s=now_s)
         done = grown(before, facts, "total_commands_processed")
         hits, misses = grown(before, facts, "keyspace_hits"), grown(before, facts, "keyspace_misses")
         readings = (
@@ -87,7 +91,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         findings = (
             *judge_processor(processor_share(before, facts, seconds), times, seconds),
             *judge_slow(
-                [each for each in slow if each.lazy not in lazy],
+                not_spared(slow, lazy, since_s),
                 min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S),
             ),
             *judge_deletions(slow, lazy),
@@ -181,6 +185,11 @@ def judge_slow(slow: Sequence[SlowCommand], seconds: float) -> tuple[Finding, ..
     advice = (
         "read less with one call: SCAN instead of KEYS, UNLINK instead of DEL, smaller ranges",
         "move what must take long to a replica",
+        *(
+            ("a string is freed at once whatever is set, also by UNLINK: split large ones",)
+            if worst.lazy
+            else ()
+        ),
     )
     return (
         *over(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from medic8.model.issue import Evidence, Finding
+from medic8.model.target import Target
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.looks.facts import Facts, grown
 from medic8.targets.valkey.looks.judging import over
@@ -20,6 +24,9 @@ _BY_COMMAND = {
     "RENAME": "lazyfree-lazy-server-del",
 }
 _EXPIRY = "lazyfree-lazy-expire"
+
+#: Longer than slow commands count.
+_REMEMBERED = timedelta(hours=1)
 
 #: Deleting many keys takes long in whichever way each is freed.
 _MOST_KEYS = 8
@@ -47,7 +54,7 @@ def judge_deletions(slow: Sequence[SlowCommand], lazy: Facts) -> tuple[Finding, 
     """
     Whether deleting large keys made everybody wait, and a setting would have them freed in the background.
 
-    What was slow before that was set cannot come again, and is nobody's concern any more.
+    Where it is set, a deletion that is slow all the same is like any other slow command: see `not_spared`.
 
     Args:
         slow: Slow commands of the last while.
@@ -71,6 +78,55 @@ def judge_deletions(slow: Sequence[SlowCommand], lazy: Facts) -> tuple[Finding, 
         ),
         objects=tuple({"name": name, "found": "no"} for name in names),
     )
+
+
+def not_spared(slow: Sequence[SlowCommand], lazy: Facts, since_s: Mapping[str, float]) -> list[SlowCommand]:
+    """
+    What was slow and is no deletion that a setting would spare, or spares since.
+
+    Args:
+        slow: Slow commands of the last while.
+        lazy: The settings that matter for them.
+        since_s: By setting: when Medic8 set it, by the server's clock. What was slow before that is cured.
+    """
+    return [
+        each
+        for each in slow
+        if lazy.get(each.lazy) != "no" and each.at_s > since_s.get(each.lazy, float("-inf"))
+    ]
+
+
+def set_since_s(
+    server: Server, target: Target, around: Surroundings, lazy: Facts, *, now_s: float
+) -> dict[str, float]:
+    """
+    By setting that frees in the background: when Medic8 set it, by the server's clock, as far as it did.
+
+    As long as somebody repairs the server, nobody can tell what is from before: then it is set only just now.
+
+    Args:
+        server: Is asked for a claim.
+        target: Its target.
+        around: Knows of recoveries.
+        lazy: The settings that matter.
+        now_s: The server's clock.
+    """
+    names = [name for name, value in lazy.items() if value == "yes"]
+    if not names:
+        return {}
+    if server.try_one("EXISTS", CLAIM_KEY) == 1:
+        return dict.fromkeys(names, now_s)
+    past = around.recoveries(around.now - _REMEMBERED) if around.recoveries else ()
+    since_s: dict[str, float] = {}
+    for recovery in past:
+        touched = [step.touches for unit in recovery.plan.units for step in unit.steps]
+        for record in recovery.steps:
+            name = touched[record.number].removeprefix("setting ")
+            is_it = recovery.plan.target == target.name and name in names
+            if is_it and record.done_at is not None:
+                ago_s = (around.now - record.done_at).total_seconds()
+                since_s[name] = max(now_s - ago_s, since_s.get(name, 0.0))
+    return since_s
 
 
 def judge_expiry(capped: int | None, seconds: float, lazy: Facts) -> tuple[Finding, ...]:

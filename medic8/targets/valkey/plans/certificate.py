@@ -8,6 +8,7 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.valkey.acts.certificate import RELOAD_CERTIFICATE as RELOAD
 from medic8.targets.valkey.acts.certificate import ReloadCertificate
+from medic8.targets.valkey.looks.certificate import WHY_NOT
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.plans.planning import objects_of, plan_of
 
@@ -15,11 +16,18 @@ RELOAD_CERTIFICATE = "reload_certificate"
 
 
 def plan_reload(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
-    """Plan to have certificate and key read again, where the file's is newer and was found fit."""
+    """Plan to have certificate and key read again, where the file's is newer, fit, and shuts nobody out."""
     found = [
         ReloadCertificate.model_validate(each) for each in objects_of(issue, report, "certificate.stale")
     ]
     units = [_unit(ask, target) for ask in found]
+    why_not = [
+        f"The renewed certificate is not loaded: {each.seen}"
+        for finding in report.analysis.findings
+        if finding.code == "certificate.stale" and finding.about == issue.about
+        for each in finding.evidence
+        if each.what == WHY_NOT
+    ]
     return plan_of(
         RELOAD_CERTIFICATE,
         issue,
@@ -30,6 +38,7 @@ def plan_reload(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         "stay; new ones get the new certificate.",
         nothing="No renewed certificate waits that is fit to be loaded.",
         belongs=Belonging.SETTINGS,
+        left_open=tuple(why_not),
     )
 
 
