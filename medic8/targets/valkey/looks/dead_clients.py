@@ -80,7 +80,7 @@ def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...])
         return ()
     names = ", ".join(f"{each.text('id')} at {each.text('addr')}" for each in dead[:3])
     blocked = [each for each in dead if "b" in each.get("flags", "")]
-    return fact(
+    found = fact(
         "clients.dead",
         Severity.WARNING,
         f"{len(dead):,} clients are gone and the server does not know: {names}",
@@ -98,6 +98,7 @@ def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...])
         ),
         objects=objects,
     )
+    return tuple(each.model_copy(update={"extent": len(dead)}) for each in found)
 
 
 def judge_keepalive(
