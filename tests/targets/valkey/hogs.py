@@ -55,11 +55,16 @@ class RawClient:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.settimeout(_PATIENCE_S)
+        self._socket.bind((self.source(), 0))
         self._socket.connect((options["host"], options["port"]))
         self._file = self._socket.makefile("rb")
         self.ask("CLIENT", "SETNAME", name)
         self.id = int(self.ask("CLIENT", "ID")[1:])
         self.address = "{}:{}".format(*self._socket.getsockname())
+
+    def source(self) -> str:
+        """The address that it connects from."""
+        return "127.0.0.1"
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import struct
 from typing import Self
@@ -35,6 +36,15 @@ needs_vanishing = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 class VanishingClient(RawClient):
     """A client whose host can lose its power."""
+
+    def source(self) -> str:
+        """
+        An address that no other connection has.
+
+        The kernel lends one port to many connections that go to different places, and while another one has
+        the port and the address of a client that is gone, nobody can prove that it is.
+        """
+        return "127.{}.{}.{}".format(*(random.randrange(2, 250) for _ in range(3)))
 
     def vanish(self) -> Self:
         """
