@@ -88,17 +88,6 @@ def test_a_backlog_that_holds_half_a_minute_is_too_small_only_where_copies_go_on
     assert judge_syncs(facts_of(master_repl_offset=1_050_000, sync_full=2), before, 1.0, settings) == ()
 
 
-def test_one_large_write_while_we_look_is_no_rate() -> None:
-    """4 MiB in a third of a second, on a server that writes hardly anything; only copies make it one."""
-    settings = Facts({"repl-backlog-size": str(1 << 20), "client-output-buffer-limit": SETTING})
-    before, after = facts_of(sync_full=1), facts_of(sync_full=1, master_repl_offset=5_000_000)
-    assert judge_syncs(after, before, 0.3, settings) == ()
-    (finding,) = judge_syncs(
-        facts_of(master_repl_offset=5_000_000), facts_of(), 0.3, settings
-    )  # it has made fifty copies in an hour
-    assert finding.code == "replication.backlog"
-
-
 @pytest.mark.parametrize(
     ("backlog", "grown"), [(1 << 20, 10 << 20), (10 << 20, 40 << 20), (64 << 10, 10 << 20)]
 )
@@ -107,7 +96,7 @@ def test_without_copies_it_grows_by_steps(backlog: int, grown: int) -> None:
     settings = Facts({"repl-backlog-size": str(backlog), "client-output-buffer-limit": SETTING})
     before = facts_of(sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=0)
     after = facts_of(
-        sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=100_000_000
+        sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=10_000_000
     )
     (finding,) = judge_syncs(after, before, 1.0, settings)
     assert [each["value"] for each in finding.objects] == [str(grown)]

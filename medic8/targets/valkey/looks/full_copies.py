@@ -71,9 +71,7 @@ def judge_syncs(
         per_hour = syncs / max(uptime_s / _HOUR_S, 1.0)
     is_looping = POLICY.full_syncs.severity(per_hour) is not None
     rate = written_per_s(before, facts, seconds)
-    found = _judge_backlog(
-        facts, rate if is_looping else _lasting(rate, facts), per_hour, settings, is_looping=is_looping
-    )
+    found = _judge_backlog(facts, rate, per_hour, settings, is_looping=is_looping)
     if is_looping:
         found += _judge_buffer(facts, rate, per_hour, settings)
     if not is_looping or found:
@@ -103,18 +101,6 @@ def written_per_s(before: Facts, after: Facts, seconds: float) -> int | None:
     """Bytes that were written to the replication stream in each second; None if nothing tells."""
     written = grown(before, after, "master_repl_offset")
     return None if written is None else round(written / seconds)
-
-
-def _lasting(rate: int | None, facts: Facts) -> int | None:
-    """
-    The moment's *rate*, or the average since the start if that is less.
-
-    A single large write in the moment that was looked at is no rate.
-    """
-    offset, uptime_s = facts.number("master_repl_offset"), facts.number("uptime_in_seconds")
-    if rate is None or offset is None or uptime_s is None:
-        return rate
-    return min(rate, round(offset / max(uptime_s, 1.0)))
 
 
 def limits_of(setting: str) -> Limits | None:
