@@ -117,16 +117,20 @@ class Plan(Frozen):
     @property
     def needs_approval(self) -> bool:
         """Whether a person has to agree to this very plan: of high risk, or with a one-way step."""
-        is_one_way = any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
-        return is_one_way or (self.risk is Risk.HIGH and bool(self.units))
+        return self.first_one_way is not None or (self.risk is Risk.HIGH and bool(self.units))
+
+    @property
+    def first_one_way(self) -> Step | None:
+        """The first step that cannot be taken back; None if all can."""
+        steps = (step for unit in self.units for step in unit.steps)
+        return next((step for step in steps if step.step_class is StepClass.ONE_WAY), None)
 
     @property
     def why_approval(self) -> str:
         """Why a person has to agree, in words; empty if nobody has to."""
         if not self.needs_approval:
             return ""
-        is_one_way = any(step.step_class is StepClass.ONE_WAY for unit in self.units for step in unit.steps)
-        return "it cannot be taken back" if is_one_way else "its risk is high"
+        return "it cannot be taken back" if self.first_one_way else "its risk is high"
 
     @property
     def step_count(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
-from medic8.model.plan import Plan, StepClass
+from medic8.model.plan import Plan
 from medic8.model.target import Mode, Target
 
 
@@ -109,9 +109,9 @@ def is_approved(plan: Plan, approved: Collection[str]) -> bool:
 
 
 def _not_approved(plan: Plan, target: Target, approved: Collection[str]) -> str:
-    steps = [step for unit in plan.units for step in unit.steps]
-    one_way = next((step.title for step in steps if step.step_class is StepClass.ONE_WAY), "")
-    why = f"{one_way!r} cannot be taken back" if one_way else f"{steps[0].title!r} has a high risk"
+    one_way = plan.first_one_way
+    title = (one_way or plan.units[0].steps[0]).title
+    why = f"{title!r} cannot be taken back" if one_way else f"{title!r} has a high risk"
     digest = plan.digest[:LEAST_DIGITS]
     another = f"what was approved ({', '.join(approved)}) is another plan than this one; " if approved else ""
     return f"{another}{why} and needs a person's approval: medic8 heal {target.name} --approve {digest}"

@@ -130,7 +130,7 @@ def _take_at(client: valkey.Valkey, key: bytes, claim: Claim, *, lasts_s: float)
         _require_replaceable(pipe, key, claim, holder)
         pipe.multi()
         pipe.set(key, claim.content, px=lasts_ms)
-        _execute(pipe)
+        carry_out(pipe)
 
 
 def renew(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
@@ -146,7 +146,7 @@ def renew(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
             guard(pipe, claim, place.key)
             pipe.multi()
             pipe.pexpire(place.key, int(lasts_s * 1000))
-            _execute(pipe)
+            carry_out(pipe)
 
 
 def release(client: valkey.Valkey, claim: Claim) -> None:
@@ -204,7 +204,7 @@ def guarded_small_write(
         else:
             pipe.set(key, value)
         try:
-            _execute(pipe)
+            carry_out(pipe)
         except (valkey.exceptions.OutOfMemoryError, valkey.exceptions.ExecAbortError):
             written = client.execute_command(
                 "EVAL", _SMALL_WRITE_ON_FULL_SERVER, 2, place_key, key, claim.content, value or b""
@@ -269,9 +269,15 @@ def _present(pipe: Pipeline, key: bytes) -> bytes | None:
     return cast("bytes | None", pipe.get(key))
 
 
-def _execute(pipe: Pipeline) -> None:
+def carry_out(pipe: Pipeline) -> list[object]:
+    """
+    Execute what *pipe* holds, in one atomic act; the answers.
+
+    Raises:
+        FencedError: the claim changed since it was watched; nothing was executed.
+    """
     try:
-        pipe.execute()
+        return list(pipe.execute())
     except valkey.exceptions.WatchError as exc:
         if was_cut_off(exc):
             raise

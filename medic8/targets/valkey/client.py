@@ -185,6 +185,11 @@ def info(client: valkey.Valkey, section: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", client.info(section))
 
 
+def replicas_in(replication: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The replicas that a primary lists in the section ``replication`` of ``INFO``."""
+    return [replication[f"slave{number}"] for number in range(int(replication["connected_slaves"]))]
+
+
 def setting(client: valkey.Valkey, name: str) -> str | None:
     """The present value of one setting; None if the server has none of that name."""
     return cast("Mapping[str, str]", client.config_get(name)).get(name)

@@ -16,7 +16,7 @@ from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.actions import act_of
 from medic8.targets.valkey.acts.busy_scripts import is_busy
-from medic8.targets.valkey.client import connection, info
+from medic8.targets.valkey.client import connection, info, replicas_in
 from medic8.targets.valkey.key_guard import EVICTIONS, KEYS, judge_keys, read_keys
 from medic8.targets.valkey.plans.buffers import LIMIT_CLIENT_BUFFERS
 from medic8.targets.valkey.plans.certificate import RELOAD_CERTIFICATE
@@ -160,8 +160,7 @@ def _section(
 
 
 def _replication(section: Mapping[str, Any]) -> list[HardReading]:
-    replicas = [section[f"slave{number}"] for number in range(int(section["connected_slaves"]))]
-    online = sum(replica["state"] == "online" for replica in replicas)
+    online = sum(replica["state"] == "online" for replica in replicas_in(section))
     readings = [
         HardReading(guard=_ROLE, value=str(section["role"])),
         HardReading(guard=_REPLICAS, value=str(online)),

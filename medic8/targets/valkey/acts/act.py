@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import valkey
-import valkey.exceptions
 from valkey.client import Pipeline
 
-from medic8.errors import FencedError
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.model.target import Target
 from medic8.targets.valkey import claim as claims
-from medic8.targets.valkey.client import was_cut_off
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class ActedOn:
     @contextlib.contextmanager
     def guarded(self, claim: Claim, step: Step) -> Iterator[Pipeline]:
         """
-        Get a pipeline that watches the claim: between looking and `carry_out`, nobody takes the server over.
+        Get a pipeline that watches the claim: until `claim.carry_out`, nobody takes the server over.
 
         Raises:
             ClaimGoneError: there is no claim.
@@ -46,21 +43,6 @@ class ActedOn:
         with self.client.pipeline() as pipe:
             claims.guard(pipe, claim, self.claim_beside(claim, step))
             yield pipe
-
-
-def carry_out(pipe: Pipeline) -> list[object]:
-    """
-    Execute what *pipe* holds, in one atomic act; the answers.
-
-    Raises:
-        FencedError: the claim changed since it was watched; nothing was executed.
-    """
-    try:
-        return list(pipe.execute())
-    except valkey.exceptions.WatchError as exc:
-        if was_cut_off(exc):
-            raise
-        raise FencedError("the claim on the server changed at the same moment") from exc
 
 
 class Act(ABC):

@@ -10,7 +10,8 @@ from medic8.errors import ChangedError, RefusedError, UnreachableError, VerifyEr
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
+from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, options_of, setting
 from medic8.targets.valkey.looks.certificate import presented_at
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse

@@ -11,10 +11,11 @@ from medic8.errors import ChangedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
-from medic8.targets.valkey.looks.clients import has_own_address, why_untouchable
+from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.claim import carry_out
+from medic8.targets.valkey.looks.clients import has_own_address, parse_list, why_untouchable
 from medic8.targets.valkey.looks.dead_clients import without_peer
-from medic8.targets.valkey.looks.facts import Facts, as_text, pairs
+from medic8.targets.valkey.looks.facts import Facts
 
 KILL_CLIENT = "kill_client"
 
@@ -100,8 +101,7 @@ def _arguments(step: Step) -> KillClient:
 
 def _listed(client: valkey.Valkey, number: int) -> Facts | None:
     """A connection as CLIENT LIST has it; None if there is none of that number any more."""
-    reply = as_text(client.execute_command("CLIENT", "LIST", "ID", number) or b"")
-    lines = [pairs(line, " ") for line in reply.split("\n") if line]
+    lines = parse_list(client.execute_command("CLIENT", "LIST", "ID", number))
     return next((line for line in lines if line.whole("id") == number), None)
 
 

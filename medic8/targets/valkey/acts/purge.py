@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from medic8.errors import RefusedError
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
+from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.claim import carry_out
 
 PURGE_MEMORY = "purge_memory"
 

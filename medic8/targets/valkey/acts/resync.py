@@ -31,8 +31,9 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.model.wording import counted
 from medic8.targets.valkey import claim as claims
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
-from medic8.targets.valkey.client import RECOVERY, connection, info, place
+from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.claim import carry_out
+from medic8.targets.valkey.client import RECOVERY, connection, info, place, replicas_in
 from medic8.targets.valkey.comparing import Following, following
 from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.policy import POLICY
@@ -202,7 +203,7 @@ def _wait_until_in_step(server: ActedOn, ask: Resync, patience_s: float) -> None
 
 def _is_listed(replication: Mapping[str, Any], port: int) -> bool:
     """Whether a primary has a replica with this port, and it is online."""
-    listed = [replication[f"slave{number}"] for number in range(int(replication["connected_slaves"]))]
+    listed = replicas_in(replication)
     return any(int(each["port"]) == port and each["state"] == "online" for each in listed)
 
 
@@ -231,8 +232,7 @@ def _require_no_other_copy(client: valkey.Valkey, ask: Resync) -> None:
         ChangedError: a copy was made since.
     """
     replication, persistence = info(client, "replication"), info(client, "persistence")
-    listed = [replication[f"slave{number}"] for number in range(int(replication["connected_slaves"]))]
-    if any(each["state"] != "online" for each in listed):
+    if any(each["state"] != "online" for each in replicas_in(replication)):
         raise RefusedError("another replica is being copied to: one at a time")
     if int(persistence["rdb_bgsave_in_progress"]) or int(persistence["aof_rewrite_in_progress"]):
         raise RefusedError("the primary writes a snapshot or its append-only file: one fork at a time")

@@ -12,8 +12,9 @@ from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.model.wording import counted, measured
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
+from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.acts.resync import require_room_for_a_copy
+from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, info, setting
 from medic8.targets.valkey.data_files import (
     SETTINGS,

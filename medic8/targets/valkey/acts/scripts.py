@@ -11,7 +11,8 @@ from medic8.errors import ChangedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
+from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import info
 
 FLUSH_SCRIPTS = "flush_scripts"

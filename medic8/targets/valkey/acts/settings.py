@@ -12,8 +12,9 @@ from medic8.errors import ChangedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
-from medic8.targets.valkey.acts.act import Act, ActedOn, carry_out
+from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.by_hand import cli, stretch
+from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, info, setting
 
 SET_SETTING = "set_setting"
@@ -134,7 +135,7 @@ def _take_back(server: ActedOn, step: Step, value: bytes, claim: Claim) -> None:
     with server.guarded(claim, step) as pipe:
         pipe.multi()
         pipe.config_set(_arguments(step).name, value.decode())
-        pipe.execute()
+        carry_out(pipe)
 
 
 def _arguments(step: Step) -> SetSetting:

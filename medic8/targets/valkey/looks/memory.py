@@ -47,7 +47,7 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
         limits = server.settings("client-output-buffer-limit", "maxmemory-clients")
         room = None
         if judge_limit(facts):  # only then does anybody need to know
-            settings = server.settings("save", "client-output-buffer-limit")
+            settings = Facts({**limits, **server.settings("save")})
             room = room_of(facts, settings, available_to(target.address, facts))
         readings = (
             reading("memory.output_limits", limits.get("client-output-buffer-limit", "")),
