@@ -23,6 +23,7 @@ import valkey.exceptions
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Plan, Unit
 from medic8.model.target import Target
+from tests.crash.memory_scenes import ServerScene
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
 from tests.crash.settings_scene import Cast, scene_of
@@ -240,17 +241,14 @@ class ScriptScene:
         return everything_in(self.target.address)
 
 
-class ScaleScene:
+class ScaleScene(ServerScene):
     """A full server, and a command of the site that notes its calls; see `tests.crash.scenes.Scene`."""
 
-    exact_before = True
-
     def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(url, "scale_out")
         self._calls = folder / "calls"
         hook = {"command": ("sh", "-c", 'echo "$MEDIC8_TARGET" >> "$0"', str(self._calls))}
-        self.target = Target.model_validate(
-            {"name": "server", "kind": "valkey", "url": url, "mode": "act", "scale": hook}
-        )
+        self.target = Target.model_validate({**self.target.model_dump(), "scale": hook})
         self.stage()
         self.plan = plan_by("scale_out", self.target, around(folder))
 
@@ -262,32 +260,9 @@ class ScaleScene:
             client.config_set("maxmemory", _LIMIT)
             _fill(client)
 
-    def meddle(self, rng: random.Random) -> Written:
-        """A key that nobody else writes."""
-        return self._set(f"theirs:{rng.randrange(8)}", rng)
-
-    def wander(self, rng: random.Random) -> Written:
-        """A key."""
-        return self._set(f"other:{rng.randrange(8)}", rng)
-
-    def _set(self, name: str, rng: random.Random) -> Written:
-        with plain(self.target.address) as client:
-            value = rng.randbytes(16)
-            client.set(name, value)
-            return {f"key {name}": value.hex()}
-
     def judge(self, ended: Ended | None, written: Written) -> Verdict:
         """At most one call; one if it counts as done, none if not; a person is asked if nobody knows."""
-        verdict = Verdict("not_opened" if ended is None else ended.state)
-        with plain(self.target.address) as client:
-            claim = [(client.get("medic8:claim"), client.pttl("medic8:claim"))]
-            verdict.is_claimed, problem = problems_of_claims(claim, ended)
-            verdict.lost = [
-                place
-                for place, value in written.items()
-                if client.get(place.removeprefix("key ")) != bytes.fromhex(value)
-            ]
-        verdict.wrong += [problem] if problem else []
+        verdict = super().judge(ended, written)
         calls = self._calls.read_text().splitlines()
         state = ended.steps[0].state if ended else "planned"
         fits = {"planned": {0}, "undone": {0}, "committed": {1}, "done": {1}, "conflict": {0, 1}}
@@ -296,10 +271,6 @@ class ScaleScene:
         ):
             verdict.wrong.append(f"{len(calls)} calls, and the step is {state} in a {verdict.state} recovery")
         return verdict
-
-    def contents(self) -> Mapping[str, bytes]:
-        """All keys."""
-        return everything_in(self.target.address)
 
 
 def _meaning(unit: Unit, client: RawClient) -> Unit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,20 +17,6 @@ from tests.flows.slow_site import Site, heal_as_agreed, plain, wait_for
 from tests.raw_clients import RawClient, connected
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ScratchValkey]:
-    """Get a server of the test's own."""
-    (tmp_path / "server").mkdir()
-    with scratch_valkey(tmp_path / "server") as started:
-        yield started
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Get the configuration of a target."""
-    return Site(tmp_path, monkeypatch)
 
 
 def fill(server: ScratchValkey) -> None:

@@ -17,14 +17,6 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ScratchValkey]:
-    """Get a server of the test's own."""
-    (tmp_path / "server").mkdir()
-    with scratch_valkey(tmp_path / "server") as started:
-        yield started
-
-
-@pytest.fixture
 def busy_server(tmp_path: Path) -> Iterator[ScratchValkey]:
     """Get a server of the test's own that says so soon when a script keeps it busy."""
     (tmp_path / "server").mkdir()
@@ -33,12 +25,6 @@ def busy_server(tmp_path: Path) -> Iterator[ScratchValkey]:
             yield started
         finally:
             started.kill()  # one that is busy does not stop
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Get the configuration of a target."""
-    return Site(tmp_path, monkeypatch)
 
 
 def test_a_client_that_holds_everybody_up_is_closed_and_no_other(server: ScratchValkey, site: Site) -> None:

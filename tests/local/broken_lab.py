@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +30,16 @@ from medic8.targets.valkey.client import connection
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
 KIND = kind_named("valkey")
+
+
+def until(is_so: Callable[[], bool]) -> bool:
+    """Whether it becomes so."""
+    deadline = time.monotonic() + 30
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 @dataclass

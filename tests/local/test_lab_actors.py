@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,16 +19,7 @@ from medic8.local.lab.acting.order import LASTS_S, Order
 from medic8.local.lab.actors import Troupe, end_all, recorded
 from medic8.local.lab.snapshots import block_saves, unblock_saves
 from medic8.local.scratch import scratch_valkey
-from tests.local.broken_lab import Lab
-
-
-def until(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+from tests.local.broken_lab import Lab, until
 
 
 def names(lab: Lab) -> set[str]:

@@ -13,7 +13,7 @@ import valkey.exceptions
 
 from medic8.local.lab.faults import FAULTS
 from medic8.model.issue import IssueType
-from tests.local.broken_lab import Lab
+from tests.local.broken_lab import Lab, until
 
 MIB = 1 << 20
 Look = Callable[[valkey.Valkey], bool]
@@ -22,16 +22,6 @@ Look = Callable[[valkey.Valkey], bool]
 def client_of(url: str, *, timeout_s: float = 30.0) -> valkey.Valkey:
     """A plain client, as any application has one; it tries nothing twice."""
     return valkey.Valkey.from_url(url, socket_timeout=timeout_s, retry=None, decode_responses=True)
-
-
-def until(is_so: Callable[[], bool]) -> bool:
-    """Whether it becomes so."""
-    deadline = time.monotonic() + 30
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def refusal(client: valkey.Valkey, *command: object) -> str:

@@ -9,20 +9,10 @@ import pytest
 import valkey
 
 from medic8.local.lab.states import STATES
-from tests.local.broken_lab import Lab
+from tests.local.broken_lab import Lab, until
 
 MIB = 1 << 20
 Look = Callable[[valkey.Valkey], bool]
-
-
-def until(is_so: Callable[[], bool]) -> bool:
-    """Whether it becomes so."""
-    deadline = time.monotonic() + 30
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def more(section: str, field: str, least: int = 1) -> Look:

@@ -12,7 +12,8 @@ from typing import Self
 import valkey
 
 from medic8.targets.valkey.client import options_of
-from medic8.targets.valkey.looks.facts import Facts, as_text, pairs
+from medic8.targets.valkey.looks.clients import parse_list
+from medic8.targets.valkey.looks.facts import Facts
 
 #: The key that slow readers ask for, and how often: three times what is worth a word.
 LARGE, LARGE_BYTES, TIMES = "large", 1 << 20, 24
@@ -35,8 +36,7 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
 def clients_of(url: str) -> dict[int, Facts]:
     """Every connection by its number."""
     with valkey.Valkey.from_url(url) as client:
-        reply = as_text(client.execute_command("CLIENT", "LIST"))
-    listed = [pairs(line, " ") for line in reply.split("\n") if line]
+        listed = parse_list(client.execute_command("CLIENT", "LIST"))
     return {each.whole("id") or 0: each for each in listed}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.expiry import MOST_EXPIRED
 from medic8.targets.valkey.plans.expiry import plan_expiry
 from tests.recovery.steps import take_all_steps
+from tests.targets.valkey.hogs import wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, look, report_on
 
 RULE = {"prefix": "session:", "after": 86_400}
@@ -100,8 +100,9 @@ def test_what_was_agreed_to_is_the_same_a_moment_later(valkey_url: str) -> None:
     """Neither order nor time is part of it, nor what others leave meanwhile: the idlest come first."""
     with valkey.Valkey.from_url(valkey_url) as client:
         client.mset({f"session:{number}": "x" for number in range(MOST_EXPIRED)})
-        while client.object("idletime", "session:0") < 2:
-            time.sleep(0.1)
+        wait_until(
+            lambda: client.object("idletime", "session:0") >= 2, "the keys have been idle for two seconds"
+        )
         before = the_plan(valkey_url).digest
         client.mset({f"session:a{number}": "x" for number in range(50)})
         assert the_plan(valkey_url).digest == before
