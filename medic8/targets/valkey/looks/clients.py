@@ -74,7 +74,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
-        dead = without_peer(listed)
+        dead = without_peer(listed, doubts=server.unseen)
         keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
         own = server.try_one("CLIENT", "ID")
         others = [each for each in listed if each.whole("id") != own]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 
@@ -21,13 +21,23 @@ KEEPALIVE = "tcp-keepalive"
 _TABLES = 2
 _BETWEEN_S = 0.05
 
+_DOUBT = (
+    "{} clients that may be gone: the kernel follows connections here, may give a client another address by "
+    "that, and tells root only which (/proc/net/nf_conntrack)"
+)
 
-def without_peer(listed: Sequence[Facts]) -> list[Facts]:
+
+def without_peer(listed: Sequence[Facts], *, doubts: list[str] | None = None) -> list[Facts]:
     """
     Of *listed* those that are dead for certain; none where this is not the server's machine.
 
     A client on the server's own machine has a socket there as well. If the kernel has the server's end of
-    the connection and, in any state, no socket at the other end, nobody will ever speak through it again.
+    the connection and, in any state, no socket at the other end, nobody will ever speak through it again;
+    unless the address of the client is translated, and its socket has another one.
+
+    Args:
+        listed: Clients as CLIENT LIST has them.
+        doubts: Is told why nobody is called dead who may be.
     """
     dead = [each for each in listed if _ends_here(each)]
     for number in range(_TABLES):
@@ -36,34 +46,40 @@ def without_peer(listed: Sequence[Facts]) -> list[Facts]:
         if number:
             time.sleep(_BETWEEN_S)
         try:
-            table = list(kernel.sockets())
+            dead = peerless(dead, list(kernel.sockets()))
         except OSError:
             return []
-        open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
-        dead = peerless(dead, open_ends, {each.near for each in table})
+        translated = kernel.translated() if dead else frozenset[kernel.End]()
+        if translated is None:
+            if doubts is not None:
+                doubts.append(_DOUBT.format(len(dead)))
+            return []
+        dead = [each for each in dead if kernel.end_of(each.get("addr", "")) not in translated]
     return dead
 
 
-def peerless(
-    listed: Sequence[Facts],
-    open_ends: Collection[tuple[kernel.End, kernel.End]],
-    places: Collection[kernel.End],
-) -> list[Facts]:
+def peerless(listed: Sequence[Facts], table: Sequence[kernel.Socket]) -> list[Facts]:
     """
     Of *listed* those whose connection has one end only.
 
     What a client's own socket has as its far end proves nothing: where the machine translates addresses
-    (REDIRECT, DNAT), that is the address before it.
+    (REDIRECT, DNAT), that is the address before it. Where it translates those of callers (SNAT, MASQUERADE),
+    the client's socket has another near end: as long as somebody calls the server from an end that the server
+    does not have, nobody knows who that is.
 
     Args:
         listed: Clients as CLIENT LIST has them, of the server's own machine.
-        open_ends: Both ends of each connection that is open, as each socket has them.
-        places: The near end of each socket in any state.
+        table: Every socket of this machine.
     """
+    pairs = {(each.near, each.far) for each in table}
+    open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
+    places = {each.near for each in table}
+    called_by_nobody_known = {far for near, far in open_ends if (far, near) not in pairs}
     found = []
     for each in listed:
         near, far = kernel.end_of(each.get("laddr", "")), kernel.end_of(each.get("addr", ""))
-        if near and far and (near, far) in open_ends and far not in places:
+        has_one_end = (near, far) in open_ends and far not in places
+        if near and far and has_one_end and near not in called_by_nobody_known:
             found.append(each)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import itertools
+import re
 import socket
 import struct
 import sys
@@ -19,6 +20,12 @@ LISTEN = 0x0A
 #: Both tables of the network namespace that this process is in.
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _COUNTERS = Path("/proc/net/netstat")
+
+#: Connections that the kernel follows, as it does where it translates addresses: how many in this namespace
+#: (for everybody), and which (for root). Source: Linux, nf_conntrack_standalone.c.
+_FOLLOWED = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_FOLLOWED_TABLE = Path("/proc/net/nf_conntrack")
+_WAY = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)")
 
 #: Places of fields in ``struct tcp_info``. Source: Linux, include/uapi/linux/tcp.h.
 _TCP_INFO_BYTES = 192
@@ -76,6 +83,34 @@ def sockets() -> Iterator[Socket]:
                 fields = row.split()
                 _, waiting = fields[4].split(":")
                 yield Socket(_end(fields[1]), _end(fields[2]), int(fields[3], 16), int(waiting, 16))
+
+
+def translated(counter: Path = _FOLLOWED, table: Path = _FOLLOWED_TABLE) -> frozenset[End] | None:
+    """
+    Ends by which the called side knows callers whose own address or port is another one.
+
+    None where the kernel follows connections, and does not tell us which: then any may be translated.
+    """
+    try:
+        if not int(counter.read_text(encoding="ascii")):
+            return frozenset()
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError):
+        return None
+    try:
+        rows = table.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = set()
+    for row in rows:
+        ways = _WAY.findall(row) if " tcp " in row else []
+        if len(ways) == 2:  # noqa: PLR2004 - that of what is asked, and that of what is answered
+            (source, _, port, _), (_, answered, _, to_port) = ways
+            hears = End(_plain(ipaddress.ip_address(answered)), int(to_port))
+            if hears != End(_plain(ipaddress.ip_address(source)), int(port)):
+                found.add(hears)
+    return frozenset(found)
 
 
 def waiting_at(port: int) -> int | None:
