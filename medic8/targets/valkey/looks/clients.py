@@ -244,9 +244,14 @@ def has_own_address(client: Facts) -> bool:
 
 
 def why_untouchable(client: Facts) -> str:
-    """Why no plan closes a connection; empty if one may."""
+    """Why no plan names a connection; empty if one may."""
     if client.get("name", "").startswith(RECOVERY):  # of another process only the name tells
         return "calls itself a recovery's own connection"
+    return what_it_is_in(client)
+
+
+def what_it_is_in(client: Facts) -> str:
+    """Why a connection may not be closed, whatever it calls itself; empty if it may."""
     flags = client.get("flags", "")
     # The server counts one that watches every command among replicas, which it is not.
     return next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")
