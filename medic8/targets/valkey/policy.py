@@ -119,6 +119,13 @@ class ServerPolicy(Frozen):
         unit="seconds",
         source=f"Valkey documentation, EXPIRE: expiry goes by the server's clock; the limits are {_OURS}",
     )
+    clock_jump: Threshold = Threshold(
+        what="jump of the server's clock between two diagnoses, beyond 500 parts of a million of the time between",
+        warning=2,
+        error=60,
+        unit="seconds",
+        source=f"Valkey documentation, EXPIRE; Linux, ntp.c: no clock is set slowly faster; the limits are {_OURS}",
+    )
     restarts: Threshold = Threshold(
         what="starts within 10 minutes, by the end of the log",
         warning=3,
@@ -212,6 +219,14 @@ class ServerPolicy(Frozen):
         warning=86_400,
         unit="seconds",
         source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
+    )
+    waiting: Threshold = Threshold(
+        what="time that a client waits in WAIT or WAITAOF, at least",
+        warning=10,
+        error=60,
+        unit="seconds",
+        source="Valkey documentation, WAIT: replicas are asked at once; valkey.conf, min-replicas-max-lag 10: "
+        f"one that says nothing for so long does not count; a minute is {_OURS}",
     )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",

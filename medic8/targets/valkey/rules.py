@@ -195,6 +195,20 @@ _CONNECTIONS = (
         cause="One of the clocks was set or has drifted: keys with an absolute expiry end at the wrong time.",
     ),
     _rule(
+        IssueType.SYNCHRONIZATION,
+        "The clock of {target} has jumped",
+        "server.clock_jumped",
+        symptoms=("Inconsistent state",),
+        cause="The clock was set at once, or its machine stood still.",
+    ),
+    _rule(
+        IssueType.SYNCHRONIZATION,
+        "Clients of {target} wait for replicas or disks that do not have their writes",
+        "clients.unacknowledged",
+        symptoms=("Inconsistent state",),
+        cause="Fewer replicas are in step than programs ask for, or the disk is slow.",
+    ),
+    _rule(
         IssueType.SLOW_OPERATIONS,
         "Commands of {target} are held back",
         "clients.paused",

@@ -345,7 +345,9 @@ def test_a_recovery_does_not_close_its_own_connection(valkey_url: str) -> None:
         step = Step(
             title="close it",
             action=KILL_CLIENT,
-            arguments=KillClient(client=own.whole("id") or 0, address=own["addr"], user="default").model_dump(),
+            arguments=KillClient(
+                client=own.whole("id") or 0, address=own["addr"], user="default"
+            ).model_dump(),
             touches="it",
             step_class="one_way",
         )

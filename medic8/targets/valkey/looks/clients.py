@@ -15,6 +15,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import RECOVERY
 from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.blocked_clients import blocked_readings, judge_blocked
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
 from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
 from medic8.targets.valkey.looks.judging import fact, over, share
@@ -49,7 +50,7 @@ _LEAST_IDLE = 20
 def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
     """How many there are, who has output waiting, who is idle, who watches every command."""
     with looking(target) as server:
-        before, facts, _ = server.info_twice("clients", "stats", interval_s=_INTERVAL_S)
+        before, facts, _ = server.info_twice("clients", "stats", "replication", interval_s=_INTERVAL_S)
         if "maxclients" not in facts:  # before version 7
             facts = Facts({**facts, **server.settings("maxclients")})
         listed, is_whole = _list(server, facts)
@@ -57,6 +58,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("clients.connected", facts.whole("connected_clients"), "count"),
             reading("clients.limit", facts.whole("maxclients"), "count"),
             reading("clients.blocked", facts.whole("blocked_clients"), "count"),
+            *blocked_readings(listed, facts),
             reading("clients.pubsub", facts.whole("pubsub_clients"), "count"),
             reading("clients.tracking", facts.whole("tracking_clients"), "count"),
             reading("clients.rejected", facts.whole("rejected_connections"), "count"),
@@ -82,6 +84,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
         findings = (
             *judge_numbers(facts, before, idlest),
             *judge_paused(facts),
+            *judge_blocked(listed, facts),
             *judge_listed(listed, facts, is_whole=is_whole),
             *judge_dead(dead, _closable(dead)),
             *judge_keepalive(listed, dead, keepalive),

@@ -1,7 +1,8 @@
-"""Whether memory grows without end: watched for a while, and over all earlier diagnoses."""
+"""What changes since earlier diagnoses: memory that grows without end (or now, if asked), a clock that jumps."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,13 @@ from medic8.model.target import Target
 from medic8.model.wording import moment, size, span
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.clock import (
+    clock_values,
+    is_on_this_machine,
+    judge_jump,
+    last_jump,
+    moment_of,
+)
 from medic8.targets.valkey.looks.facts import Facts, shown
 from medic8.targets.valkey.looks.judging import over
 from medic8.targets.valkey.looks.key_sample import (
@@ -50,7 +58,8 @@ _LIFETIMES = 3
 def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
     """Keep a sample of what is used, and judge those of now (if asked to watch) and of earlier diagnoses."""
     with looking(target) as server:
-        facts = server.info("server", "memory", "keyspace")
+        facts = server.info("server", "memory", "keyspace", "stats")
+        now, expired = moment_of(server), facts.number("expired_keys")
         keys = sample_keys(server, databases(facts), first=database_of(target.address), most=_KEYS)
         first = sample_of(facts, keys, around.now)
         if first is None:
@@ -68,14 +77,21 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             keys = sample_keys(server, databases(facts), first=server.database, most=_KEYS)
             last = sample_of(facts, keys, last.at) or last
             watched[-1] = last
+        jump = None
+        if now is not None:
+            is_here = is_on_this_machine(server)
+            jump = last_jump(_earlier(target, around), last.run, now, is_here=is_here, expired=expired)
+        last = last.model_copy(update={"values": {**last.values, **clock_values(now, jump, expired)}})
         earlier = _kept(server, target, around, last)
         findings = judge_growth(watched, facts) or judge_kept(earlier, facts)
         if findings:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
+        findings = (*findings, *judge_jump(jump))
         readings = (
             reading("growth.samples", len(earlier), "count"),
             *_rate("growth.watched", watched),
             *_rate("growth.kept", earlier),
+            reading("clock.jump", None if jump is None else round(jump.seconds, 3), "seconds"),
         )
         return server.result("growth", around, readings, findings)
 
@@ -222,6 +238,13 @@ def _ends(found: Growth, used: float, limit: float) -> str:
     if limit <= used or found.per_s <= 0:
         return ""
     return f"; maxmemory is reached in {span((limit - used) / found.per_s)}"
+
+
+def _earlier(target: Target, around: Surroundings) -> tuple[Sample, ...]:
+    """Those of earlier diagnoses; where they cannot be read, whoever adds one to them says so."""
+    with contextlib.suppress(OSError):
+        return around.samples.read(target.name) if around.samples is not None else ()
+    return ()
 
 
 def _kept(server: Server, target: Target, around: Surroundings, sample: Sample) -> tuple[Sample, ...]:
