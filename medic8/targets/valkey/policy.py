@@ -98,11 +98,12 @@ class ServerPolicy(Frozen):
         source=f"{_LATENCY}, network: 200 µs is usual; the limits are {_OURS}",
     )
     resent: Threshold = Threshold(
-        what="packets sent again on the four connections of a look, or never answered",
+        what="packets sent again on the four connections of a look (some 200), or never answered",
         warning=2,
         error=6,
         unit="count",
-        source=f"{_LATENCY}, network; the limits are {_OURS}: one may be chance",
+        source="ITU-T Y.1541, class 0: one of 1,000 packets may get lost, so that one of 200 may be chance; "
+        f"the limits are {_OURS}",
     )
     certificate_days: Threshold = Threshold(
         what="days until the certificate ends that the server presents",

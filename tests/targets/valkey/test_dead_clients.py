@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,7 +23,7 @@ from medic8.targets.valkey.looks.dead_clients import judge_dead, judge_keepalive
 from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.strategies import STRATEGIES
 from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
-from tests.targets.valkey.translated import NOT_HERE
+from tests.targets.valkey.own_network import alone
 from tests.targets.valkey.vanishing import VanishingClient, needs_vanishing
 
 DAY_S = int(timedelta(days=1).total_seconds())
@@ -162,17 +158,8 @@ def test_a_living_client_behind_a_translated_address_is_not_dead() -> None:
     In a network namespace of its own, where the kernel redirects a port to the server's, and has callers come
     from others.
     """
-    alone = ["unshare", *(["--map-root-user"] if os.geteuid() else []), "--net"]
-    if shutil.which(alone[0]) is None or subprocess.run([*alone, "true"], check=False).returncode:
-        pytest.skip("no network namespace can be made")
-    answer = subprocess.run(
-        [*alone, sys.executable, "-m", "tests.targets.valkey.translated"],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": "."},
-    )  # fmt: skip
-    if answer.returncode == NOT_HERE:
-        pytest.skip(answer.stderr.strip())
     ways = ("called as it is", "called translated", "calling translated", "both translated")
-    assert answer.stdout.splitlines() == [f"{way}: 0 dead" for way in ways], answer.stderr
+    assert alone("tests.targets.valkey.translated").splitlines() == [f"{way}: 0 dead" for way in ways]
 
 
 @pytest.mark.parametrize("address", ["", "/run/valkey.sock:0", "nonsense", "1.2.3:x", "[::1:6379", "?:0"])

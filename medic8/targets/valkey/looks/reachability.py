@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 
@@ -24,7 +26,12 @@ from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY
 
-_PINGS = 5
+#: So many round trips at least; more of them, up to so many, as long as all take no longer than that: of
+#: two hundred packets some get lost where one of a hundred does.
+_PINGS, _MOST_PINGS, _PINGS_S = 5, 200, 0.5
+
+#: Percentiles of the round trips that are shown beside the median, which is judged.
+_SHOWN = (95, 99)
 
 #: By what the client library leaves of the message of a server that does not let us in.
 _NOT_LET_IN = (
@@ -177,12 +184,7 @@ def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Find
 
 
 def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticResult:
-    latencies_s, refusal = [], None
-    for _ in range(_PINGS):
-        began_s = time.perf_counter()
-        answer = server.try_one("PING")
-        latencies_s.append(time.perf_counter() - began_s)
-        refusal = answer if isinstance(answer, Refusal) else refusal
+    latencies_s, refusal = _round_trips(server)
     if refusal is not None and refusal.prefix in {"BUSY", "NOAUTH"}:  # nothing else is answered either
         function = None
         if "FUNCTION KILL" in refusal.message:
@@ -194,6 +196,11 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
     latency_s, way = statistics.median(latencies_s), measure_way(server.socket, timeout_s=timeout_s)
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
+        *(
+            reading(f"latency.p{share}", round(percentile(latencies_s, share), 6), "seconds")
+            for share in _SHOWN
+        ),
+        reading("latency.worst", round(max(latencies_s), 6), "seconds"),
         reading("version", facts.text("valkey_version") or facts.text("redis_version")),
         reading("uptime", facts.whole("uptime_in_seconds"), "seconds"),
         reading("role", facts.text("role")),
@@ -205,6 +212,25 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
     return server.result(
         "reachability", around, readings, (*findings, *judge_way(way), *judge_clock(offset_s))
     )
+
+
+def _round_trips(server: Server) -> tuple[list[float], Refusal | None]:
+    """How long each PING took, in seconds, and the last refusal."""
+    latencies_s: list[float] = []
+    refusal, until_s = None, time.perf_counter() + _PINGS_S
+    while len(latencies_s) < _PINGS or (
+        refusal is None and len(latencies_s) < _MOST_PINGS and time.perf_counter() < until_s
+    ):
+        began_s = time.perf_counter()
+        answer = server.try_one("PING")
+        latencies_s.append(time.perf_counter() - began_s)
+        refusal = answer if isinstance(answer, Refusal) else refusal
+    return latencies_s, refusal
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """The least of *values* that *share* per cent of them do not exceed (nearest rank)."""
+    return sorted(values)[max(0, math.ceil(share * len(values) / 100) - 1)]
 
 
 def _clock_offset_s(server: Server) -> float | None:
