@@ -204,6 +204,11 @@ _REPLICATION: _Rules = (
         "A replica that was away for longer than the backlog holds needs a full copy.",
     ),
     _rule(
+        "replication.lag",
+        "memory.replica_buffers",
+        "What a replica has not taken yet waits in its buffer.",
+    ),
+    _rule(
         "memory.replica_buffers",
         "replication.full_syncs replication.link_down",
         "A replica whose buffer overruns is cut off and begins again.",

@@ -105,6 +105,12 @@ class ServerPolicy(Frozen):
         source="ITU-T Y.1541, class 0: one of 1,000 packets may get lost, so that one of 200 may be chance; "
         f"the limits are {_OURS}",
     )
+    flapping: Threshold = Threshold(
+        what="changes between answering and not, of 20 attempts within 3 s at most",
+        error=3,
+        unit="count",
+        source=f"{_OURS}: a restart or a fail-over is away once and back, which are two",
+    )
     certificate_days: Threshold = Threshold(
         what="days until the certificate ends that the server presents",
         warning=30,
@@ -121,11 +127,11 @@ class ServerPolicy(Frozen):
         source=f"Valkey documentation, EXPIRE: expiry goes by the server's clock; the limits are {_OURS}",
     )
     clock_jump: Threshold = Threshold(
-        what="jump of the server's clock between two diagnoses, beyond 500 parts of a million of the time between",
+        what="jump of the server's clock between two diagnoses, beyond 500 millionths of the time between",
         warning=2,
         error=60,
         unit="seconds",
-        source=f"Valkey documentation, EXPIRE; Linux, ntp.c: no clock is set slowly faster; the limits are {_OURS}",
+        source=f"Linux, ntp.c, MAXFREQ: no clock that is set slowly strays by more; the limits are {_OURS}",
     )
     restarts: Threshold = Threshold(
         what="starts within 10 minutes, by the end of the log",
@@ -226,8 +232,8 @@ class ServerPolicy(Frozen):
         warning=10,
         error=60,
         unit="seconds",
-        source="Valkey documentation, WAIT: replicas are asked at once; valkey.conf, min-replicas-max-lag 10: "
-        f"one that says nothing for so long does not count; a minute is {_OURS}",
+        source="Valkey documentation, WAIT: replicas are asked at once; valkey.conf, min-replicas-max-lag 10; "
+        f"a minute is {_OURS}",
     )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",

@@ -225,6 +225,13 @@ _CONNECTIONS = (
     ),
     _rule(
         IssueType.NETWORK,
+        "{target} comes and goes",
+        "network.flapping",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="What is behind the address starts again and again, or only some of several servers behind it run.",
+    ),
+    _rule(
+        IssueType.NETWORK,
         "{target} does not accept connections as fast as they come",
         "network.queue",
         symptoms=("Connection failures", "Timeout errors"),

@@ -1,4 +1,4 @@
-"""A way that really loses packets: ``unshare --net python -m tests.targets.valkey.lossy`` says what is found."""
+"""What is found on a way that really loses packets: ``unshare --net python -m tests.targets.valkey.lossy``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def main() -> None:
             found = ", ".join(each.code for each in result.findings) or "nothing"
             readings = {each.name: each.value for each in result.readings}
             assert (readings["network.resent"] != 0) == (way != "before")
-            assert readings["latency"] < 0.05 < readings["latency.worst"] or way == "before"  # noqa: PLR2004
             sys.stdout.write(f"{way}: {found}\n")
 
 

@@ -1,4 +1,4 @@
-"""Run a program in a network namespace of its own, where addresses and packets can be dealt with as one likes."""
+"""Run a program in a network namespace of its own, where addresses and packets are its own as well."""
 
 from __future__ import annotations
 

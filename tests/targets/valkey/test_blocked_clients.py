@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import valkey
-from looking_at import found, look
+from looking_at import look
 
 from medic8.model.issue import Severity
 from medic8.targets.valkey.looks.blocked_clients import judge_blocked
@@ -22,7 +22,7 @@ def later(client: Facts, seconds: int) -> Facts:
 
 
 def test_who_waits_for_replicas_that_are_not_there_is_found_once_it_lasts(valkey_url: str) -> None:
-    """WAIT on a server without replicas: nothing in its first seconds, an issue later, and nobody is closed."""
+    """WAIT on a server without replicas: nothing in its first seconds, an issue later; nobody is closed."""
     with RawClient(valkey_url, "writer") as writer, RawClient(valkey_url, "worker") as worker:
         writer.ask("SET", "mine", "1")
         writer.send("WAIT", "1", "0")

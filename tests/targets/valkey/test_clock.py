@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import valkey
@@ -44,7 +45,7 @@ class ServerOfAnotherTime:
             cwd=folder, stdout=subprocess.DEVNULL,
             env={**os.environ, "LD_PRELOAD": str(library), "CLOCK_JUMP": str(self._ahead)},
         )  # fmt: skip
-        self.client = valkey.Valkey.from_url(self.url)
+        self.client: Any = valkey.Valkey.from_url(self.url)
         wait_until(self.answers, "it answers")
 
     def answers(self) -> bool:
@@ -57,7 +58,7 @@ class ServerOfAnotherTime:
         """Have its clock be so far ahead of ours, at once; it looks at it from time to time."""
         with self._ahead.open("r+b") as file:
             file.write(struct.pack("=q", ahead_s))
-        wait_until(lambda: abs(self.client.time()[0] - time.time() - ahead_s) < 60, "its clock is set")  # noqa: PLR2004
+        wait_until(lambda: abs(self.client.time()[0] - time.time() - ahead_s) < 60, "its clock is set")
 
 
 @pytest.fixture

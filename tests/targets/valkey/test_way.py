@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import socket
 import sys
 
+from looking_at import look
+
+from medic8.targets.valkey.client import options_of
 from medic8.targets.valkey.looks import kernel, reachability
+from medic8.targets.valkey.looks.flapping import judge_flapping
+from tests.targets.valkey.bad_doors import HOST, door
 from tests.targets.valkey.own_network import alone
 
 #: ``struct tcp_info`` of Linux 6.18, of a connection of which every sixth packet was really dropped.
@@ -40,3 +47,33 @@ def test_percentiles_are_of_the_round_trips() -> None:
     values = [float(each) for each in range(1, 201)]
     assert [reachability.percentile(values, each) for each in (50, 95, 99, 100)] == [100, 190, 198, 200]
     assert reachability.percentile([7.0], 99) == 7
+
+
+def test_what_comes_and_goes_is_told_from_a_restart() -> None:
+    """Away once and back is one; what is gone is gone."""
+
+    def codes(seen: str) -> list[str]:
+        return [each.code for each in judge_flapping([each == "+" for each in seen], "valkey://x")]
+
+    for steady in ("", "+", "++++++", "------", "---+++", "+++---+++", "---++---"):
+        assert codes(steady) == []
+    assert codes("++--++--") == ["network.flapping"]
+    (finding,) = judge_flapping([True, False, True, False], "valkey://x")
+    assert "2 of 4 attempts" in finding.text
+    assert finding.evidence[-1].seen == "+-+-"
+
+
+def test_a_door_that_answers_every_other_time_comes_and_goes(valkey_url: str) -> None:
+    """As one does that spreads over two servers of which one is down."""
+    options, visits = options_of(valkey_url), itertools.count()
+
+    def every_other(near: socket.socket) -> None:
+        if next(visits) % 2 == 0:
+            return
+        with socket.create_connection((options["host"], options["port"])) as far:
+            far.sendall(near.recv(1 << 16))
+            near.sendall(far.recv(1 << 16))
+
+    with door(every_other) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "reachability")
+    assert [each.code for each in result.findings] == ["network.flapping"]

@@ -1,5 +1,5 @@
 """
-Living clients whose addresses the kernel translates: ``unshare --net python -m tests.targets.valkey.translated``.
+Living clients whose addresses are translated: ``unshare --net python -m tests.targets.valkey.translated``.
 
 Says of each, and of a direct one, whether it is called dead.
 """

@@ -65,7 +65,7 @@ def _judge_wait(waiting: Sequence[Facts], facts: Facts) -> tuple[Finding, ...]:
         f"{counted(len(long), 'client')} in WAIT, the first for {{seen}}",
         about="WAIT",
         advice=(
-            "INFO replication tells which replicas there are and how far behind: bring back those that are gone",
+            "INFO replication tells which replicas there are and how far behind: bring back who is gone",
             "have programs ask for no more replicas than there are, and give WAIT a time-out that is not 0",
             f"CLIENT UNBLOCK {first.text('id')} lets the first go on: it is told how many replicas have it",
         ),

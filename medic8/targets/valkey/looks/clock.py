@@ -156,7 +156,7 @@ def judge_jump(jump: Jump | None) -> tuple[Finding, ...]:
     advice = (
         "what was needed of the keys that expired is written anew, or comes from a backup: medic8 backup list"
         if is_forward
-        else "PTTL KEY tells how long one lives still; PEXPIRE KEY MILLISECONDS has a lease end when it should"
+        else "PTTL KEY tells how long one lives still; PEXPIRE KEY MILLISECONDS ends a lease when it should"
     )
     return over(
         "server.clock_jumped",

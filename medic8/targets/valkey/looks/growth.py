@@ -1,4 +1,4 @@
-"""What changes since earlier diagnoses: memory that grows without end (or now, if asked), a clock that jumps."""
+"""What changes, now and since earlier diagnoses: memory that grows without end, a clock that jumps."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from medic8.analysis.analyzer import UNREACHABLE
-from medic8.errors import ConfigurationError, RefusedError, UnreachableError
+from medic8.errors import ConfigurationError, RefusedError, TransientError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
@@ -22,6 +22,7 @@ from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.facts import Facts, as_text, shown
+from medic8.targets.valkey.looks.flapping import AT_ONCE, look_for_flapping
 from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY
@@ -81,6 +82,10 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
         findings = judge_closed_door(str(exc)) or _tried(target)
         if not findings:
             raise
+    except TransientError:
+        findings = look_for_flapping(target.address, timeout_s=target.timeout_s)
+        if not findings:
+            raise
     except RefusedError as exc:
         findings = judge_closed_door(str(exc))
         if not findings:
@@ -90,9 +95,11 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
 
 def _tried(target: Target) -> tuple[Finding, ...]:
     try:
-        return judge_trial(try_door(target.address, timeout_s=target.timeout_s), redact(target.address))
+        trial = try_door(target.address, timeout_s=target.timeout_s)
     except ConfigurationError:
         return ()
+    flaps = look_for_flapping(target.address, timeout_s=target.timeout_s) if trial.ending in AT_ONCE else ()
+    return flaps or judge_trial(trial, redact(target.address))
 
 
 def judge_trial(trial: Trial, where: str) -> tuple[Finding, ...]:
