@@ -102,14 +102,14 @@ class ServerPolicy(Frozen):
         warning=2,
         error=6,
         unit="count",
-        source="ITU-T Y.1541, class 0: one of 1,000 packets may get lost, so that one of 200 may be chance; "
-        f"the limits are {_OURS}",
+        source=f"{_LATENCY}, network; ITU-T Y.1541, class 0: one of 1,000 may get lost, so one of 200 may be "
+        f"chance; the limits are {_OURS}",
     )
     flapping: Threshold = Threshold(
         what="changes between answering and not, of 20 attempts within 3 s at most",
         error=3,
         unit="count",
-        source=f"{_OURS}: a restart or a fail-over is away once and back, which are two",
+        source=f"Valkey documentation, Administration: a restart is two, away and back; the limit is {_OURS}",
     )
     certificate_days: Threshold = Threshold(
         what="days until the certificate ends that the server presents",
@@ -131,7 +131,8 @@ class ServerPolicy(Frozen):
         warning=2,
         error=60,
         unit="seconds",
-        source=f"Linux, ntp.c, MAXFREQ: no clock that is set slowly strays by more; the limits are {_OURS}",
+        source="Valkey documentation, EXPIRE: it goes by the clock; Linux, ntp.c, MAXFREQ: set slowly, none "
+        f"strays by more; the limits are {_OURS}",
     )
     restarts: Threshold = Threshold(
         what="starts within 10 minutes, by the end of the log",
@@ -232,8 +233,7 @@ class ServerPolicy(Frozen):
         warning=10,
         error=60,
         unit="seconds",
-        source="Valkey documentation, WAIT: replicas are asked at once; valkey.conf, min-replicas-max-lag 10; "
-        f"a minute is {_OURS}",
+        source=f"{_CONF}, min-replicas-max-lag 10: silent for so long is not in step; a minute is {_OURS}",
     )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",

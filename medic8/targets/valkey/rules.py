@@ -228,7 +228,7 @@ _CONNECTIONS = (
         "{target} comes and goes",
         "network.flapping",
         symptoms=("Connection failures", "Timeout errors"),
-        cause="What is behind the address starts again and again, or only some of several servers behind it run.",
+        cause="What is behind the address starts again and again, or is several servers, some of them down.",
     ),
     _rule(
         IssueType.NETWORK,

@@ -1,4 +1,4 @@
-"""What is found on a way that really loses packets: ``unshare --net python -m tests.targets.valkey.lossy``."""
+"""What is found on a way that loses packets: ``unshare --net python -m tests.targets.valkey.lossy``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doors to the lab's server: one that speaks TLS with a certificate that ends soon, one that comes and goes."""
+"""Doors to the lab's server: one by TLS, with a certificate that ends soon, and one that comes and goes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import socket
 import ssl
 import tempfile
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path

@@ -31,7 +31,8 @@ def replica(order: Order) -> Play:
 
     ``follows``: nothing, it gets its full copy. ``writable``: it takes *amount* writes of its own.
     ``diverged``: it has taken them, and takes none any more. ``lost``: its primary moves to where nobody
-    is. ``lags``: it stops for a while again and again, and *amount* MiB are written meanwhile. ``primary``: it becomes the primary, as in a planned fail-over.
+    is. ``lags``: it stops for a while, again and again, and *amount* MiB are written meanwhile.
+    ``primary``: it becomes the primary, as in a planned fail-over.
     """
     options = options_of(order.url)
     folder = Path(tempfile.mkdtemp(prefix="replica-", dir=order.folder))

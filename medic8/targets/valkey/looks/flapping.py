@@ -14,7 +14,7 @@ from medic8.targets.valkey.looks.door_words import Ending
 from medic8.targets.valkey.looks.judging import over
 from medic8.targets.valkey.policy import POLICY
 
-#: So many attempts, so far apart, and none that begins later than this; alike for so long is not to and fro.
+#: So many attempts, so far apart, none that begins later than this; if the first so many are alike, that is all.
 _ATTEMPTS, _APART_S, _MOST_S, _ALIKE = 20, 0.1, 3.0, 6
 
 #: Endings that come at once: whoever ends so may be there a moment later.
