@@ -42,7 +42,7 @@ def waiting_for(name: str, client: valkey.Valkey) -> int:
 
 
 def abouts(treatment: Treatment) -> tuple[list[str], list[str]]:
-    """What was treated of the three, or would be, each once, and what was left alone until its cause is gone."""
+    """What was treated of the three, or would be, each once, and what waits for its cause to go."""
     treated = {each.issue.about: None for each in treatment.resolutions if each.issue is not None}
     return [each for each in treated if each in _ABOUT], [each.about for each in treatment.waiting]
 

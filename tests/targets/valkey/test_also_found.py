@@ -86,6 +86,19 @@ def test_a_pause_of_writes_is_found(valkey_url: str) -> None:
     assert look(valkey_url, "clients").findings == ()
 
 
+def test_a_limit_of_ones_own_is_found_by_and_named(valkey_url: str) -> None:
+    """One of 200 connections is much where a site says so, and nowhere else."""
+    with connection(valkey_url) as client:
+        client.config_set("maxclients", 200)
+        assert look(valkey_url, "clients").findings == ()
+        limits = [{"name": "clients_used", "warning": 0.005}]
+        finding = found(look(valkey_url, "clients", threshold=limits), "clients.near_limit")
+    assert (finding.severity, finding.evidence[0].limit) == (
+        Severity.WARNING,
+        "warning from 0.5% (configured), error from 95%",
+    )
+
+
 def test_who_waits_for_work_is_no_finding(valkey_url: str) -> None:
     """An idle worker in BLPOP is as it should be."""
     with RawClient(valkey_url, "worker") as worker:
