@@ -17,7 +17,7 @@ from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.config_file import differing, parse_file, plain
 from medic8.targets.valkey.looks.reachability import clock_offset_s, judge_clock
 from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
-from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
+from tests.raw_clients import RawClient, clients_of, wait_until
 
 
 def test_a_server_that_starts_again_and_again_is_found(tmp_path: Path) -> None:
