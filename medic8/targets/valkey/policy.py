@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medic8.analysis.threshold import Threshold
+from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.frozen import Frozen
+from medic8.model.target import Target
 
 _CONF = "valkey.conf"
 _DOCTOR = "Valkey source, object.c, MEMORY DOCTOR"
@@ -268,6 +269,12 @@ class ServerPolicy(Frozen):
 
 
 POLICY = ServerPolicy()
+
+
+def policy_of(target: Target) -> ServerPolicy:
+    """The limits for judging *target*: ours, but for those that its configuration sets."""
+    return set_by(POLICY, target.threshold)
+
 
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20
