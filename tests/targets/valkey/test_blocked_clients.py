@@ -7,10 +7,10 @@ import valkey
 from looking_at import look
 
 from medic8.model.issue import Severity
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.blocked_clients import judge_blocked
 from medic8.targets.valkey.looks.clients import parse_list
-from medic8.targets.valkey.looks.facts import Facts
-from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
+from tests.raw_clients import RawClient, clients_of, wait_until
 
 DAY_S = 86_400
 ALONE = Facts({"connected_slaves": "0"})

@@ -26,7 +26,7 @@ from medic8.samples import SampleStore
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.clock import Jump, Moment, clock_values, judge_jump, last_jump
 from medic8.targets.valkey.looks.growth import look_at_growth
-from tests.targets.valkey.hogs import wait_until
+from tests.raw_clients import wait_until
 
 HOUR_S = 3600.0
 START = Moment(theirs_s=1e9, ours_s=1e9, timer_s=500.0, boot=7)

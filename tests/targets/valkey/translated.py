@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 import sys
 
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.dead_clients import without_peer
-from medic8.targets.valkey.looks.facts import Facts
 from tests.targets.valkey import own_network
 
 _LISTENING, _REDIRECTED, _FROM_ANOTHER_PORT, _BOTH = 17392, 16379, 17393, 16380

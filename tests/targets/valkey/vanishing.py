@@ -12,7 +12,7 @@ import pytest
 import valkey
 
 from medic8.targets.valkey.looks import kernel
-from tests.targets.valkey.hogs import RawClient, wait_until
+from tests.raw_clients import RawClient, wait_until
 
 #: Source: Linux, include/uapi/linux/tcp.h. A socket in this mode is closed without a packet being sent.
 _TCP_REPAIR = 19

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import Reading
+from medic8.model.report import Reading, reading
 from medic8.model.wording import counted, span
-from medic8.targets.valkey.looks.asking import reading
-from medic8.targets.valkey.looks.facts import Facts
-from medic8.targets.valkey.looks.judging import fact, over
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.facts import Facts
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: Commands that wait until others have what was written; all else that blocks waits for work, as it should.
 #: Source: Valkey documentation, WAIT and WAITAOF.
@@ -37,7 +36,9 @@ def blocked_readings(listed: Sequence[Facts], facts: Facts) -> tuple[Reading | N
     )
 
 
-def judge_blocked(listed: Sequence[Facts], facts: Facts) -> tuple[Finding, ...]:
+def judge_blocked(
+    listed: Sequence[Facts], facts: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether clients wait for what does not come: replicas and disks (WAIT, WAITAOF), or a module.
 
@@ -47,19 +48,21 @@ def judge_blocked(listed: Sequence[Facts], facts: Facts) -> tuple[Finding, ...]:
     Args:
         listed: Clients as CLIENT LIST has them.
         facts: The sections ``clients`` and ``replication`` of INFO.
+        policy: From when on that is harm.
     """
     blocked = sorted(_blocked(listed), key=lambda each: -_waiting_s(each))
-    return (*_judge_wait([each for each in blocked if _command(each) in _FOR_OTHERS], facts), *_told(blocked))
+    waiting = [each for each in blocked if _command(each) in _FOR_OTHERS]
+    return (*_judge_wait(waiting, facts, policy), *_told(blocked))
 
 
-def _judge_wait(waiting: Sequence[Facts], facts: Facts) -> tuple[Finding, ...]:
+def _judge_wait(waiting: Sequence[Facts], facts: Facts, policy: ServerPolicy) -> tuple[Finding, ...]:
     if not waiting:
         return ()
     first = waiting[0]
-    long = [each for each in waiting if POLICY.waiting.severity(_waiting_s(each)) is not None]
+    long = [each for each in waiting if policy.waiting.severity(_waiting_s(each)) is not None]
     found = over(
         "clients.unacknowledged",
-        POLICY.waiting,
+        policy.waiting,
         _waiting_s(first),
         "replicas or disks do not have what clients wrote and wait for: "
         f"{counted(len(long), 'client')} in WAIT, the first for {{seen}}",

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
 from medic8.model.wording import moment
 from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.asking import Server
-from medic8.targets.valkey.looks.judging import over
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: Names of what is kept of a moment, and of the last jump that was seen.
 THEIRS, OURS, TIMER, BOOT, EXPIRED = "clock.theirs", "clock.ours", "clock.timer", "clock.boot", "expired"
@@ -95,7 +95,13 @@ def is_on_this_machine(server: Server) -> bool:
 
 
 def last_jump(
-    kept: Sequence[Sample], run: str, now: Moment, *, is_here: bool, expired: float | None
+    kept: Sequence[Sample],
+    run: str,
+    now: Moment,
+    *,
+    is_here: bool,
+    expired: float | None,
+    policy: ServerPolicy = POLICY,
 ) -> Jump | None:
     """
     The jump since the last of *kept*, or one that was seen within the last hour; None if there is none.
@@ -110,6 +116,7 @@ def last_jump(
         now: This moment.
         is_here: Whether the server's clock is this machine's.
         expired: How many keys have expired since the server started.
+        policy: From when on it is one.
     """
     same = [each for each in kept if each.run == run and each.values.get(BOOT) == now.boot]
     told = [each.values for each in same if {THEIRS, OURS, TIMER} <= set(each.values)]
@@ -122,7 +129,7 @@ def last_jump(
         by_clock_s = now.theirs_s - before[THEIRS] - (now.ours_s - before[OURS])
         ahead_s = min(ahead_s, by_clock_s, key=abs) if ahead_s * by_clock_s > 0 else 0.0
     beyond_s = max(0.0, abs(ahead_s) - _SLEW * passed_s)
-    if POLICY.clock_jump.severity(beyond_s) is not None:
+    if policy.clock_jump.severity(beyond_s) is not None:
         was = before.get(EXPIRED)
         meanwhile = None if expired is None or was is None or expired < was else expired - was
         return Jump(ahead_s, before[OURS], now.timer_s, meanwhile)
@@ -142,7 +149,7 @@ def clock_values(now: Moment | None, jump: Jump | None, expired: float | None) -
     return {name: value for name, value in found.items() if value is not None}
 
 
-def judge_jump(jump: Jump | None) -> tuple[Finding, ...]:
+def judge_jump(jump: Jump | None, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """What a jump of the server's clock means for what expires."""
     if jump is None:
         return ()
@@ -160,7 +167,7 @@ def judge_jump(jump: Jump | None) -> tuple[Finding, ...]:
     )
     return over(
         "server.clock_jumped",
-        POLICY.clock_jump,
+        policy.clock_jump,
         abs(jump.seconds),
         f"the server's clock jumped {'forward' if is_forward else 'back'} by {{seen}}: {means}",
         about="clock",
