@@ -20,7 +20,12 @@ from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.clients import judge_listed
-from medic8.targets.valkey.looks.dead_clients import judge_dead, judge_keepalive, peerless
+from medic8.targets.valkey.looks.dead_clients import (
+    judge_dead,
+    judge_keepalive,
+    peerless,
+    unknown_callers,
+)
 from medic8.targets.valkey.strategies import STRATEGIES
 from tests.raw_clients import RawClient, clients_of, wait_until
 from tests.targets.valkey.own_network import alone
@@ -114,18 +119,13 @@ STATES = st.sampled_from([kernel.ESTABLISHED, 0x02, 0x04, 0x08, kernel.LISTEN])
 
 @given(st.lists(st.builds(kernel.Socket, ENDS, ENDS, STATES, st.just(0)), max_size=6))
 def test_nobody_is_dead_without_proof(table: list[kernel.Socket]) -> None:
-    """
-    Dead is whose server end is open and at whose own end is no socket in any state.
-
-    And nobody else, as long as somebody here calls the server from an end that the server does not have.
-    """
+    """Dead is whose server end is open and at whose own end is no socket in any state; nothing less."""
     client = client_facts()
     near, far = kernel.End("127.0.0.1", 6379), kernel.End("127.0.0.1", 40000)
     ends = [(each.near, each.far) for each in table]
     opened = [(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED]
-    is_alone = (near, far) in opened and far not in [one for one, _ in ends]
-    is_a_stranger_there = any(other == near and (near, one) not in ends for one, other in opened)
-    assert bool(peerless([client], table)) == (is_alone and not is_a_stranger_there)
+    assert bool(peerless([client], table)) == ((near, far) in opened and far not in [one for one, _ in ends])
+    assert unknown_callers(table) == {each for each in opened if each[::-1] not in ends}
 
 
 def test_who_calls_under_another_address_is_told_by_the_kernels_own_table(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from medic8.local.lab.acting.line import line, rest
 from medic8.local.lab.acting.order import PREFIX, Order, Play, Ready
 from medic8.local.loopback import HOST, free_port
 from medic8.local.scratch import ScratchValkey
-from medic8.targets.valkey.client import connection, info, options_of
+from medic8.targets.valkey.client import connection, info, options_of, replicas_in
 
 _WAIT_S = 60.0
 _LOOK_S = 0.05
@@ -41,6 +41,7 @@ def replica(order: Order) -> Play:
         try:
             with connection(server.url, name="lab-control") as client:
                 _wait(client, "master_link_status", "up")
+                _wait_for_primary(primary, server.port)
                 told = _done(order, primary, client, server)
             yield Ready(
                 told=told,
@@ -100,6 +101,18 @@ def _go_on_and_fall_behind(order: Order, primary: valkey.Valkey, server: Scratch
     os.kill(server.pid, signal.SIGCONT)
     rest(primary, 1.0)
     _fall_behind(order, primary, server)
+
+
+def _wait_for_primary(primary: valkey.Valkey, port: int) -> None:
+    """Until the primary knows that the replica at *port* follows, a moment later than that knows it."""
+    deadline = time.monotonic() + _WAIT_S
+    while not any(
+        (int(each["port"]), each["state"]) == (port, "online")
+        for each in replicas_in(info(primary, "replication"))
+    ):
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"the replica at port {port} is not online after {_WAIT_S:g} s")
+        time.sleep(_LOOK_S)
 
 
 def _wait(client: valkey.Valkey, field: str, wanted: str) -> None:

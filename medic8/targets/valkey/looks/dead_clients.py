@@ -40,22 +40,26 @@ def without_peer(listed: Sequence[Facts], *, doubts: list[str] | None = None) ->
         doubts: Is told why nobody is called dead who may be.
     """
     dead = [each for each in listed if _ends_here(each)]
+    unknown = set[tuple[kernel.End, kernel.End]]()
     for number in range(_TABLES):
         if not dead:
             return []
         if number:
             time.sleep(_BETWEEN_S)
         try:
-            dead = peerless(dead, list(kernel.sockets()))
+            table = list(kernel.sockets())
         except OSError:
             return []
+        dead = peerless(dead, table)
+        unknown |= unknown_callers(table)
         translated = kernel.translated() if dead else frozenset[kernel.End]()
         if translated is None:
             if doubts is not None:
                 doubts.append(_DOUBT.format(len(dead)))
             return []
         dead = [each for each in dead if kernel.end_of(each.get("addr", "")) not in translated]
-    return dead
+    called = {far for _, far in _still_unknown(unknown)} if dead else set()
+    return [each for each in dead if kernel.end_of(each.get("laddr", "")) not in called]
 
 
 def peerless(listed: Sequence[Facts], table: Sequence[kernel.Socket]) -> list[Facts]:
@@ -63,25 +67,45 @@ def peerless(listed: Sequence[Facts], table: Sequence[kernel.Socket]) -> list[Fa
     Of *listed* those whose connection has one end only.
 
     What a client's own socket has as its far end proves nothing: where the machine translates addresses
-    (REDIRECT, DNAT), that is the address before it. Where it translates those of callers (SNAT, MASQUERADE),
-    the client's socket has another near end: as long as somebody calls the server from an end that the server
-    does not have, nobody knows who that is.
+    (REDIRECT, DNAT), that is the address before it.
 
     Args:
         listed: Clients as CLIENT LIST has them, of the server's own machine.
         table: Every socket of this machine.
     """
-    pairs = {(each.near, each.far) for each in table}
     open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
     places = {each.near for each in table}
-    called_by_nobody_known = {far for near, far in open_ends if (far, near) not in pairs}
     found = []
     for each in listed:
         near, far = kernel.end_of(each.get("laddr", "")), kernel.end_of(each.get("addr", ""))
-        has_one_end = (near, far) in open_ends and far not in places
-        if near and far and has_one_end and near not in called_by_nobody_known:
+        if near and far and (near, far) in open_ends and far not in places:
             found.append(each)
     return found
+
+
+def unknown_callers(table: Sequence[kernel.Socket]) -> set[tuple[kernel.End, kernel.End]]:
+    """
+    Connections, by both ends as the caller has them, whose other end is not in *table*.
+
+    Of those to another machine there are many. One to a server on this machine is known there by another
+    address (SNAT, MASQUERADE): as long as there is one, whoever seems dead may be that caller.
+    """
+    pairs = {(each.near, each.far) for each in table}
+    open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
+    return {(near, far) for near, far in open_ends if (far, near) not in pairs}
+
+
+def _still_unknown(
+    unknown: set[tuple[kernel.End, kernel.End]],
+) -> set[tuple[kernel.End, kernel.End]]:
+    """Those of *unknown* who are no connections that came or went while the table was given."""
+    if not unknown:
+        return set()
+    time.sleep(_BETWEEN_S)
+    try:
+        return unknown & unknown_callers(list(kernel.sockets()))
+    except OSError:
+        return unknown
 
 
 def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...]) -> tuple[Finding, ...]:
