@@ -95,7 +95,9 @@ def judge_everything(before: Facts, after: Facts, settings: Facts = NONE) -> tup
         *clients.judge_numbers(after, before),
         *errors.judge_errors(before, after, ()),
         *persistence.judge_persistence(after, settings, before),
-        *replication.judge_replication(after, settings, before, 0.3),
+        *replication.judge_replication(
+            after, settings, before, full_copies.written_per_s([(before, 0.0), (after, 0.3)])
+        ),
         *commands.judge_processor(
             commands.processor_share(before, after, 0.3), commands.command_times(before, after), 0.3
         ),
@@ -158,7 +160,7 @@ MONOTONE: list[tuple[str, Callable[[int], tuple[Finding, ...]]]] = [
     ),
     ("clients", lambda n: clients.judge_numbers(facts_of(connected_clients=n * 5), facts_of())),
     ("lag", lambda n: replication.judge_replicas(facts_of(master_repl_offset=900_000_000 + n * 20_000))),
-    ("syncs", lambda n: full_copies.judge_syncs(facts_of(sync_full=n * 10), facts_of(), 0.3)),
+    ("syncs", lambda n: full_copies.judge_syncs(facts_of(sync_full=n * 10), facts_of(), 0)),
     ("fork", lambda n: persistence.judge_forks(facts_of(latest_fork_usec=n * 2000))),
     ("pending", lambda n: keys.judge_pending([keys.Pending(b"s", b"g", n * 1000)])),
     ("latency", lambda n: reachability.judge_latency(n / 1000)),
@@ -302,11 +304,9 @@ def test_snapshots_that_do_not_come_are_found() -> None:
 
 def test_a_backlog_is_held_against_what_is_written() -> None:
     """The same backlog is plenty for a trickle and nothing for a flood."""
-    before, small = facts_of(), {"repl_backlog_size": 1 << 20, "uptime_in_seconds": 300}
-    trickle = facts_of(master_repl_offset=900_101_000, **small)
-    flood = facts_of(master_repl_offset=903_100_000, **small)
-    assert full_copies.judge_syncs(trickle, before, 1.0) == ()
-    (finding,) = full_copies.judge_syncs(flood, before, 1.0)
+    facts = facts_of(repl_backlog_size=1 << 20, uptime_in_seconds=300)
+    assert full_copies.judge_syncs(facts, facts, 1000) == ()
+    (finding,) = full_copies.judge_syncs(facts, facts, 3_000_000)
     assert (finding.code, finding.severity) == ("replication.backlog", Severity.ERROR)
 
 
