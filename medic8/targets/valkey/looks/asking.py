@@ -164,6 +164,16 @@ class Server:
                 return Facts({})
         return Facts({name: value for reply in replies for name, value in parse_flat(reply).items()})
 
+    def go_to(self, database: int) -> bool:
+        """Whether the connection is in *database* now, and keys are asked about there."""
+        if self.database != database:
+            answer = self.try_one("SELECT", database)
+            if isinstance(answer, Refusal):
+                self.note("SELECT", answer, what=f"keys of database {database}")
+                return False
+            self.database = database
+        return True
+
     def result(
         self,
         diagnostic: str,

@@ -13,7 +13,7 @@ from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs
 from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.policy import POLICY
 
-#: Between one of three looks and the next; what is written in bursts is told from what is written all the time.
+#: Between one of three looks and the next: one burst is told from what is written all the time.
 _INTERVAL_S = 0.2
 _LOOKS = 3
 
