@@ -177,7 +177,7 @@ class ServerPolicy(Frozen):
         what="table of client-side caching, of maxmemory (without one, of used memory), from 100 MiB on",
         warning=0.25,
         unit="share",
-        source=f"{_CONF}, tracking-table-max-keys: a million keys, some 120 MiB; the limit is {_OURS}",
+        source=f"{_CONF}, tracking-table-max-keys: a million keys, 100 MB at least; the limit is {_OURS}",
     )
     tracking_full: Threshold = Threshold(
         what="keys in the table of client-side caching, of tracking-table-max-keys",

@@ -15,9 +15,9 @@ from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
 #: How many replicas there were, in what is kept of a moment.
 REPLICAS = "replicas"
 
-#: What the table of client-side caching takes for a key and for each client that has read it, which no server
-#: tells; longer names take more. Source: measured with Valkey 9.1; a test measures it again.
-_KEY_BYTES, _READER_BYTES = 50, 75
+#: Least that the table of client-side caching takes for a key and for each client that has read it, which no
+#: server tells. Source: measured with one to eight readers; Redis 7.0 took up to 16 % more, Valkey 9.1 33 %.
+_KEY_BYTES, _READER_BYTES = 50, 50
 
 TRACKING_LIMIT = "tracking-table-max-keys"
 
@@ -33,7 +33,7 @@ _WAITS = timedelta(hours=1)
 
 
 def tracking_bytes(facts: Facts) -> int | None:
-    """What the table of client-side caching takes, about and at least; None if nothing tells."""
+    """What the table of client-side caching takes, at least; None if nothing tells."""
     keys, readers = facts.whole("tracking_total_keys"), facts.whole("tracking_total_items")
     return None if keys is None or readers is None else keys * _KEY_BYTES + readers * _READER_BYTES
 
@@ -52,7 +52,7 @@ def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     if not keys or taken is None:
         return ()
     nobody = facts.whole("tracking_clients") == 0
-    seen = Evidence(what="keys that clients have read", seen=f"{keys:,}, about {size(taken)}")
+    seen = Evidence(what="keys that clients have read", seen=f"{keys:,}, {size(taken)} at least")
     limit = settings.number(TRACKING_LIMIT)
     found: tuple[Finding, ...] = ()
     if taken >= LEAST_JUDGED_BYTES:
@@ -60,7 +60,7 @@ def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
             "memory.tracking",
             POLICY.tracking,
             share(taken, _whole(facts)),
-            f"the table of client-side caching takes about {{seen}} of {_whole_in_words(facts)}: "
+            f"the table of client-side caching takes at least {{seen}} of {_whole_in_words(facts)}: "
             f"{keys:,} keys" + (", although no client tracks any more" if nobody else ""),
             about="tracking table",
             also=(seen,),
