@@ -14,9 +14,9 @@ from medic8.local.scratch import scratch_valkey
 from medic8.model.issue import IssueType
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.beside import REPLICAS, judge_idle_backlog, judge_tracking, tracking_bytes
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.looks.growth import look_at_growth
 from tests.replicas import until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, look, report_of

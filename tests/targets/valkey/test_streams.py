@@ -19,9 +19,9 @@ from medic8.analysis.trends import FALSE_ALARM
 from medic8.model.issue import IssueType
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.looks.growth import look_at_growth
 from medic8.targets.valkey.looks.streams import Counts, Details, Number, is_endless, rising, values_of
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, report_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from medic8.analysis.judging import over, share
 from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
 from medic8.model.wording import moment, size, span
-from medic8.targets.valkey.looks.facts import Facts
-from medic8.targets.valkey.looks.judging import over, share
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
 
 #: How many replicas there were, in what is kept of a moment.

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from medic8.analysis.judging import over
 from medic8.analysis.trends import FALSE_ALARM, Growth, Shape, growth_of
 from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
-from medic8.model.wording import moment, size, span
+from medic8.model.wording import moment, shown, size, span
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import Refusal, Server
-from medic8.targets.valkey.looks.facts import Facts, parse_flat, shown
-from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, LEAST_STREAM_ENTRIES, POLICY
 
 #: Streams are looked for among so many places of the table of keys, for so long at most.
