@@ -23,7 +23,15 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.growth import look_at_growth
-from medic8.targets.valkey.looks.streams import Counts, Details, Number, is_endless, rising, values_of
+from medic8.targets.valkey.looks.streams import (
+    Counts,
+    Details,
+    Number,
+    is_endless,
+    judged,
+    rising,
+    values_of,
+)
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, report_of
 
 HOUR_S = 3600.0
@@ -175,6 +183,15 @@ def test_a_group_that_is_a_few_behind_is_no_finding() -> None:
     assert endless([each * 2 for each in few], step_s=HOUR_S, counts=Counts.PENDING)
 
 
+@pytest.mark.parametrize(
+    ("label", "left"),
+    [("", 3), ("events", 2), ("audit e*s", 2), ("Events", 3), ("vents", 3), ("*", 2), ("[", 3)],
+)
+def test_who_names_streams_to_keep_hears_of_their_groups_only(label: str, left: int) -> None:
+    """By the whole name."""
+    assert len(judged([a_number(each) for each in Counts], label)) == left
+
+
 def events(client: valkey.Valkey, _: int) -> None:
     client.xadd("events", {"what": "x" * 8000})
 
@@ -263,9 +280,10 @@ def test_a_stream_and_a_group_that_fall_behind_for_days_show_across_diagnoses(
             (jobs, lag, orders._replace(value=3900 * (1 - less)), pending._replace(value=3500 * (1 - less)))
         )
         store.add("server", Sample(at=NOW - timedelta(hours=hours), run=run, values=values))
-    result = look_at_growth(
-        a_target(valkey_url), Surroundings(backups=AROUND.backups, now=NOW, samples=store)
-    )
+    around = Surroundings(backups=AROUND.backups, now=NOW, samples=store)
+    kept = look_at_growth(a_target(valkey_url, labels={"keep-streams": "orders"}), around)
+    assert {each.code for each in kept.findings} == {"keys.growing_pending"}
+    result = look_at_growth(a_target(valkey_url), around)
     assert {each.code: each.about for each in result.findings} == {
         "keys.growing_stream": "stream orders",
         "keys.growing_pending": "stream jobs",

@@ -25,7 +25,14 @@ from medic8.targets.valkey.looks.key_sample import (
     prefix_of,
     sample_keys,
 )
-from medic8.targets.valkey.looks.streams import find_streams, look_at_streams, numbers_of, values_of
+from medic8.targets.valkey.looks.streams import (
+    KEEP_STREAMS,
+    find_streams,
+    judged,
+    look_at_streams,
+    numbers_of,
+    values_of,
+)
 from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY
 
 _SECTIONS = ("server", "memory", "keyspace", "replication")
@@ -83,7 +90,13 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
         windows = _windows(earlier)
         findings += judge_idle_backlog(windows[0], facts)
-        streams_per_s, of_streams = look_at_streams(server, home, numbers, (watched, *windows), facts)
+        streams_per_s, of_streams = look_at_streams(
+            server,
+            home,
+            judged(numbers, target.labels.get(KEEP_STREAMS, "")),
+            (watched, *windows),
+            facts,
+        )
         readings = (
             reading("growth.samples", len(earlier), "count"),
             *_rate("growth.watched", watched),

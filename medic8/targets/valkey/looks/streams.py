@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from medic8.analysis.judging import over
@@ -22,6 +23,9 @@ _STEP, _STEPS, _MOST_S = 500, 400, 0.5
 
 #: So many of those found are asked for their length, and so many are kept and judged; groups of all together.
 _MOST_FOUND, _MOST_STREAMS, _MOST_GROUPS = 32, 8, 8
+
+#: The target's label that names streams which are to be kept for ever, with ``*`` for anything.
+KEEP_STREAMS = "keep-streams"
 
 #: Longest name that is sent back to ask about its key.
 _MOST_NAME = 4 << 10
@@ -132,6 +136,17 @@ def values_of(numbers: Iterable[Number]) -> dict[str, float]:
     return {each.kept_as: each.value for each in numbers}
 
 
+def judged(numbers: Sequence[Number], kept_for_ever: str) -> list[Number]:
+    """*numbers* without the entries of streams that are to be kept: of those only groups are judged."""
+    names = kept_for_ever.split()
+    return [
+        each
+        for each in numbers
+        if each.counts is not Counts.ENTRIES
+        or not any(fnmatchcase(shown(each.stream), name) for name in names)
+    ]
+
+
 def look_at_streams(
     server: Server,
     database: int,
@@ -177,9 +192,12 @@ def rising(samples: Sequence[Sample], numbers: Sequence[Number], *, windows: int
     found = []
     for each in numbers:
         told = [sample for sample in samples if each.kept_as in sample.values]
+        values = [sample.values[each.kept_as] for sample in told]
+        if not values or values[-1] <= values[0]:
+            continue  # the test costs milliseconds, and most streams stand still
         growth = growth_of(
             [sample.at.timestamp() for sample in told],
-            [sample.values[each.kept_as] for sample in told],
+            values,
             false_alarm=FALSE_ALARM / (windows * len(numbers)),
         )
         # Entries of the stream itself are held against the memory that they take, see `is_endless`.
