@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medic8.analysis.threshold import Threshold
+from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.frozen import Frozen
+from medic8.model.target import Target
 
 _CONF = "valkey.conf"
 _DOCTOR = "Valkey source, object.c, MEMORY DOCTOR"
@@ -294,11 +295,20 @@ class ServerPolicy(Frozen):
 
 POLICY = ServerPolicy()
 
+
+def policy_of(target: Target) -> ServerPolicy:
+    """The limits for judging *target*: ours, but for those that its configuration sets."""
+    return set_by(POLICY, target.threshold)
+
+
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20
 
 #: Less growth than this is no leak, however small the server.
 LEAST_LEAK_BYTES = 1 << 20
+
+#: Nor is a consumer group that is so many entries behind, or has not acknowledged them.
+LEAST_STREAM_ENTRIES = 1000
 
 #: What a server without limits gets: most bytes that wait for one client, bytes that may wait for so many
 #: seconds. Source: valkey.conf, client-output-buffer-limit; for normal clients, which it does not limit, the
@@ -307,9 +317,6 @@ OUTPUT_LIMITS = {"normal": (256 << 20, 64 << 20, 60), "pubsub": (32 << 20, 8 << 
 
 #: Per cent of maxmemory for all clients together. Source: valkey.conf, maxmemory-clients 5%.
 CLIENTS_SHARE = 5
-
-#: Nor is a consumer group that is so many entries behind, or has not acknowledged them.
-LEAST_STREAM_ENTRIES = 1000
 
 #: Settings that may be set right by themselves: each takes effect at once, none lowers a limit that
 #: clients rely on, weakens durability, evicts, or belongs to whoever runs replication.

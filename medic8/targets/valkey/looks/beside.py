@@ -10,7 +10,7 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
 from medic8.model.wording import moment, size, span
 from medic8.targets.facts import Facts
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
+from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY, ServerPolicy
 
 #: How many replicas there were, in what is kept of a moment.
 REPLICAS = "replicas"
@@ -38,7 +38,7 @@ def tracking_bytes(facts: Facts) -> int | None:
     return None if keys is None or readers is None else keys * _KEY_BYTES + readers * _READER_BYTES
 
 
-def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
+def judge_tracking(facts: Facts, settings: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """
     Whether what clients have read, and want to be told about, takes much memory or is too much for its table.
 
@@ -47,6 +47,7 @@ def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     Args:
         facts: The sections ``memory``, ``stats`` and ``clients`` of INFO.
         settings: The limit of the table; empty if it may not be read.
+        policy: The limits of the target.
     """
     keys, taken = facts.whole("tracking_total_keys"), tracking_bytes(facts)
     if not keys or taken is None:
@@ -58,7 +59,7 @@ def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     if taken >= LEAST_JUDGED_BYTES:
         found = over(
             "memory.tracking",
-            POLICY.tracking,
+            policy.tracking,
             share(taken, _whole(facts)),
             f"the table of client-side caching takes at least {{seen}} of {_whole_in_words(facts)}: "
             f"{keys:,} keys" + (", although no client tracks any more" if nobody else ""),
@@ -79,7 +80,7 @@ def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
         return found
     return found + over(
         "memory.tracking_full",
-        POLICY.tracking_full,
+        policy.tracking_full,
         keys / limit,
         "the table of client-side caching is full: the server forgets keys, and tells clients that they "
         "changed, which they did not",
@@ -92,7 +93,9 @@ def judge_tracking(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     )
 
 
-def judge_idle_backlog(samples: Sequence[Sample], facts: Facts) -> tuple[Finding, ...]:
+def judge_idle_backlog(
+    samples: Sequence[Sample], facts: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether the replication backlog takes much memory for replicas that do not come.
 
@@ -102,6 +105,7 @@ def judge_idle_backlog(samples: Sequence[Sample], facts: Facts) -> tuple[Finding
     Args:
         samples: Of the present run of the server, the oldest first.
         facts: The sections ``memory`` and ``replication`` of INFO.
+        policy: The limits of the target.
     """
     taken = facts.number("mem_replication_backlog")
     if facts.get("role") != "master" or taken is None or taken < LEAST_JUDGED_BYTES:
@@ -116,7 +120,7 @@ def judge_idle_backlog(samples: Sequence[Sample], facts: Facts) -> tuple[Finding
     alone_s = (samples[-1].at - since).total_seconds()
     return over(
         "memory.idle_backlog",
-        POLICY.idle_backlog,
+        policy.idle_backlog,
         share(taken, _whole(facts)),
         f"the replication backlog takes {size(taken)}, {{seen}} of {_whole_in_words(facts)}, "
         f"and there has been no replica for {span(alone_s)}",

@@ -33,7 +33,7 @@ from medic8.targets.valkey.looks.streams import (
     numbers_of,
     values_of,
 )
-from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY
+from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY, ServerPolicy, policy_of
 
 _SECTIONS = ("server", "memory", "keyspace", "replication")
 
@@ -61,6 +61,7 @@ _LIFETIMES = 3
 
 def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
     """Keep a sample of what is used, and judge those of now (if asked to watch) and of earlier diagnoses."""
+    policy = policy_of(target)
     with looking(target) as server:
         facts, home = server.info(*_SECTIONS), database_of(target.address)
         streams = find_streams(server) if facts else []
@@ -85,17 +86,18 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             last = sample_of(facts, keys, last.at, values_of(numbers)) or last
             watched[-1] = last
         earlier = _kept(server, target, around, last)
-        findings = judge_growth(watched, facts) or judge_kept(earlier, facts)
+        findings = judge_growth(watched, facts, policy=policy) or judge_kept(earlier, facts, policy=policy)
         if findings:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
         windows = _windows(earlier)
-        findings += judge_idle_backlog(windows[0], facts)
+        findings += judge_idle_backlog(windows[0], facts, policy=policy)
         streams_per_s, of_streams = look_at_streams(
             server,
             home,
             judged(numbers, target.labels.get(KEEP_STREAMS, "")),
             (watched, *windows),
             facts,
+            policy=policy,
         )
         readings = (
             reading("growth.samples", len(earlier), "count"),
@@ -143,13 +145,19 @@ def sample_of(
     return Sample(at=at, run=facts.text("run_id"), values=values)
 
 
-def judge_kept(samples: Sequence[Sample], facts: Facts) -> tuple[Finding, ...]:
+def judge_kept(
+    samples: Sequence[Sample], facts: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """The same over all samples of this run of the server, and else over those of the last day."""
     same, day = _windows(samples)
-    return judge_growth(same, facts, windows=2) or judge_growth(day, facts, windows=2)
+    return judge_growth(same, facts, windows=2, policy=policy) or judge_growth(
+        day, facts, windows=2, policy=policy
+    )
 
 
-def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -> tuple[Finding, ...]:
+def judge_growth(
+    samples: Sequence[Sample], facts: Facts, *, windows: int = 1, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether memory grows steadily, by what, and whether that has an end of its own.
 
@@ -160,14 +168,15 @@ def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -
         samples: Of one run of the server, the oldest first.
         facts: The sections ``memory`` and ``keyspace`` of INFO, as of now.
         windows: In so many spans of time the same is looked for.
+        policy: The limits of the target.
     """
     found = _growth(samples, USED, windows)
     if found is None or found.shape is not Shape.GROWS or found.least_rise < LEAST_LEAK_BYTES:
         return ()
-    limit, policy = facts.number("maxmemory") or 0, facts.get("maxmemory_policy", "")
+    limit, evicting = facts.number("maxmemory") or 0, facts.get("maxmemory_policy", "")
     staying, expiring = _growth(samples, STAYING, windows), _growth(samples, EXPIRING, windows)
     is_staying = staying is not None and staying.shape is Shape.GROWS
-    if limit and (policy.startswith("allkeys-") or (policy.startswith("volatile-") and not is_staying)):
+    if limit and (evicting.startswith("allkeys-") or (evicting.startswith("volatile-") and not is_staying)):
         return ()
     by = ""
     if is_staying:
@@ -183,7 +192,7 @@ def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -
     ends = _ends(found, samples[-1].values[USED], limit)
     return over(
         "memory.leak",
-        POLICY.leak,
+        policy.leak,
         found.least_rise / max(found.start, 1.0),
         f"memory grows by {size(found.per_s * 3600)} an hour, steadily for {span(found.span_s)}"
         + (f": {by}" if by else "")

@@ -11,7 +11,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs, written_per_s
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: Between one of three looks and the next: one burst is told from what is written all the time.
 _INTERVAL_S = 0.2
@@ -43,11 +43,13 @@ def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResul
             reading("replication.silence", facts.whole("master_last_io_seconds_ago"), "seconds"),
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
         )
-        findings = judge_replication(facts, settings, before, rate)
+        findings = judge_replication(facts, settings, before, rate, policy=policy_of(target))
         return server.result("replication", around, readings, findings)
 
 
-def judge_replication(facts: Facts, settings: Facts, before: Facts, rate: int | None) -> tuple[Finding, ...]:
+def judge_replication(
+    facts: Facts, settings: Facts, before: Facts, rate: int | None, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Which link is broken, which replica lags, and what is refused for it.
 
@@ -56,8 +58,12 @@ def judge_replication(facts: Facts, settings: Facts, before: Facts, rate: int | 
         settings: Those of replication; empty if they may not be read.
         before: The same sections a moment earlier.
         rate: Bytes that are written in each second, see `written_per_s`.
+        policy: The limits of the target.
     """
-    found = [*judge_replicas(facts), *judge_syncs(facts, before, rate, settings)]
+    found = [
+        *judge_replicas(facts, policy=policy),
+        *judge_syncs(facts, before, rate, settings, policy=policy),
+    ]
     found += judge_quorum(facts, settings)
     if facts.get("role") == "slave":
         found += judge_replica(facts, settings)
@@ -108,7 +114,7 @@ def judge_replica(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     return found
 
 
-def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
+def judge_replicas(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Which replicas lag, are silent or are not in step, as their primary sees them."""
     found: tuple[Finding, ...] = ()
     written = facts.number("master_repl_offset")
@@ -129,7 +135,7 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
             continue
         found += over(
             "replication.lag",
-            POLICY.replica_lag,
+            policy.replica_lag,
             None if offset is None else written - offset,
             f"replica {name} is {{seen}} behind",
             about="replication",
@@ -138,7 +144,7 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
         )
         found += over(
             "replication.lag",
-            POLICY.replica_silence,
+            policy.replica_silence,
             silent_s,
             f"replica {name} has been silent for {{seen}}",
             about="replication",

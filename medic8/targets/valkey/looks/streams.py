@@ -16,7 +16,7 @@ from medic8.model.wording import moment, shown, size, span
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import Refusal, Server
 from medic8.targets.valkey.looks.facts import parse_flat
-from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, LEAST_STREAM_ENTRIES, POLICY
+from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, LEAST_STREAM_ENTRIES, POLICY, ServerPolicy
 
 #: Streams are looked for among so many places of the table of keys, for so long at most.
 _STEP, _STEPS, _MOST_S = 500, 400, 0.5
@@ -153,6 +153,8 @@ def look_at_streams(
     numbers: Sequence[Number],
     windows: Sequence[Sequence[Sample]],
     facts: Facts,
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[float, tuple[Finding, ...]]:
     """
     What is found in the first of the *windows* that shows anything, and how fast those streams grow.
@@ -163,6 +165,7 @@ def look_at_streams(
         numbers: As they are now.
         windows: Samples of one run of the server each, the oldest first.
         facts: The section ``memory`` of INFO.
+        policy: The limits of the target.
     Returns:
         In bytes a second, all that were found together; and the findings.
     """
@@ -171,9 +174,14 @@ def look_at_streams(
         if not grows or not server.go_to(database):
             continue
         details = details_of(server, dict.fromkeys(each.number.stream for each in grows))
-        endless = [each for each in grows if is_endless(each, details[each.number.stream], facts)]
+        endless = [
+            each for each in grows if is_endless(each, details[each.number.stream], facts, policy=policy)
+        ]
         if endless:
-            findings = [_finding(each, details[each.number.stream], since=samples[0]) for each in endless]
+            findings = [
+                _finding(each, details[each.number.stream], since=samples[0], policy=policy)
+                for each in endless
+            ]
             return sum(_bytes_per_s(each, details[each.number.stream]) for each in endless), sum(findings, ())
     return 0.0, ()
 
@@ -224,7 +232,7 @@ def details_of(server: Server, streams: Iterable[bytes]) -> dict[bytes, Details]
     return found
 
 
-def is_endless(grows: Rising, known: Details, facts: Facts) -> bool:
+def is_endless(grows: Rising, known: Details, facts: Facts, *, policy: ServerPolicy = POLICY) -> bool:
     """
     Whether what grows now grows for ever, as far as anybody can tell.
 
@@ -236,10 +244,11 @@ def is_endless(grows: Rising, known: Details, facts: Facts) -> bool:
         grows: What grows.
         known: Of its stream.
         facts: The section ``memory`` of INFO.
+        policy: The limits of the target.
     """
     number, growth = grows
     evicts = facts.number("maxmemory") and facts.get("maxmemory_policy", "").startswith("allkeys-")
-    if known.expires or evicts or POLICY.stream_growth.severity(_share(growth)) is None:
+    if known.expires or evicts or policy.stream_growth.severity(_share(growth)) is None:
         return False
     if number.counts is Counts.ENTRIES:
         if growth.least_rise * known.entry_bytes < LEAST_LEAK_BYTES:
@@ -257,13 +266,13 @@ def _bytes_per_s(grows: Rising, known: Details) -> float:
     return grows.growth.per_s * known.entry_bytes if grows.number.counts is Counts.ENTRIES else 0.0
 
 
-def _finding(grows: Rising, known: Details, *, since: Sample) -> tuple[Finding, ...]:
+def _finding(grows: Rising, known: Details, *, since: Sample, policy: ServerPolicy) -> tuple[Finding, ...]:
     number, growth = grows
     code, text, advice = _words(grows, known)
     an_hour, an_hour_bytes = growth.per_s * 3600, _bytes_per_s(grows, known) * 3600
     return over(
         code,
-        POLICY.stream_growth,
+        policy.stream_growth,
         _share(growth),
         f"{text}, steadily for {span(growth.span_s)}",
         about=f"stream {shown(number.stream)}",
