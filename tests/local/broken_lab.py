@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,10 +62,16 @@ class Lab:
             return (*lines, *clear(client))
 
     def issues(
-        self, url: str = "", *, one_by_one: bool = False, timeout_s: float = 5.0, now: datetime = NOW
+        self,
+        url: str = "",
+        *,
+        one_by_one: bool = False,
+        timeout_s: float = 5.0,
+        watch_s: float = 0.0,
+        now: datetime = NOW,
     ) -> list[Issue]:
         """The issues that a diagnosis finds, but for what is only worth knowing."""
-        around = dataclasses.replace(AROUND, now=now)
+        around = replace(AROUND, watch_s=watch_s, now=now)
         target = Target(name="lab", kind="valkey", url=url or self.server.url, timeout_s=timeout_s)
 
         def take(name: str) -> DiagnosticResult:

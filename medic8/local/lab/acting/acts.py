@@ -26,6 +26,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
     "storm": expiring.storm,
+    "stream": traffic.stream,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,
 }
