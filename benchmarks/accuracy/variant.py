@@ -196,6 +196,7 @@ class Variant:
         is_there: Whether a plain client sees the fault (or the state) now; asked after breaking and after
             healing. Bounded: at most 10 s.
         site: What the site has configured.
+        is_healthy: Whether it is a healthy state, whose truth is `Answer.NONE`.
         alone: Whether nothing else can be broken beside it (the server answers nobody, or the fault is met at
             an address of its own).
         config: Directives of ``valkey.conf`` for the server of this run.
@@ -208,5 +209,6 @@ class Variant:
     break_it: Callable[[Stage], str]
     is_there: Callable[[Stage], bool]
     site: Callable[[Stage], Site] = lambda _: Site()
+    is_healthy: bool = False
     alone: bool = False
     config: tuple[tuple[str, str], ...] = ()
