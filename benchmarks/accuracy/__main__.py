@@ -1,4 +1,4 @@
-"""Measure: ``python -m benchmarks.accuracy``; the last line is a summary, status 0 only if the targets are met."""
+"""Measure; the last line is a summary, and the exit status is 0 only if the targets are met."""
 
 from __future__ import annotations
 

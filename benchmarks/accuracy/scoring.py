@@ -57,6 +57,7 @@ def score(truths: Sequence[Truth], said: Sequence[Said]) -> list[Score]:
     One score for each truth: as many roots as there are faults count, from the top of the report.
 
     A fault that shows first as something else was not found first by who reads the report, so it is wrong.
+    Faults of one type and one cause may be one issue: twice damaged blocks are one corruption.
     """
     left = [each for each in said if each.is_root][: len(truths)]
     found: dict[int, Said] = {}
@@ -68,7 +69,11 @@ def score(truths: Sequence[Truth], said: Sequence[Said]) -> list[Score]:
             if match is not None:
                 left.remove(match)
                 found[number] = match
-    return [_scored(truth, found.get(number), said) for number, truth in enumerate(truths)]
+    alike = {(truths[number].answer, truths[number].cause): each for number, each in found.items()}
+    return [
+        _scored(truth, found.get(number, alike.get((truth.answer, truth.cause))), said)
+        for number, truth in enumerate(truths)
+    ]
 
 
 def _scored(truth: Truth, given: Said | None, said: Sequence[Said]) -> Score:
@@ -116,9 +121,9 @@ def upper_bound_of_none(count: int) -> float:
 def share(right: int, count: int) -> str:
     """A share in words, with n and interval."""
     if not count:
-        return "–"
+        return "-"
     low, high = wilson(right, count)
-    return f"{right / count:.0%} ({right} of {count}; {low:.0%}–{high:.0%})"
+    return f"{right / count:.0%} ({right} of {count}; {low:.0%}-{high:.0%})"
 
 
 def matrix(scores: Sequence[Score]) -> list[str]:
@@ -139,4 +144,4 @@ def _cell(seen: int, count: int) -> str:
     if not seen:
         return "0" if count else ""
     low, high = wilson(seen, count)
-    return f"{seen} ({low:.0%}–{high:.0%})"
+    return f"{seen} ({low:.0%}-{high:.0%})"

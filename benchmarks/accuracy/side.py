@@ -1,8 +1,8 @@
 """
 The side that breaks: a process with a server of its own, which does what it is told a line at a time.
 
-Order (JSON) -> ``ready``; then ``break``, ``judge`` and ``truth``, each answered by a line of JSON. At the end
-of its input it ends everything that it started.
+Order (JSON) -> ``ready``; then ``break``, ``judge`` and ``truth``, each answered by a line of JSON. At the
+end of its input it ends everything that it started.
 """
 
 from __future__ import annotations

@@ -137,17 +137,15 @@ def _healthy(measured: Measured) -> list[str]:
     healthy, tried = measured.healthy, measured.tried
     alarms, treated = sum(bool(each.said) for each in healthy), sum(bool(each.treats) for each in healthy)
     may = [each for each in tried if each.is_healable]
+    gone, others = sum(each.is_gone for each in may), [each for each in tried if not each.is_gone]
     lines = [
         "### Healthy runs, healing and harm",
         f"- Healthy runs with an issue: {share(alarms, len(healthy))}.",
         f"- Healthy runs that would have been treated: {share(treated, len(healthy))}"
         + (f"; upper bound {upper_bound_of_none(len(healthy)):.1%}." if not treated else "."),
-        f"- Roots beyond the faults: {sum(each.extra for each in measured.results)} in "
-        f"{len(measured.results)} runs.",
-        f"- Gone after healing, by the oracle, of what may be healed: "
-        f"{share(sum(each.is_gone for each in may), len(may))}.",
-        f"- Of {sum(not each.is_gone for each in tried)} others, restored or refused with the reason: "
-        f"{sum(not each.is_gone and is_said(each) for each in tried)}.",
+        f"- Roots beyond the faults: {sum(each.extra for each in measured.results)}.",
+        f"- Gone after healing, by the oracle, of what may be healed: {share(gone, len(may))}.",
+        f"- Of {len(others)} others, restored or refused with the reason: {sum(map(is_said, others))}.",
         f"- Keys harmed: {sum(len(each.harm) for each in tried)} in {len(tried)} treatments.",
     ]
     if measured.soak is not None:
@@ -187,7 +185,7 @@ def _variants(measured: Measured) -> list[str]:
     for name in sorted({*by, *unmade}):
         right, instead = (
             sum(each.is_cause for each in by[name]),
-            ", ".join(f"{answer} ×{count}" for answer, count in wrong[name].most_common()),
+            ", ".join(f"{answer} x{count}" for answer, count in wrong[name].most_common()),
         )
         lines.append(f"| {name} | {right} of {len(by[name])} | {instead} | {unmade[name] or ''} |")
     return lines
@@ -196,11 +194,12 @@ def _variants(measured: Measured) -> list[str]:
 def last_line(measured: Measured, not_met: Sequence[str], *, seed: int) -> str:
     """All in one line."""
     held, tuned = measured.scores(is_held_out=True), measured.scores(is_held_out=False)
+    healthy = measured.healthy
     parts = [
         f"accuracy {'MET' if not not_met else 'NOT MET'} (seed {seed})",
         f"type and cause held out {share(sum(each.is_cause for each in held), len(held))}",
         f"tuned {share(sum(each.is_cause for each in tuned), len(tuned))}",
-        f"healthy runs treated {sum(bool(each.treats) for each in measured.healthy)} of {len(measured.healthy)}",
+        f"healthy runs treated {sum(bool(each.treats) for each in healthy)} of {len(healthy)}",
         f"harm {sum(len(each.harm) for each in measured.tried)}",
     ]
     return "; ".join([*parts, *not_met])
