@@ -116,6 +116,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
         max_saved_mib = 5
         keep_days = 7
         keep_mib = 100
+        claims = "claims"
         """)
     settings = load_settings(path, environ=site.environ, cwd=Path("/"))
     assert settings.backups == BackupPlace(url=str(site.folder / "backups"))
@@ -123,6 +124,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
     assert settings.saved_state == site.home.parent / "saved"
     assert settings.max_saved_mib == 5
     assert settings.keep == Keep(days=7, mib=100)
+    assert settings.claims == site.folder / "claims"
 
 
 def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(site: Site) -> None:
