@@ -11,9 +11,9 @@ from typing import Self
 
 import valkey
 
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.client import options_of
 from medic8.targets.valkey.looks.clients import parse_list
-from medic8.targets.valkey.looks.facts import Facts
 
 #: The key that slow readers ask for, and how often: three times what is worth a word.
 LARGE, LARGE_BYTES, TIMES = "large", 1 << 20, 24

@@ -14,8 +14,8 @@ import valkey
 from medic8.model.report import DiagnosticResult
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.looks.growth import (
     EXPIRING,
     SCRIPTS,

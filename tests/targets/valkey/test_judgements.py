@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from medic8.analysis.analyzer import WEIGHT
+from medic8.analysis.threshold import Threshold
 from medic8.model.issue import Finding, IssueType, Severity
+from medic8.model.wording import as_text, shown
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.looks import (
     clients,
@@ -32,9 +35,9 @@ from medic8.targets.valkey.looks import (
 )
 from medic8.targets.valkey.looks.asking import Refusal, judge_refusals
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS, explain
-from medic8.targets.valkey.looks.facts import Facts, as_text, parse_flat, parse_info, shown
+from medic8.targets.valkey.looks.facts import parse_flat, parse_info
 from medic8.targets.valkey.looks.key_sample import Keyspace, SampledKey, interval, prefix_of
-from medic8.targets.valkey.policy import POLICY, Threshold
+from medic8.targets.valkey.policy import POLICY
 from medic8.targets.valkey.rules import RULES
 
 NONE = Facts({})

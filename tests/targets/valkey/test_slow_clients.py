@@ -11,11 +11,11 @@ from medic8.errors import ChangedError, RefusedError
 from medic8.local.scratch import scratch_valkey
 from medic8.model.plan import Step, StepClass
 from medic8.model.recovery import Claim, Fence
+from medic8.targets.facts import Facts, pairs
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.clients import MOST_CLOSED, idlest_of, is_ordinary
 from medic8.targets.valkey.looks.commands import SlowCommand, judge_runaways
-from medic8.targets.valkey.looks.facts import Facts, pairs
 from tests.raw_clients import RawClient, connected
 from tests.targets.valkey.debian_server import needs_redis, redis_server
 

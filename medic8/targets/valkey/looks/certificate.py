@@ -11,19 +11,18 @@ from typing import NamedTuple
 from cryptography import x509
 from pydantic import JsonValue
 
+from medic8.analysis.judging import fact, over
 from medic8.errors import RefusedError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
-from medic8.model.wording import moment
+from medic8.model.wording import moment, shown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks import kernel
-from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
 from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change
-from medic8.targets.valkey.looks.facts import shown
-from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.policy import POLICY
 from medic8.targets.valkey.tls import is_secure, secured, verdict_of
 

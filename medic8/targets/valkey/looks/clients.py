@@ -8,16 +8,17 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from medic8.analysis.judging import fact, over, share
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.model.wording import as_text
+from medic8.targets.facts import Facts, grown, pairs
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import RECOVERY
 from medic8.targets.valkey.looks import kernel
-from medic8.targets.valkey.looks.asking import Server, looking, reading
+from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
-from medic8.targets.valkey.looks.facts import Facts, as_text, grown, pairs
-from medic8.targets.valkey.looks.judging import fact, over, share
 from medic8.targets.valkey.policy import POLICY
 
 _INTERVAL_S = 0.2

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
-from medic8.model.wording import span
+from medic8.model.wording import as_text, shown, span
+from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import LOOKING, Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.asking import LOOKING, Refusal, Server, looking
 from medic8.targets.valkey.looks.clients import (
     MOST_CLOSED,
     MOST_LISTED,
@@ -31,8 +33,6 @@ from medic8.targets.valkey.looks.deletions import (
     not_spared,
     set_since_s,
 )
-from medic8.targets.valkey.looks.facts import Facts, as_text, grown, shown
-from medic8.targets.valkey.looks.judging import over
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY
 

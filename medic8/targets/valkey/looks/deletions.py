@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
 from medic8.model.target import Target
+from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.looks.asking import Server
-from medic8.targets.valkey.looks.facts import Facts, grown
-from medic8.targets.valkey.looks.judging import over
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.wording import measured
-from medic8.targets.valkey.looks.facts import Facts, grown
-from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.facts import Facts, grown
 from medic8.targets.valkey.policy import POLICY
 
 BACKLOG = "repl-backlog-size"

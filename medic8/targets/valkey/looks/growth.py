@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from medic8.analysis.judging import over
 from medic8.analysis.trends import FALSE_ALARM, Growth, Shape, growth_of
 from medic8.model.issue import Evidence, Finding
-from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.sample import Sample
 from medic8.model.target import Target
-from medic8.model.wording import moment, size, span
+from medic8.model.wording import moment, shown, size, span
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
-from medic8.targets.valkey.looks.facts import Facts, shown
-from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.key_sample import (
     SampledKey,
     database_of,

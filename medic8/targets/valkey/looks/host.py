@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from medic8.analysis.judging import over, share
 from medic8.model.issue import Finding
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import looking, reading
-from medic8.targets.valkey.looks.facts import Facts
-from medic8.targets.valkey.looks.judging import over, share
+from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.policy import POLICY
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
-from medic8.model.wording import size
+from medic8.model.wording import shown, size
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import Server, looking, reading
-from medic8.targets.valkey.looks.facts import parse_flat, shown
-from medic8.targets.valkey.looks.judging import over
+from medic8.targets.valkey.looks.asking import Server, looking
+from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.key_sample import (
     Keyspace,
     SampledKey,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from medic8.analysis.judging import over, share
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.model.wording import size
+from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import looking, reading
-from medic8.targets.valkey.looks.facts import Facts, grown, parse_flat
-from medic8.targets.valkey.looks.judging import over, share
+from medic8.targets.valkey.looks.asking import looking
+from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.machine import available_to
 from medic8.targets.valkey.looks.room import Room, room_of
 from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY

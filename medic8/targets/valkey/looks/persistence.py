@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from medic8.analysis.judging import fact, over, share
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import looking, reading
+from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-from medic8.targets.valkey.looks.facts import Facts, grown
-from medic8.targets.valkey.looks.judging import fact, over, share
 from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
 
 _INTERVAL_S = 0.3

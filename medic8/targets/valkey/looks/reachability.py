@@ -8,19 +8,20 @@ import time
 from pydantic import JsonValue
 
 from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.judging import fact, over
 from medic8.errors import ConfigurationError, RefusedError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.model.wording import as_text, shown
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.acts.busy_scripts import running_function
 from medic8.targets.valkey.client import redact
-from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-from medic8.targets.valkey.looks.facts import Facts, as_text, shown
-from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from itertools import islice
 
+from medic8.analysis.judging import fact, over
 from medic8.errors import Medic8Error
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
-from medic8.model.wording import counted
+from medic8.model.wording import counted, shown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info, place
 from medic8.targets.valkey.comparing import Compared, Following, following, side_by_side
-from medic8.targets.valkey.looks.asking import looking, reading
-from medic8.targets.valkey.looks.facts import shown
-from medic8.targets.valkey.looks.judging import fact, over
+from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.key_sample import SAMPLE, interval
 from medic8.targets.valkey.policy import POLICY
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
-from medic8.targets.valkey.looks.judging import over
 from medic8.targets.valkey.policy import POLICY
 
 #: What every version writes once for each start. Source: Valkey's source, ``main`` in server.c.

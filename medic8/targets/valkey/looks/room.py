@@ -7,7 +7,7 @@ from itertools import pairwise
 from medic8.model.frozen import Frozen
 from medic8.model.issue import Evidence
 from medic8.model.wording import size
-from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.machine import Available, Unknown
 from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
 

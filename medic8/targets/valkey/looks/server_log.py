@@ -12,11 +12,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import looking, reading
-from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
 
 #: So much of its end is read.

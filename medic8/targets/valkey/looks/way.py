@@ -8,11 +8,10 @@ import statistics
 import time
 from typing import Any, NamedTuple
 
+from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import Reading
+from medic8.model.report import Reading, reading
 from medic8.targets.valkey.looks import kernel
-from medic8.targets.valkey.looks.asking import reading
-from medic8.targets.valkey.looks.judging import fact, over
 from medic8.targets.valkey.policy import POLICY
 
 _CONNECTIONS = 3
