@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from medic8.errors import TransientError, UnreachableError
 from medic8.model.target import ProcessCare, Target
 from medic8.targets.process.keepers.keeper import Kept, KeptState
 from medic8.targets.process.keepers.supervisord import Supervisord
@@ -63,6 +64,13 @@ stopwaitsecs = 5
 stdout_logfile = {folder}/worker.out
 stderr_logfile = {folder}/worker.err
 
+[program:sleeper]
+command = /bin/sleep 3600
+environment = SECRET="hush"
+autostart = false
+startsecs = 0
+autorestart = true
+
 [program:flapping]
 command = /bin/false
 autostart = false
@@ -102,6 +110,14 @@ class Program:
 
     def keeper(self, program: str = "worker") -> Supervisord:
         return Supervisord(Supervised(program, socket=str(self.folder / "s")), timeout_s=5)
+
+    def answers(self) -> bool:
+        """Whether its supervisord does; the socket is there before anybody listens."""
+        try:
+            self.kept()
+        except (UnreachableError, TransientError):
+            return False
+        return True
 
     def kept(self) -> Kept:
         return self.keeper().look()
@@ -158,8 +174,8 @@ def supervised(folder: Path) -> Iterator[Program]:
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)], stdout=out, stderr=out
         )
     try:
-        until((folder / "s").exists, f"supervisord: {(folder / 'out').read_text()}")
         program = Program(folder)
+        until(program.answers, "supervisord answers")
         program.runs()
         yield program
     finally:
