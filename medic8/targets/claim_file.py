@@ -172,7 +172,7 @@ class ClaimFile:
             self._write_all(claim, lasts_s)
 
     def release(self, claim: Claim) -> None:
-        """Take *claim*, and earlier ones of its recovery, away under whatever name they lie; another's stays."""
+        """Take *claim*, and earlier ones of its recovery, away under whatever name; another's stays."""
         with self._locked():
             self._remove(claim)
 

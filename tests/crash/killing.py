@@ -3,8 +3,8 @@ Count every write of this process, and strike at one of them.
 
 Installed in a forked child only. Seen are: commits of the journal that changed something (SQLAlchemy's events
 and the dialect's COMMIT), changes of files below the folder of saved states (audit events, and `fsync`),
-whatever is sent to a server that is not known to be read-only, and what is changed on this host: claims, weights
-of control groups, signals, and what a supervisor is told. Nothing of Medic8 is replaced.
+whatever is sent to a server that is not known to be read-only, and what is changed on this host: claims,
+weights of control groups, signals, and what a supervisor is told. Nothing of Medic8 is replaced.
 """
 
 from __future__ import annotations
@@ -155,22 +155,8 @@ def install(watch: Watch) -> None:
 
 
 def _watch_host(watch: Watch) -> None:
-    replace, unlink, write_bytes = os.replace, os.unlink, Path.write_bytes
-    send_signal, request = signal.pidfd_send_signal, http.client.HTTPConnection.request
-
-    def replaced(source: Any, target: Any, **options: Any) -> None:
-        if not str(target).endswith(".claim"):
-            replace(source, target, **options)
-            return
-        with watch.write("file", "claim"):
-            replace(source, target, **options)
-
-    def unlinked(path: Any, **options: Any) -> None:
-        if not str(path).endswith(".claim"):
-            unlink(path, **options)
-            return
-        with watch.write("file", "unclaim"):
-            unlink(path, **options)
+    _watch_claims(watch)
+    write_bytes, send_signal = Path.write_bytes, signal.pidfd_send_signal
 
     def written(self: Path, content: bytes) -> int:
         if not str(self).startswith("/sys/fs/cgroup/"):
@@ -181,6 +167,28 @@ def _watch_host(watch: Watch) -> None:
     def sent(*arguments: Any) -> None:
         with watch.write("file", "signal"):
             send_signal(*arguments)
+
+    Path.write_bytes = written  # type: ignore[method-assign, assignment]
+    signal.pidfd_send_signal = sent
+    _watch_supervisors(watch)
+
+
+def _watch_claims(watch: Watch) -> None:
+    replace, unlink = os.replace, os.unlink
+
+    def replaced(source: Any, target: Any, **options: Any) -> None:
+        with watch.write("file", "claim") if str(target).endswith(".claim") else contextlib.nullcontext():
+            replace(source, target, **options)
+
+    def unlinked(path: Any, **options: Any) -> None:
+        with watch.write("file", "unclaim") if str(path).endswith(".claim") else contextlib.nullcontext():
+            unlink(path, **options)
+
+    os.replace, os.unlink = replaced, unlinked
+
+
+def _watch_supervisors(watch: Watch) -> None:
+    request = http.client.HTTPConnection.request
 
     def asked(self: Any, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> None:
         called = next((name for name in _TOLD if name in (body or b"")), None)
@@ -194,9 +202,6 @@ def _watch_host(watch: Watch) -> None:
             if loses:
                 _lose(self.sock)
 
-    os.replace, os.unlink = replaced, unlinked
-    Path.write_bytes = written  # type: ignore[method-assign]
-    signal.pidfd_send_signal = sent
     http.client.HTTPConnection.request = asked  # type: ignore[method-assign]
 
 

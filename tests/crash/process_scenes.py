@@ -1,9 +1,9 @@
 """
 Processes that are restarted, weighed down and told to open their logs again, and what is exact about them.
 
-*The same*: somebody else kills the process, which its supervisor starts again, writes the weight, or sends the
-signal. Between the look at who a process is and what its supervisor is told lies one question, in which somebody
-else may have restarted it (docs/recovery.md says so); so they do so right *after* any write.
+*The same*: somebody else kills the process, which its supervisor starts again, writes the weight, or sends
+the signal. Between the look at who a process is and what its supervisor is told lies one question, in which
+somebody else may have restarted it (docs/recovery.md says so); so they do so right *after* any write.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from medic8.model.target import Target
 from medic8.targets.facts import Facts
 from medic8.targets.process.groups import weight_of
 from medic8.targets.process.living import living
-from medic8.targets.process.looks.activity import Moment, _object, judge_processor
+from medic8.targets.process.looks.activity import Moment, hog_object, judge_processor
 from medic8.targets.registry import kind_named
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import NOW, Expected, Scene, SceneMaker, Written, around
@@ -47,9 +47,7 @@ class ProcessScene:
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.program, self.folder = program, folder
-        self.target: Target = program.target(
-            self.strategy, program=self.program_name, reload="HUP"
-        )
+        self.target: Target = program.target(self.strategy, program=self.program_name, reload="HUP")
         (folder / "others").mkdir(exist_ok=True)
 
     @property
@@ -141,7 +139,10 @@ class RestartScene(ProcessScene):
         before = self._starts()
         with contextlib.suppress(ProcessLookupError):
             os.kill(kept.pid, signal.SIGKILL)
-        until(lambda: self._starts() > before or not self.program.keeper(self.program_name).look().pid, "it ends")
+        until(
+            lambda: self._starts() > before or not self.program.keeper(self.program_name).look().pid,
+            "it ends",
+        )
         return {f"killed {kept.pid}": ""}
 
     def _starts(self) -> int:
@@ -203,7 +204,7 @@ class WeighScene(ProcessScene):
                 Moment(at_s, ticks, (ticks, 0), Facts({}), Facts({}), None, {})
                 for at_s, ticks in ((0.0, 0), (1.0, 100))
             ]
-            self.plan = self.planned(*judge_processor(*moments, found, _object(process, found)))
+            self.plan = self.planned(*judge_processor(*moments, found, hog_object(process, found)))
         self._good = self._found // 4
 
     def stage(self) -> None:

@@ -23,7 +23,7 @@ MISSING = "" if importlib.util.find_spec("supervisor") else "supervisor is not i
 
 _WAIT_S = 20.0
 
-#: Runs the lines of Python that come to its standard input, one after the other; reads its logs anew at SIGHUP.
+#: Runs the lines of Python that come through a pipe, one after the other; opens its log again at SIGHUP.
 WORKER = """
 import os, signal, sys, threading, time
 kept = []
@@ -128,12 +128,16 @@ class Program:
         assert found is not None
         return found
 
-    def tell(self, *lines: str) -> None:
-        """Have the program run *lines*; returns when it has, or has begun the last one that does not end."""
-        done = self.folder / "fifo.done"
-        done.write_text("")
+    def begin(self, *lines: str) -> None:
+        """Have the program begin to run *lines*."""
         with (self.folder / "fifo").open("w") as fifo:
             fifo.write("\n".join(lines) + "\n")
+
+    def tell(self, *lines: str) -> None:
+        """Have the program run *lines*; returns when it has."""
+        done = self.folder / "fifo.done"
+        done.write_text("")
+        self.begin(*lines)
         until(lambda: len(done.read_text()) == len(lines), "the program did what it was told")
 
     def runs(self) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from medic8.errors import ChangedError, ClaimedError, FencedError, RefusedError, VerifyError
-from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, RecoveryState, StepState
-from medic8.model.target import ProcessCare
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import Journal
@@ -84,11 +78,8 @@ def test_who_dies_between_stop_and_start_leaves_a_process_that_is_started_again(
     assert ended.state is RecoveryState.RESTORED
     assert program.pid != before
     assert [step.state for step in ended.steps] == [StepState.UNDONE, StepState.COMMITTED]
-    assert [step.note for step in ended.steps] == [
-        "put back",
-        f"process {before} of program worker of supervisord at {program.folder}/s: took effect and cannot be "
-        "taken back; somebody wrote there since",
-    ]
+    assert ended.steps[0].note == "put back"
+    assert "took effect and cannot be taken back" in ended.steps[1].note
 
 
 def test_a_restart_that_was_begun_and_not_given_did_not_take_effect(
@@ -168,9 +159,7 @@ def test_of_two_journals_one_restarts(
         contract.open_recovery(other, session, plan, this_process(), at=AT)
 
 
-def test_what_comes_back_with_something_else_is_not_verified(
-    program: Program, around: Surroundings, journal: Journal, tmp_path: Path
-) -> None:
+def test_what_comes_back_with_something_else_is_not_verified(program: Program, around: Surroundings) -> None:
     """Its limit is another one: named is what differs, and not what it was."""
     import resource
 

@@ -115,7 +115,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             reading("activity.weight", weight.value if weight else None),
         ),
         (
-            *judge_processor(first, last, weight, _object(process, weight)),
+            *judge_processor(first, last, weight, hog_object(process, weight)),
             *judge_throttled(first, last),
             *judge_stuck(stuck, last.at_s - first.at_s),
             *judge_zombies(sorted(zombies)),
@@ -251,7 +251,7 @@ def _idle(first: Moment, last: Moment) -> float:
     return share(last.host[1] - first.host[1], last.host[0] - first.host[0]) or 0.0
 
 
-def _object(process: Living, weight: Weight | None) -> tuple[dict[str, JsonValue], ...]:
+def hog_object(process: Living, weight: Weight | None) -> tuple[dict[str, JsonValue], ...]:
     """What a plan to weigh it down has to know."""
     if weight is None:
         return ()
@@ -304,7 +304,9 @@ def judge_processor(
         objects=objects,
     )
     if weight is not None and weight.value <= weight.least:
-        return tuple(each.model_copy(update={"severity": Severity.INFO}) for each in found)
+        # No sign of an issue any more: others go first.
+        weighed = {"code": "activity.weighed_down", "severity": Severity.INFO}
+        return tuple(each.model_copy(update=weighed) for each in found)
     return found
 
 

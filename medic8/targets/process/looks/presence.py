@@ -15,13 +15,16 @@ from medic8.model.wording import counted, shown
 from medic8.targets.kind import Surroundings
 from medic8.targets.process.found import age_s, called, keeper_of, process_of_keeper
 from medic8.targets.process.keepers.keeper import STARTS_WITHIN_S, Kept, KeptState
-from medic8.targets.process.living import Living
+from medic8.targets.process.living import GoneError, Living
 from medic8.targets.process.looks.looking import Look
 from medic8.targets.process.looks.sampling import STARTS, run_of
 from medic8.targets.process.policy import POLICY
 from medic8.targets.process.setup import RUNS, Meant, setup_of
 
 _ABOUT = "its starts"
+
+#: How often a process that ended meanwhile is looked for anew.
+_TRIES = 3
 
 _ADVICE = ("look into the log of the process for why it ends; a restart does not help here",)
 
@@ -34,16 +37,32 @@ def look_at_presence(target: Target, around: Surroundings) -> DiagnosticResult:
         UnreachableError: it does not run, or nobody can tell.
     """
     look = Look("presence", around)
+    for _ in range(_TRIES - 1):
+        kept = _kept(target)
+        try:
+            return _looked(look, target, kept)
+        except GoneError:
+            if kept.pid is None:
+                raise
+            # It has ended since its keeper named it; by now that may have another one, or have given up.
+    return _looked(look, target, _kept(target))
+
+
+def _kept(target: Target) -> Kept:
     try:
-        kept = keeper_of(target).look()
+        return keeper_of(target).look()
     except RefusedError as exc:
         raise UnreachableError(str(exc)) from exc
-    earlier = around.samples.read(target.name) if around.samples else ()
+
+
+def _looked(look: Look, target: Target, kept: Kept) -> DiagnosticResult:
+    around = look.around
     if kept.state in {KeptState.FAILS, KeptState.GAVE_UP}:
         return look.result(
             (reading("presence.state", kept.says), reading("presence.starts", kept.starts, "count")),
             _judge_failing(target, kept),
         )
+    earlier = around.samples.read(target.name) if around.samples else ()
     with process_of_keeper(kept, called(target)) as process:
         starts = max(kept.starts or 0, starts_seen(earlier, run_of(process.identity), around.now))
         return look.result(
