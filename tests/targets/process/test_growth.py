@@ -14,8 +14,15 @@ import pytest
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
 from medic8.targets.kind import Surroundings
-from medic8.targets.process.looks.growth import judge_growth, judge_kept, look_at_growth
-from medic8.targets.process.looks.sampling import AGE, DESCRIPTORS, MEMORY, THREADS
+from medic8.targets.process.living import living
+from medic8.targets.process.looks.growth import (
+    judge_growth,
+    judge_kept,
+    leaks_in,
+    look_at_growth,
+    marked,
+)
+from medic8.targets.process.looks.sampling import AGE, DESCRIPTORS, MEMORY, THREADS, sample_of
 from tests.recovery.memory import AT
 from tests.targets.process.supervised import Program
 
@@ -112,6 +119,30 @@ def test_a_real_process_that_leaks_memory_descriptors_and_threads_is_found_withi
     )
     found = {each.code for each in look_at_growth(program.target(), watching).findings}
     assert found == {"growth.memory", "growth.descriptors", "growth.threads"}
+
+
+def test_what_a_watch_saw_is_known_to_later_diagnoses_of_the_same_process(
+    program: Program, around: Surroundings, tmp_path: Path
+) -> None:
+    """So that it can be planned for and healed without watching again; what was given back was no leak."""
+    store = SampleStore(tmp_path / "samples")
+    (leak,) = leaks_in(samples(lambda n: (200 + n) * _MIB), warm_up_s=0)
+    with living(program.pid) as process:
+        seen = sample_of(process, AT, 3600.0)
+    leak = leak._replace(now=seen.values[MEMORY])
+    store.add("worker", marked(seen, [leak]))
+
+    def found_after(minutes: int) -> list[str]:
+        moment = replace(around, samples=store, now=AT + timedelta(minutes=minutes))
+        return [each.text for each in look_at_growth(program.target(), moment).findings]
+
+    (text,) = found_after(1)
+    assert "60.0 MiB more an hour, as a watch saw at 2026-01-02" in text
+    assert found_after(23 * 60) == [text]
+    assert found_after(25 * 60) == []
+    program.anew()
+    store.add("worker", marked(seen, [leak]))
+    assert found_after(2) == []
 
 
 def test_each_diagnosis_keeps_a_sample_that_counts_the_starts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from medic8.model.recovery import Owner
@@ -52,8 +51,7 @@ def count_descriptors(process: Living) -> int:
     return process.size_of("fd") or len(process.names("fd"))
 
 
-def counted_on(samples: Sequence[Sample], sample: Sample) -> Sample:
-    """*sample* with how many different processes were seen with it."""
-    last = samples[-1] if samples else None
+def counted_on(last: Sample | None, sample: Sample) -> Sample:
+    """*sample* with how many different processes were seen with it and before, by the sample *last* kept."""
     starts = 1.0 if last is None else last.values.get(STARTS, 1.0) + (last.run != sample.run)
     return sample.model_copy(update={"values": {**sample.values, STARTS: starts}})
