@@ -217,7 +217,7 @@ def marked(sample: Sample, leaks: Sequence[Leak]) -> Sample:
 
 
 def with_marks(before: Sample | None, sample: Sample) -> Sample:
-    """*sample* with the marks of the one before, for a day, of the same process that has given nothing back."""
+    """*sample* with the marks of the one before, for a day: of the same process that gave nothing back."""
     if before is None or before.run != sample.run:
         return sample
     marks: dict[str, float] = {}

@@ -8,7 +8,7 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.planning import plan_of, rests_on, value_of
 from medic8.targets.process.acts.restart import KEEP_RUNNING, RESTART
-from medic8.targets.process.found import called, care_of, keeper_of
+from medic8.targets.process.found import care_of, keeper_of
 from medic8.targets.process.looks.data import why_no_backup
 from medic8.targets.process.policy import POLICY
 from medic8.targets.process.setup import Meant, meant_by
@@ -52,7 +52,7 @@ def plan_restart(issue: Issue, report: DiagnosticReport, target: Target) -> Plan
         issue,
         target,
         units,
-        summary=f"Stop {called(target)} and start it again with the same command line and environment. "
+        summary=f"Stop {target.name} and start it again with the same command line and environment. "
         "Whoever uses it at that moment is cut off, and what it holds in memory is lost.",
         nothing=why_not,
         risk=Risk.HIGH if units else Risk.LOW,
@@ -74,7 +74,7 @@ def _why_not(report: DiagnosticReport, target: Target) -> str:
 
 
 def _units(asked: Meant, target: Target) -> list[Unit]:
-    name, arguments = called(target), asked.model_dump(mode="json")
+    name, arguments = target.name, asked.model_dump(mode="json")
     keep = Step(
         title=f"note that {name} runs, and with what",
         action=KEEP_RUNNING,

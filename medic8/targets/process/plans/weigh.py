@@ -10,7 +10,6 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.planning import objects_of, plan_of
 from medic8.targets.process.acts.weigh import WEIGH, Weigh
-from medic8.targets.process.found import called
 
 WEIGH_DOWN = "weigh_down"
 
@@ -25,10 +24,10 @@ def plan_weigh(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     found = [Weigh.model_validate(each) for each in objects_of(issue, report, "activity.hog")]
     units = [
         Unit(
-            title=f"{ask.resource} weight of {called(target)}",
+            title=f"{ask.resource} weight of {target.name}",
             steps=(
                 Step(
-                    title=f"weigh {called(target)} down from {ask.found} to {ask.value}",
+                    title=f"weigh {target.name} down from {ask.found} to {ask.value}",
                     action=WEIGH,
                     arguments=ask.model_dump(mode="json"),
                     touches=f"weight in {Path(ask.file)}",
@@ -43,7 +42,7 @@ def plan_weigh(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         issue,
         target,
         units,
-        summary=f"Have {called(target)} get only what others leave of the processors. It goes on, slower "
+        summary=f"Have {target.name} get only what others leave of the processors. It goes on, slower "
         "where others want them too.",
         nothing="Nothing is to be weighed down, or it has no control group of its own.",
         risk=Risk.MEDIUM if units else Risk.LOW,
