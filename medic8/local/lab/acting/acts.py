@@ -24,6 +24,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "proxy": proxy.proxy,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
+    "stream": traffic.stream,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,
 }

@@ -11,9 +11,11 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs, written_per_s
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
-_INTERVAL_S = 0.3
+#: Between one of three looks and the next: one burst is told from what is written all the time.
+_INTERVAL_S = 0.2
+_LOOKS = 3
 
 _LAG_ADVICE = (
     "look at the replica: is it loading, swapping, or behind a slow network?",
@@ -24,9 +26,11 @@ _LAG_ADVICE = (
 def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResult:
     """The server's own view of its primary and of its replicas."""
     with looking(target) as server:
-        before, facts, seconds = server.info_twice(
-            "replication", "stats", "server", "memory", interval_s=_INTERVAL_S
+        looks = server.info_often(
+            "replication", "stats", "server", "memory", times=_LOOKS, interval_s=_INTERVAL_S
         )
+        (before, _), (facts, _) = looks[0], looks[-1]
+        rate = written_per_s(looks)
         settings = server.settings(
             "replica-read-only", "replica-serve-stale-data", "min-replicas-to-write", BACKLOG, BUFFER
         )
@@ -34,26 +38,32 @@ def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResul
             reading("replication.role", facts.text("role")),
             reading("replication.replicas", facts.whole("connected_slaves"), "count"),
             reading("replication.offset", facts.whole("master_repl_offset"), "bytes"),
-            reading("replication.written", written_per_s(before, facts, seconds), "bytes/s"),
+            reading("replication.written", rate, "bytes/s"),
             reading("replication.link", facts.text("master_link_status")),
             reading("replication.silence", facts.whole("master_last_io_seconds_ago"), "seconds"),
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
         )
-        findings = judge_replication(facts, settings, before, seconds)
+        findings = judge_replication(facts, settings, before, rate, policy=policy_of(target))
         return server.result("replication", around, readings, findings)
 
 
-def judge_replication(facts: Facts, settings: Facts, before: Facts, seconds: float) -> tuple[Finding, ...]:
+def judge_replication(
+    facts: Facts, settings: Facts, before: Facts, rate: int | None, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Which link is broken, which replica lags, and what is refused for it.
 
     Args:
         facts: The sections ``replication``, ``stats``, ``server`` and ``memory`` of INFO.
         settings: Those of replication; empty if they may not be read.
-        before: The same sections *seconds* earlier.
-        seconds: Between the two.
+        before: The same sections a moment earlier.
+        rate: Bytes that are written in each second, see `written_per_s`.
+        policy: The limits of the target.
     """
-    found = [*judge_replicas(facts), *judge_syncs(facts, before, seconds, settings)]
+    found = [
+        *judge_replicas(facts, policy=policy),
+        *judge_syncs(facts, before, rate, settings, policy=policy),
+    ]
     found += judge_quorum(facts, settings)
     if facts.get("role") == "slave":
         found += judge_replica(facts, settings)
@@ -104,7 +114,7 @@ def judge_replica(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     return found
 
 
-def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
+def judge_replicas(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Which replicas lag, are silent or are not in step, as their primary sees them."""
     found: tuple[Finding, ...] = ()
     written = facts.number("master_repl_offset")
@@ -125,7 +135,7 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
             continue
         found += over(
             "replication.lag",
-            POLICY.replica_lag,
+            policy.replica_lag,
             None if offset is None else written - offset,
             f"replica {name} is {{seen}} behind",
             about="replication",
@@ -134,7 +144,7 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
         )
         found += over(
             "replication.lag",
-            POLICY.replica_silence,
+            policy.replica_silence,
             silent_s,
             f"replica {name} has been silent for {{seen}}",
             about="replication",
