@@ -97,7 +97,9 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
     )
     # All other threads wait for the one that hangs, since it holds the interpreter's lock.
     try:
-        until(lambda: b"D" in _states(program.pid), "a thread hangs")
+        pid = program.pid
+        # Each child that is started has its parent wait like that for a moment.
+        until(lambda: _zombies_of(pid) == 6 and b"D" in _states(pid), "a thread hangs")
         found = {each.code: each for each in look_at_activity(program.target(), around).findings}
     finally:
         with fifo.open("w"):
@@ -106,6 +108,11 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
     assert {"activity.zombies", "activity.stuck"} <= set(found)
     assert "6 children" in found["activity.zombies"].text
     assert "1 thread waited in the kernel" in found["activity.stuck"].text
+
+
+def _zombies_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(_states(int(child)) == b"Z" for child in children)
 
 
 def _states(pid: int) -> bytes:
