@@ -13,7 +13,7 @@ from medic8.model.target import Target
 from medic8.model.wording import as_text, shown, span
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import LOOKING, Refusal, Server, looking
+from medic8.targets.valkey.looks.asking import OWN_LOOKS, Refusal, Server, looking
 from medic8.targets.valkey.looks.clients import (
     MOST_CLOSED,
     MOST_LISTED,
@@ -314,7 +314,9 @@ def _slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
     return [
         entry
         for entry in entries
-        if entry.took_s >= _SLOW_S and entry.client != LOOKING and now_us / 1e6 - entry.at_s <= RECENT_S
+        if entry.took_s >= _SLOW_S
+        and not OWN_LOOKS.has(entry.client, entry.address)
+        and now_us / 1e6 - entry.at_s <= RECENT_S
     ]
 
 
