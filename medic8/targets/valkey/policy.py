@@ -32,11 +32,18 @@ class ServerPolicy(Frozen):
         source=f"{_LATENCY}, network: 200 µs is usual; the limits are {_OURS}",
     )
     resent: Threshold = Threshold(
-        what="packets sent again on the four connections of a look, or never answered",
+        what="packets sent again on the four connections of a look (some 200), or never answered",
         warning=2,
         error=6,
         unit="count",
-        source=f"{_LATENCY}, network; the limits are {_OURS}: one may be chance",
+        source=f"{_LATENCY}, network; ITU-T Y.1541, class 0: one of 1,000 may get lost, so one of 200 may be "
+        f"chance; the limits are {_OURS}",
+    )
+    flapping: Threshold = Threshold(
+        what="changes between answering and not, of 20 attempts within 3 s at most",
+        error=3,
+        unit="count",
+        source=f"Valkey documentation, Administration: a restart is two, away and back; the limit is {_OURS}",
     )
     certificate_days: Threshold = Threshold(
         what="days until the certificate ends that the server presents",
@@ -52,6 +59,14 @@ class ServerPolicy(Frozen):
         error=60,
         unit="seconds",
         source=f"Valkey documentation, EXPIRE: expiry goes by the server's clock; the limits are {_OURS}",
+    )
+    clock_jump: Threshold = Threshold(
+        what="jump of the server's clock between two diagnoses, beyond 500 millionths of the time between",
+        warning=2,
+        error=60,
+        unit="seconds",
+        source="Valkey documentation, EXPIRE: it goes by the clock; Linux, ntp.c, MAXFREQ: set slowly, none "
+        f"strays by more; the limits are {_OURS}",
     )
     restarts: Threshold = Threshold(
         what="starts within 10 minutes, by the end of the log",
@@ -165,6 +180,13 @@ class ServerPolicy(Frozen):
         warning=86_400,
         unit="seconds",
         source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
+    )
+    waiting: Threshold = Threshold(
+        what="time that a client waits in WAIT or WAITAOF, at least",
+        warning=10,
+        error=60,
+        unit="seconds",
+        source=f"{_CONF}, min-replicas-max-lag 10: silent for so long is not in step; a minute is {_OURS}",
     )
     slow_command: Threshold = Threshold(
         what="slowest command of the last 10 minutes",

@@ -203,6 +203,20 @@ _CONNECTIONS = (
         cause="One of the clocks was set or has drifted: keys with an absolute expiry end at the wrong time.",
     ),
     rule_of(
+        IssueType.SYNCHRONIZATION,
+        "The clock of {target} has jumped",
+        "server.clock_jumped",
+        symptoms=("Inconsistent state",),
+        cause="The clock was set at once, or its machine stood still.",
+    ),
+    rule_of(
+        IssueType.SYNCHRONIZATION,
+        "Clients of {target} wait for replicas or disks that do not have their writes",
+        "clients.unacknowledged",
+        symptoms=("Inconsistent state",),
+        cause="Fewer replicas are in step than programs ask for, or the disk is slow.",
+    ),
+    rule_of(
         IssueType.SLOW_OPERATIONS,
         "Commands of {target} are held back",
         "clients.paused",
@@ -216,6 +230,13 @@ _CONNECTIONS = (
         "network.loss",
         symptoms=("High latency", "Timeout errors"),
         cause="The network between here and the server, which the server has no part in.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
+        "{target} comes and goes",
+        "network.flapping",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="What is behind the address starts again and again, or is several servers, some of them down.",
     ),
     rule_of(
         IssueType.NETWORK,

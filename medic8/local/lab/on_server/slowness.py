@@ -12,6 +12,7 @@ from medic8.local.lab.settings import change_setting
 _MIB = 1 << 20
 _BUSY_AFTER_MS = 100
 _LAZY = "lazyfree-lazy-user-del"
+_EVENTS = "notify-keyspace-events"
 _FIELD_BYTES = 256 << 10
 _POLICY, _COUNTING = "maxmemory-policy", "volatile-lfu"
 
@@ -56,6 +57,13 @@ def one_by_one(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, .
     return bench.start("one_by_one", seed=rng.randrange(1 << 30), amount=strength)
 
 
+def expiry_storm(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have *strength* thousand keys expire at one moment, again and again, and clients be told of each."""
+    before = change_setting(bench.client, _EVENTS, "Ex")
+    said = Harm(what=f"setting {_EVENTS} is Ex and was {before or 'empty'}")
+    return (said, *bench.start("storm", amount=strength))
+
+
 FAULTS = (
     Fault(
         "runaway_command",
@@ -76,6 +84,17 @@ FAULTS = (
         big_deletes,
         "server",
         most=500,
+    ),
+    Fault(
+        "expiry_storm",
+        "very many keys expire at the same moment, again and again, and clients are told of each",
+        "thousands of keys",
+        100,
+        "",
+        expiry_storm,
+        "server",
+        "have programs spread expiry: add a random tenth to each time to live",
+        1000,
     ),
     Fault(
         "big_key",
