@@ -66,6 +66,23 @@ def is_full_of_clients(client: valkey.Valkey) -> bool:
     return client.info("stats")["rejected_connections"] > 0 and len(named(client, "lab-idle")) > 90
 
 
+def one_key_is_read(client: valkey.Valkey) -> bool:
+    before = client.info("stats")["keyspace_hits"]
+    return until(lambda: client.info("stats")["keyspace_hits"] > before + 500) and (
+        client.object("freq", "medic8-lab-price:all") > 30
+    )
+
+
+def is_asked_one_by_one(client: valkey.Valkey) -> bool:
+    before, said = client.info("stats"), int(named(client, "lab-shop")[0]["tot-cmds"])
+    assert until(lambda: int(named(client, "lab-shop")[0]["tot-cmds"]) > said + 500)
+    after = client.info("stats")
+    reads, commands = (
+        after[name] - before[name] for name in ("total_reads_processed", "total_commands_processed")
+    )
+    return named(client, "lab-shop")[0]["cmd"] == "get" and reads > commands * 0.9
+
+
 def is_behind(client: valkey.Valkey) -> bool:
     """Nearly always: for a moment it goes on."""
 
@@ -139,6 +156,8 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         IssueType.SLOW_OPERATIONS,
         "BUSY",
     ),
+    "hot_key": (one_key_is_read, IssueType.SLOW_OPERATIONS, "hot keys"),
+    "one_by_one": (is_asked_one_by_one, IssueType.SLOW_OPERATIONS, "commands one by one"),
     "failed_save": (
         lambda client: "MISCONF" in refusal(client, "SET", "mine", "1"),
         IssueType.RESOURCE_EXHAUSTION,

@@ -222,6 +222,16 @@ _HELD_UP: _Rules = (
         "commands.processor latency.high clients.output memory.client_buffers",
         "Every command is written out to whoever watches all of them.",
     ),
+    _rule(
+        "clients.one_by_one",
+        "commands.processor",
+        "For each command by itself the server reads and writes once, which takes longer than the command.",
+    ),
+    _rule(
+        "keys.hot",
+        "commands.processor latency.high",
+        "All look-ups of a key are served by one thread, and wait for each other.",
+    ),
     _rule("persistence.slow_fork", "latency.high", "Nothing is answered while the process is forked."),
     _rule("persistence.slow_disk", "latency.high", "With appendfsync, writes wait for a slow disk."),
     _rule(
