@@ -120,6 +120,24 @@ def test_a_real_process_that_leaks_memory_descriptors_and_threads_is_found_withi
     assert found == {"growth.memory", "growth.descriptors", "growth.threads"}
 
 
+def test_what_children_take_counts_and_theirs(program: Program) -> None:
+    """A program that works in children leaks in them."""
+    with living(program.pid) as process:
+        alone = sample_of(process, AT, 0.0).values
+    program.tell(
+        "import subprocess, sys",
+        "big = 'kept = bytearray(b\\'x\\') * (50 << 20); print(1, flush=True); import time; time.sleep(60)'",
+        "words = ['/bin/sh', '-c', '\"$0\" -c \"$1\"; :', sys.executable, big]",
+        "child = subprocess.Popen(words, stdout=-1, start_new_session=True)",
+        "child.stdout.readline()",
+    )
+    with living(program.pid) as process:
+        family = sample_of(process, AT, 0.0).values
+    program.tell("os.killpg(child.pid, signal.SIGKILL)", "child.wait()")
+    assert family[MEMORY] - alone[MEMORY] >= 50 * _MIB
+    assert family[THREADS] - alone[THREADS] == 2
+
+
 def test_what_a_watch_saw_is_known_to_later_diagnoses_of_the_same_process(
     program: Program, around: Surroundings, tmp_path: Path
 ) -> None:

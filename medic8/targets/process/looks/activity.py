@@ -21,12 +21,12 @@ from medic8.targets.process.living import (
     ENDED,
     Living,
     UntoldError,
-    all_pids,
     parse_stat,
 )
+from medic8.targets.process.looks.family import children_of, descendants_of
 from medic8.targets.process.looks.hogs import hog_object, judge_disks, judge_processor
 from medic8.targets.process.looks.looking import Look, of_a_process
-from medic8.targets.process.looks.moments import IO, MOST_THREADS, Moment, moment_of
+from medic8.targets.process.looks.moments import IO, Moment, moment_of
 from medic8.targets.process.policy import POLICY, ProcessPolicy, policy_of
 
 _LOOKS = 6
@@ -60,6 +60,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     zombies &= _zombies_of(look, process)
     stuck = tuple(Stuck(each, _where(process, each)) for each in stuck_in(moments))
     pids = _pids_in_group(process)
+    descendants = look.ask("descendants", lambda: descendants_of(process))
     weight, disk_weight = weight_of(process.pid, "cpu"), weight_of(process.pid, "io")
     first, last = moments[0], moments[-1]
     return look.result(
@@ -68,6 +69,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             reading("activity.threads", len(last.threads) or None, "count"),
             reading("activity.stuck_threads", len(stuck), "count"),
             reading("activity.zombies", len(zombies), "count"),
+            reading("activity.descendants", len(descendants or ()), "count"),
             reading("activity.threads_in_group", pids[0] if pids else None, "count"),
             reading("activity.limit_of_group", pids[1] if pids else None, "count"),
             reading("activity.weight", weight.value if weight else None),
@@ -111,24 +113,6 @@ def _zombies_of(look: Look, process: Living) -> set[int]:
     return {pid for pid in children if _has_ended(pid, process.pid)}
 
 
-def children_of(process: Living) -> list[int]:
-    """The numbers of its children; raises as `Living.read` does."""
-    try:
-        found = []
-        for name in process.names("task")[:MOST_THREADS]:
-            found += [int(pid) for pid in process.read(f"task/{name}/children").split()]
-    except UntoldError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [pid for pid in all_pids() if _parent_of(pid) == process.pid]
-    return found
-
-
-def _parent_of(pid: int) -> int | None:
-    try:
-        return parse_stat(Path(f"/proc/{pid}/stat").read_bytes()).parent
-    except OSError:
-        return None
-
-
 def _has_ended(pid: int, parent: int) -> bool:
     try:
         stat = parse_stat(Path(f"/proc/{pid}/stat").read_bytes())
@@ -158,7 +142,9 @@ def _rates(first: Moment, last: Moment) -> tuple[Reading | None, ...]:
     ]
     return (
         reading(
-            "activity.cores", round((last.cpu_ticks - first.cpu_ticks) / CLOCK_TICKS / span_s, 3), "cores"
+            "activity.cores",
+            round(max(0, last.cpu_ticks - first.cpu_ticks) / CLOCK_TICKS / span_s, 3),
+            "cores",
         ),
         reading("activity.host_idle", round(_idle(first, last), 3), "ratio"),
         *(

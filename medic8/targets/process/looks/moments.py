@@ -11,14 +11,12 @@ from typing import NamedTuple
 from medic8.targets.facts import Facts
 from medic8.targets.process.groups import Throttled, throttled
 from medic8.targets.process.living import Living, lines_of, parse_stat
+from medic8.targets.process.looks.family import MOST_THREADS, family_of, summed
 from medic8.targets.process.looks.looking import Look, if_told
 
 #: Devices that pass on to others what they are given, and one of memory.
 _UPON_OTHERS = ("loop", "ram", "zram", "dm-", "md")
 _SECTOR_BYTES = 512
-
-#: Of more threads the rest is not looked at.
-MOST_THREADS = 512
 
 #: Counters of ``/proc/PID/io`` that reach the disk (proc_pid_io(5)).
 IO = {"read_bytes": "read", "write_bytes": "written"}
@@ -43,7 +41,7 @@ class Moment(NamedTuple):
 
     Attributes:
         at_s: When, by a clock that only goes on.
-        cpu_ticks: Processor time of the process.
+        cpu_ticks: Processor time of the process and all that descend from it.
         host: Processor time of the host: all of it, and what was idle, in clock ticks.
         io: Its counters of input and output; empty if they may not be read.
         switches: By main thread: how often it has waited, and how often it was interrupted.
@@ -66,9 +64,11 @@ class Moment(NamedTuple):
 
 def moment_of(look: Look, process: Living) -> Moment:
     """What is told now; what may not be read is noted in *look*."""
+    with family_of(process) as family:
+        cpu_ticks = summed(family, lambda each: each.stat().cpu_ticks)
     return Moment(
         at_s=time.monotonic(),
-        cpu_ticks=process.stat().cpu_ticks,
+        cpu_ticks=cpu_ticks,
         host=_host_ticks(),
         io=look.ask("input and output", lambda: lines_of(process.read("io"))) or Facts({}),
         switches=process.status(),
