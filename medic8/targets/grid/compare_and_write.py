@@ -277,11 +277,7 @@ def _fits(checks: Sequence[Check], writes: Sequence[Write]) -> bool:
 
 
 def _is_scripting_missing(exc: valkey.exceptions.ResponseError) -> bool:
-    """
-    Whether *exc* says that this server, or this user, has no EVAL; nothing was written then.
-
-    So does our script before Redis 7.0: it could not ask for permissions, and would stop half way.
-    """
+    """Whether this server, or this user, has no EVAL, or our script says so; nothing was written then."""
     text = str(exc).lower()
     return (
         "unknown command" in text
