@@ -20,7 +20,7 @@ from medic8.targets.grid.format import MANIFEST_BYTES, FormatError, Manifest, pa
 from medic8.targets.grid.image import Value, WrongType
 from medic8.targets.grid.keys import check_name, manifest_keys
 from medic8.targets.grid.reading import as_value, get_at_most
-from medic8.targets.valkey.conversation import conversation
+from medic8.targets.valkey.conversation import conversation, raise_first
 
 _COPIES = ("the manifest", "the copy of the manifest")
 
@@ -99,6 +99,8 @@ def create_manifest(client: valkey.Valkey, manifest: Manifest) -> None:
     compare_and_write = CompareAndWrite(client)
     primary, copy = manifest_keys(manifest.name)
     packed = pack_manifest(manifest)
+    with conversation(client) as talk:  # a node of a cluster that has but one of them is not written to
+        raise_first(talk.ask([("EXISTS", primary), ("EXISTS", copy)]))
     if not compare_and_write([IsAbsent(primary)], [WriteValue(primary, packed)]).is_written:
         raise GridExistsError(f"grid {manifest.name!r}: its manifest exists already")
     if not compare_and_write([IsAbsent(copy)], [WriteValue(copy, packed)]).is_written:
