@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medic8.analysis.analyzer import UNREACHABLE, analyze
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
-from medic8.errors import UnreachableError
+from medic8.errors import TransientError, UnreachableError
 from medic8.local.lab.actors import Troupe, end_all
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Breakage, make
@@ -61,16 +61,27 @@ class Lab:
         with connection(self.server.url, name="medic8-lab") as client:
             return (*lines, *clear(client))
 
-    def issues(self, url: str = "", *, one_by_one: bool = False, timeout_s: float = 5.0) -> list[Issue]:
+    def issues(
+        self,
+        url: str = "",
+        *,
+        one_by_one: bool = False,
+        timeout_s: float = 5.0,
+        watch_s: float = 0.0,
+        now: datetime = NOW,
+    ) -> list[Issue]:
         """The issues that a diagnosis finds, but for what is only worth knowing."""
+        around = replace(AROUND, watch_s=watch_s, now=now)
         target = Target(name="lab", kind="valkey", url=url or self.server.url, timeout_s=timeout_s)
 
         def take(name: str) -> DiagnosticResult:
             try:
-                return KIND.diagnostics[name](target, AROUND)
+                return KIND.diagnostics[name](target, around)
             except UnreachableError as exc:
                 gone = Finding(code=UNREACHABLE, severity=Severity.CRITICAL, text=str(exc))
                 return DiagnosticResult(diagnostic=name, findings=(gone,), taken_at=NOW)
+            except TransientError:  # tried again in life; here it has seen nothing
+                return DiagnosticResult(diagnostic=name, taken_at=NOW)
 
         with ThreadPoolExecutor(1 if one_by_one else len(KIND.diagnostics)) as pool:
             results = list(pool.map(take, KIND.diagnostics))

@@ -10,6 +10,7 @@ from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
 from medic8.local.lab.on_server import (
     client_faults,
+    half_open,
     memory_faults,
     replica_faults,
     save_faults,
@@ -93,6 +94,7 @@ _ALL = (
         deadlock,
     ),
     *client_faults.FAULTS,
+    *half_open.FAULTS,
     *memory_faults.FAULTS,
     *slowness.FAULTS,
     *save_faults.FAULTS,

@@ -50,6 +50,11 @@ def business_growth(bench: Bench, rng: random.Random, strength: int) -> tuple[Ha
     return bench.start("leak", seed=rng.randrange(_SEEDS), amount=strength, style="wanted")
 
 
+def capped_stream(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Add *strength* entries a second to a stream that is trimmed as it is added to."""
+    return bench.start("stream", seed=rng.randrange(_SEEDS), amount=strength, style="capped")
+
+
 def rolling_deploy(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Hold *strength* connections of which one after the other comes anew."""
     return bench.start("churn", amount=strength)
@@ -126,6 +131,15 @@ _ALL = (
         "a leak",
         business_growth,
         2000,
+    ),
+    State(
+        "capped_stream",
+        "a stream is added to, and keeps the newest entries only (MAXLEN)",
+        "entries a second",
+        200,
+        "a stream that nobody trims",
+        capped_stream,
+        1000,
     ),
     State(
         "rolling_deploy",

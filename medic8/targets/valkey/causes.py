@@ -73,6 +73,22 @@ def _many_connections(code: str) -> Clue:
     )
 
 
+def _is_what_grows() -> Clue:
+    """Whether streams that grow take half of the memory's growth or more."""
+
+    def look(results: Results) -> bool | None:
+        streams = _number(results, "growth", "growth.streams.rate")
+        rates = [_number(results, "growth", f"growth.{name}.rate") for name in ("watched", "kept")]
+        memory = next((each for each in rates if each), None)
+        return None if streams is None or memory is None else streams >= memory / 2
+
+    return Clue(
+        if_so="streams take half of the growth or more",
+        if_not="streams take less than half of the growth",
+        look=look,
+    )
+
+
 def _rule(causes: str, effects: str, why: str, *clues: Clue) -> CauseRule:
     return CauseRule(frozenset(causes.split()), frozenset(effects.split()), why, clues)
 
@@ -100,10 +116,28 @@ _FULL: _Rules = (
         _takes_much("memory.scripts"),
     ),
     _rule(
-        "keys.forgotten_expiry keys.pending",
+        "memory.tracking",
+        "memory.near_limit",
+        "What clients have read and want to be told about counts as used memory.",
+        _takes_much("memory.tracking"),
+    ),
+    _rule(
+        "memory.idle_backlog",
+        "memory.near_limit",
+        "A backlog that waits for no replica counts as used memory.",
+        _takes_much("memory.backlog"),
+    ),
+    _rule(
+        "keys.forgotten_expiry keys.growing_stream keys.pending",
         "memory.near_limit",
         "Keys that nobody takes away again fill the memory.",
         _takes_much("memory.dataset"),
+    ),
+    _rule(
+        "keys.growing_stream",
+        "memory.leak",
+        "A stream that nobody trims is what grows.",
+        _is_what_grows(),
     ),
     _rule(
         "clients.no_keepalive",
@@ -175,11 +209,28 @@ _HELD_UP: _Rules = (
         "latency.high commands.processor commands.costly",
         "Everybody waits while memory is freed.",
     ),
+    _rule(
+        "server.clock_jumped",
+        "commands.expiry_storm",
+        "A clock that jumps forward has everything expire at once that was to expire meanwhile.",
+        _is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
+    ),
+    _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
     _rule("keys.large", "commands.slow commands.costly", "Commands on a large value take long."),
     _rule(
         "clients.monitor",
         "commands.processor latency.high clients.output memory.client_buffers",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.one_by_one",
+        "commands.processor",
+        "For each command by itself the server reads and writes once, which takes longer than the command.",
+    ),
+    _rule(
+        "keys.hot",
+        "commands.processor latency.high",
+        "All look-ups of a key are served by one thread, and wait for each other.",
     ),
     _rule("persistence.slow_fork", "latency.high", "Nothing is answered while the process is forked."),
     _rule("persistence.slow_disk", "latency.high", "With appendfsync, writes wait for a slow disk."),
@@ -197,6 +248,11 @@ _REPLICATION: _Rules = (
         "A replica that was away for longer than the backlog holds needs a full copy.",
     ),
     _rule(
+        "replication.lag",
+        "memory.replica_buffers",
+        "What a replica has not taken yet waits in its buffer.",
+    ),
+    _rule(
         "memory.replica_buffers",
         "replication.full_syncs replication.link_down",
         "A replica whose buffer overruns is cut off and begins again.",
@@ -210,6 +266,11 @@ _REPLICATION: _Rules = (
         "replication.link_down replication.lag",
         "errors.noreplicas",
         "Writes are refused while too few replicas are in step.",
+    ),
+    _rule(
+        "replication.link_down replication.lag persistence.slow_disk",
+        "clients.unacknowledged",
+        "WAIT and WAITAOF come back when enough replicas and disks have what was written.",
     ),
     _rule(
         "replication.role_changed",

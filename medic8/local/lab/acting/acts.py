@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, proxy, replica, traffic, work
+from medic8.local.lab.acting import clients, doors, expiring, proxy, replica, traffic, work
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
@@ -14,15 +14,21 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "costly": work.costly,
     "delete": work.delete,
     "evict": traffic.evict,
+    "expiring": doors.expiring,
+    "flapping": doors.flapping,
     "hold": clients.hold,
+    "hot": traffic.hot,
     "leak": traffic.leak,
     "load": traffic.load,
     "monitor": clients.monitor,
+    "one_by_one": traffic.one_by_one,
     "overwrite": traffic.overwrite,
     "pending": work.pending,
     "proxy": proxy.proxy,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
+    "storm": expiring.storm,
+    "stream": traffic.stream,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,
 }

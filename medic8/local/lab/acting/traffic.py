@@ -12,7 +12,7 @@ import valkey
 import valkey.exceptions
 
 from medic8.errors import RefusedError, UnreachableError
-from medic8.local.lab.acting.line import line
+from medic8.local.lab.acting.line import answer, bare, command, line, rest
 from medic8.local.lab.acting.order import PREFIX, Order, Play, Ready
 from medic8.targets.valkey.client import info
 
@@ -24,13 +24,19 @@ _FORGOTTEN = 0.3
 _AT_ONCE = 2000
 _BATCH = 100
 _FIRST_BATCHES = 10
+
+#: After so many the key's counter stands out, if the server counts. Source: valkey.conf, lfu-log-factor 10.
+_FIRST_READS = 40_000
 _MOST_KEYS = 200_000
 _PIECE_BYTES = 16 << 10
 _MIB = 1 << 20
+_ENTRY_BYTES = 4 << 10
+_MOST_ENTRIES = 128_000
+_CAP = 1000
 _WAIT_S = 50.0
 
 #: Prefixes of the keys: of one kind each, as the diagnostic of keys tells kinds apart.
-OWN = {name: f"{PREFIX}{name}" for name in ("session", "orders", "import", "cache")}
+OWN = {name: f"{PREFIX}{name}" for name in ("session", "orders", "import", "cache", "events")}
 
 
 def load(order: Order) -> Play:
@@ -45,6 +51,50 @@ def load(order: Order) -> Play:
             due = max(due + 1 / _ROUNDS_PER_S, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             _some(client, rng, each_round)
+
+
+def hot(order: Order) -> Play:
+    """Read one key *amount* times a second, in batches as a program does that has many threads."""
+    key, each_round = f"{PREFIX}price:all", max(1, order.amount // _ROUNDS_PER_S)
+    with line(order) as client:
+        for turn in itertools.count():
+            began_s = time.monotonic()
+            pipe = client.pipeline(transaction=False)
+            if turn % (_EXPIRE_S * _ROUNDS_PER_S // 2) == 0:
+                pipe.set(key, "1", ex=_EXPIRE_S)
+            for _ in range(each_round):
+                pipe.get(key)
+            pipe.execute(raise_on_error=False)
+            if turn * each_round < _FIRST_READS:
+                continue
+            if (turn - 1) * each_round < _FIRST_READS:
+                yield Ready(told=(f"a client called lab-hot reads {key} {order.amount:,} times a second",))
+            time.sleep(max(0.0, 1 / _ROUNDS_PER_S - (time.monotonic() - began_s)))
+
+
+def one_by_one(order: Order) -> Play:
+    """Read value after value, each when the one before has come, up to *amount* times a second."""
+    rng = random.Random(order.seed)  # noqa: S311  # chance that can be repeated, not cryptography
+    each_round = max(1, order.amount // _ROUNDS_PER_S)
+    values = {f"{PREFIX}article:{number}": rng.randbytes(_VALUE_BYTES) for number in range(_KEYS)}
+    gets = [command("GET", key) for key in values]
+    with line(order, "lab-control") as client, bare(order.url) as asking:
+        pipe = client.pipeline(transaction=False)
+        for key, value in values.items():
+            pipe.set(key, value, ex=2 * order.lasts_s)
+        pipe.execute()
+        asking.sendall(command("CLIENT", "SETNAME", "lab-shop"))
+        answer(asking)
+        for turn in itertools.count():
+            began_s = time.monotonic()
+            for get in rng.choices(gets, k=each_round):
+                asking.sendall(get)
+                answer(asking)
+            if turn == 0:
+                yield Ready(
+                    told=(f"a client called lab-shop reads {order.amount:,} values a second, one by one",)
+                )
+            rest(client, max(0.0, 1 / _ROUNDS_PER_S - (time.monotonic() - began_s)))
 
 
 def leak(order: Order) -> Play:
@@ -93,6 +143,34 @@ def bulk(order: Order) -> Play:
             if batch == _FIRST_BATCHES:
                 yield Ready(told=(f"an import writes {order.amount * _BATCH:,} keys a second",))
             time.sleep(max(0.0, 1 / order.amount - (time.monotonic() - began_s)))
+
+
+def stream(order: Order) -> Play:
+    """
+    Add *amount* entries of 4 KiB a second to a stream and never trim it, until 500 MiB are there.
+
+    Style ``capped`` keeps some thousand, of which the oldest go as new ones come.
+    """
+    rng = random.Random(order.seed)  # noqa: S311  # chance that can be repeated, not cryptography
+    name, value = f"{OWN['events']}:all", rng.randbytes(_ENTRY_BYTES // 2).hex()
+    each_round, is_capped = max(1, order.amount // _ROUNDS_PER_S), order.style == "capped"
+
+    def add(count: int) -> None:
+        pipe = client.pipeline(transaction=False)
+        for _ in range(count):
+            pipe.xadd(name, {"event": value}, maxlen=_CAP if is_capped else None, approximate=True)
+        with contextlib.suppress(valkey.exceptions.ResponseError):
+            pipe.execute(raise_on_error=False)
+
+    with line(order) as client:
+        add(2 * _CAP if is_capped else each_round)
+        trimmed = f"of which it keeps {_CAP:,}" if is_capped else "and nobody trims it"
+        yield Ready(told=(f"stream {name} is given {order.amount:,} entries a second, {trimmed}",))
+        for number in itertools.count(1):
+            if not is_capped and number * each_round >= _MOST_ENTRIES:
+                break
+            time.sleep(1 / _ROUNDS_PER_S)
+            add(each_round)
 
 
 def warm(order: Order) -> Play:
