@@ -25,13 +25,13 @@ from medic8.targets.valkey.plans.memory import plan_flush
 from medic8.targets.valkey.plans.planning import set_one
 from tests.raw_clients import RawClient, slow_reader, wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.looking_at import AROUND, NOW, a_target, hogged, report_on
+from tests.targets.valkey.looking_at import AROUND, NOW, OF_CLIENTS, a_target, hogged, report_on
 from tests.targets.valkey.recovering import carry_out
 
 
 def plans(url: str, about: str) -> tuple[Plan, Plan]:
     """The plan to limit clients, and the one to drop scripts, for what a real diagnosis finds."""
-    report = report_on(url)
+    report = report_on(url, only=OF_CLIENTS)
     (issue,) = [each for each in report.issues if each.about == about]
     return tuple(make(issue, report, a_target(url)) for make in (plan_limits, plan_flush))  # type: ignore[return-value]
 
