@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flows.run import run
 from medic8.local.lab.faults import FAULTS
+from medic8.local.lab.reset import reset
+from medic8.local.lab.states import STATES
 from medic8.local.scratch import ScratchValkey, scratch_valkey
+from medic8.model.issue import IssueType
+from medic8.model.report import Health
 from medic8.model.resolution import Outcome, Resolution
+from medic8.targets.grid.format import CELL
+from medic8.targets.grid.layout import BLOCK_CELLS
 from medic8.targets.registry import kind_named
+from medic8.targets.valkey.client import connection
 from tests.local.broken_lab import Lab
 from tests.local.test_lab_faults_of_servers import EXPECTED, client_of
 
@@ -33,6 +41,13 @@ idle_client_age_s = 1
 [[target.expiry]]
 prefix = "medic8-lab-session:"
 after = 3600
+
+[[target]]
+name = "lab"
+kind = "grid"
+url = "{url}"
+mode = "act"
+allow = [{of_grids}]
 """
 
 
@@ -45,7 +60,8 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchValk
 @pytest.fixture
 def lab(lab_server: ScratchValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     allow = ", ".join(f'"{name}"' for name in STRATEGIES)
-    (tmp_path / "medic8.toml").write_text(SITE.format(url=lab_server.url, allow=allow))
+    of_grids = ", ".join(f'"{name}"' for name in kind_named("grid").strategies)
+    (tmp_path / "medic8.toml").write_text(SITE.format(url=lab_server.url, allow=allow, of_grids=of_grids))
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
     found = Lab(lab_server, tmp_path / "lab")
@@ -56,6 +72,14 @@ def lab(lab_server: ScratchValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with client_of(lab_server.url) as client:
             client.flushall()
             client.config_resetstat()
+
+
+@pytest.fixture
+def grid_lab(lab: Lab) -> Lab:
+    """Get a lab with a full grid of two layers."""
+    with connection(lab.server.url) as client:
+        reset(client, "lab", lambda _: np.ones(BLOCK_CELLS, CELL), depth=2)
+    return lab
 
 
 def resolutions_by(strategy: str) -> list[Resolution]:
@@ -103,3 +127,23 @@ def test_a_fault_that_is_for_a_person_is_left_as_found_with_advice(lab: Lab, fau
         ]
         assert of_fault[0].left
         assert is_there(client)
+
+
+def test_healthy_states_of_a_grid_give_a_heal_nothing_to_do(grid_lab: Lab) -> None:
+    """All of them at once, while three processes write."""
+    for state in (state for state in STATES.values() if state.part == "grid"):
+        grid_lab.make(state.name)
+    treatment = run("heal", target="lab")
+    assert treatment.resolutions == ()
+    assert treatment.before.analysis.health is Health.HEALTHY
+
+
+def test_updates_that_are_lost_are_left_with_advice(grid_lab: Lab) -> None:
+    """Nothing brings them back; what a person can do against more is in the resolution."""
+    grid_lab.make("lost_updates")
+    (resolution,) = run("heal", target="lab").resolutions
+    assert (resolution.issue.issue_type, resolution.outcome) == (
+        IssueType.SYNCHRONIZATION,
+        Outcome.UNSUPPORTED,
+    )
+    assert "grid.lock" in str(resolution.left)

@@ -36,9 +36,9 @@ from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection, setting
 
 STOCK = np.random.default_rng(6).integers(0, 256, (8, 65_536), dtype=np.uint8).view(CELL)
-OF_LOCKS = {"stale_lock", "deadlock"}
+OF_WORK = {"stale_lock", "deadlock", "lost_updates"}
 IN_GROUPS = sorted(
-    {name for name, fault in FAULTS.items() if fault.part == "grid"} - {"damage_manifest_copy", *OF_LOCKS}
+    {name for name, fault in FAULTS.items() if fault.part == "grid"} - {"damage_manifest_copy", *OF_WORK}
 )
 BEYOND_PARITY = {"damage_three_of_a_group", "lose_pages"}
 SEEDS = range(3)

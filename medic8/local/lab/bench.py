@@ -99,7 +99,7 @@ class Bench:
         """
         if self.troupe is None:
             raise RefusedError(f"act {act}: there is no home that actors could be recorded in")
-        actor, ready = self.troupe.start(act, seed=seed, amount=amount, style=style, to=to)
+        actor, ready = self.troupe.start(act, seed=seed, amount=amount, style=style, to=to, grid=self.grid)
         self.started.append(actor)
         return tuple(Harm(what=told, actor=actor.shown, url=actor.url) for told in ready.told)
 

@@ -18,6 +18,7 @@ from medic8.local.lab.on_server import (
 )
 from medic8.local.lab.places import misplace_block, stale_block
 from medic8.local.lab.settings import setting_out_of_range
+from medic8.local.lab.updates import lost_updates
 
 _PARITY, _BACKUP = "rebuild_from_parity", "restore_from_backup"
 _QUARANTINE = "quarantine_lost_pages"
@@ -91,6 +92,16 @@ _ALL = (
         1,
         "release_deadlock_victim",
         deadlock,
+    ),
+    Fault(
+        "lost_updates",
+        "has processes count in one cell, two of which write over what others have counted",
+        "refused writes",
+        120,
+        "",
+        lost_updates,
+        advice="read and write under grid.lock, or name grid.versions; writes=checked refuses all else",
+        most=2000,
     ),
     *client_faults.FAULTS,
     *memory_faults.FAULTS,

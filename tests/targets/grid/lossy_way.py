@@ -1,4 +1,4 @@
-"""A way to the server on which something happens to the writes of locks, and to nothing else."""
+"""A way to the server on which something happens to commands about one thing, and to no others."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class LossyWay:
 
     Attributes:
         url: Where it is reached.
-        is_lost: Asked before each write of a lock is passed on, whether its reply is to be lost.
-        arrives: Whether a write whose reply is lost reaches the server.
+        about: What is in the commands that something happens to; writes of locks, unless it is set.
+        is_lost: Asked before each such command is passed on, whether its reply is to be lost.
+        arrives: Whether a command whose reply is lost reaches the server.
     """
 
     url: str = ""
+    about: bytes = LOCK_MAGIC
     is_lost: Callable[[], bool] = lambda: False
     arrives: bool = True
 
@@ -53,7 +55,7 @@ def _attend(visitor: socket.socket, port: int, way: LossyWay) -> None:
     """One command and its reply at a time, as the library talks."""
     with visitor, socket.create_connection((HOST, port)) as server, contextlib.suppress(OSError):
         while asked := visitor.recv(_PIECE):
-            is_lost = LOCK_MAGIC in asked and way.is_lost()
+            is_lost = way.about in asked and way.is_lost()
             if not is_lost or way.arrives:
                 server.sendall(asked)
                 answered = server.recv(_PIECE)

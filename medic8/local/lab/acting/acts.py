@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, proxy, replica, traffic, work
+from medic8.local.lab.acting import clients, grid_work, proxy, replica, traffic, work
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
@@ -12,9 +12,12 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "busy": work.busy,
     "churn": clients.churn,
     "costly": work.costly,
+    "count": grid_work.count,
     "delete": work.delete,
     "evict": traffic.evict,
+    "grow_grid": grid_work.grow_grid,
     "hold": clients.hold,
+    "hold_locks": grid_work.hold_locks,
     "leak": traffic.leak,
     "load": traffic.load,
     "monitor": clients.monitor,
@@ -25,4 +28,5 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "slow_reader": clients.read_slowly,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,
+    "write_grid": grid_work.write_grid,
 }
