@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ import valkey.exceptions
 
 from medic8.local.lab.faults import FAULTS
 from medic8.model.issue import IssueType
+from medic8.targets.valkey.data_files import Part
+from tests.damaged_files import is_readable
 from tests.local.broken_lab import Lab, until
 
 MIB = 1 << 20
@@ -56,10 +59,26 @@ def is_full_of_clients(client: valkey.Valkey) -> bool:
     return client.info("stats")["rejected_connections"] > 0 and len(named(client, "lab-idle")) > 90
 
 
+def is_sound(client: valkey.Valkey, part: Part) -> bool:
+    """Whether the server's own tool reads a copy of the file, or of the part of it that has a checksum."""
+    folder = Path(client.config_get("dir")["dir"])
+    pattern = "dump.rdb" if part is Part.SNAPSHOT else "appendonlydir/*.base.rdb"
+    (path,) = folder.glob(pattern)
+    return is_readable(client.info("server")["executable"], path)
+
+
 #: What is to be seen without Medic8, and as what a diagnosis names it.
 EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
     "slow_reader": (
         lambda client: int(named(client, "lab-slow-reader")[0]["omem"]) >= 24 * MIB,
+        IssueType.MEMORY_LEAK,
+        "client output",
+    ),
+    "clients_without_limit": (
+        lambda client: (
+            int(named(client, "lab-slow-reader")[0]["omem"]) >= 24 * MIB
+            and client.config_get("maxmemory")["maxmemory"] == str(360 * MIB)
+        ),
         IssueType.MEMORY_LEAK,
         "client output",
     ),
@@ -102,6 +121,16 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         lambda client: "BUSY" in refusal(client, "GET", "mine"),
         IssueType.SLOW_OPERATIONS,
         "BUSY",
+    ),
+    "damaged_snapshot": (
+        lambda client: not is_sound(client, Part.SNAPSHOT),
+        IssueType.GRID_CORRUPTION,
+        "snapshot",
+    ),
+    "damaged_aof": (
+        lambda client: not is_sound(client, Part.AOF),
+        IssueType.GRID_CORRUPTION,
+        "append-only file",
     ),
     "failed_save": (
         lambda client: "MISCONF" in refusal(client, "SET", "mine", "1"),

@@ -114,3 +114,21 @@ def test_updates_that_are_lost_are_found_by_who_checks(lab: Lab) -> None:
     assert (issue.issue_type, issue.about) == (IssueType.SYNCHRONIZATION, "writers of grid lab")
     made_anew(lab)
     assert lab.issues(kind="grid") == []
+
+
+def test_damage_of_a_primary_alone_is_beyond_its_parity_and_not_on_its_replica(lab: Lab) -> None:
+    """The replica follows and has the good bytes; a reset ends it."""
+    with connection(lab.server.url) as client:
+        reset(client, "lab", lambda _: WAVES, depth=6)
+        before = {key: client.get(key) for key in client.keys("m8:*")}
+        breakage = lab.make("damage_primary_alone")
+        assert {key.decode() for key, value in before.items() if client.get(key) != value} == set(
+            breakage.keys
+        )
+        facts = client.info("replication")["slave0"]
+        with connection(f"valkey://127.0.0.1:{facts['port']}/0") as replica:
+            assert until(lambda: replica.info("replication")["master_repl_offset"] >= facts["offset"])
+            assert {key: replica.get(key) for key in before} == before
+        assert report_of(Grid.open(client, "lab")).consistency.scrub.lost_cells == 3 * 128
+    assert made_anew(lab) == 6
+    assert lab.issues(kind="grid") == []

@@ -5,11 +5,17 @@ from __future__ import annotations
 from medic8.local.lab.breakage import Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
-from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
+from medic8.local.lab.groups import (
+    damage_primary_alone,
+    damage_three_of_a_group,
+    delete_two_of_a_group,
+    lose_pages,
+)
 from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
 from medic8.local.lab.on_server import (
     client_faults,
+    file_faults,
     memory_faults,
     replica_faults,
     save_faults,
@@ -41,6 +47,14 @@ _ALL = (
         1,
         _BACKUP,
         damage_three_of_a_group,
+    ),
+    Fault(
+        "damage_primary_alone",
+        "damages as much on the primary of a replica, whose own values stay good",
+        "groups",
+        1,
+        "restore_from_replica",
+        damage_primary_alone,
     ),
     Fault(
         "lose_pages",
@@ -107,6 +121,7 @@ _ALL = (
     *memory_faults.FAULTS,
     *slowness.FAULTS,
     *save_faults.FAULTS,
+    *file_faults.FAULTS,
     *replica_faults.FAULTS,
     *way_faults.FAULTS,
 )
