@@ -53,6 +53,8 @@ allow = [
 ]
 # A minute instead of an hour, so that idle clients can be tried.
 idle_client_age_s = 60
+# The files of a large grid are looked at as well, so that damage in them can be tried.
+labels = {{ check-files-mib = "1024" }}
 
 # Two settings that no client notices, so that a fault in them can be tried.
 [[target.setting]]

@@ -64,7 +64,7 @@ name = "scaled"
 kind = "valkey"
 url = "{url}"
 mode = "act"
-allow = ["scale_out"]
+allow = ["raise_memory_limit", "scale_out"]
 
 [target.scale]
 command = [{command}]
@@ -103,11 +103,11 @@ def grid_lab(lab: Lab) -> Lab:
     return lab
 
 
-def resolutions_by(strategy: str, target: str = "server") -> list[Resolution]:
+def resolutions_by(strategy: str) -> list[Resolution]:
     """Heal, saying yes to every plan of *strategy* and to no other; what came of it."""
     agreed: list[str] = []
     for _ in range(3):
-        treatment = run("heal", target=target, approved=agreed)
+        treatment = run("heal", target="server", approved=agreed)
         asked = [
             each.plan.digest
             for each in treatment.resolutions
@@ -162,7 +162,12 @@ def test_what_the_lab_has_for_scaling_gives_the_server_more(lab: Lab) -> None:
     with client_of(lab.server.url) as client:
         limit = int(client.config_get("maxmemory")["maxmemory"])
         assert "OutOfMemory" in refusal(client, "SET", "mine", "x" * 65_536)
-        (resolution,) = resolutions_by("scale_out", "scaled")
+        # The cheaper one waits, and a person may agree to the other one all the same.
+        planned = [each.plan for each in run("heal", target="scaled", dry_run=True).resolutions if each.plan]
+        assert [plan.strategy for plan in planned] == ["raise_memory_limit", "scale_out"]
+        treatment = run("heal", target="scaled", approved=[planned[-1].digest])
+        (resolution,) = [each for each in treatment.resolutions if each.plan is not None]
+        assert resolution.plan.strategy == "scale_out"
         assert resolution.outcome in {Outcome.RESOLVED, Outcome.PARTLY_RESOLVED}, resolution.reason
         assert int(client.config_get("maxmemory")["maxmemory"]) == limit + STEP_BYTES
         assert refusal(client, "SET", "mine", "x" * 65_536) == ""
