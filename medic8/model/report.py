@@ -38,6 +38,11 @@ class Reading(Frozen):
         return measured(self.value, self.unit)
 
 
+def reading(name: str, value: float | str | bool | None, unit: str = "") -> Reading | None:  # noqa: FBT001
+    """A reading, or None if there is no value."""
+    return None if value is None or value == "" else Reading(name=name, value=value, unit=unit)
+
+
 class DiagnosticResult(Frozen):
     """
     What one diagnostic saw.

@@ -10,6 +10,9 @@ _HOUR_S = 3600.0
 _SHORT_DIGEST = 12
 _STEP = 1024
 
+#: Most characters of a name that are shown; a key's name may have half a gigabyte.
+MOST_SHOWN = 80
+
 
 def visible(text: str) -> str:
     r"""
@@ -23,6 +26,25 @@ def visible(text: str) -> str:
         each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
         for each in text
     )
+
+
+def shown(raw: bytes | str, most: int = MOST_SHOWN) -> str:
+    r"""
+    *raw* in one line of at most about *most* characters, with nothing in it that a terminal obeys.
+
+    Bytes that are no UTF-8 become ``\xff``; what is left out is said.
+    """
+    head = raw[: most * 4]
+    text = visible(as_text(head))
+    if len(text) <= most and len(head) == len(raw):
+        return text
+    size = len(raw) if isinstance(raw, bytes) else len(raw.encode("utf-8", "surrogatepass"))
+    return f"{text[:most]}… ({size:,} bytes)"
+
+
+def as_text(raw: object) -> str:
+    r"""Bytes as text, with ``\xff`` for what is no UTF-8; anything else as Python writes it."""
+    return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
 
 
 def moment(when: datetime | None) -> str:

@@ -13,6 +13,7 @@ from medic8.model.issue import Finding
 from medic8.model.locks import LockReport
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import conflicts_key, lock_key, wait_key
@@ -32,7 +33,6 @@ from medic8.targets.grid.reading import get_at_most
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.conversation import Command, conversation
-from medic8.targets.valkey.looks.facts import shown
 
 #: Groups whose locks are looked at, and at once; 65,536 took 0.16 s on our machine.
 _MOST_GROUPS = 65_536

@@ -9,7 +9,7 @@ from typing import cast
 
 import valkey
 
-from medic8.model.wording import span
+from medic8.model.wording import shown, span
 from medic8.targets.grid.format import SUMS_BYTES, FormatError, Manifest
 from medic8.targets.grid.image import WrongType
 from medic8.targets.grid.keys import lock_key, sums_key, wait_key
@@ -17,7 +17,6 @@ from medic8.targets.grid.lock_record import LOCK_BYTES, WAIT_BYTES, Lock, Wait, 
 from medic8.targets.grid.permit import version_of
 from medic8.targets.grid.reading import as_value, get_at_most
 from medic8.targets.valkey.conversation import conversation, raise_first
-from medic8.targets.valkey.looks.facts import shown
 
 #: What a lock's key holds: a lock, nothing, or why it is none.
 LockValue = Lock | str | None

@@ -7,7 +7,7 @@ import re
 from pathlib import PurePath
 from typing import NamedTuple
 
-from medic8.targets.valkey.looks.facts import shown
+from medic8.model.wording import shown
 
 #: One that the server writes has a line for each rewrite that failed since the last one that worked.
 MOST_BYTES = 1 << 20

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from medic8.errors import RefusedError
+from medic8.model.wording import shown
 from medic8.targets.valkey import aof_manifest
 from medic8.targets.valkey.aof_manifest import Manifest, is_bare, manifest_of
-from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.server_process import Process, process_of
 
 #: Settings that say where the files are, and what they need.

@@ -24,9 +24,8 @@ import valkey
 import valkey.exceptions
 
 from medic8.errors import RefusedError
-from medic8.model.wording import measured
+from medic8.model.wording import measured, shown
 from medic8.targets.valkey.data_files import DataFiles, Part
-from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.server_process import running
 
 _PATIENCE_S = 60.0

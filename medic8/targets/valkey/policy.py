@@ -3,76 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
 
-from pydantic import model_validator
-
+from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.frozen import Frozen
-from medic8.model.issue import Evidence, Severity
-from medic8.model.wording import measured
-
-
-class Threshold(Frozen):
-    """
-    From where on a value is worth a word.
-
-    Attributes:
-        what: What is measured, for people.
-        warning: From here on it will hurt; None = never.
-        error: From here on it hurts; None = never.
-        unit: As of a `Reading`; ``share`` is shown in per cent.
-        is_floor: Less is worse, not more.
-        source: Title and section of what the number rests on.
-    """
-
-    what: str
-    warning: float | None = None
-    error: float | None = None
-    unit: str = ""
-    is_floor: bool = False
-    source: str
-
-    @model_validator(mode="after")
-    def _is_in_order(self) -> Self:
-        if self.warning is None and self.error is None:
-            raise ValueError(f"threshold {self.what!r} needs a limit")
-        if self.warning is not None and self.error is not None and self._is_over(self.warning, self.error):
-            raise ValueError(f"threshold {self.what!r}: the warning must come before the error")
-        return self
-
-    def severity(self, value: float | None) -> Severity | None:
-        """How bad *value* is; None if it is well, or if there is none."""
-        if value is None:
-            return None
-        if self.error is not None and self._reaches(value, self.error):
-            return Severity.ERROR
-        if self.warning is not None and self._reaches(value, self.warning):
-            return Severity.WARNING
-        return None
-
-    def evidence(self, value: float, what: str = "") -> Evidence:
-        """*value* held against the limits, in words."""
-        return Evidence(what=what or self.what, seen=self.in_words(value), limit=self.limits)
-
-    @property
-    def limits(self) -> str:
-        """Both limits in words."""
-        side = "below" if self.is_floor else "from"
-        both = (("warning", self.warning), ("error", self.error))
-        return ", ".join(f"{name} {side} {self.in_words(each)}" for name, each in both if each is not None)
-
-    def in_words(self, value: float) -> str:
-        """A value in the threshold's unit."""
-        if self.unit == "share":
-            return f"{value:.0%}"
-        return measured(round(value, 6) if value % 1 else int(value), self.unit)
-
-    def _reaches(self, value: float, limit: float) -> bool:
-        return value < limit if self.is_floor else value >= limit
-
-    def _is_over(self, one: float, other: float) -> bool:
-        return one < other if self.is_floor else one > other
-
+from medic8.model.target import Target
 
 _CONF = "valkey.conf"
 _DOCTOR = "Valkey source, object.c, MEMORY DOCTOR"
@@ -335,6 +269,12 @@ class ServerPolicy(Frozen):
 
 
 POLICY = ServerPolicy()
+
+
+def policy_of(target: Target) -> ServerPolicy:
+    """The limits for judging *target*: ours, but for those that its configuration sets."""
+    return set_by(POLICY, target.threshold)
+
 
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20

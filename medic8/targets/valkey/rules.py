@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from medic8.analysis.analyzer import UNREACHABLE
-from medic8.analysis.detector import IssueRule
+from medic8.analysis.symptoms import SYMPTOMS, rule_of
 from medic8.model.issue import IssueType
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-
-#: The guide's symptoms, by the type of issue.
-SYMPTOMS = {
-    IssueType.GRID_CORRUPTION: ("Inconsistent data", "Failed operations", "Error messages"),
-    IssueType.MEMORY_LEAK: ("Increasing memory usage", "Degraded performance", "System slowdown"),
-    IssueType.SYNCHRONIZATION: ("Inconsistent state", "Race conditions", "Deadlocks"),
-    IssueType.SLOW_OPERATIONS: ("High latency", "Poor response times", "Operation timeouts"),
-    IssueType.RESOURCE_EXHAUSTION: ("High CPU usage", "Memory pressure", "I/O bottlenecks"),
-    IssueType.NETWORK: ("Connection failures", "High latency", "Timeout errors"),
-}
 
 _CPU, _PRESSURE, _IO = ((symptom,) for symptom in SYMPTOMS[IssueType.RESOURCE_EXHAUSTION])
 
 
-def _rule(
-    issue_type: IssueType, title: str, *codes: str, symptoms: tuple[str, ...] = (), cause: str = ""
-) -> IssueRule:
-    return IssueRule(
-        codes=frozenset(codes),
-        issue_type=issue_type,
-        title=title,
-        symptoms=symptoms or SYMPTOMS[issue_type],
-        cause=cause,
-    )
-
-
 _SETTINGS = tuple(
-    _rule(
+    rule_of(
         issue_type,
         "Settings of {target} are outside their allowed range",
         f"setting.{issue_type}",
@@ -44,7 +22,7 @@ _SETTINGS = tuple(
 
 #: A server that refuses a PING and one whose clients are refused have one issue.
 _ERRORS = tuple(
-    _rule(
+    rule_of(
         words.issue,
         f"{{target}} answers {name}",
         f"errors.{name.lower()}",
@@ -55,7 +33,7 @@ _ERRORS = tuple(
     if words.issue is not None
 )
 
-_UNREACHABLE = _rule(
+_UNREACHABLE = rule_of(
     IssueType.NETWORK,
     "{target} cannot be reached",
     UNREACHABLE,
@@ -63,7 +41,7 @@ _UNREACHABLE = _rule(
 )
 
 _EXHAUSTION = (
-    _rule(
+    rule_of(
         IssueType.RESOURCE_EXHAUSTION,
         "{target} is running out of room: {about}",
         "memory.near_limit",
@@ -72,7 +50,7 @@ _EXHAUSTION = (
         "keys.unexpiring",
         symptoms=(*_PRESSURE, *_IO),
     ),
-    _rule(
+    rule_of(
         IssueType.RESOURCE_EXHAUSTION,
         "The host of {target} is running out of memory: {about}",
         "host.memory",
@@ -81,16 +59,16 @@ _EXHAUSTION = (
         "persistence.copy_on_write",
         symptoms=_PRESSURE,
     ),
-    _rule(
+    rule_of(
         IssueType.RESOURCE_EXHAUSTION, "{target} waits for its {about}", "persistence.slow_disk", symptoms=_IO
     ),
-    _rule(
+    rule_of(
         IssueType.RESOURCE_EXHAUSTION, "{target} is busy all the time", "commands.processor", symptoms=_CPU
     ),
 )
 
 _LEAKS = (
-    _rule(
+    rule_of(
         IssueType.MEMORY_LEAK,
         "{target} keeps memory that nobody planned for: {about}",
         "memory.client_buffers",
@@ -100,13 +78,13 @@ _LEAKS = (
         "clients.idle",
         cause="Programs leave something behind on the server, or take what they asked for too slowly.",
     ),
-    _rule(
+    rule_of(
         IssueType.MEMORY_LEAK,
         "{target} takes ever more memory",
         "memory.leak",
         cause="Programs write what nobody takes away again, or the business grows: the prefix tells.",
     ),
-    _rule(
+    rule_of(
         IssueType.MEMORY_LEAK,
         "{target} fills up by {about}",
         "keys.forgotten_expiry",
@@ -114,7 +92,7 @@ _LEAKS = (
         "keys.pending",
         cause="Programs write what nobody takes away again.",
     ),
-    _rule(
+    rule_of(
         IssueType.MEMORY_LEAK,
         "{target} holds memory that it does not use",
         "memory.fragmented",
@@ -123,14 +101,14 @@ _LEAKS = (
 )
 
 _REPLICATION = (
-    _rule(
+    rule_of(
         IssueType.SYNCHRONIZATION,
         "Replication of {target} is broken or lags",
         "replication.link_down",
         "replication.lag",
         symptoms=("Inconsistent state",),
     ),
-    _rule(
+    rule_of(
         IssueType.SYNCHRONIZATION,
         "Replicas of {target} need full copies: {about}",
         "replication.full_syncs",
@@ -139,21 +117,21 @@ _REPLICATION = (
         symptoms=("Inconsistent state",),
         cause="More is written while a replica is away than the backlog or its buffer holds.",
     ),
-    _rule(
+    rule_of(
         IssueType.SYNCHRONIZATION,
         "{target} and its primary may differ: {about}",
         "replication.writable",
         "replication.role_changed",
         symptoms=("Inconsistent state", "Race conditions"),
     ),
-    _rule(
+    rule_of(
         IssueType.SYNCHRONIZATION,
         "{target} and its {about} hold different data",
         "replication.diverged",
         symptoms=("Inconsistent state",),
         cause="Somebody wrote to the replica, which takes no notice of it and tells nobody.",
     ),
-    _rule(
+    rule_of(
         IssueType.SYNCHRONIZATION,
         "{target} is not followed by {about}",
         "replication.two_primaries",
@@ -164,8 +142,8 @@ _REPLICATION = (
 )
 
 _SLOWNESS = (
-    _rule(IssueType.SLOW_OPERATIONS, "{target} answers slowly", "latency.high"),
-    _rule(
+    rule_of(IssueType.SLOW_OPERATIONS, "{target} answers slowly", "latency.high"),
+    rule_of(
         IssueType.SLOW_OPERATIONS,
         "{target} is held up by {about}",
         "commands.slow",
@@ -181,27 +159,27 @@ _SLOWNESS = (
 )
 
 _CONNECTIONS = (
-    _rule(
+    rule_of(
         IssueType.RESOURCE_EXHAUSTION,
         "{target} starts again and again",
         "server.restarts",
         cause="It crashes, is ended for want of memory, or whoever watches it ends it.",
     ),
-    _rule(
+    rule_of(
         IssueType.SYNCHRONIZATION,
         "The clock of {target} is not ours",
         "server.clock",
         symptoms=("Inconsistent state",),
         cause="One of the clocks was set or has drifted: keys with an absolute expiry end at the wrong time.",
     ),
-    _rule(
+    rule_of(
         IssueType.SLOW_OPERATIONS,
         "Commands of {target} are held back",
         "clients.paused",
         symptoms=("Operation timeouts",),
         cause="Somebody has paused all clients, or a fail-over does.",
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "The way to {target} is slow or loses packets",
         "network.slow_way",
@@ -209,13 +187,13 @@ _CONNECTIONS = (
         symptoms=("High latency", "Timeout errors"),
         cause="The network between here and the server, which the server has no part in.",
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "{target} does not accept connections as fast as they come",
         "network.queue",
         symptoms=("Connection failures", "Timeout errors"),
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "The certificate of {target} ends soon or was not read again",
         "certificate.expiring",
@@ -223,27 +201,27 @@ _CONNECTIONS = (
         symptoms=("Connection failures",),
         cause="A server reads its certificate when it starts and when it is told to, not when it is renewed.",
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "Clients that verify the certificate of {target} refuse it",
         "certificate.refused",
         symptoms=("Connection failures",),
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "{target} holds connections of clients that are gone",
         "clients.dead",
         symptoms=("Connection failures",),
         cause="A client or the way to it broke off without a word, and nothing asks whether it lives.",
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "{target} never notices that a client is gone",
         "clients.no_keepalive",
         symptoms=("Connection failures",),
         cause="Nothing asks silent clients whether they live.",
     ),
-    _rule(
+    rule_of(
         IssueType.NETWORK,
         "{target} is running out of connections",
         "clients.near_limit",
@@ -252,7 +230,7 @@ _CONNECTIONS = (
 )
 
 _FILES = (
-    _rule(
+    rule_of(
         IssueType.GRID_CORRUPTION,
         "{target} could not start again from its {about}",
         "persistence.snapshot_damaged",

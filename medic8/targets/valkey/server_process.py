@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 import psutil
 
 from medic8.errors import RefusedError
-from medic8.targets.valkey.looks.facts import shown
+from medic8.model.wording import shown
 
 #: By so much the start of a process and the server's own may differ: it reads its data before it counts.
 _START_S = 300.0

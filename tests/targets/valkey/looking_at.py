@@ -9,13 +9,12 @@ from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
 from medic8.model.issue import Finding
-from medic8.model.report import DiagnosticReport, DiagnosticResult
+from medic8.model.report import DiagnosticReport, DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
-from medic8.targets.valkey.looks.asking import reading
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.looks.memory import judge_buffers, judge_fragmentation
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

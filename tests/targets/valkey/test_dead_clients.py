@@ -18,14 +18,14 @@ from medic8.errors import ChangedError, VerifyError
 from medic8.model.issue import IssueType
 from medic8.model.plan import Plan, StepClass
 from medic8.model.recovery import Claim, Fence
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.looks.dead_clients import judge_dead, judge_keepalive, peerless
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.strategies import STRATEGIES
-from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
+from tests.raw_clients import RawClient, clients_of, wait_until
 from tests.targets.valkey.translated import NOT_HERE
 from tests.targets.valkey.vanishing import VanishingClient, needs_vanishing
 

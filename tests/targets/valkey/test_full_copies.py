@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
 from medic8.model.report import DiagnosticResult
-from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.full_copies import (
     Limits,
     free_bytes,

@@ -16,15 +16,15 @@ from medic8.model.recovery import Recovery, RecoveryState, StepState
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import Journal
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import RECOVERY, connection, info
 from medic8.targets.valkey.looks.clients import others_take, parse_list
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.plans.buffers import output_limits, plan_limits
 from medic8.targets.valkey.plans.memory import plan_flush
 from medic8.targets.valkey.plans.planning import set_one
+from tests.raw_clients import RawClient, slow_reader, wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.hogs import RawClient, slow_reader, wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, hogged, report_on
 
 

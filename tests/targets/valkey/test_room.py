@@ -16,8 +16,9 @@ from medic8.local.scratch import scratch_valkey
 from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
 from medic8.model.report import DiagnosticResult
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.client import connection, info
-from medic8.targets.valkey.looks.facts import Facts, parse_info
+from medic8.targets.valkey.looks.facts import parse_info
 from medic8.targets.valkey.looks.machine import Available, Unknown, available_to, left_in_cgroup
 from medic8.targets.valkey.looks.room import Room, room_of
 from medic8.targets.valkey.plans.limits import plan_raise
@@ -42,7 +43,7 @@ def a_room(available: Available | Unknown | None = None, settings: Facts = QUIET
 def test_one_step_is_a_quarter_and_fits_a_host_that_has_it() -> None:
     """4 GiB become 5 of 16."""
     room = a_room()
-    assert (room.raised, room.fits, room.helps) == (5 * GIB, True, True)
+    assert (room.raised, room.fits, room.helps()) == (5 * GIB, True, True)
 
 
 @pytest.mark.parametrize(

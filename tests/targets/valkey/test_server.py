@@ -25,6 +25,7 @@ from medic8.model.recovery import Claim, Fence, Recovery
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.target import Resource, SettingRule, Target
 from medic8.owner import this_process
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.actions import ServerSession, open_session
 from medic8.targets.valkey.acts.settings import SET_SETTING
@@ -32,7 +33,6 @@ from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.client import connect, connection, info, redact
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
-from medic8.targets.valkey.looks.facts import Facts
 from medic8.targets.valkey.looks.memory import judge_limit
 from medic8.targets.valkey.looks.persistence import judge_failures
 from medic8.targets.valkey.looks.replication import judge_replica, judge_replicas

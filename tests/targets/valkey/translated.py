@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.dead_clients import without_peer
-from medic8.targets.valkey.looks.facts import Facts
 
 NOT_HERE = 77
 

@@ -13,8 +13,8 @@ from medic8.errors import ChangedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
+from medic8.model.wording import as_text, shown
 from medic8.targets.valkey.acts.act import Act, ActedOn
-from medic8.targets.valkey.looks.facts import as_text, shown
 
 KILL_SCRIPT = "kill_script"
 

@@ -10,13 +10,13 @@ from medic8.errors import ChangedError, RefusedError, UnreachableError, VerifyEr
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, options_of, setting
 from medic8.targets.valkey.looks.certificate import presented_at
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
 from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change
-from medic8.targets.valkey.looks.facts import Facts
 
 RELOAD_CERTIFICATE = "reload_certificate"
 

@@ -11,11 +11,11 @@ from medic8.errors import ChangedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.looks.clients import has_own_address, parse_list, why_untouchable
 from medic8.targets.valkey.looks.dead_clients import without_peer
-from medic8.targets.valkey.looks.facts import Facts
 
 KILL_CLIENT = "kill_client"
 

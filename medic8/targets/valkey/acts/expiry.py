@@ -14,10 +14,10 @@ from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.model.target import LEAST_EXPIRY_S
+from medic8.model.wording import shown
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.by_hand import cli
 from medic8.targets.valkey.client import info, was_cut_off
-from medic8.targets.valkey.looks.facts import shown
 
 EXPIRE_KEY = "expire_key"
 

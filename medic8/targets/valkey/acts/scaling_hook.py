@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from medic8.model.target import Scale
-from medic8.targets.valkey.looks.facts import shown
+from medic8.model.wording import shown
 
 #: The exit status by which a command says that it has changed nothing.
 REFUSES = 2

@@ -13,10 +13,12 @@ import valkey.exceptions
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
+from medic8.model.wording import shown
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import first_connection, user_of
 from medic8.targets.valkey.looks.error_words import explain
-from medic8.targets.valkey.looks.facts import Facts, parse_flat, parse_info, shown
+from medic8.targets.valkey.looks.facts import parse_flat, parse_info
 
 #: Name that connections which only look show in ``CLIENT LIST``.
 LOOKING = "medic8"
@@ -227,8 +229,3 @@ def looking(target: Target) -> Iterator[Server]:
         server = Server(connection, user_of(target.address))
         server.try_one("CLIENT", "SETNAME", LOOKING)
         yield server
-
-
-def reading(name: str, value: float | str | bool | None, unit: str = "") -> Reading | None:  # noqa: FBT001
-    """A reading, or None if there is no value."""
-    return None if value is None or value == "" else Reading(name=name, value=value, unit=unit)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.facts import Facts
 
 #: What else a server is asked for before it reads its certificate again.
 TRUST = ("tls-auth-clients", "tls-replication", "tls-cluster", "tls-ca-cert-file", "tls-ca-cert-dir")

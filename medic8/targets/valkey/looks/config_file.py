@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from medic8.analysis.judging import fact
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import looking, reading
-from medic8.targets.valkey.looks.facts import shown
-from medic8.targets.valkey.looks.judging import fact
+from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.server_log import is_here, read_end
 
 #: Compared is what has one plain value: no secrets, nothing that stands several times, nothing that the

@@ -7,14 +7,14 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+from medic8.analysis.judging import fact
 from medic8.model.frozen import Frozen
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticReport, DiagnosticResult
+from medic8.model.report import DiagnosticReport, DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import Refusal, looking, reading
-from medic8.targets.valkey.looks.facts import Facts
-from medic8.targets.valkey.looks.judging import fact
+from medic8.targets.valkey.looks.asking import Refusal, looking
 
 #: Label of a target by which a person says who runs it, where nothing on the server tells.
 MANAGED_BY = "managed-by"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medic8.analysis.judging import fact
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.model.wording import shown
+from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import Refusal, Server, looking, reading
+from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-from medic8.targets.valkey.looks.facts import Facts, grown, parse_flat, shown
-from medic8.targets.valkey.looks.judging import fact
+from medic8.targets.valkey.looks.facts import parse_flat
 
 _INTERVAL_S = 0.3
 

@@ -6,12 +6,11 @@ import re
 import time
 
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult
+from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import ExpiryRule, Target
-from medic8.model.wording import span
+from medic8.model.wording import shown, span
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import Server, looking, reading
-from medic8.targets.valkey.looks.facts import shown
+from medic8.targets.valkey.looks.asking import Server, looking
 
 #: Keys that one plan gives an expiry: each is a step, since each may be somebody else's by then.
 MOST_EXPIRED = 100

@@ -1,83 +1,9 @@
-"""What a server told, as text and numbers that may be missing, and foreign bytes made fit to be shown."""
+"""Replies of a server that list fields and values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-from medic8.model.wording import visible
-
-#: Most characters of a name that are shown; a key's name may have half a gigabyte.
-MOST_SHOWN = 80
-
-#: Servers count in 64 bits; with more, sums and rates would overflow.
-_MOST_COUNTED = 2.0**64
-
-
-def shown(raw: bytes | str, most: int = MOST_SHOWN) -> str:
-    r"""
-    *raw* in one line of at most about *most* characters, with nothing in it that a terminal obeys.
-
-    Bytes that are no UTF-8 become ``\xff``; what is left out is said.
-    """
-    head = raw[: most * 4]
-    text = visible(as_text(head))
-    if len(text) <= most and len(head) == len(raw):
-        return text
-    size = len(raw) if isinstance(raw, bytes) else len(raw.encode("utf-8", "surrogatepass"))
-    return f"{text[:most]}… ({size:,} bytes)"
-
-
-def as_text(raw: object) -> str:
-    r"""Bytes as text, with ``\xff`` for what is no UTF-8; anything else as Python writes it."""
-    return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
-
-
-class Facts(Mapping[str, str]):
-    """
-    Fields and values of a server, none of which has to be there or to make sense.
-
-    Servers of other makers and versions lack fields, and what they tell may be
-    anything: whatever is no number is no fact, and nothing is judged by it.
-    """
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self._fields = dict(fields)
-
-    def __getitem__(self, name: str) -> str:
-        return self._fields[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def text(self, name: str) -> str:
-        """The value in words fit to be shown; empty if there is none."""
-        return shown(self._fields.get(name, ""))
-
-    def number(self, name: str) -> float | None:
-        """The value as a number that a server can count to; None if it is none."""
-        try:
-            value = float(self._fields[name])
-        except (KeyError, ValueError):
-            return None
-        return value if abs(value) <= _MOST_COUNTED else None
-
-    def whole(self, name: str) -> int | None:
-        """The value as an integer; None if it is none."""
-        value = self.number(name)
-        return None if value is None else int(value)
-
-    def within(self, name: str) -> Facts:
-        """The pairs ``a=1,b=2`` inside of one value."""
-        return pairs(self._fields.get(name, ""))
-
-    def starting(self, prefix: str) -> Iterator[tuple[str, Facts]]:
-        """What follows *prefix* in the name of each field that begins so, with the pairs of its value."""
-        for name in self._fields:
-            if name.startswith(prefix):
-                yield name.removeprefix(prefix), self.within(name)
+from medic8.model.wording import as_text
+from medic8.targets.facts import Facts
 
 
 def parse_info(reply: object) -> Facts:
@@ -93,15 +19,3 @@ def parse_flat(reply: object) -> Facts:
     return Facts(
         {as_text(name): as_text(value) for name, value in zip(reply[::2], reply[1::2], strict=False)}
     )
-
-
-def pairs(text: str, separator: str = ",") -> Facts:
-    """The fields of ``a=1,b=2``."""
-    parts = (part.partition("=") for part in text.split(separator))
-    return Facts({name: value for name, equals, value in parts if equals})
-
-
-def grown(before: Facts, after: Facts, name: str) -> int | None:
-    """By how much a counter grew; None if it is not there or was reset meanwhile."""
-    was, is_now = before.whole(name), after.whole(name)
-    return None if was is None or is_now is None or is_now < was else is_now - was

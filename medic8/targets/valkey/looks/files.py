@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from medic8.errors import RefusedError
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.model.report import DiagnosticResult, Reading
+from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
+from medic8.model.wording import as_text, shown
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.data_files import SETTINGS, Part, located
 from medic8.targets.valkey.file_check import damage_of
-from medic8.targets.valkey.looks.asking import Refusal, looking, reading
-from medic8.targets.valkey.looks.facts import Facts, as_text, shown
+from medic8.targets.valkey.looks.asking import Refusal, looking
 from medic8.targets.valkey.looks.server_log import is_here
 
 #: Label of a target by which a person lets larger files be checked.

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from medic8.model.wording import as_text
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import Refusal, Server
-from medic8.targets.valkey.looks.facts import Facts, as_text
 
 #: Keys that are looked at. Shares of them are known to 2.5 percentage points either way (95 %).
 SAMPLE = 1500

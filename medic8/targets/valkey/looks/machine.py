@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from medic8.targets.valkey.looks.facts import Facts
+from medic8.targets.facts import Facts
 
 #: A process is the server if it has been running as long as the server says, give or take so much.
 _SLACK_S = 5.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import SettingRule, Target
+from medic8.model.wording import shown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
-from medic8.targets.valkey.looks.facts import shown
 
 
 def look_at_settings(target: Target, around: Surroundings) -> DiagnosticResult:

@@ -8,8 +8,8 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.valkey.acts.clients import KILL_CLIENT, KillClient
-from medic8.targets.valkey.looks.facts import shown
 from medic8.targets.valkey.plans.planning import objects_of, plan_of
 
 KILL_HOGGING_CLIENT = "kill_hogging_client"

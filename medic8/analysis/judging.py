@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import JsonValue
 
+from medic8.analysis.threshold import Threshold
 from medic8.model.issue import Evidence, Finding, Severity
-from medic8.targets.valkey.policy import Threshold
 
 
 def over(
@@ -30,7 +30,7 @@ def over(
         threshold: Says from where on, and how bad it is.
         value: What was seen; None if it was not.
         text: One sentence; ``{seen}`` is the value in words.
-        about: The object inside the server.
+        about: The object inside the target.
         advice: What a person can do.
         what: Which value it is; empty for the words of the threshold.
         also: More facts.
