@@ -34,6 +34,7 @@ def replica(order: Order) -> Play:
     config = {"replicaof": f"{options['host']} {options['port']}", "save": '""'}
     with line(order, "lab-control") as primary, ScratchValkey(folder, config=config) as server:
         try:
+            _wait_until_loaded(server)
             with connection(server.url, name="lab-control") as client:
                 _wait(client, "master_link_status", "up")
                 told = _done(order, primary, client, server)
@@ -74,6 +75,19 @@ def _done(
         _wait(primary, "master_link_status", "up")
         return (f"{where} is the primary now, and the lab's server follows it",)
     return (f"the replica {where} has got its full copy and follows",)
+
+
+def _wait_until_loaded(server: ScratchValkey) -> None:
+    """A copy that arrives is loaded, and nobody is answered a PING meanwhile; a connection begins with one."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            with connection(server.url, name="lab-control"):
+                break
+        except UnreachableError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_S)
 
 
 def _wait(client: valkey.Valkey, field: str, wanted: str) -> None:
