@@ -78,7 +78,7 @@ def _done(
 
 
 def _wait_until_loaded(server: ScratchValkey) -> None:
-    """A copy that arrives is loaded, and nobody is answered a PING meanwhile; a connection begins with one."""
+    """Wait until a connection comes about: it begins with a PING, which nobody is answered meanwhile."""
     deadline = time.monotonic() + _WAIT_S
     while True:
         try:
