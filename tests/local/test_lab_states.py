@@ -99,4 +99,7 @@ def test_a_blip_is_over_before_anybody_is_treated(lab: Lab) -> None:
 
 def test_every_state_is_tried_here() -> None:
     """One that is added is tried as well."""
-    assert set(STATES) == {*EXPECTED, "one_second_blip"}
+    of_grids = {
+        name for name, state in STATES.items() if state.part == "grid"
+    }  # test_lab_grid_work tries them
+    assert set(STATES) - of_grids == {*EXPECTED, "one_second_blip"}

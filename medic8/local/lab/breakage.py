@@ -98,6 +98,7 @@ class State:
         looks_like: What it may be taken for.
         make: Brings so much of it about, at random.
         most: Greatest strength.
+        part: Whose state it is.
     """
 
     name: str
@@ -107,6 +108,7 @@ class State:
     looks_like: str
     make: Callable[[Bench, random.Random, int], tuple[Harm, ...]]
     most: int | None = None
+    part: Part = "server"
 
 
 def make(
