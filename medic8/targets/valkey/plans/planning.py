@@ -11,7 +11,7 @@ from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.valkey.acts.settings import SET_SETTING, SetSetting
-from medic8.targets.valkey.looks.controller import Belonging, owner_of
+from medic8.targets.valkey.looks.controller import READ_ONLY, Belonging, owner_of
 
 
 def objects_of(issue: Issue, report: DiagnosticReport, code: str) -> Iterator[dict[str, JsonValue]]:
@@ -31,6 +31,12 @@ def value_of(report: DiagnosticReport, diagnostic: str, name: str) -> float | st
     result = report.results.get(diagnostic)
     seen = result.reading(name) if result else None
     return None if seen is None else seen.value
+
+
+def is_before_redis_7(report: DiagnosticReport) -> bool:
+    """Whether the server is older than Redis 7.0, by its version; every Valkey is newer."""
+    major = str(value_of(report, "reachability", "version") or "").partition(".")[0]
+    return major.isdecimal() and int(major) < 7  # noqa: PLR2004 - Redis 7.0
 
 
 def set_one(target: Target, name: str, found: str, value: str) -> Step:
@@ -79,5 +85,10 @@ def plan_of(
         risk=risk,
         units=tuple(units),
         left_open=left_open,
-        belongs_to=owner_of(belongs, report) if belongs and units else "",
+        belongs_to=_owner(belongs, report) if units else "",
     )
+
+
+def _owner(belongs: Belonging | None, report: DiagnosticReport) -> str:
+    owner = owner_of(belongs, report) if belongs else ""
+    return owner or str(value_of(report, "controller", READ_ONLY) or "")
