@@ -126,6 +126,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
         max_saved_mib = 5
         keep_days = 7
         keep_mib = 100
+        claims = "claims"
         """)
     settings = load_settings(path, environ=site.environ, cwd=Path("/"))
     assert settings.backups == BackupPlace(url=str(site.folder / "backups"))
@@ -133,6 +134,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
     assert settings.saved_state == site.home.parent / "saved"
     assert settings.max_saved_mib == 5
     assert settings.keep == Keep(days=7, mib=100)
+    assert settings.claims == site.folder / "claims"
 
 
 def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(site: Site) -> None:
@@ -260,7 +262,7 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (POT + 'allw = ["reheat"]\n', '5: target "pot": field "allw": not known; did you mean "allow"?'),
         (
             POT.replace("teapot", "teapt"),
-            '3: target "pot": field "kind": got "teapt", expected "grid", "valkey" or "teapot"',
+            '3: target "pot": field "kind": got "teapt", expected "grid", "valkey", "process" or "teapot"',
         ),
         (
             POT + 'allow = [\n  "reheat",\n  "descal",\n]\n',

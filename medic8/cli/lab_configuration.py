@@ -11,6 +11,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from medic8.local.lab.acting.program_names import latest_address
+from medic8.local.lab.actors import FOLDER
 from medic8.settings import CONFIGURATION
 
 #: The command for scaling, in the home.
@@ -75,6 +77,18 @@ after = 3600
 [target.scale]
 command = [{scale}]
 dry_run = [{scale}]
+
+# The process that "medic8 lab break leaking_process" and its like start.
+[[target]]
+name = "lab-process"
+kind = "process"
+url = "{process}"
+mode = "act"
+allow = ["weigh_down", "reload_process", "restart_process"]
+
+# Ten seconds instead of ten minutes, so that leaks can be tried.
+[target.process]
+warm_up_s = 10
 """
 
 
@@ -149,7 +163,11 @@ def _is_ours(found: str, home: Path) -> bool:
 
 
 def _text(home: Path, url: str) -> str:
-    return _LAB.format(url=url, scale=json.dumps(str(home.absolute() / COMMAND)))
+    return _LAB.format(
+        url=url,
+        scale=json.dumps(str(home.absolute() / COMMAND)),
+        process=latest_address(home.absolute() / FOLDER),
+    )
 
 
 def _write_scaling(home: Path) -> None:

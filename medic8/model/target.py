@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -125,6 +125,37 @@ class Scale(Frozen):
         return self
 
 
+class ProcessCare(Frozen):
+    """
+    What is to be known of a process that it does not tell itself.
+
+    Attributes:
+        start: The command that starts it, if no supervisor does; no shell reads it.
+        stop: The command that stops it; empty = it is asked to end by SIGTERM.
+        check: A command that ends with 0 while the process does its work; empty = none.
+        reload: The signal at which it reads its configuration and opens its logs again.
+        timeout_s: Longest that it may take to stop, and to start.
+        warm_up_s: For so long after its start it may grow without that being a leak.
+        holds_data: Whether it holds data that a restart may lose; None = judged by what it runs.
+        backups_of: The target whose backups hold its data.
+    """
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    reload: Literal["HUP", "USR1", "USR2"] | None = None
+    timeout_s: float = Field(default=30.0, gt=0, le=45)
+    warm_up_s: int = Field(default=600, ge=0)
+    holds_data: bool | None = None
+    backups_of: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_started_again(self) -> Self:
+        if self.stop and not self.start:
+            raise ValueError("stop needs start: what is stopped has to be started again")
+        return self
+
+
 class Target(Frozen):
     """
     One thing under care.
@@ -146,6 +177,7 @@ class Target(Frozen):
         idle_client_age_s: From so many seconds without a command on, a client may be closed where connections
             run out (kind ``valkey``).
         scale: What gives it more to live on (kind ``valkey``).
+        process: What is to be known of it beside its address (kind ``process``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -163,6 +195,7 @@ class Target(Frozen):
     scrub_mib_per_s: float | None = Field(default=None, gt=0)
     idle_client_age_s: int = Field(default=3600, ge=1)
     scale: Scale | None = None
+    process: ProcessCare | None = None
 
     @property
     def address(self) -> str:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from medic8.analysis.causes import CauseRule
@@ -48,6 +49,7 @@ class Surroundings:
         recoveries: Gives those with steps that were done since a time; None if nobody knows.
         samples: Where what changes slowly is kept; None = it is not.
         watch_s: For how long to look at what changes now; 0 = only for moments.
+        claims: Folder in which what is on this host is claimed; None = the usual one of this user.
     """
 
     backups: BackupPlace
@@ -56,6 +58,7 @@ class Surroundings:
     recoveries: Callable[[datetime], Iterable[Recovery]] | None = None
     samples: SampleStore | None = None
     watch_s: float = 0.0
+    claims: Path | None = None
 
 
 class Holds(StrEnum):

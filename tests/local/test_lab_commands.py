@@ -159,7 +159,7 @@ def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
 
 def test_what_heals_a_fault_is_a_strategy() -> None:
     """No fault names one that is not there."""
-    known = {name for kind in ("grid", "valkey") for name in kind_named(kind).strategies}
+    known = {name for kind in ("grid", "valkey", "process") for name in kind_named(kind).strategies}
     assert {fault.healed_by for fault in FAULTS.values() if fault.healed_by} <= known
 
 
@@ -169,7 +169,7 @@ def test_every_strategy_has_a_fault_or_a_reason() -> None:
     reasons = set(
         re.findall(r"^- `(\w+)`: ", document.split("no fault names")[1].split("###")[0], re.MULTILINE)
     )
-    known = {name for kind in ("grid", "valkey") for name in kind_named(kind).strategies}
+    known = {name for kind in ("grid", "valkey", "process") for name in kind_named(kind).strategies}
     shown = {fault.healed_by for fault in FAULTS.values()}
     assert known - shown - reasons == set()
     assert reasons - known == set()

@@ -13,8 +13,8 @@ from medic8.model.frozen import Frozen
 if TYPE_CHECKING:
     from medic8.local.lab.bench import Bench
 
-#: What can be broken: a grid's values, the server under it, or the way to that server.
-Part = Literal["grid", "server", "replica", "way"]
+#: What can be broken: a grid's values, the server under it, the way to that server, or a process beside it.
+Part = Literal["grid", "server", "replica", "way", "process"]
 
 
 class Harm(Frozen):

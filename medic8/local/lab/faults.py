@@ -13,6 +13,7 @@ from medic8.local.lab.groups import (
 )
 from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
+from medic8.local.lab.on_host import processes
 from medic8.local.lab.on_server import (
     client_faults,
     file_faults,
@@ -126,6 +127,7 @@ _ALL = (
     *file_faults.FAULTS,
     *replica_faults.FAULTS,
     *way_faults.FAULTS,
+    *processes.FAULTS,
 )
 
 #: All faults, by name.

@@ -94,6 +94,8 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.scale is not None:
         wrong.append("field 'scale' belongs to kind 'valkey'")
+    if target.process is not None:
+        wrong.append("field 'process' belongs to kind 'process'")
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:

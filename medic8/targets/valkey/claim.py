@@ -17,8 +17,9 @@ import valkey
 import valkey.exceptions
 from valkey.client import Pipeline
 
-from medic8.errors import ClaimedError, ClaimGoneError, FencedError
+from medic8.errors import ClaimGoneError, FencedError
 from medic8.model.recovery import Claim
+from medic8.targets.claim_record import holder_of, require_replaceable
 from medic8.targets.valkey.client import RECOVERY, was_cut_off
 from medic8.targets.valkey.slots import slot_tag
 
@@ -108,18 +109,13 @@ def _take_on_full_server(
 
 def _require_replaceable(client: valkey.Valkey | Pipeline, key: bytes, claim: Claim, holder: bytes) -> None:
     """See that what *holder* says may be replaced by *claim*."""
-    if holder and not _is_of(claim.journal, holder):
-        left_ms = cast("int", client.pttl(key))
-        lapses = (
-            f"its claim lapses in {left_ms / 1000:.0f} s"
-            if left_ms >= 0
-            else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
-        )
-        raise ClaimedError(
-            f"the server is being repaired by recovery {_name(holder)} of another journal; {lapses}"
-        )
-    if _number(holder) > claim.fence.number:
-        raise FencedError(f"recovery {_name(holder)} has claimed the server since")
+    left_ms = cast("int", client.pttl(key)) if holder else 0
+    lapses = (
+        f"its claim lapses in {left_ms / 1000:.0f} s"
+        if left_ms >= 0
+        else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
+    )
+    require_replaceable(holder, claim, what="the server", lapses=lapses)
 
 
 def _take_at(client: valkey.Valkey, key: bytes, claim: Claim, *, lasts_s: float) -> None:
@@ -206,7 +202,7 @@ def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
     if present is None:
         raise ClaimGoneError(f"{lost}: it is gone")
     if present != claim.content:
-        raise FencedError(f"{lost}: recovery {_name(present)} holds it")
+        raise FencedError(f"{lost}: recovery {holder_of(present)} holds it")
 
 
 _SMALL_WRITE_ON_FULL_SERVER = """#!lua flags=allow-oom
@@ -330,18 +326,3 @@ def carry_out_if_full_too(pipe: Pipeline, claim: Claim, key: bytes) -> list[obje
     except valkey.exceptions.OutOfMemoryError:  # so nothing was executed
         guard(pipe, claim, key)
         return [pipe.execute_command(*arguments) for arguments in commands]
-
-
-def _is_of(journal: str, content: bytes) -> bool:
-    return content.split(b" ")[0] == journal.encode()
-
-
-def _number(content: bytes) -> int:
-    """The number of the fence in *content*; 0 if there is none to be read."""
-    number = content.rpartition(b" ")[2].partition(b":")[0]
-    return int(number) if number.isdigit() else 0
-
-
-def _name(content: bytes) -> str:
-    parts = content.decode(errors="replace").split(" ")
-    return parts[1] if len(parts) > 1 else "unknown"

@@ -35,6 +35,8 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
+    if target.process is not None:
+        wrong.append("field 'process' belongs to kind 'process'")
     return tuple(wrong)
 
 

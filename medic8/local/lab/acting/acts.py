@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, doors, expiring, grid_work, proxy, replica, traffic, work
+from medic8.local.lab.acting import (
+    clients,
+    doors,
+    expiring,
+    grid_work,
+    program,
+    proxy,
+    replica,
+    traffic,
+    work,
+)
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
@@ -27,6 +37,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "one_by_one": traffic.one_by_one,
     "overwrite": traffic.overwrite,
     "pending": work.pending,
+    "program": program.program,
     "proxy": proxy.proxy,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
