@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import model_validator
@@ -71,3 +72,12 @@ class Threshold(Frozen):
 
     def _is_over(self, one: float, other: float) -> bool:
         return one < other if self.is_floor else one > other
+
+
+class Policy(Frozen):
+    """The thresholds of a kind of target, each a field of its own."""
+
+    def named(self) -> Iterator[tuple[str, Threshold]]:
+        """Every threshold by its name."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from medic8.analysis.threshold import Threshold
-from medic8.model.frozen import Frozen
+from medic8.analysis.threshold import Policy, Threshold
 
 _CONF = "valkey.conf"
 _DOCTOR = "Valkey source, object.c, MEMORY DOCTOR"
@@ -13,7 +10,7 @@ _LATENCY = "Valkey documentation, Diagnosing latency issues"
 _OURS = "our choice"
 
 
-class ServerPolicy(Frozen):
+class ServerPolicy(Policy):
     """Limits for judging a server, each a `Threshold` with its source."""
 
     latency: Threshold = Threshold(
@@ -260,11 +257,6 @@ class ServerPolicy(Frozen):
         unit="share",
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
     )
-
-    def named(self) -> Iterator[tuple[str, Threshold]]:
-        """Every threshold by its name."""
-        for name in type(self).model_fields:
-            yield name, getattr(self, name)
 
 
 POLICY = ServerPolicy()
