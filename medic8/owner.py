@@ -16,7 +16,7 @@ def this_process(flow_run: str = "") -> Owner:
     """The running process, named so that no other process on any machine has the same name."""
     pid = os.getpid()
     return Owner(
-        machine=_machine_id(),
+        machine=machine_id(),
         boot=boot_id(),
         pid_namespace=_pid_namespace(),
         pid=pid,
@@ -34,7 +34,7 @@ def is_known_dead(owner: Owner) -> bool:
     stopped process, and for one that we may not look at, the answer is no: it may
     go on any moment.
     """
-    if owner.machine != _machine_id():
+    if owner.machine != machine_id():
         return False
     if owner.boot != boot_id():
         return True
@@ -45,7 +45,7 @@ def is_known_dead(owner: Owner) -> bool:
 
 def is_known_alive(owner: Owner) -> bool:
     """Whether *owner* certainly runs, here and now; from elsewhere nobody can tell."""
-    is_here = (owner.machine, owner.boot) == (_machine_id(), boot_id())
+    is_here = (owner.machine, owner.boot) == (machine_id(), boot_id())
     return is_here and owner.pid_namespace == _pid_namespace() and _runs(owner) is True
 
 
@@ -68,7 +68,7 @@ def age_s(recovery: Recovery, now: datetime) -> float:
     return (now - recovery.opened_at).total_seconds()
 
 
-def _machine_id() -> str:
+def machine_id() -> str:
     """The machine's id with its name, since machines and containers made of one image may share the id."""
     name = os.uname().nodename
     for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):

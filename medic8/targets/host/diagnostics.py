@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medic8.targets.host.looks.activity import look_at_activity
+from medic8.targets.host.looks.backups import look_at_backups
 from medic8.targets.host.looks.clock import look_at_clock
 from medic8.targets.host.looks.container import look_at_machine
 from medic8.targets.host.looks.disks import look_at_disks
+from medic8.targets.host.looks.files import look_at_files
 from medic8.targets.host.looks.history import look_at_history
 from medic8.targets.host.looks.kernel_settings import look_at_kernel
 from medic8.targets.host.looks.memory import look_at_memory
@@ -25,4 +27,6 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "kernel": look_at_kernel,
     "clock": look_at_clock,
     "history": look_at_history,
+    "files": look_at_files,
+    "backups": look_at_backups,
 }

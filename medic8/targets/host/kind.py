@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from medic8.analysis.changes import changes
-from medic8.errors import RefusedError
+from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
 from medic8.model.target import Target
+from medic8.targets.host.causes import CAUSES
 from medic8.targets.host.diagnostics import DIAGNOSTICS
+from medic8.targets.host.guards import HostGuards
 from medic8.targets.host.looks.looking import address_problems
+from medic8.targets.host.plans.files import is_agreed
 from medic8.targets.host.rules import RULES
-from medic8.targets.kind import Session, Surroundings, TargetKind
+from medic8.targets.host.session import open_session
+from medic8.targets.host.strategies import STRATEGIES
+from medic8.targets.kind import TargetKind
 
 #: Fields of a target that belong to kinds with a server behind them.
 _OF_SERVERS = ("grid", "setting", "expiry", "replicas", "scale")
@@ -34,14 +37,30 @@ def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a host."""
     return (
         *address_problems(target.address),
+        *_twins(target),
         *(f"field {name!r} belongs to another kind" for name in _OF_SERVERS if getattr(target, name)),
     )
 
 
-def open_session(target: Target, around: Surroundings) -> AbstractContextManager[Session]:
-    """Nothing of a host is changed yet."""
-    del around
-    raise RefusedError(f"nothing of host {target.name} is changed")
+def _twins(target: Target) -> tuple[str, ...]:
+    folders = [rule.folder for rule in target.prune]
+    return tuple(
+        f"folder {one!r} of field 'prune' lies within {other!r}, which has a rule too"
+        for number, one in enumerate(folders)
+        for at, other in enumerate(folders)
+        if at != number and f"{one}/".startswith(f"{other}/") and (one != other or at < number)
+    )
+
+
+def agrees(plan: Plan, target: Target) -> bool:
+    """Whether the configuration agrees to what *plan* deletes: ``delete`` of its rule, ``prune_backups``."""
+    match plan.strategy:
+        case "empty_quarantine":
+            return is_agreed(plan, target)
+        case "prune_backups":
+            return target.prune_backups
+        case _:
+            return False
 
 
 KIND = TargetKind(
@@ -49,8 +68,11 @@ KIND = TargetKind(
     summary="the host that Medic8 runs on: processors, memory, disks, network, tables of the kernel, clock",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
-    strategies={},
+    strategies=STRATEGIES,
     open_session=open_session,
     compare=compare,
     requires=requires,
+    guards=HostGuards(),
+    agrees=agrees,
+    causes=CAUSES,
 )

@@ -51,6 +51,15 @@ RULES = (
     ),
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,
+        "{target} keeps what may go: {about}",
+        "files.old",
+        "files.overdue",
+        "backups.not_kept",
+        symptoms=_IO,
+        cause="Programs write files and nobody takes them away again.",
+    ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
         "{about} of {target} has errors or takes no writes",
         "disk.read_only",
         "disk.errors",
