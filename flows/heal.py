@@ -12,7 +12,7 @@ from flows.interruption import interruption
 from flows.resolve import resolve
 from flows.restore_interrupted import tell_all
 from flows.returned import returned
-from medic8.analysis.order import gone, next_issue, waiting
+from medic8.analysis.order import ended_as, gone, next_issue, waiting
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery
@@ -60,7 +60,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
         treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated
-        ended[issue.fingerprint] = _end_of(treated[-1], subject)
+        ended[issue.fingerprint] = ended_as(treated, subject.allow)
     if not dry_run:
         with untagged():
             tell_all(site)
@@ -79,15 +79,6 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     if treatment.is_healed:
         return Completed(name="Healthy", data=treatment)
     return Failed(name="Not healed", message=_why(treatment), data=treatment)
-
-
-def _end_of(resolution: Resolution, target: Target) -> Outcome:
-    """How an issue ended: a plan that the site never allows here helps as little as one that is not there."""
-    plan = resolution.plan
-    is_never_allowed = plan is not None and plan.strategy not in target.allow
-    if resolution.outcome is Outcome.REFUSED and is_never_allowed:
-        return Outcome.UNSUPPORTED
-    return resolution.outcome
 
 
 def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:

@@ -24,6 +24,16 @@ kind = "teapot"
 url = "tea://kitchen"
 """
 
+#: A server with a limit of its own, which lacks its value.
+LIMIT = """\
+[[target]]
+name = "pot"
+kind = "valkey"
+url = "valkey://kitchen"
+[[target.threshold]]
+name = "clients_used"
+"""
+
 
 @pytest.fixture(autouse=True)
 def _teapot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,6 +327,49 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (
             POT + "[target.labels]\nlid = 'on'\n",
             '1: target "pot": field "labels": a teapot needs the label "spout"',
+        ),
+        (
+            LIMIT + "warning = 90\n",
+            (
+                '7: target "pot": field "threshold[0].warning": "clients_used": got 90, expected a number '
+                "from 0.0008 to 1 (connected clients of maxclients)"
+            ),
+        ),
+        (
+            LIMIT + "warning = 0.97\n",
+            (
+                '7: target "pot": field "threshold[0].warning": "clients_used": the warning (0.97) must come '
+                "before the error (0.95); set both"
+            ),
+        ),
+        (
+            LIMIT.replace("clients_used", "certificate_days") + "error = 31\n",
+            (
+                '7: target "pot": field "threshold[0].error": "certificate_days": the warning (30) must come '
+                "before the error (31); set both"
+            ),
+        ),
+        (
+            LIMIT.replace("clients_used", "client_used") + "error = 1\n",
+            (
+                '6: target "pot": field "threshold[0].name": got "client_used", expected a threshold of kind '
+                '"valkey"; did you mean "clients_used"?'
+            ),
+        ),
+        (
+            LIMIT + "error = 1\n" + "".join(LIMIT.splitlines(keepends=True)[4:]) + "error = 1\n",
+            '9: target "pot": field "threshold[1].name": "clients_used" is set above as well',
+        ),
+        (
+            LIMIT,
+            '5: target "pot": field "threshold[0]": threshold \'clients_used\' needs warning, error, or both',
+        ),
+        (
+            LIMIT.replace('"valkey"', '"grid"') + "error = 1\n",
+            (
+                '6: target "pot": field "threshold[0].name": got "clients_used", expected a threshold of '
+                'kind "grid"; known are none'
+            ),
         ),
         (
             POT.replace("[[target]]", "[target]"),

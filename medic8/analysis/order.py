@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from medic8.model.issue import Issue
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import Outcome
+from medic8.model.resolution import Outcome, Resolution
 
 
 def next_issue(
@@ -30,6 +30,24 @@ def next_issue(
         if not issue.follows_from or ended.get(issue.follows_from[0].cause) is Outcome.UNSUPPORTED:
             return issue
     return None
+
+
+def ended_as(tried: Sequence[Resolution], allow: Collection[str]) -> Outcome:
+    """
+    How an issue ended, for what follows from it.
+
+    A plan that the site never allows here helps as little as one that is not there. In a dry
+    run the first plan tells, since allowed ones come first: the others are for what it would leave.
+
+    Args:
+        tried: What was tried for the issue, in that order; at least one.
+        allow: The strategies that may be applied to the target.
+    """
+    resolution = next((each for each in tried if each.outcome is Outcome.PLANNED), tried[-1])
+    is_never_allowed = resolution.plan is not None and resolution.plan.strategy not in allow
+    if resolution.outcome in {Outcome.REFUSED, Outcome.PLANNED} and is_never_allowed:
+        return Outcome.UNSUPPORTED
+    return resolution.outcome
 
 
 def waiting(

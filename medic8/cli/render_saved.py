@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
 from medic8.cli.render import bullets, section, table, text
 from medic8.model.saved import Pruning, SavedState
 from medic8.model.wording import counted, moment, short, size
+
+if TYPE_CHECKING:
+    from medic8.targets.valkey.kept_keys import KeptKey
 
 
 def render_kept(kept: Sequence[SavedState]) -> Iterator[RenderableType]:
@@ -27,6 +31,23 @@ def render_kept(kept: Sequence[SavedState]) -> Iterator[RenderableType]:
             text(each.problem, "red")
             if each.problem
             else text(open_end if each.kept_until is None else moment(each.kept_until)),
+        )
+    yield listed
+
+
+def render_kept_keys(kept: Sequence[KeptKey]) -> Iterator[RenderableType]:
+    """One line for each key."""
+    if not kept:
+        yield text("no key differed")
+        return
+    listed = table("database", "key", "type", "size", "expires")
+    for each in kept:
+        listed.add_row(
+            str(each.database),
+            text(each.name),
+            text(each.type or "the replica had none", "" if each.type else "yellow"),
+            size(each.size_bytes) if each.type else "",
+            text("never" if each.expires_at is None else moment(each.expires_at)) if each.type else "",
         )
     yield listed
 

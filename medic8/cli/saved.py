@@ -8,6 +8,7 @@ import typer
 
 from medic8.cli.call import Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
+from medic8.cli.kept_keys import backup, keys
 
 
 def build_recoveries() -> typer.Typer:
@@ -16,6 +17,8 @@ def build_recoveries() -> typer.Typer:
         name="recoveries", help="See and prune what recoveries have saved.", no_args_is_help=True
     )
     app.command("list", epilog=EPILOG)(list_)
+    app.command("keys", epilog=EPILOG)(keys)
+    app.command("backup", epilog=EPILOG)(backup)
     app.command("prune", epilog=EPILOG)(prune)
     return app
 

@@ -18,7 +18,9 @@ from medic8.local.loopback import free_port
 from medic8.local.programs import find_valkey
 from medic8.local.valkey_server import GUARDED, ValkeyServer, start_valkey, wait_for_valkey
 
-_FORGETFUL = {"save": '""', "appendonly": "no"}
+#: Nothing on disk; so a replica loads its first copy at once, too, and not a second later, when it looks
+#: whether the file of it is there.
+_FORGETFUL = {"save": '""', "appendonly": "no", "repl-diskless-load": "on-empty-db"}
 _TRIES = 3
 
 

@@ -47,6 +47,32 @@ class SettingRule(Frozen):
         return self
 
 
+class ThresholdRule(Frozen):
+    """
+    From where on a site wants to hear of a value, instead of the standard limits.
+
+    Attributes:
+        name: The threshold's name, as the documentation of the kind lists it.
+        warning: Limit in the threshold's unit, a share as a part of 1; None = the standard one.
+        error: The same for the error.
+    """
+
+    name: str = Field(min_length=1)
+    warning: float | None = Field(default=None, allow_inf_nan=False)
+    error: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.warning is None and self.error is None:
+            raise ValueError(f"threshold {self.name!r} needs warning, error, or both")
+        return self
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """Both by their names."""
+        return {"warning": self.warning, "error": self.error}
+
+
 #: A key that gets an expiry must have so long left, at least: time for a person to take it back.
 LEAST_EXPIRY_S = 3600
 
@@ -161,6 +187,7 @@ class Target(Frozen):
         labels: Free words to group targets by.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
         expiry: For how long keys of which prefixes may live (kind ``valkey``).
+        threshold: Limits of the kind that are others here.
         replicas: Addresses of the server's replicas with credentials; never printed.
         timeout_s: Longest wait for one reply of the target.
         scrub_mib_per_s: Most MiB per second a scrub may read; None = as fast as the server answers.
@@ -181,6 +208,7 @@ class Target(Frozen):
     labels: dict[str, str] = Field(default_factory=dict)
     setting: tuple[SettingRule, ...] = ()
     expiry: tuple[ExpiryRule, ...] = ()
+    threshold: tuple[ThresholdRule, ...] = ()
     replicas: tuple[SecretStr, ...] = ()
     timeout_s: float = Field(default=5.0, gt=0, le=300)
     scrub_mib_per_s: float | None = Field(default=None, gt=0)

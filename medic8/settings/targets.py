@@ -108,8 +108,26 @@ def _check_with_kind(document: Document, owner: str, path: KeyPath, target: Targ
             hint = nearest(name, kind.strategies)
             text = f'got {shown(name)}, expected a strategy of kind "{kind.name}"{hint}'
             document.wrong_field(owner, path, ("allow", index), text)
+    _check_thresholds(document, owner, path, target, kind)
     for sentence in kind.requires(target):
         document.wrong(path, f"{owner}: {sentence}")
+
+
+def _check_thresholds(
+    document: Document, owner: str, path: KeyPath, target: Target, kind: TargetKind
+) -> None:
+    names = [rule.name for rule in target.threshold]
+    for index, rule in enumerate(target.threshold):
+        within: KeyPath = ("threshold", index)
+        if rule.name not in kind.thresholds:
+            hint = nearest(rule.name, kind.thresholds)
+            text = f'got {shown(rule.name)}, expected a threshold of kind "{kind.name}"{hint}'
+            document.wrong_field(owner, path, (*within, "name"), text)
+        elif rule.name in names[:index]:
+            document.wrong_field(owner, path, (*within, "name"), f"{shown(rule.name)} is set above as well")
+        elif problem := kind.thresholds[rule.name].problem_with(rule):
+            name, text = problem
+            document.wrong_field(owner, path, (*within, name), f"{shown(rule.name)}: {text}")
 
 
 def _refuse_twins(document: Document, entries: list[Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from medic8.analysis.causes import CauseRule
 from medic8.analysis.detector import IssueRule
+from medic8.analysis.threshold import Threshold
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish, VerifyReport
@@ -257,6 +258,7 @@ class TargetKind:
         summary: One line for people.
         diagnostics: By name, in the order to run; the first tells whether the target answers.
         rules: Which findings are signs of which issue.
+        thresholds: By name, from where on its diagnostics find something; a target may set others.
         causes: Which findings lead to which others, the most trusted first.
         strategies: By the name that an allow-list spells, the cheapest and safest first.
         open_session: Opens the connection for changing a target.
@@ -280,3 +282,4 @@ class TargetKind:
     guards: Guards | None = None
     agrees: Callable[[Plan, Target], bool] = field(default=lambda _plan, _target: False)
     causes: tuple[CauseRule, ...] = ()
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)

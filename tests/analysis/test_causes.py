@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from medic8.analysis.analyzer import WEIGHT, analyze
 from medic8.analysis.causes import CauseRule, Clue, Results, link_causes
-from medic8.analysis.order import gone, next_issue, waiting
+from medic8.analysis.order import ended_as, gone, next_issue, waiting
 from medic8.model.issue import Issue, IssueType, Severity
+from medic8.model.plan import Plan, Risk
 from medic8.model.report import DiagnosticReport, DiagnosticResult, Reading
-from medic8.model.resolution import Outcome
+from medic8.model.resolution import Outcome, Resolution
 from medic8.targets.registry import kind_named, kind_names
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -165,6 +166,33 @@ def test_a_symptom_waits_for_its_cause_unless_nothing_can_be_done_about_that(out
     else:
         assert next_issue(report, known, ended) is None
         assert waiting(report, known, ended) == (symptom,)
+
+
+def tried(outcome: Outcome, strategy: str) -> Resolution:
+    plan = Plan(
+        target="server", strategy=strategy, issue_fingerprint="x", summary="Do it.", risk=Risk.LOW, units=()
+    )
+    return Resolution(
+        target="server", kind="valkey", plan=plan, outcome=outcome, reason="so", started_at=NOW, ended_at=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("resolutions", "counts_as"),
+    [
+        ([tried(Outcome.REFUSED, "other")], Outcome.UNSUPPORTED),
+        ([tried(Outcome.REFUSED, "allowed")], Outcome.REFUSED),
+        ([tried(Outcome.PLANNED, "other")], Outcome.UNSUPPORTED),
+        ([tried(Outcome.PLANNED, "allowed"), tried(Outcome.PLANNED, "other")], Outcome.PLANNED),
+        ([tried(Outcome.PARTLY_RESOLVED, "allowed"), tried(Outcome.REFUSED, "other")], Outcome.UNSUPPORTED),
+        ([tried(Outcome.AWAITING_APPROVAL, "allowed")], Outcome.AWAITING_APPROVAL),
+    ],
+)
+def test_what_a_site_never_allows_is_no_treatment_also_in_a_dry_run(
+    resolutions: list[Resolution], counts_as: Outcome
+) -> None:
+    """A plan shows the symptom's treatment exactly where heal would come to it."""
+    assert ended_as(resolutions, ("allowed",)) is counts_as
 
 
 def test_what_a_cause_explained_is_looked_at_again_when_it_is_gone() -> None:

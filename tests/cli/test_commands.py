@@ -233,6 +233,18 @@ def test_no_output_shows_the_password_of_a_target(medic8: Medic8) -> None:
     assert (pot["name"], pot["mode"], pot["allow"], "url" in pot) == ("pot", "act", ["descale"], False)
 
 
+def test_targets_show_the_limits_that_a_site_has_set(medic8: Medic8, tmp_path: Path) -> None:
+    """Each with its target, both limits, and whose they are."""
+    (tmp_path / "medic8.toml").write_text(
+        '[[target]]\nname = "cache"\nkind = "valkey"\nurl = "valkey://kitchen"\n'
+        '[[target.threshold]]\nname = "clients_used"\nwarning = 0.605\n'
+    )
+    line = "cache: clients_used: warning from 60.5% (configured), error from 95%"
+    assert line in " ".join(medic8("targets").out.split())
+    (cache,) = medic8("targets", "--json").document["targets"]
+    assert cache["threshold"] == [{"name": "clients_used", "warning": 0.605, "error": None}]
+
+
 def test_targets_without_a_configuration_says_what_to_do(medic8: Medic8, tmp_path: Path) -> None:
     """An empty list alone would leave one where one was."""
     (tmp_path / "medic8.toml").unlink()

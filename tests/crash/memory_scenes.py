@@ -21,7 +21,7 @@ from medic8.targets.valkey.plans.buffers import plan_limits
 from medic8.targets.valkey.plans.memory import plan_purge
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, Written, around, everything_in, plain, plan_by
-from tests.targets.valkey.hogs import RawClient, clients_of, make_large
+from tests.raw_clients import RawClient, clients_of, make_large
 from tests.targets.valkey.looking_at import fragmented, hogged
 
 _HOGS = 2

@@ -19,8 +19,8 @@ from medic8.targets.valkey.looks.certificate import presented_at
 from tests.crash.memory_scenes import ServerScene, meaning
 from tests.crash.reader import Ended, Verdict, misplaced
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, plain, plan_by
+from tests.raw_clients import RawClient, clients_of
 from tests.targets.valkey.bad_doors import Certified, certify
-from tests.targets.valkey.hogs import RawClient, clients_of
 from tests.targets.valkey.tls_servers import MISSING as NO_TLS
 from tests.targets.valkey.tls_servers import put, tls_server
 from tests.targets.valkey.vanishing import MISSING as NO_VANISHING

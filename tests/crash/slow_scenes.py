@@ -27,7 +27,8 @@ from tests.crash.memory_scenes import ServerScene
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
 from tests.crash.settings_scene import Cast, scene_of
-from tests.raw_clients import ENDLESS, RawClient, connected, delete_large, end_script, wait_until_busy
+from tests.holding_up import ENDLESS, delete_large, end_script, wait_until_busy
+from tests.raw_clients import RawClient, connected
 
 _LIMIT = 32 << 20
 

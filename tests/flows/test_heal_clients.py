@@ -12,8 +12,8 @@ from medic8.model.guard import Verdict
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from tests.flows.server_site import Configure
+from tests.raw_clients import RawClient, slow_reader
 from tests.targets.valkey.debian_server import leave_unused_pages, needs_redis, redis_server
-from tests.targets.valkey.hogs import RawClient, slow_reader
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 

@@ -11,8 +11,8 @@ from medic8.model.guard import Verdict
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.targets.valkey.client import connection, setting
 from tests.flows.server_site import Configure
+from tests.raw_clients import RawClient
 from tests.targets.valkey.bad_doors import certify
-from tests.targets.valkey.hogs import RawClient
 from tests.targets.valkey.tls_servers import needs_tls, put, serial_of, tls_server
 from tests.targets.valkey.vanishing import VanishingClient, needs_vanishing
 

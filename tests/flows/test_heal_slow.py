@@ -11,7 +11,8 @@ from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome
 from tests.flows.slow_site import Site, heal_as_agreed, plain, resolution_by
-from tests.raw_clients import ENDLESS, LIBRARY, RawClient, connected, delete_large, is_busy, wait_until_busy
+from tests.holding_up import ENDLESS, LIBRARY, delete_large, is_busy, wait_until_busy
+from tests.raw_clients import RawClient, connected
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 

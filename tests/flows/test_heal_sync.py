@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import valkey
 
 from flows.run import run
+from medic8.cli.run import run as medic8
 from medic8.local.scratch import scratch_valkey
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from tests.damaged_files import flip_a_bit
@@ -103,9 +106,13 @@ def test_a_replica_that_was_cut_off_needs_no_full_copy_once_the_backlog_holds_en
 
 
 def test_a_replica_that_was_written_to_is_copied_to_after_a_person_said_yes(
-    site: Site, tmp_path: Path
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Found, refused without a yes, saved, copied, and equal key by key; the primary is as it was."""
+    """
+    Found, refused without a yes, saved, copied, and equal key by key; the primary is as it was.
+
+    What the replica had is listed, and comes back by a backup that is made of it, key by key.
+    """
     with pair(tmp_path) as (primary, replica):
         with valkey.Valkey.from_url(primary.url) as client:
             client.mset({f"key:{n}": str(n) for n in range(300)})
@@ -126,9 +133,19 @@ def test_a_replica_that_was_written_to_is_copied_to_after_a_person_said_yes(
         assert contents(primary.url) == was
         assert contents(replica.url) == was
         assert is_in_step(primary.url, replica.url)
-        (values,) = (tmp_path / "home" / "recoveries").glob("*/values.bin")
-        assert b"only there" in values.read_bytes()
-        assert b"changed there" in values.read_bytes()
+        capsys.readouterr()
+        assert medic8(["recoveries", "keys", done.recovery, "--json"], environ=os.environ) == 0
+        listed = json.loads(capsys.readouterr().out)["keys"]
+        assert [(each["name"], each["type"]) for each in listed] == [
+            ("added", "string"),
+            ("key:7", "string"),
+            ("list", "list"),
+        ]
+        assert medic8(["recoveries", "backup", done.recovery, "--json"], environ=os.environ) == 0
+        made = json.loads(capsys.readouterr().out)
+        chosen = {"names": ("added", "list"), "overwrite": True}
+        assert run("restore_backup", target="server", backup=made["id"], **chosen).written == 2
+        assert contents(primary.url) == {**was, **{name: diverged[name] for name in (b"added", b"list")}}
 
 
 def test_a_replica_of_sentinels_is_advised_only(site: Site, tmp_path: Path) -> None:

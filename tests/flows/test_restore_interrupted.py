@@ -121,7 +121,7 @@ def test_a_killed_run_is_ended_marked_as_crashed_and_shown_as_one_resolution(
 
 
 def test_any_number_may_look_at_once_and_one_of_them_ends_it(journal: Journal, valkey_url: str) -> None:
-    """Five processes; each is well, one says that it ended the recovery, and it is ended once."""
+    """Three processes; each is well, one says that it ended the recovery, and it is ended once."""
     kill_half_way(valkey_url)
     environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
     children = [
@@ -132,12 +132,12 @@ def test_any_number_may_look_at_once_and_one_of_them_ends_it(journal: Journal, v
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(5)
+        for _ in range(3)
     ]
     said = [child.communicate(timeout=120) for child in children]
-    assert [child.returncode for child in children] == [0] * 5, said
+    assert [child.returncode for child in children] == [0] * 3, said
     assert sum("had died half way" in out for out, _ in said) == 1
-    assert sum("no recovery is interrupted" in out for out, _ in said) == 4
+    assert sum("no recovery is interrupted" in out for out, _ in said) == 2
     assert settings_of(valkey_url) == ("10", "300")
     assert journal.holding() == ()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from medic8.analysis.threshold import Policy, Threshold
+from collections.abc import Iterator
+
+from medic8.analysis.threshold import Threshold
+from medic8.model.frozen import Frozen
 
 _OURS = "our choice"
 _USE = "B. Gregg, The USE Method, Linux checklist"
@@ -10,7 +13,7 @@ _PSI = "Linux documentation, PSI (Pressure Stall Information): share of the time
 _SYSCTL = "Linux documentation, admin-guide/sysctl"
 
 
-class HostPolicy(Policy):
+class HostPolicy(Frozen):
     """Limits for judging a host, each a `Threshold` with its source."""
 
     processor: Threshold = Threshold(
@@ -186,6 +189,11 @@ class HostPolicy(Policy):
         unit="seconds",
         source=f"adjtimex(2): a clock that is only slewed gains 0.5 ms a second; the limits are {_OURS}",
     )
+
+    def named(self) -> Iterator[tuple[str, Threshold]]:
+        """Every threshold by its name."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)
 
 
 POLICY = HostPolicy()

@@ -40,7 +40,7 @@ _TRIES = 3
 _WATCHED = 32
 
 #: How Valkey says that there is no such key.
-_ABSENT = -2
+ABSENT = -2
 
 
 class Following(Frozen):
@@ -98,7 +98,7 @@ class _Seen:
     """One key on one side; no *digest* is no such key."""
 
     digest: bytes = b""
-    expires_at_ms: int = _ABSENT
+    expires_at_ms: int = ABSENT
     content: bytes = b""
 
     def is_like(self, other: _Seen, tolerance_ms: int) -> bool:

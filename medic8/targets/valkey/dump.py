@@ -95,13 +95,42 @@ def create_backup(
         ConnectionError: the server stopped answering; what was written is removed.
     """
     chosen = options or DumpOptions()
+
+    def dump(writer: KeyWriter, renew: Callable[[], None]) -> tuple[KeysContent, float]:
+        with conversation(client) as talk:
+            return _Dump(talk, repository, writer, chosen, renew).run(client)
+
+    return write_backup(repository, dump, now=now, options=chosen)
+
+
+def write_backup(
+    repository: Repository,
+    write: Callable[[KeyWriter, Callable[[], None]], tuple[KeysContent, float]],
+    *,
+    now: datetime,
+    options: DumpOptions,
+) -> BackupManifest:
+    """
+    Make a backup of the keys that *write* hands to a writer; it shows once all of it is there.
+
+    Args:
+        repository: Where.
+        write: Told the writer, and what to call now and then; says what was written, and within how many
+            seconds it was read.
+        now: When the backup is begun, with a time zone.
+        options: How to go about it.
+    Raises:
+        RefusedError: too little room, another backup is being written, or the storage does not let us; what
+            was written is removed, as it is whatever else is raised.
+    """
     backup_id = new_backup_id(now)
-    with repository.turn(Doing.BACKUP, backup_id, clock=chosen.utc) as turn:
-        writer = KeyWriter(repository, backup_id, headroom_bytes=chosen.headroom_bytes)
+    with repository.turn(Doing.BACKUP, backup_id, clock=options.utc) as turn:
+        writer = KeyWriter(repository, backup_id, headroom_bytes=options.headroom_bytes)
         try:
-            with conversation(client) as talk:
-                dump = _Dump(talk, repository, writer, chosen, turn.renew)
-                backup = dump.run(client, backup_id, now)
+            content, duration_s = write(writer, turn.renew)
+            writer.finish()
+            backup = manifest_of(repository, backup_id, writer, content, now=now, duration_s=duration_s)
+            repository.write(backup)
         except BaseException:
             # Whatever cannot be removed now is invisible, and goes with the next backup or pruning.
             with contextlib.suppress(Exception):
@@ -110,9 +139,35 @@ def create_backup(
             raise
         with contextlib.suppress(Exception):  # the backup is there
             if turn.left_behind and repository.storage.local is not None:
-                sweep(repository, packs_of_part, now=chosen.utc())
+                sweep(repository, packs_of_part, now=options.utc())
             turn.clear_up(*turn.left_behind)
     return backup
+
+
+def manifest_of(
+    repository: Repository,
+    backup_id: str,
+    writer: KeyWriter,
+    content: KeysContent,
+    *,
+    now: datetime,
+    duration_s: float,
+) -> BackupManifest:
+    """What a backup says of itself."""
+    return BackupManifest(
+        format=BACKUP_FORMAT,
+        id=backup_id,
+        kind=VALKEY,
+        name=repository.name,
+        created_at=now.astimezone(UTC),
+        duration_s=round(duration_s, 3),
+        medic8_version=version("medic8"),
+        key_id=repository.secrecy.key_id,
+        content_bytes=writer.content_bytes,
+        added_bytes=sum(writer.sizes.values()) + sum(part.size_bytes for part in writer.parts),
+        parts=tuple(writer.parts),
+        keyspace=content,
+    )
 
 
 def _take_back(repository: Repository, backup_id: str, writer: KeyWriter) -> None:
@@ -137,43 +192,25 @@ class _Dump:
     total: int = 0
     began_s: float = 0.0
 
-    def run(self, client: valkey.Valkey, backup_id: str, now: datetime) -> BackupManifest:
-        """Read, write, and make the backup show."""
+    def run(self, client: valkey.Valkey) -> tuple[KeysContent, float]:
+        """Read and write; what was written, and in how many seconds it was read."""
         self.began_s = self.options.clock()
         database = int(client.connection_pool.connection_kwargs.get("db") or 0)
         self.total = self._ask_number("DBSIZE")
         reader = KeyReader(self.talk, Abilities.of(self.talk))
         for names in self._names():
             self._write(reader, names)
-        duration_s = self.options.clock() - self.began_s
-        self.writer.finish()
-        backup = self._manifest(backup_id, now, duration_s, database)
-        self.repository.write(backup)
-        return backup
+        return self._content(database), self.options.clock() - self.began_s
 
-    def _manifest(self, backup_id: str, now: datetime, duration_s: float, database: int) -> BackupManifest:
-        writer = self.writer
-        return BackupManifest(
-            format=BACKUP_FORMAT,
-            id=backup_id,
-            kind=VALKEY,
-            name=self.repository.name,
-            created_at=now.astimezone(UTC),
-            duration_s=round(duration_s, 3),
-            medic8_version=version("medic8"),
-            key_id=self.repository.secrecy.key_id,
-            content_bytes=writer.content_bytes,
-            added_bytes=sum(writer.sizes.values()) + sum(part.size_bytes for part in writer.parts),
-            parts=tuple(writer.parts),
-            keyspace=KeysContent(
-                database=database,
-                count=self.by_type.total(),
-                by_type=dict(sorted(self.by_type.items())),
-                prefix=self.options.prefix_text,
-                is_by_name=bool(self.options.names),
-                changing=self.changing,
-                left_out=tuple(f"{counted(n, 'key')} {why}" for why, n in sorted(self.left_out.items())),
-            ),
+    def _content(self, database: int) -> KeysContent:
+        return KeysContent(
+            database=database,
+            count=self.by_type.total(),
+            by_type=dict(sorted(self.by_type.items())),
+            prefix=self.options.prefix_text,
+            is_by_name=bool(self.options.names),
+            changing=self.changing,
+            left_out=tuple(f"{counted(n, 'key')} {why}" for why, n in sorted(self.left_out.items())),
         )
 
     def _names(self) -> Iterator[list[bytes]]:
@@ -220,7 +257,10 @@ class _Dump:
         if not doubtful:
             return
         left = doubtful - self.writer.names
-        provisional = self._manifest(new_backup_id(self.options.utc()), self.options.utc(), 0.0, 0)
+        now = self.options.utc()
+        provisional = manifest_of(
+            self.repository, new_backup_id(now), self.writer, self._content(0), now=now, duration_s=0.0
+        )
         for part in provisional.parts:
             table = unpack_keys(self.repository.read_part(provisional, part), part.number)
             left -= table.by_name.keys()

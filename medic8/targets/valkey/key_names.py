@@ -33,3 +33,11 @@ def key_name(text: str) -> bytes:
 def glob_of_prefix(prefix: bytes) -> bytes:
     """The pattern of ``SCAN`` for all names that begin with *prefix*, whatever is in it."""
     return _GLOB.sub(lambda found: b"\\" + found[0], prefix) + b"*"
+
+
+def spelled(name: bytes) -> str:
+    """The text that `key_name` takes for *name*, in one line."""
+    text = name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    return "".join(
+        each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in each.encode()) for each in text
+    )

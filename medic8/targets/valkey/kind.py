@@ -13,7 +13,7 @@ from medic8.targets.valkey.causes import CAUSES
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
-from medic8.targets.valkey.policy import SETTABLE
+from medic8.targets.valkey.policy import POLICY, SETTABLE
 from medic8.targets.valkey.rules import RULES
 from medic8.targets.valkey.strategies import STRATEGIES
 
@@ -71,6 +71,7 @@ KIND = TargetKind(
     "files, replication, replicas, log, settings",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
+    thresholds=dict(POLICY.named()),
     strategies=STRATEGIES,
     open_session=open_session,
     compare=compare,

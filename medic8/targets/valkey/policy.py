@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from medic8.analysis.threshold import Policy, Threshold
+from collections.abc import Iterator
+
+from medic8.analysis.threshold import Threshold, set_by
+from medic8.model.frozen import Frozen
+from medic8.model.target import Target
 
 _CONF = "valkey.conf"
 _DOCTOR = "Valkey source, object.c, MEMORY DOCTOR"
@@ -10,7 +14,7 @@ _LATENCY = "Valkey documentation, Diagnosing latency issues"
 _OURS = "our choice"
 
 
-class ServerPolicy(Policy):
+class ServerPolicy(Frozen):
     """Limits for judging a server, each a `Threshold` with its source."""
 
     latency: Threshold = Threshold(
@@ -258,8 +262,19 @@ class ServerPolicy(Policy):
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
     )
 
+    def named(self) -> Iterator[tuple[str, Threshold]]:
+        """Every threshold by its name."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)
+
 
 POLICY = ServerPolicy()
+
+
+def policy_of(target: Target) -> ServerPolicy:
+    """The limits for judging *target*: ours, but for those that its configuration sets."""
+    return set_by(POLICY, target.threshold)
+
 
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20

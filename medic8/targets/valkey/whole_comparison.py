@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from medic8.errors import RefusedError, TransientError
+from medic8.errors import RefusedError, TransientError, UndoError
 from medic8.model.wording import counted, measured
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.comparing import Compared, Differing, side_by_side
@@ -54,6 +54,31 @@ def differing(primary: str, replica: str, *, timeout_s: float) -> dict[int, tupl
 def pack(found: dict[int, tuple[Differing, ...]]) -> bytes:
     """The differing keys as they are saved; see docs/healing-of-servers.md."""
     return b"".join(_packed(database, every) for database, every in sorted(found.items()))
+
+
+def unpack(packed: bytes) -> dict[int, tuple[Differing, ...]]:
+    """
+    The keys that `pack` made *packed* of, by database.
+
+    Raises:
+        UndoError: they are not such keys.
+    """
+    found: dict[int, list[Differing]] = {}
+    at = 0
+    while at < len(packed):
+        body = at + _HEAD.size
+        head = packed[at:body]
+        if len(head) < _HEAD.size:
+            raise UndoError(f"saved keys end within the head of one, at byte {at:,}")
+        database, name_bytes, expires_at_ms, content_bytes = _HEAD.unpack(head)
+        at = body + name_bytes + content_bytes
+        if at > len(packed):
+            raise UndoError(f"saved keys end at byte {len(packed):,}, and one of them at {at:,}")
+        name, content = packed[body : body + name_bytes], packed[body + name_bytes : at]
+        found.setdefault(database, []).append(
+            Differing(name=name, expires_at_ms=expires_at_ms, content=content)
+        )
+    return {database: tuple(every) for database, every in found.items()}
 
 
 def _packed(database: int, every: Iterable[Differing]) -> bytes:

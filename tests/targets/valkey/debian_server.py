@@ -13,7 +13,7 @@ import pytest
 import valkey
 
 from medic8.local.loopback import HOST, free_port
-from tests.targets.valkey.hogs import wait_until
+from tests.raw_clients import wait_until
 
 PROGRAM = shutil.which("redis-server")
 

@@ -17,7 +17,7 @@ from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.config_file import differing, parse_file, plain
 from medic8.targets.valkey.looks.reachability import clock_offset_s, judge_clock
 from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
-from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
+from tests.raw_clients import RawClient, clients_of, wait_until
 
 
 def test_a_server_that_starts_again_and_again_is_found(tmp_path: Path) -> None:
@@ -84,6 +84,19 @@ def test_a_pause_of_writes_is_found(valkey_url: str) -> None:
         finally:
             client.client_unpause()
     assert look(valkey_url, "clients").findings == ()
+
+
+def test_a_limit_of_ones_own_is_found_by_and_named(valkey_url: str) -> None:
+    """One of 200 connections is much where a site says so, and nowhere else."""
+    with connection(valkey_url) as client:
+        client.config_set("maxclients", 200)
+        assert look(valkey_url, "clients").findings == ()
+        limits = [{"name": "clients_used", "warning": 0.005}]
+        finding = found(look(valkey_url, "clients", threshold=limits), "clients.near_limit")
+    assert (finding.severity, finding.evidence[0].limit) == (
+        Severity.WARNING,
+        "warning from 0.5% (configured), error from 95%",
+    )
 
 
 def test_who_waits_for_work_is_no_finding(valkey_url: str) -> None:

@@ -20,7 +20,8 @@ from medic8.owner import boot_id, this_process
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.actions import ServerSession, open_session
 from medic8.targets.valkey.busy import BusyServerSession
-from tests.raw_clients import ENDLESS, LIBRARY, RawClient, end_script, is_busy, wait_until_busy
+from tests.holding_up import ENDLESS, LIBRARY, end_script, is_busy, wait_until_busy
+from tests.raw_clients import RawClient
 
 CLAIM = Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="0" * 32))
 

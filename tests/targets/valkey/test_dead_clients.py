@@ -25,7 +25,7 @@ from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.looks.dead_clients import judge_dead, judge_keepalive, peerless
 from medic8.targets.valkey.strategies import STRATEGIES
-from tests.targets.valkey.hogs import RawClient, clients_of, wait_until
+from tests.raw_clients import RawClient, clients_of, wait_until
 from tests.targets.valkey.translated import NOT_HERE
 from tests.targets.valkey.vanishing import VanishingClient, needs_vanishing
 

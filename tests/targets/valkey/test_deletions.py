@@ -10,7 +10,7 @@ from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.commands import parse_entry
 from medic8.targets.valkey.looks.deletions import judge_deletions, judge_expiry, lazy_setting, not_spared
 from medic8.targets.valkey.looks.slow_command import SlowCommand
-from tests.raw_clients import delete_large
+from tests.holding_up import delete_large
 
 DEL = "lazyfree-lazy-user-del"
 

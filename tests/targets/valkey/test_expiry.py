@@ -21,8 +21,8 @@ from medic8.targets.valkey.acts.expiry import EXPIRE_KEY
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.expiry import MOST_EXPIRED
 from medic8.targets.valkey.plans.expiry import plan_expiry
+from tests.raw_clients import wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.hogs import wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, look, report_on
 
 RULE = {"prefix": "session:", "after": 86_400}

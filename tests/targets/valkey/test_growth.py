@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import valkey
 
+from medic8.local.scratch import scratch_valkey
 from medic8.model.report import DiagnosticResult
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
@@ -31,9 +33,12 @@ from tests.targets.valkey.looking_at import AROUND, NOW, a_target
 WATCH_S = 6.0
 MIB = 1 << 20
 
+Writer = Callable[[valkey.Valkey, int], object]
+Looks = dict[str, "Future[DiagnosticResult]"]
+
 
 @contextlib.contextmanager
-def writing(url: str, write: Callable[[valkey.Valkey, int], object]) -> Iterator[None]:
+def writing(url: str, write: Writer) -> Iterator[None]:
     """Have somebody call *write* fifty times a second."""
     is_over = threading.Event()
 
@@ -53,37 +58,24 @@ def writing(url: str, write: Callable[[valkey.Valkey, int], object]) -> Iterator
         writer.join(20)
 
 
-def watched(url: str, folder: Path | None = None) -> DiagnosticResult:
-    store = None if folder is None else SampleStore(folder)
-    around = Surroundings(backups=AROUND.backups, now=NOW, samples=store, watch_s=WATCH_S)
-    return look_at_growth(a_target(url), around)
+def watched(url: str) -> DiagnosticResult:
+    return look_at_growth(a_target(url), Surroundings(backups=AROUND.backups, now=NOW, watch_s=WATCH_S))
 
 
 def codes(result: DiagnosticResult) -> list[str]:
     return [each.code for each in result.findings]
 
 
-def test_a_leak_is_found_within_seconds_with_its_rate_and_its_prefix(valkey_url: str) -> None:
-    """A session of 40 KiB fifty times a second that never expires; other keys stand still beside it."""
-    with valkey.Valkey.from_url(valkey_url) as client:
-        for number in range(200):
-            client.set(f"page:{number}", "x" * 1000)
-    with writing(valkey_url, lambda client, number: client.set(f"session:{number}", "x" * 40_000)):
-        result = watched(valkey_url)
-    (finding,) = result.findings
-    assert finding.code == "memory.leak"
-    assert "keys session… that never expire" in finding.text
-    rate = result.reading("growth.watched.rate")
-    assert rate is not None
-    assert 200_000 < int(rate.value) < 4_000_000
-    assert any("session:" in each.seen and "unused for" in each.seen for each in finding.evidence)
+def leaking(client: valkey.Valkey, number: int) -> None:
+    """A session of 40 KiB that never expires; other keys stand still beside it."""
+    if number == 0:
+        client.mset({f"page:{each}": "x" * 1000 for each in range(200)})
+    client.set(f"session:{number}", "x" * 40_000)
 
 
-def test_a_list_that_nobody_takes_from_is_found(valkey_url: str) -> None:
+def queueing(client: valkey.Valkey, _: int) -> None:
     """No key comes, one becomes larger."""
-    with writing(valkey_url, lambda client, _: client.rpush("jobs:waiting", "x" * 40_000)):
-        (finding,) = watched(valkey_url).findings
-    assert "values of the keys jobs… that become larger" in finding.text
+    client.rpush("jobs:waiting", "x" * 40_000)
 
 
 def saw_tooth(client: valkey.Valkey, number: int) -> None:
@@ -114,13 +106,47 @@ def bulk_import(client: valkey.Valkey, number: int) -> None:
             client.set(f"import:{each}", "x" * 40_000)
 
 
-@pytest.mark.parametrize("busy", [saw_tooth, cache, warm_up, snapshots, bulk_import])
-def test_what_only_looks_like_a_leak_is_none(
-    valkey_url: str, busy: Callable[[valkey.Valkey, int], object]
-) -> None:
+HARMLESS: list[Writer] = [saw_tooth, cache, warm_up, snapshots, bulk_import]
+
+
+def seen_while(writer: Writer, folder: Path) -> DiagnosticResult:
+    """What is seen on a server of its own, to which *writer* writes fifty times a second."""
+    folder.mkdir()
+    with scratch_valkey(folder) as server, writing(server.url, writer):
+        return watched(server.url)
+
+
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
+    """Get a look at each writer, all of them in the same seconds: nearly all of the time is waiting."""
+    folder = tmp_path_factory.mktemp("writers")
+    writers = [leaking, queueing, *HARMLESS]
+    with ThreadPoolExecutor(len(writers)) as pool:
+        yield {each.__name__: pool.submit(seen_while, each, folder / each.__name__) for each in writers}
+
+
+def test_a_leak_is_found_within_seconds_with_its_rate_and_its_prefix(looks: Looks) -> None:
+    """A session of 40 KiB fifty times a second that never expires."""
+    result = looks["leaking"].result()
+    (finding,) = result.findings
+    assert finding.code == "memory.leak"
+    assert "keys session… that never expire" in finding.text
+    rate = result.reading("growth.watched.rate")
+    assert rate is not None
+    assert 200_000 < int(rate.value) < 4_000_000
+    assert any("session:" in each.seen and "unused for" in each.seen for each in finding.evidence)
+
+
+def test_a_list_that_nobody_takes_from_is_found(looks: Looks) -> None:
+    """No key comes, one becomes larger."""
+    (finding,) = looks["queueing"].result().findings
+    assert "values of the keys jobs… that become larger" in finding.text
+
+
+@pytest.mark.parametrize("busy", HARMLESS)
+def test_what_only_looks_like_a_leak_is_none(looks: Looks, busy: Writer) -> None:
     """Batches that are deleted, a cache on its way to its limit, keys that expire, snapshots, an import."""
-    with writing(valkey_url, busy):
-        assert codes(watched(valkey_url)) == []
+    assert codes(looks[busy.__name__].result()) == []
 
 
 def test_output_that_waits_is_no_leak_of_data() -> None:

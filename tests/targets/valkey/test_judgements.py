@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from medic8.analysis.analyzer import WEIGHT
-from medic8.analysis.threshold import Threshold
+from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.issue import Finding, IssueType, Severity
+from medic8.model.target import ThresholdRule
 from medic8.model.wording import as_text, shown
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
@@ -150,6 +152,59 @@ def test_limits_in_the_wrong_order_are_refused() -> None:
     for warning, error, is_floor in ((2, 1, False), (1, 2, True), (None, None, False)):
         with pytest.raises(ValidationError, match=r"warning must come|needs a limit"):
             Threshold(what="x", warning=warning, error=error, is_floor=is_floor, source="valkey.conf")
+
+
+@given(
+    name=st.sampled_from(LIMITED),
+    factors=st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)),
+    value=st.floats(0, 1e12),
+)
+def test_a_limit_that_a_site_has_set_decides_and_is_no_licence(
+    name: str, factors: tuple[float, float], value: float
+) -> None:
+    """It is either refused with its field or judged by; what a strategy may take is the stricter of both."""
+    ours: Threshold = getattr(POLICY, name)
+    rule = ThresholdRule(
+        name=name,
+        warning=None if ours.warning is None else ours.warning * factors[0],
+        error=None if ours.error is None else ours.error * factors[1],
+    )
+    if (problem := ours.problem_with(rule)) is not None:
+        assert getattr(rule, problem[0]) is not None
+        return
+    theirs: Threshold = getattr(set_by(POLICY, [rule]), name)
+    plain = Threshold(
+        what="x", warning=rule.warning, error=rule.error, is_floor=ours.is_floor, source="valkey.conf"
+    )
+    assert theirs.severity(value) is plain.severity(value)
+    both = [each.severity(value) for each in (ours, theirs) if each.severity(value) is not None]
+    assert theirs.cautious.severity(value) is (min(both, key=WEIGHT.index) if both else None)
+    assert ("(configured)" in theirs.limits) is (theirs.by_name != ours.by_name)
+
+
+def test_what_a_site_has_set_reaches_every_judgement() -> None:
+    """Whatever judges is handed the limits of the target; none looks at the standard ones by itself."""
+    trees = {path: ast.parse(path.read_text()) for path in LOOKS.glob("*.py")}
+    judging, own = dict[Path, set[str]](), dict[Path, set[str]]()
+    for path, tree in trees.items():
+        functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+        own[path] = {each.name for each in functions}
+        judging[path] = {each.name for each in functions if "policy" in {a.arg for a in each.args.kwonlyargs}}
+        for each in functions:
+            used = {name.id for line in each.body for name in ast.walk(line) if isinstance(name, ast.Name)}
+            assert "POLICY" not in used, f"{path.name}: {each.name} has to take policy: ServerPolicy = POLICY"
+    everybodys = set().union(*judging.values())
+    assert len(everybodys) > 30
+    for path, tree in trees.items():
+        takes_it = judging[path] | (everybodys - own[path])
+        forgotten = {
+            ast.unparse(each)
+            for each in ast.walk(tree)
+            if isinstance(each, ast.Call)
+            and ast.unparse(each.func).rpartition(".")[2] in takes_it
+            and "policy" not in {word.arg for word in each.keywords}
+        }
+        assert not forgotten, f"{path.name}: hand over policy=, of policy_of(target)"
 
 
 MONOTONE: list[tuple[str, Callable[[int], tuple[Finding, ...]]]] = [

@@ -22,8 +22,8 @@ from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.acts.clients import KILL_CLIENT, KillClient
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.plans.clients import plan_kill_hogs
+from tests.raw_clients import RawClient, clients_of, slow_reader, wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.hogs import RawClient, clients_of, slow_reader, wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, report_of, report_on
 
 LIMIT = 8 << 20

@@ -23,8 +23,8 @@ from medic8.targets.valkey.looks.clients import others_take, parse_list
 from medic8.targets.valkey.plans.buffers import output_limits, plan_limits
 from medic8.targets.valkey.plans.memory import plan_flush
 from medic8.targets.valkey.plans.planning import set_one
+from tests.raw_clients import RawClient, slow_reader, wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.hogs import RawClient, slow_reader, wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, hogged, report_on
 
 

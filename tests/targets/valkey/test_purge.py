@@ -15,9 +15,9 @@ from medic8.recovery import contract
 from medic8.recovery.journal import Journal
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.plans.memory import plan_purge
+from tests.raw_clients import wait_until
 from tests.recovery.steps import take_all_steps
 from tests.targets.valkey.debian_server import leave_unused_pages, needs_redis, redis_server
-from tests.targets.valkey.hogs import wait_until
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, fragmented, report_on
 
 

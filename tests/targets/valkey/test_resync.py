@@ -9,17 +9,24 @@ from pathlib import Path
 import pytest
 import valkey
 
-from medic8.errors import ChangedError, ClaimGoneError, RefusedError
+from medic8.backups.place import BackupPlace
+from medic8.backups.repository import Repository
+from medic8.errors import ChangedError, ClaimGoneError, RefusedError, UndoError
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim, Fence
 from medic8.model.target import Target
 from medic8.targets.kind import Session
 from medic8.targets.registry import kind_named
 from medic8.targets.valkey.acts.resync import require_room_for_a_copy
+from medic8.targets.valkey.backup_reading import verify_backup
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.whole_comparison import pack
+from medic8.targets.valkey.comparing import Differing
+from medic8.targets.valkey.kept_keys import back_up_kept, kept_keys
+from medic8.targets.valkey.restore_keys import restore_keys
+from medic8.targets.valkey.whole_comparison import pack, unpack
 from tests.crash.scenes import around, plan_by
 from tests.replicas import contents, is_in_step, pair, until, written_to
+from tests.targets.valkey.looking_at import NOW
 
 CLAIM = Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="abc"))
 
@@ -42,6 +49,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             client.mset({"a": 1, "b": 2})
             client.execute_command("SELECT", 3)
             client.set("c", 3)
+            client.set("gone there", 3)
         until(lambda: is_in_step(primary.url, replica.url))
         with written_to(replica.url) as client:
             client.set("a", "changed there")
@@ -59,15 +67,62 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             yield Stage(primary.url, replica.url, plan.units[0].steps[0], session)
 
 
-def test_other_databases_are_compared_and_saved_as_well(stage: Stage) -> None:
-    """A copy replaces them too."""
+def test_other_databases_are_compared_and_saved_and_come_back_as_well(stage: Stage, tmp_path: Path) -> None:
+    """A copy replaces them too; what is saved, of any type and any name, is listed and made a backup."""
     with written_to(stage.replica) as client:
         client.execute_command("SELECT", 3)
-        client.set("d", "only there")
+        client.delete("gone there")
+        client.set(b"d\\\n\xff", "only there", px=9_000_000)
+        client.rpush("list", *range(50))
+        client.sadd("large set", *(f"{n}" * 40 for n in range(3000)))
+        client.zadd("scores", {"one": 1.5, "two": -2})
+        client.hset("hash", mapping={"field": "value", "other": ""})
+        client.xadd("stream", {"sent": "1"}, id="5-1")
+        client.xgroup_create("stream", "group", "0")
+        client.xreadgroup("group", "somebody", {"stream": ">"})
+        theirs = {name: client.dump(name) for name in client.scan_iter() if name not in {b"c", CLAIM_KEY}}
+        ttl_ms = client.pttl(b"d\\\n\xff")
     saved = stage.session.capture(stage.step)
     assert saved is not None
-    assert b"changed there" in saved
-    assert b"only there" in saved
+    told = {(each.database, each.name): each.type for each in kept_keys(saved)}
+    assert told == {
+        (0, "a"): "string",
+        (3, r"d\\\x0a\xff"): "string",
+        (3, "gone there"): "",
+        (3, "hash"): "hash",
+        (3, "large set"): "set",
+        (3, "list"): "list",
+        (3, "scores"): "zset",
+        (3, "stream"): "stream",
+    }
+    repository = Repository(BackupPlace(url=str(tmp_path / "backups")), "valkey", "server")
+    with pytest.raises(RefusedError, match="of database 1 was saved; saved are 1 key of database 0, 7 keys"):
+        back_up_kept(saved, repository, database=1, now=NOW)
+    backup = back_up_kept(saved, repository, database=3, now=NOW)
+    assert verify_backup(repository, backup).is_sound
+    with valkey.Valkey.from_url(stage.primary.replace("/0", "/3")) as client:
+        report = restore_keys(client, repository, backup)
+        assert (report.written, report.left_count) == (6, 0)
+        assert abs(client.pttl(b"d\\\n\xff") - ttl_ms) < 5000
+        assert client.keys("c") == [b"c"]
+        for name in theirs.keys() - {b"large set", b"stream"}:  # whose dumps depend on how they came to be
+            assert client.dump(name) == theirs[name]
+        assert client.scard("large set") == 3000
+        assert [each["consumer"] for each in client.xpending_range("stream", "group", "-", "+", 9)] == [
+            b"somebody"
+        ]
+
+
+def test_saved_keys_that_are_none_are_refused() -> None:
+    """Cut off anywhere, or with a value that is no value; what is whole is read as it was."""
+    found = {2: (Differing(name=b"k", expires_at_ms=-1, content=b"\x01abc"),)}
+    packed = pack(found)
+    assert unpack(packed) == found
+    for end in range(1, len(packed)):
+        with pytest.raises(UndoError, match="saved keys end"):
+            unpack(packed[:end])
+    with pytest.raises(UndoError, match="value of key k cannot be read"):
+        kept_keys(pack({2: (Differing(name=b"k", expires_at_ms=-1, content=b"\x00abc"),)}))
 
 
 def test_what_was_not_saved_is_not_thrown_away(stage: Stage) -> None:

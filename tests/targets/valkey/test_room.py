@@ -44,7 +44,7 @@ def a_room(available: Available | Unknown | None = None, settings: Facts = QUIET
 def test_one_step_is_a_quarter_and_fits_a_host_that_has_it() -> None:
     """4 GiB become 5 of 16."""
     room = a_room()
-    assert (room.raised, room.fits, room.helps) == (5 * GIB, True, True)
+    assert (room.raised, room.fits, room.helps()) == (5 * GIB, True, True)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_an_idle_client_that_watches_keys_is_not_closed_by_any_redis(tmp_path: P
         watching.ask(b"WATCH", b"key")
         idle.ask(b"PING")
         with connection(url) as admin:
-            now = {number: Facts(each) for number, each in connected(admin).items()}
+            now = connected(admin)
         listed_now = [now[watching.id], now[idle.id]]
         assert [each["client"] for each in idlest_of(listed_now, 0)] == [idle.id]
 
@@ -168,6 +168,6 @@ def test_what_clients_are_is_read_from_a_real_server(valkey_url: str) -> None:
     """As CLIENT LIST really writes it."""
     with connection(valkey_url) as admin, RawClient(valkey_url) as one, RawClient(valkey_url) as other:
         other.ask(b"MULTI")
-        now = {number: Facts(each) for number, each in connected(admin).items()}
+        now = connected(admin)
         assert is_ordinary(now[one.id])
         assert not is_ordinary(now[other.id])

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 import valkey
 
-from tests.targets.valkey.hogs import RawClient, wait_until
+from tests.raw_clients import RawClient, wait_until
 
 #: Source: Linux, include/uapi/linux/tcp.h. A socket in this mode is closed without a packet being sent.
 _TCP_REPAIR = 19

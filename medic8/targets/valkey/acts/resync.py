@@ -35,7 +35,7 @@ from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import RECOVERY, connection, info, place, replicas_in
 from medic8.targets.valkey.comparing import Following, following
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 from medic8.targets.valkey.whole_comparison import differing, pack
 
 RESYNC = "resync"
@@ -86,7 +86,7 @@ class ResyncAct(Act):
     def prepare(self, server: ActedOn, step: Step) -> bytes | None:
         """Nothing is to differ afterwards."""
         ask = _arguments(step)
-        require_room_for_a_copy(info(server.client, "memory"))
+        require_room_for_a_copy(info(server.client, "memory"), policy_of(server.target))
         _require_no_other_copy(server.client, ask)
         _require_it_is_meant(_seen(server, ask), ask)
         return pack({})
@@ -206,7 +206,7 @@ def _is_listed(replication: Mapping[str, Any], port: int) -> bool:
     return any(int(each["port"]) == port and each["state"] == "online" for each in listed)
 
 
-def require_room_for_a_copy(memory: Mapping[str, Any]) -> None:
+def require_room_for_a_copy(memory: Mapping[str, Any], policy: ServerPolicy = POLICY) -> None:
     """
     Check that the primary may fork: its child may need as much again.
 
@@ -214,7 +214,7 @@ def require_room_for_a_copy(memory: Mapping[str, Any]) -> None:
         RefusedError: the host has not that much.
     """
     resident, total = int(memory["used_memory_rss"]), int(memory["total_system_memory"])
-    most = POLICY.host_memory.error or 0
+    most = policy.host_memory.cautious.error or 0
     if 2 * resident > total * most:
         raise RefusedError(
             f"a copy forks the primary, which has {resident:,} bytes resident: twice that is more than "

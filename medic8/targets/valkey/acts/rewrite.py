@@ -26,6 +26,7 @@ from medic8.targets.valkey.data_files import (
 )
 from medic8.targets.valkey.file_check import damage_of, loaded
 from medic8.targets.valkey.looks.files import most_bytes_of
+from medic8.targets.valkey.policy import policy_of
 from medic8.targets.valkey.resting_keys import differing_at_rest
 
 REWRITE_FILE = "rewrite_file"
@@ -79,7 +80,7 @@ class RewriteAct(Act):
     def prepare(self, server: ActedOn, step: Step) -> bytes | None:
         """It is to be whole."""
         memory, persistence = info(server.client, "memory"), info(server.client, "persistence")
-        require_room_for_a_copy(memory)
+        require_room_for_a_copy(memory, policy_of(server.target))
         used, free = int(memory["used_memory"]), free_beside(_files(server.client))
         if free < used:
             raise RefusedError(

@@ -23,7 +23,7 @@ from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
 from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 from medic8.targets.valkey.tls import is_secure, secured, verdict_of
 
 _DAY = timedelta(days=1)
@@ -70,7 +70,7 @@ def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResul
             reading("certificate.issuer", shown(presented.issuer.rfc4514_string())),
         )
         findings = (
-            *judge_expiry(presented, around.now, is_renewed=renewed is not None),
+            *judge_expiry(presented, around.now, is_renewed=renewed is not None, policy=policy_of(target)),
             *judge_verdict(verdict),
             *(judge_renewed(presented, renewed) if renewed else ()),
         )
@@ -103,7 +103,9 @@ def days_left(certificate: x509.Certificate, now: datetime) -> float:
     return (certificate.not_valid_after_utc - now) / _DAY
 
 
-def judge_expiry(presented: x509.Certificate, now: datetime, *, is_renewed: bool) -> tuple[Finding, ...]:
+def judge_expiry(
+    presented: x509.Certificate, now: datetime, *, is_renewed: bool, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether the certificate expires soon, or has.
 
@@ -111,11 +113,12 @@ def judge_expiry(presented: x509.Certificate, now: datetime, *, is_renewed: bool
         presented: What the server presents.
         now: The time.
         is_renewed: Whether a newer one lies where the server would read it.
+        policy: The limits of the target.
     """
     ends = moment(presented.not_valid_after_utc)
     return over(
         "certificate.expiring",
-        POLICY.certificate_days,
+        policy.certificate_days,
         round(days_left(presented, now), 1),
         f"the certificate that the server presents ends on {ends}: {{seen}} are left",
         about=_ABOUT,

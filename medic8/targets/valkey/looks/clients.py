@@ -19,7 +19,7 @@ from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import RECOVERY
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.2
 
@@ -49,6 +49,7 @@ _LEAST_IDLE = 20
 
 def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
     """How many there are, who has output waiting, who is idle, who watches every command."""
+    policy = policy_of(target)
     with looking(target) as server:
         before, facts, _ = server.info_twice("clients", "stats", interval_s=_INTERVAL_S)
         if "maxclients" not in facts:  # before version 7
@@ -68,7 +69,11 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             ),
             reading("clients.evicted", facts.whole("evicted_clients"), "count"),
             reading("clients.listed", len(listed), "count"),
-            reading("clients.others_take", others_take(listed) if is_whole else None, "bytes"),
+            reading(
+                "clients.others_take",
+                others_take(listed, policy=policy) if is_whole else None,
+                "bytes",
+            ),
             reading(
                 "clients.most_output",
                 max((each.whole("omem") or 0 for each in listed), default=None),
@@ -81,17 +86,21 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
         others = [each for each in listed if each.whole("id") != own]
         idlest = idlest_of(others, target.idle_client_age_s)
         findings = (
-            *judge_numbers(facts, before, idlest),
+            *judge_numbers(facts, before, idlest, policy=policy),
             *judge_paused(facts),
-            *judge_listed(listed, facts, is_whole=is_whole),
+            *judge_listed(listed, facts, is_whole=is_whole, policy=policy),
             *judge_dead(dead, _closable(dead)),
-            *judge_keepalive(listed, dead, keepalive),
+            *judge_keepalive(listed, dead, keepalive, policy=policy),
         )
         return server.result("clients", around, readings, findings)
 
 
 def judge_numbers(
-    facts: Facts, before: Facts, idlest: tuple[dict[str, JsonValue], ...] = ()
+    facts: Facts,
+    before: Facts,
+    idlest: tuple[dict[str, JsonValue], ...] = (),
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether clients are turned away, or soon will be.
@@ -100,6 +109,7 @@ def judge_numbers(
         facts: The sections ``clients`` and ``stats`` of INFO.
         before: The same a moment earlier.
         idlest: Whom one could do without.
+        policy: The limits of the target.
     """
     advice = (
         "CLIENT LIST tells who they are; CONFIG SET timeout 300 ends idle ones, or have programs close them",
@@ -108,14 +118,14 @@ def judge_numbers(
     used = share(facts.number("connected_clients"), facts.number("maxclients"))
     found = over(
         "clients.near_limit",
-        POLICY.clients_used,
+        policy.clients_used,
         used,
         "{seen} of the connections that maxclients allows are in use",
         about="clients",
         advice=advice,
         objects=idlest,
     )
-    found = tuple(each.model_copy(update={"extent": _too_many(facts)}) for each in found)
+    found = tuple(each.model_copy(update={"extent": _too_many(facts, policy=policy)}) for each in found)
     rejected = grown(before, facts, "rejected_connections")
     if rejected:
         found += fact(
@@ -130,9 +140,9 @@ def judge_numbers(
     return found
 
 
-def _too_many(facts: Facts) -> int:
+def _too_many(facts: Facts, *, policy: ServerPolicy = POLICY) -> int:
     """How many connections would have to close for the number of them to be well."""
-    well = (POLICY.clients_used.warning or 1.0) * (facts.number("maxclients") or 0)
+    well = (policy.clients_used.warning or 1.0) * (facts.number("maxclients") or 0)
     return max(1, math.floor((facts.number("connected_clients") or 0) - well) + 1)
 
 
@@ -160,7 +170,9 @@ def is_ordinary(client: Facts) -> bool:
     return client.get("flags") in {"N", "U"} and not (is_busy or is_queueing or why_untouchable(client))
 
 
-def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tuple[Finding, ...]:
+def judge_listed(
+    listed: Sequence[Facts], facts: Facts, *, is_whole: bool, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     What single connections do that others feel.
 
@@ -168,6 +180,7 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
         listed: Clients as CLIENT LIST has them.
         facts: The section ``clients`` of INFO.
         is_whole: Whether these are all that there are.
+        policy: The limits of the target.
     """
     found: tuple[Finding, ...] = ()
     watching = [each for each in listed if "O" in each.get("flags", "")]
@@ -191,7 +204,7 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
     if waiting is not None:
         found += over(
             "clients.output",
-            POLICY.client_output,
+            policy.client_output,
             waiting.number("omem"),
             f"{{seen}} of output wait for {who(waiting)}, which reads too slowly",
             about="client output",
@@ -199,15 +212,15 @@ def judge_listed(listed: Sequence[Facts], facts: Facts, *, is_whole: bool) -> tu
                 f"CLIENT KILL ID {waiting.text('id')} frees it; look why the program does not read",
                 "CONFIG SET client-output-buffer-limit 'normal 256mb 64mb 60' ends such clients",
             ),
-            also=left_alone(_hogs(listed)),
-            objects=_closable_hogs(listed),
+            also=left_alone(_hogs(listed, policy=policy)),
+            objects=_closable_hogs(listed, policy=policy),
         )
     idle = sum((each.number("idle") or 0) >= _IDLE_S and "S" not in each.get("flags", "") for each in listed)
     used = share(facts.number("connected_clients"), facts.number("maxclients")) or 0
     if used >= 0.5 and len(listed) >= _LEAST_IDLE:  # noqa: PLR2004 - half, as the policy says
         found += over(
             "clients.idle",
-            POLICY.idle_clients,
+            policy.idle_clients,
             idle / len(listed),
             f"{{seen}} of {'all' if is_whole else 'the listed'} clients have been idle for an hour",
             about="idle clients",
@@ -259,24 +272,26 @@ def left_alone(meant: Sequence[Facts]) -> tuple[Evidence, ...]:
     return (Evidence(what="closed by no plan", seen=", ".join(reasons[:MOST_CLOSED])),) if reasons else ()
 
 
-def _hogs(listed: Sequence[Facts]) -> list[Facts]:
-    return [each for each in listed if POLICY.client_output.severity(each.number("omem")) is not None]
+def _hogs(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> list[Facts]:
+    return [each for each in listed if policy.client_output.severity(each.number("omem")) is not None]
 
 
-def _closable_hogs(listed: Sequence[Facts]) -> tuple[dict[str, JsonValue], ...]:
+def _closable_hogs(
+    listed: Sequence[Facts], *, policy: ServerPolicy = POLICY
+) -> tuple[dict[str, JsonValue], ...]:
     """
     The oldest of those for whom too much output waits and that a plan may close; only while it does.
 
     Not the worst, who are others every moment: a plan that was agreed to is the same a moment later.
     """
-    too_much = [each for each in _hogs(listed) if not why_untouchable(each)]
+    too_much = [each for each in _hogs(listed, policy=policy) if not why_untouchable(each)]
     return tuple(
-        {**object_of(each), "least": {"omem": int(POLICY.client_output.warning or 0)}}
+        {**object_of(each), "least": {"omem": int(policy.client_output.warning or 0)}}
         for each in sorted(too_much, key=lambda each: each.whole("id") or 0)[:MOST_CLOSED]
     )
 
 
-def others_take(listed: Sequence[Facts]) -> int | None:
+def others_take(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> int | None:
     """
     What all clients take together without the few that take by far too much; None if nothing tells.
 
@@ -284,12 +299,13 @@ def others_take(listed: Sequence[Facts]) -> int | None:
 
     Args:
         listed: All clients that there are.
+        policy: The limits of the target.
     """
     taken = [each.whole("tot-mem") for each in listed if not {"S", "M"} & set(each.get("flags", ""))]
     known = sorted((each for each in taken if each is not None), reverse=True)
     if not known or len(known) != len(taken):  # before version 7
         return None
-    hogs = [each for each in known[:MOST_CLOSED] if POLICY.client_output.severity(each) is not None]
+    hogs = [each for each in known[:MOST_CLOSED] if policy.client_output.severity(each) is not None]
     return sum(known[len(hogs) :])
 
 

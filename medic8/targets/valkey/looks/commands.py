@@ -34,7 +34,7 @@ from medic8.targets.valkey.looks.deletions import (
     set_since_s,
 )
 from medic8.targets.valkey.looks.slow_command import SlowCommand
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.4
 
@@ -59,6 +59,7 @@ class CommandTime(NamedTuple):
 
 def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
     """What the server did during a moment, and the slow commands of the last ten minutes."""
+    policy = policy_of(target)
     with looking(target) as server:
         before, facts, seconds = server.info_twice(
             "server", "stats", "cpu", "commandstats", "latencystats", interval_s=_INTERVAL_S
@@ -89,14 +90,15 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
             ),
         )
         findings = (
-            *judge_processor(processor_share(before, facts, seconds), times, seconds),
+            *judge_processor(processor_share(before, facts, seconds), times, seconds, policy=policy),
             *judge_slow(
                 not_spared(slow, lazy, since_s),
                 min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S),
+                policy=policy,
             ),
-            *judge_deletions(slow, lazy),
-            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy),
-            *judge_runaways(slow, _clients_behind(server, slow)),
+            *judge_deletions(slow, lazy, policy=policy),
+            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy),
+            *judge_runaways(slow, _clients_behind(server, slow), policy=policy),
         )
         return server.result("commands", around, readings, findings)
 
@@ -123,7 +125,7 @@ def processor_share(before: Facts, after: Facts, seconds: float) -> float | None
 
 
 def judge_processor(
-    processor: float | None, times: Sequence[CommandTime], seconds: float
+    processor: float | None, times: Sequence[CommandTime], seconds: float, *, policy: ServerPolicy = POLICY
 ) -> tuple[Finding, ...]:
     """
     Whether the one thread that does all commands is busy, and with what.
@@ -132,6 +134,7 @@ def judge_processor(
         processor: Its share of one processor; None if it is not told.
         times: The costliest commands first.
         seconds: Length of the interval.
+        policy: The limits of the target.
     """
     most = times[0] if times else None
     busiest = (
@@ -146,7 +149,7 @@ def judge_processor(
     )
     found = over(
         "commands.processor",
-        POLICY.processor,
+        policy.processor,
         processor,
         "the thread that does all commands takes {seen} of its processor",
         about="processor",
@@ -160,7 +163,7 @@ def judge_processor(
         return found
     return found + over(
         "commands.costly",
-        POLICY.command_share,
+        policy.command_share,
         most.took_s / seconds,
         f"the command {shown(most.name)} takes {{seen}} of the server's time",
         about="commands",
@@ -170,13 +173,16 @@ def judge_processor(
     )
 
 
-def judge_slow(slow: Sequence[SlowCommand], seconds: float) -> tuple[Finding, ...]:
+def judge_slow(
+    slow: Sequence[SlowCommand], seconds: float, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether commands were so slow that everybody else had to wait.
 
     Args:
         slow: Those over 10 ms of the last while, without our own.
         seconds: How long that while is.
+        policy: The limits of the target.
     """
     if not slow:
         return ()
@@ -194,7 +200,7 @@ def judge_slow(slow: Sequence[SlowCommand], seconds: float) -> tuple[Finding, ..
     return (
         *over(
             "commands.slow",
-            POLICY.slow_command,
+            policy.slow_command,
             worst.took_s,
             f"{worst.name} took {{seen}}; nobody else was served meanwhile",
             about="slow commands",
@@ -203,7 +209,7 @@ def judge_slow(slow: Sequence[SlowCommand], seconds: float) -> tuple[Finding, ..
         ),
         *over(
             "commands.slow",
-            POLICY.slow_commands,
+            policy.slow_commands,
             len(slow) / max(seconds / 60, 1.0),
             f"{len(slow):,} commands took over 10 ms each",
             about="slow commands",
@@ -213,13 +219,16 @@ def judge_slow(slow: Sequence[SlowCommand], seconds: float) -> tuple[Finding, ..
     )
 
 
-def judge_runaways(slow: Sequence[SlowCommand], listed: Sequence[Facts]) -> tuple[Finding, ...]:
+def judge_runaways(
+    slow: Sequence[SlowCommand], listed: Sequence[Facts], *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether one connection holds everybody up again and again, and is still at it.
 
     Args:
         slow: Slow commands of the last while.
         listed: Clients as CLIENT LIST has them.
+        policy: The limits of the target.
     """
     found = []
     addresses = Counter(each.get("addr") for each in listed)
@@ -229,7 +238,7 @@ def judge_runaways(slow: Sequence[SlowCommand], listed: Sequence[Facts]) -> tupl
         last = client.get("cmd", "")
         its = [each for each in slow if each.address == client.get("addr") and _is_of(each, last)]
         took_s = sum(each.took_s for each in its)
-        if len(its) >= LEAST_REPEATED and is_ordinary(client) and POLICY.runaway.severity(took_s) is not None:
+        if len(its) >= LEAST_REPEATED and is_ordinary(client) and policy.runaway.severity(took_s) is not None:
             found.append((took_s, its, client))
     if not found:
         return ()
@@ -238,7 +247,7 @@ def judge_runaways(slow: Sequence[SlowCommand], listed: Sequence[Facts]) -> tupl
     command, user = client.text("cmd"), client.text("user") or "default"
     return over(
         "commands.runaway",
-        POLICY.runaway,
+        policy.runaway,
         took_s,
         f"{who(client)} has run {command} {len(its):,} times, which took {{seen}}; nobody else was served "
         "meanwhile",

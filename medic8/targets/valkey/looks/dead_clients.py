@@ -12,7 +12,7 @@ from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.targets.facts import Facts
 from medic8.targets.machine import kernel
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: The setting that has the kernel ask silent clients whether they live. Source: valkey.conf.
 KEEPALIVE = "tcp-keepalive"
@@ -102,7 +102,7 @@ def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...])
 
 
 def judge_keepalive(
-    listed: Sequence[Facts], dead: Sequence[Facts], keepalive: int | None
+    listed: Sequence[Facts], dead: Sequence[Facts], keepalive: int | None, *, policy: ServerPolicy = POLICY
 ) -> tuple[Finding, ...]:
     """
     Whether nobody asks silent clients if they live, though some are dead or have been silent for long.
@@ -111,12 +111,13 @@ def judge_keepalive(
         listed: Clients as CLIENT LIST has them.
         dead: Those that are known to be gone.
         keepalive: The setting in seconds; 0 = off, None = not seen.
+        policy: The limits of the target.
     """
     if keepalive != 0:
         return ()
     silent = [each for each in listed if _is_ordinary(each)]
     longest_s = max((each.number("idle") or 0 for each in silent), default=0)
-    limit_s = POLICY.silence.warning or 0
+    limit_s = policy.silence.warning or 0
     objects: tuple[dict[str, JsonValue], ...] = ({"name": KEEPALIVE, "found": "0"},)
     advice = (
         f"CONFIG SET {KEEPALIVE} 300 asks clients of new connections every 5 minutes whether they live",
@@ -138,7 +139,7 @@ def judge_keepalive(
     many = sum((each.number("idle") or 0) >= limit_s for each in silent)
     return over(
         "clients.no_keepalive",
-        POLICY.silence,
+        policy.silence,
         longest_s,
         f"{many:,} clients have been silent, one for {{seen}}, and nobody asks whether they live",
         about=KEEPALIVE,

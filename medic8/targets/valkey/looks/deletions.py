@@ -13,7 +13,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.looks.slow_command import SlowCommand
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: By command: the setting that has it free memory in the background.
 #: Source: valkey.conf, LAZY FREEING.
@@ -50,7 +50,9 @@ def lazy_settings(server: Server, before: Facts, after: Facts, slow: Sequence[Sl
     return server.settings(*sorted(names)) if names else Facts({})
 
 
-def judge_deletions(slow: Sequence[SlowCommand], lazy: Facts) -> tuple[Finding, ...]:
+def judge_deletions(
+    slow: Sequence[SlowCommand], lazy: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether deleting large keys made everybody wait, and a setting would have them freed in the background.
 
@@ -59,6 +61,7 @@ def judge_deletions(slow: Sequence[SlowCommand], lazy: Facts) -> tuple[Finding, 
     Args:
         slow: Slow commands of the last while.
         lazy: The settings that matter for them; what is not there is not judged.
+        policy: The limits of the target.
     """
     waited = [each for each in slow if lazy.get(each.lazy) == "no"]
     if not waited:
@@ -67,7 +70,7 @@ def judge_deletions(slow: Sequence[SlowCommand], lazy: Facts) -> tuple[Finding, 
     names = sorted({each.lazy for each in waited})
     return over(
         "commands.slow_delete",
-        POLICY.slow_command,
+        policy.slow_command,
         worst.took_s,
         f"{worst.name} took {{seen}} to free memory; nobody else was served meanwhile",
         about="deletions",
@@ -129,7 +132,9 @@ def set_since_s(
     return since_s
 
 
-def judge_expiry(capped: int | None, seconds: float, lazy: Facts) -> tuple[Finding, ...]:
+def judge_expiry(
+    capped: int | None, seconds: float, lazy: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether so many keys expire at once that expiry takes all the time that it may.
 
@@ -137,11 +142,12 @@ def judge_expiry(capped: int | None, seconds: float, lazy: Facts) -> tuple[Findi
         capped: How often it ran out of time while we looked.
         seconds: How long that was.
         lazy: Whether what expires is freed in the background.
+        policy: The limits of the target.
     """
     is_set = lazy.get(_EXPIRY)
     return over(
         "commands.expiry_storm",
-        POLICY.expiry,
+        policy.expiry,
         None if capped is None else capped / seconds,
         "keys expire faster than the server may spend time on: it ran out of it {seen} times a second",
         about="expiry",

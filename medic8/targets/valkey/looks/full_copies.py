@@ -10,7 +10,7 @@ from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.wording import measured
 from medic8.targets.facts import Facts, grown
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 BACKLOG = "repl-backlog-size"
 BUFFER = "client-output-buffer-limit"
@@ -50,7 +50,12 @@ class Limits(NamedTuple):
 
 
 def judge_syncs(
-    facts: Facts, before: Facts, seconds: float, settings: Facts | None = None
+    facts: Facts,
+    before: Facts,
+    seconds: float,
+    settings: Facts | None = None,
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether replicas need full copies again and again, or would after a short absence.
@@ -64,16 +69,17 @@ def judge_syncs(
         before: The same sections *seconds* earlier.
         seconds: Between the two.
         settings: Those of replication; empty if they may not be read.
+        policy: The limits of the target.
     """
     syncs, uptime_s = facts.number("sync_full"), facts.number("uptime_in_seconds")
     per_hour = None
     if syncs is not None and uptime_s is not None and syncs >= _LEAST_SYNCS:
         per_hour = syncs / max(uptime_s / _HOUR_S, 1.0)
-    is_looping = POLICY.full_syncs.severity(per_hour) is not None
+    is_looping = policy.full_syncs.severity(per_hour) is not None
     rate = written_per_s(before, facts, seconds)
-    found = _judge_backlog(facts, rate, per_hour, settings, is_looping=is_looping)
+    found = _judge_backlog(facts, rate, per_hour, settings, is_looping=is_looping, policy=policy)
     if is_looping:
-        found += _judge_buffer(facts, rate, per_hour, settings)
+        found += _judge_buffer(facts, rate, per_hour, settings, policy=policy)
     if not is_looping or found:
         return found
     text = f"{syncs:.0f} full copies since the start"
@@ -86,7 +92,7 @@ def judge_syncs(
         )
     return over(
         "replication.full_syncs",
-        POLICY.full_syncs,
+        policy.full_syncs,
         per_hour,
         f"{text}, although the backlog holds a minute of what is written: replicas lose their place",
         about="full copies",
@@ -120,18 +126,18 @@ def with_limits(setting: str, limits: Limits) -> str:
     return " ".join((*words[: at + 1], *map(str, limits), *words[at + _WORDS :]))
 
 
-def free_bytes(facts: Facts) -> int:
+def free_bytes(facts: Facts, *, policy: ServerPolicy = POLICY) -> int:
     """
     What the server may still take: of its limit, and of three quarters of its host; 0 if nothing tells.
 
-    Of the host no more than what it takes itself and `policy.host_memory` allow; a container's own limit
-    is not told by INFO.
+    Of the host no more than what it takes itself and `policy.host_memory` allow, be it the standard or a
+    stricter one; a container's own limit is not told by INFO.
     """
     used, total = facts.whole("used_memory"), facts.whole("total_system_memory")
     resident = facts.whole("used_memory_rss")
     if used is None or total is None or resident is None:
         return 0
-    room = int(total * (POLICY.host_memory.warning or 0)) - resident
+    room = int(total * (policy.host_memory.cautious.warning or 0)) - resident
     limit = facts.whole("maxmemory")
     return max(0, min(room, limit - used) if limit else room)
 
@@ -149,18 +155,24 @@ def grown_to(found: int, wanted: int, free: int) -> int | None:
 
 
 def _judge_backlog(
-    facts: Facts, rate: int | None, per_hour: float | None, settings: Facts | None, *, is_looping: bool
+    facts: Facts,
+    rate: int | None,
+    per_hour: float | None,
+    settings: Facts | None,
+    *,
+    is_looping: bool,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     backlog = facts.whole("repl_backlog_size")
     if not backlog or not rate or not (facts.number("connected_slaves") or per_hour):
         return ()
     holds_s, wanted = backlog / rate, rate * _AIMS_S
     most = None if is_looping else max(_MOST_TIMES * backlog, _USUAL_BACKLOG)
-    objects = _growth(settings, BACKLOG, backlog, wanted, facts, most)
+    objects = _growth(settings, BACKLOG, backlog, wanted, facts, most, policy=policy)
     advice = (f"CONFIG SET {BACKLOG} {wanted} holds two minutes",)
     is_small = over(
         "replication.backlog",
-        POLICY.backlog,
+        policy.backlog,
         holds_s,
         "the replication backlog holds {seen} of writes; a replica away for longer needs a full copy",
         about="replication backlog",
@@ -171,7 +183,7 @@ def _judge_backlog(
         return is_small
     return over(
         "replication.backlog",
-        POLICY.full_syncs,
+        policy.full_syncs,
         per_hour,
         f"replicas need full copies, {{seen}} an hour, and the backlog holds {holds_s:.0f} s of writes",
         about="replication backlog",
@@ -182,7 +194,12 @@ def _judge_backlog(
 
 
 def _judge_buffer(
-    facts: Facts, rate: int | None, per_hour: float | None, settings: Facts | None
+    facts: Facts,
+    rate: int | None,
+    per_hour: float | None,
+    settings: Facts | None,
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """Whether copies break off because too little output may wait for a replica meanwhile."""
     setting = (settings or Facts({})).get(BUFFER, "")
@@ -194,7 +211,7 @@ def _judge_buffer(
     if not hard or hard >= max(_USUAL_HARD, (rate or 0) * _HOLDS_S):
         return ()
     wanted = max(_USUAL_HARD, (rate or 0) * _AIMS_S)
-    free = free_bytes(facts)
+    free = free_bytes(facts, policy=policy)
     new_hard = grown_to(limits.hard, wanted, free)
     new_soft = grown_to(limits.soft, max(_USUAL_SOFT, wanted // 4), free) if limits.soft else 0
     objects: tuple[dict[str, JsonValue], ...] = ()
@@ -203,7 +220,7 @@ def _judge_buffer(
         objects = ({"name": BUFFER, "found": setting, "value": with_limits(setting, new)},)
     return over(
         "replication.buffer",
-        POLICY.full_syncs,
+        policy.full_syncs,
         per_hour,
         f"full copies, {{seen}} an hour, break off: only {measured(hard, 'bytes')} may wait meanwhile",
         about="replication backlog",
@@ -221,10 +238,17 @@ def _judge_buffer(
 
 
 def _growth(
-    settings: Facts | None, name: str, found: int, wanted: int, facts: Facts, most: int | None
+    settings: Facts | None,
+    name: str,
+    found: int,
+    wanted: int,
+    facts: Facts,
+    most: int | None,
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[dict[str, JsonValue], ...]:
     """The change of a size that a strategy may make; none if it may not be read, or there is no room."""
-    size = grown_to(found, wanted, free_bytes(facts))
+    size = grown_to(found, wanted, free_bytes(facts, policy=policy))
     if size is not None and most is not None:
         size = min(size, most)
     if size is None or settings is None or settings.get(name) != str(found):

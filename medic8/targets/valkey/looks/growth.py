@@ -24,7 +24,7 @@ from medic8.targets.valkey.looks.key_sample import (
     prefix_of,
     sample_keys,
 )
-from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY
+from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY, ServerPolicy, policy_of
 
 #: Names of what is kept; the last two are followed by a prefix, and estimated from a few hundred keys.
 USED, STAYING, EXPIRING, SCRIPTS = "used", "staying", "expiring", "scripts"
@@ -49,6 +49,7 @@ _LIFETIMES = 3
 
 def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
     """Keep a sample of what is used, and judge those of now (if asked to watch) and of earlier diagnoses."""
+    policy = policy_of(target)
     with looking(target) as server:
         facts = server.info("server", "memory", "keyspace")
         keys = sample_keys(server, databases(facts), first=database_of(target.address), most=_KEYS)
@@ -69,7 +70,7 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             last = sample_of(facts, keys, last.at) or last
             watched[-1] = last
         earlier = _kept(server, target, around, last)
-        findings = judge_growth(watched, facts) or judge_kept(earlier, facts)
+        findings = judge_growth(watched, facts, policy=policy) or judge_kept(earlier, facts, policy=policy)
         if findings:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
         readings = (
@@ -110,17 +111,23 @@ def sample_of(facts: Facts, keys: Sequence[SampledKey], at: datetime) -> Sample 
     return Sample(at=at, run=facts.text("run_id"), values=values)
 
 
-def judge_kept(samples: Sequence[Sample], facts: Facts) -> tuple[Finding, ...]:
+def judge_kept(
+    samples: Sequence[Sample], facts: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """The same over all samples of this run of the server, and else over those of the last day."""
     if not samples:
         return ()
     last = samples[-1]
     same = [each for each in samples if each.run == last.run]
     day = [each for each in same if last.at - each.at <= _DAY]
-    return judge_growth(same, facts, windows=2) or judge_growth(day, facts, windows=2)
+    return judge_growth(same, facts, windows=2, policy=policy) or judge_growth(
+        day, facts, windows=2, policy=policy
+    )
 
 
-def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -> tuple[Finding, ...]:
+def judge_growth(
+    samples: Sequence[Sample], facts: Facts, *, windows: int = 1, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether memory grows steadily, by what, and whether that has an end of its own.
 
@@ -131,14 +138,15 @@ def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -
         samples: Of one run of the server, the oldest first.
         facts: The sections ``memory`` and ``keyspace`` of INFO, as of now.
         windows: In so many spans of time the same is looked for.
+        policy: The limits of the target.
     """
     found = _growth(samples, USED, windows)
     if found is None or found.shape is not Shape.GROWS or found.least_rise < LEAST_LEAK_BYTES:
         return ()
-    limit, policy = facts.number("maxmemory") or 0, facts.get("maxmemory_policy", "")
+    limit, evicting = facts.number("maxmemory") or 0, facts.get("maxmemory_policy", "")
     staying, expiring = _growth(samples, STAYING, windows), _growth(samples, EXPIRING, windows)
     is_staying = staying is not None and staying.shape is Shape.GROWS
-    if limit and (policy.startswith("allkeys-") or (policy.startswith("volatile-") and not is_staying)):
+    if limit and (evicting.startswith("allkeys-") or (evicting.startswith("volatile-") and not is_staying)):
         return ()
     by = ""
     if is_staying:
@@ -154,7 +162,7 @@ def judge_growth(samples: Sequence[Sample], facts: Facts, *, windows: int = 1) -
     ends = _ends(found, samples[-1].values[USED], limit)
     return over(
         "memory.leak",
-        POLICY.leak,
+        policy.leak,
         found.least_rise / max(found.start, 1.0),
         f"memory grows by {size(found.per_s * 3600)} an hour, steadily for {span(found.span_s)}"
         + (f": {by}" if by else "")

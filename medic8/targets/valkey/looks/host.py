@@ -9,7 +9,7 @@ from medic8.model.target import Target
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 
 def look_at_host(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -21,21 +21,22 @@ def look_at_host(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("host.os", facts.text("os")),
             reading("host.allocator", facts.text("mem_allocator")),
         )
-        return server.result("host", around, readings, judge_host(facts))
+        return server.result("host", around, readings, judge_host(facts, policy=policy_of(target)))
 
 
-def judge_host(facts: Facts) -> tuple[Finding, ...]:
+def judge_host(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """
     Whether the server takes, or may take, more than its host has.
 
     Args:
         facts: The section ``memory`` of INFO.
+        policy: The limits of the target.
     """
     total = facts.number("total_system_memory")
     return (
         *over(
             "host.memory",
-            POLICY.host_memory,
+            policy.host_memory,
             share(facts.number("used_memory_rss"), total),
             "the server takes {seen} of its host's memory",
             about="host memory",
@@ -46,7 +47,7 @@ def judge_host(facts: Facts) -> tuple[Finding, ...]:
         ),
         *over(
             "host.limit",
-            POLICY.host_limit,
+            policy.host_limit,
             share(facts.number("maxmemory"), total),
             "maxmemory is {seen} of its host's memory",
             about="maxmemory",

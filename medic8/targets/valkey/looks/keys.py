@@ -23,7 +23,7 @@ from medic8.targets.valkey.looks.key_sample import (
     prefix_of,
     sample_keys,
 )
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: Streams of the sample whose consumer groups are looked at, and groups of each that count.
 _MOST_STREAMS = 8
@@ -46,6 +46,7 @@ class Pending(NamedTuple):
 
 def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
     """The exact numbers by INFO, and a sample for everything else."""
+    policy = policy_of(target)
     with looking(target) as server:
         facts = server.info("keyspace", "memory")
         spaces = databases(facts)
@@ -73,31 +74,34 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
             largest = max(sample, key=lambda each: each.size_bytes or 0)
             readings.append(reading("keys.largest_sampled", largest.size_bytes, "bytes"))
         findings = (
-            *judge_large(sample, total),
-            *judge_evictable(spaces, facts.get("maxmemory_policy", "")),
-            *judge_forgotten(sample),
-            *judge_pending(pending),
+            *judge_large(sample, total, policy=policy),
+            *judge_evictable(spaces, facts.get("maxmemory_policy", ""), policy=policy),
+            *judge_forgotten(sample, policy=policy),
+            *judge_pending(pending, policy=policy),
         )
         return server.result("keys", around, readings, findings)
 
 
-def judge_large(sample: Sequence[SampledKey], total: int) -> tuple[Finding, ...]:
+def judge_large(
+    sample: Sequence[SampledKey], total: int, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether there are keys that stop the server when they are read or deleted.
 
     Args:
         sample: What was looked at.
         total: Keys that there are.
+        policy: The limits of the target.
     """
     large = sorted(
-        (each for each in sample if POLICY.key_bytes.severity(each.size_bytes)),
+        (each for each in sample if policy.key_bytes.severity(each.size_bytes)),
         key=lambda each: -(each.size_bytes or 0),
     )
     if not large:
         return ()
     return over(
         "keys.large",
-        POLICY.key_bytes,
+        policy.key_bytes,
         large[0].size_bytes,
         f"keys take up to {{seen}}: {_share_in_words(len(large), len(sample), total)} of all are so large",
         about="large keys",
@@ -115,17 +119,20 @@ def judge_large(sample: Sequence[SampledKey], total: int) -> tuple[Finding, ...]
     )
 
 
-def judge_evictable(spaces: Sequence[Keyspace], policy: str) -> tuple[Finding, ...]:
+def judge_evictable(
+    spaces: Sequence[Keyspace], eviction: str, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Whether a server that may evict only what expires has enough of it; exact, by INFO."""
     total = sum(each.keys for each in spaces)
-    if not policy.startswith("volatile-") or not total:
+    if not eviction.startswith("volatile-") or not total:
         return ()
     staying = total - sum(each.expiring for each in spaces)
     return over(
         "keys.unexpiring",
-        POLICY.unexpiring,
+        policy.unexpiring,
         staying / total,
-        f"{{seen}} of all keys never expire, and {policy} may evict none of them: writes will fail with OOM",
+        f"{{seen}} of all keys never expire, and {eviction} may evict none of them: "
+        "writes will fail with OOM",
         about="keys without expiry",
         advice=(
             "give keys that may go an expiry: SET KEY VALUE EX SECONDS, EXPIRE KEY SECONDS",
@@ -134,7 +141,7 @@ def judge_evictable(spaces: Sequence[Keyspace], policy: str) -> tuple[Finding, .
     )
 
 
-def judge_forgotten(sample: Sequence[SampledKey]) -> tuple[Finding, ...]:
+def judge_forgotten(sample: Sequence[SampledKey], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """
     Whether some keys lack the expiry that most of their kind have.
 
@@ -154,7 +161,7 @@ def judge_forgotten(sample: Sequence[SampledKey]) -> tuple[Finding, ...]:
         low, high = interval(len(staying), len(members))
         found += over(
             "keys.forgotten_expiry",
-            POLICY.forgotten,
+            policy.forgotten,
             low if staying else 0.0,
             f"{low:.0%} to {high:.0%} of the keys {shown(prefix)}… never expire, though most of them do",
             about=f"keys {shown(prefix)}…",
@@ -164,14 +171,14 @@ def judge_forgotten(sample: Sequence[SampledKey]) -> tuple[Finding, ...]:
     return found
 
 
-def judge_pending(pending: Sequence[Pending]) -> tuple[Finding, ...]:
+def judge_pending(pending: Sequence[Pending], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether consumer groups have been given entries that nobody acknowledges."""
     if not pending:
         return ()
     most = max(pending, key=lambda each: each.entries)
     return over(
         "keys.pending",
-        POLICY.pending,
+        policy.pending,
         most.entries,
         f"{{seen}} entries of stream {shown(most.stream)} are pending in group {shown(most.group)}",
         about="streams",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medic8.analysis.judging import over, share
-from medic8.model.issue import Evidence, Finding, Severity
+from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.model.wording import size
@@ -13,7 +13,7 @@ from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.machine import available_to
 from medic8.targets.valkey.looks.room import Room, room_of
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
+from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY, ServerPolicy, policy_of
 
 #: Between the two readings; long enough to see a server fill up, too short to judge it by.
 _INTERVAL_S = 0.3
@@ -34,6 +34,7 @@ _PARTS = {
 
 def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
     """How much memory is used, for what, against which limit, and how fast it grows right now."""
+    policy = policy_of(target)
     with looking(target) as server:
         before, facts, seconds = server.info_twice(
             "server",
@@ -47,9 +48,9 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
         parts = parse_flat(server.ask("MEMORY", "STATS", what="what memory is used for"))
         limits = server.settings("client-output-buffer-limit", "maxmemory-clients")
         room = None
-        if judge_limit(facts):  # only then does anybody need to know
+        if judge_limit(facts, policy=policy):  # only then does anybody need to know
             settings = Facts({**limits, **server.settings("save")})
-            room = room_of(facts, settings, available_to(target.address, facts))
+            room = room_of(facts, settings, available_to(target.address, facts), policy=policy)
         readings = (
             reading("memory.output_limits", limits.get("client-output-buffer-limit", "")),
             reading("memory.clients_limit", limits.get("maxmemory-clients", "")),
@@ -66,10 +67,12 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("memory.raised_takes", room.needs if room else None, "bytes"),
             reading("memory.machine_has", room.has if room else None, "bytes"),
         )
-        return server.result("memory", around, readings, judge_memory(facts, room))
+        return server.result("memory", around, readings, judge_memory(facts, room, policy=policy))
 
 
-def judge_memory(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
+def judge_memory(
+    facts: Facts, room: Room | None = None, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether writes fail or soon will, and what memory is wasted on.
 
@@ -78,11 +81,18 @@ def judge_memory(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
     Args:
         facts: The sections ``memory``, ``clients`` and ``replication`` of INFO.
         room: What raising the limit would take.
+        policy: The limits of the target.
     """
-    return (*judge_limit(facts, room), *judge_fragmentation(facts), *judge_buffers(facts))
+    return (
+        *judge_limit(facts, room, policy=policy),
+        *judge_fragmentation(facts, policy=policy),
+        *judge_buffers(facts, policy=policy),
+    )
 
 
-def judge_limit(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
+def judge_limit(
+    facts: Facts, room: Room | None = None, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether writes fail, or soon will, for want of memory.
 
@@ -93,10 +103,10 @@ def judge_limit(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
         return ()
     # What the server itself leaves out of account, as it does in freeMemoryGetNotCountedMemory.
     counted = used - (facts.number("mem_not_counted_for_evict") or 0)
-    fails = POLICY.memory_used.severity(counted / limit) is Severity.ERROR
+    fails = counted >= limit  # whatever is configured
     return over(
         "memory.near_limit",
-        POLICY.memory_used,
+        policy.memory_used,
         counted / limit,
         f"memory is at {{seen}} of its limit; writes {'fail' if fails else 'will fail'} with OOM",
         about="memory",
@@ -113,7 +123,7 @@ def judge_limit(facts: Facts, room: Room | None = None) -> tuple[Finding, ...]:
     )
 
 
-def judge_fragmentation(facts: Facts) -> tuple[Finding, ...]:
+def judge_fragmentation(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """
     Whether much more or much less memory is resident than used.
 
@@ -128,7 +138,7 @@ def judge_fragmentation(facts: Facts) -> tuple[Finding, ...]:
     if resident - used >= LEAST_JUDGED_BYTES:
         found = over(
             "memory.fragmented",
-            POLICY.fragmentation,
+            policy.fragmentation,
             ratio,
             f"{size(resident - used)} more are resident than used",
             about="fragmentation",
@@ -141,7 +151,7 @@ def judge_fragmentation(facts: Facts) -> tuple[Finding, ...]:
     if used >= LEAST_JUDGED_BYTES:
         found += over(
             "host.swapped",
-            POLICY.swapped,
+            policy.swapped,
             ratio,
             f"{size(used - resident)} of what is used are not resident: they were swapped out, most likely",
             about="swap",
@@ -153,14 +163,14 @@ def judge_fragmentation(facts: Facts) -> tuple[Finding, ...]:
     return found
 
 
-def judge_buffers(facts: Facts) -> tuple[Finding, ...]:
+def judge_buffers(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether clients, replicas or scripts take memory that nobody planned for."""
     replicas = facts.number("connected_slaves")
     ordinary = (facts.number("connected_clients") or 0) - (replicas or 0)
     return (
         *over(
             "memory.client_buffers",
-            POLICY.client_buffers,
+            policy.client_buffers,
             share(facts.number("mem_clients_normal"), ordinary),
             "clients take {seen} each, on average",
             about="client buffers",
@@ -171,7 +181,7 @@ def judge_buffers(facts: Facts) -> tuple[Finding, ...]:
         ),
         *over(
             "memory.replica_buffers",
-            POLICY.replica_buffers,
+            policy.replica_buffers,
             share(facts.number("mem_clients_slaves"), replicas),
             "each replica's buffer takes {seen}, on average",
             about="replica buffers",
@@ -179,7 +189,7 @@ def judge_buffers(facts: Facts) -> tuple[Finding, ...]:
         ),
         *over(
             "memory.scripts",
-            POLICY.scripts,
+            policy.scripts,
             facts.number("number_of_cached_scripts"),
             "{seen} scripts are cached",
             about="scripts",

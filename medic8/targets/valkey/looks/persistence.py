@@ -10,7 +10,7 @@ from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
+from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.3
 
@@ -41,11 +41,13 @@ def look_at_persistence(target: Target, around: Surroundings) -> DiagnosticResul
             reading("persistence.delayed_fsync", facts.whole("aof_delayed_fsync"), "count"),
             reading("persistence.copied_on_write", facts.whole("rdb_last_cow_size"), "bytes"),
         )
-        findings = judge_persistence(facts, settings, before)
+        findings = judge_persistence(facts, settings, before, policy=policy_of(target))
         return server.result("persistence", around, readings, findings)
 
 
-def judge_persistence(facts: Facts, settings: Facts, before: Facts) -> tuple[Finding, ...]:
+def judge_persistence(
+    facts: Facts, settings: Facts, before: Facts, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether writing to disk failed, is late or costs too much.
 
@@ -53,11 +55,12 @@ def judge_persistence(facts: Facts, settings: Facts, before: Facts) -> tuple[Fin
         facts: The sections ``persistence``, ``stats``, ``memory``, ``server`` and ``keyspace`` of INFO.
         settings: ``save`` and ``stop-writes-on-bgsave-error``; empty if they may not be read.
         before: The same sections a moment earlier.
+        policy: The limits of the target.
     """
     return (
         *judge_failures(facts, settings),
-        *judge_forks(facts),
-        *judge_durability(facts, settings),
+        *judge_forks(facts, policy=policy),
+        *judge_durability(facts, settings, policy=policy),
         *_judge_fsync(before, facts),
     )
 
@@ -91,19 +94,19 @@ def _consequence(field: str, settings: Facts) -> str:
     return "writes go on, and are lost with the server"
 
 
-def judge_forks(facts: Facts) -> tuple[Finding, ...]:
+def judge_forks(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """
     What snapshots and rewrites cost while they begin and run.
 
     All memory copied is how a snapshot under writes is; it hurts where the host has no room for it.
     """
     used = facts.number("used_memory")
-    is_judged = (used or 0) >= LEAST_JUDGED_BYTES and not _has_room_for_copies(facts)
+    is_judged = (used or 0) >= LEAST_JUDGED_BYTES and not _has_room_for_copies(facts, policy=policy)
     copied = share(facts.number("rdb_last_cow_size"), used) if is_judged else None
     return (
         *over(
             "persistence.slow_fork",
-            POLICY.fork,
+            policy.fork,
             _fork_s(facts),
             "the last fork stopped the server for {seen}",
             about="fork",
@@ -114,7 +117,7 @@ def judge_forks(facts: Facts) -> tuple[Finding, ...]:
         ),
         *over(
             "persistence.copy_on_write",
-            POLICY.copy_on_write,
+            policy.copy_on_write,
             copied,
             "the last snapshot copied {seen} of all memory",
             about="copy-on-write",
@@ -126,14 +129,14 @@ def judge_forks(facts: Facts) -> tuple[Finding, ...]:
     )
 
 
-def _has_room_for_copies(facts: Facts) -> bool:
+def _has_room_for_copies(facts: Facts, *, policy: ServerPolicy = POLICY) -> bool:
     """Whether the server and what a snapshot copied of it are small by the host's memory, if that is told."""
     resident, copied = facts.number("used_memory_rss"), facts.number("rdb_last_cow_size")
     taken = share((resident or 0) + (copied or 0), facts.number("total_system_memory"))
-    return taken is not None and POLICY.host_memory.severity(taken) is None
+    return taken is not None and policy.host_memory.severity(taken) is None
 
 
-def judge_durability(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
+def judge_durability(facts: Facts, settings: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether changes are kept at all, and as soon as the settings ask for."""
     if "save" not in settings or facts.get("aof_enabled") != "0":
         return ()
@@ -158,7 +161,7 @@ def judge_durability(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     asked = [seconds for seconds, least in points if changes >= least]
     return over(
         "persistence.overdue",
-        POLICY.overdue,
+        policy.overdue,
         share(now_us / 1e6 - saved_s, min(asked)) if asked else None,
         f"{changes:,.0f} changes are unsaved, {{seen}} as long as the setting save asks for",
         about="snapshots",

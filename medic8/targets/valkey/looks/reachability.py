@@ -23,7 +23,7 @@ from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _PINGS = 5
 
@@ -70,7 +70,7 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
     """
     try:
         with looking(target) as server:
-            return _look(server, around, target.timeout_s)
+            return _look(server, around, target.timeout_s, policy=policy_of(target))
     except UnreachableError as exc:
         findings = judge_closed_door(str(exc)) or _tried(target)
         if not findings:
@@ -177,7 +177,9 @@ def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Find
     )
 
 
-def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticResult:
+def _look(
+    server: Server, around: Surroundings, timeout_s: float, *, policy: ServerPolicy = POLICY
+) -> DiagnosticResult:
     latencies_s, refusal = [], None
     for _ in range(_PINGS):
         began_s = time.perf_counter()
@@ -202,9 +204,14 @@ def _look(server: Server, around: Surroundings, timeout_s: float) -> DiagnosticR
         reading("clock", None if offset_s is None else round(offset_s, 3), "seconds"),
         *way_readings(way),
     )
-    findings = judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s, way)
+    findings = (
+        judge_ping(refusal, facts) if refusal is not None else judge_latency(latency_s, way, policy=policy)
+    )
     return server.result(
-        "reachability", around, readings, (*findings, *judge_way(way), *judge_clock(offset_s))
+        "reachability",
+        around,
+        readings,
+        (*findings, *judge_way(way, policy=policy), *judge_clock(offset_s, policy=policy)),
     )
 
 
@@ -233,13 +240,13 @@ def clock_offset_s(answer: object, sent_s: float, received_s: float) -> float | 
     return max(theirs_s - received_s, 0.0) + min(theirs_s - sent_s, 0.0)
 
 
-def judge_clock(offset_s: float | None) -> tuple[Finding, ...]:
+def judge_clock(offset_s: float | None, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether the server's clock and ours differ by so much that what expires does so at the wrong time."""
     if offset_s is None:
         return ()
     return over(
         "server.clock",
-        POLICY.clock,
+        policy.clock,
         abs(offset_s),
         f"the server's clock is {{seen}} {'before' if offset_s > 0 else 'behind'} ours",
         about="clock",
@@ -250,20 +257,26 @@ def judge_clock(offset_s: float | None) -> tuple[Finding, ...]:
     )
 
 
-def judge_latency(latency_s: float, way: Way = Way()) -> tuple[Finding, ...]:  # noqa: B008 - it is a value
+def judge_latency(
+    latency_s: float,
+    way: Way = Way(),  # noqa: B008 - it is a value
+    *,
+    policy: ServerPolicy = POLICY,
+) -> tuple[Finding, ...]:
     """
     Whether an empty command takes long, and on whose account.
 
     Args:
         latency_s: The round trip of a PING.
         way: What a connection takes to open, which the kernel at the other end answers and no server.
+        policy: The limits of the target.
     """
     connect_s = way.usual_connect_s
-    if connect_s is not None and POLICY.connecting.severity(connect_s) and connect_s > latency_s / 2:
+    if connect_s is not None and policy.connecting.severity(connect_s) and connect_s > latency_s / 2:
         return ()  # most of it is the way, which is judged by itself
     return over(
         "latency.high",
-        POLICY.latency,
+        policy.latency,
         latency_s,
         "a PING takes {seen}",
         about="latency",

@@ -16,7 +16,7 @@ from medic8.targets.valkey.client import connection, info, place
 from medic8.targets.valkey.comparing import Compared, Following, following, side_by_side
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.key_sample import SAMPLE, interval
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: A fail-over is over after that: who was a primary beside another one is looked at once more.
 _LOOK_AGAIN_S = 1.0
@@ -66,7 +66,7 @@ def _look_at(target: Target, url: str, copies: int) -> tuple[tuple[Finding, ...]
         replication = info(client, "replication")
         history = str(replication["master_replid"])
         is_primary = replication["role"] == "master"
-    found = judge_replica_state(seen, history) if is_primary else ()
+    found = judge_replica_state(seen, history, policy=policy_of(target)) if is_primary else ()
     if found or not seen.is_up:
         return found, None
     compared = Compared()
@@ -82,13 +82,16 @@ def _look_at(target: Target, url: str, copies: int) -> tuple[tuple[Finding, ...]
     return judge_comparison(seen, compared, copies), compared
 
 
-def judge_replica_state(seen: Following, history: str) -> tuple[Finding, ...]:
+def judge_replica_state(
+    seen: Following, history: str, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether a named replica follows the primary at all, and answers with old data.
 
     Args:
         seen: The replica.
         history: The primary's replication id.
+        policy: The limits of the target.
     """
     about = f"replica {seen.place}"
     if seen.role == "master":
@@ -108,7 +111,7 @@ def judge_replica_state(seen: Following, history: str) -> tuple[Finding, ...]:
             return ()
         return over(
             "replication.stale_reads",
-            POLICY.replica_silence,
+            policy.replica_silence,
             seen.down_s,
             f"{about} has lost its primary for {{seen}}, and goes on answering with what it had",
             about=about,

@@ -11,7 +11,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs, written_per_s
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.3
 
@@ -39,11 +39,13 @@ def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResul
             reading("replication.silence", facts.whole("master_last_io_seconds_ago"), "seconds"),
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
         )
-        findings = judge_replication(facts, settings, before, seconds)
+        findings = judge_replication(facts, settings, before, seconds, policy=policy_of(target))
         return server.result("replication", around, readings, findings)
 
 
-def judge_replication(facts: Facts, settings: Facts, before: Facts, seconds: float) -> tuple[Finding, ...]:
+def judge_replication(
+    facts: Facts, settings: Facts, before: Facts, seconds: float, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Which link is broken, which replica lags, and what is refused for it.
 
@@ -52,8 +54,12 @@ def judge_replication(facts: Facts, settings: Facts, before: Facts, seconds: flo
         settings: Those of replication; empty if they may not be read.
         before: The same sections *seconds* earlier.
         seconds: Between the two.
+        policy: The limits of the target.
     """
-    found = [*judge_replicas(facts), *judge_syncs(facts, before, seconds, settings)]
+    found = [
+        *judge_replicas(facts, policy=policy),
+        *judge_syncs(facts, before, seconds, settings, policy=policy),
+    ]
     found += judge_quorum(facts, settings)
     if facts.get("role") == "slave":
         found += judge_replica(facts, settings)
@@ -104,7 +110,7 @@ def judge_replica(facts: Facts, settings: Facts) -> tuple[Finding, ...]:
     return found
 
 
-def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
+def judge_replicas(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Which replicas lag, are silent or are not in step, as their primary sees them."""
     found: tuple[Finding, ...] = ()
     written = facts.number("master_repl_offset")
@@ -125,7 +131,7 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
             continue
         found += over(
             "replication.lag",
-            POLICY.replica_lag,
+            policy.replica_lag,
             None if offset is None else written - offset,
             f"replica {name} is {{seen}} behind",
             about="replication",
@@ -134,7 +140,7 @@ def judge_replicas(facts: Facts) -> tuple[Finding, ...]:
         )
         found += over(
             "replication.lag",
-            POLICY.replica_silence,
+            policy.replica_silence,
             silent_s,
             f"replica {name} has been silent for {{seen}}",
             about="replication",

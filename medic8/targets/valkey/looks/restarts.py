@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: What every version writes once for each start. Source: Valkey's source, ``main`` in server.c.
 _START = re.compile(
@@ -28,20 +28,23 @@ def starts_of(end: bytes) -> list[datetime]:
     return found
 
 
-def judge_restarts(starts: list[datetime], uptime_s: float | None) -> tuple[Finding, ...]:
+def judge_restarts(
+    starts: list[datetime], uptime_s: float | None, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Whether a server has started several times within the last minutes.
 
     Args:
         starts: When it did, by its log.
         uptime_s: For how long it runs now; None if that is not known.
+        policy: The limits of the target.
     """
     if not starts or uptime_s is None or uptime_s > _WITHIN.total_seconds():
         return ()
     recent = [each for each in starts if max(starts) - each <= _WITHIN]
     return over(
         "server.restarts",
-        POLICY.restarts,
+        policy.restarts,
         len(recent),
         "the server has started {seen} times within 10 minutes",
         about="restarts",

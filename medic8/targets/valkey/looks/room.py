@@ -9,7 +9,7 @@ from medic8.model.issue import Evidence
 from medic8.model.wording import size
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.machine import Available, Unknown
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY
+from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY, ServerPolicy
 
 #: A limit is raised by one part in so many.
 STEP_PARTS = 4
@@ -54,10 +54,9 @@ class Room(Frozen):
         """Whether there is room for one step."""
         return self.has is not None and self.needs <= self.has
 
-    @property
-    def helps(self) -> bool:
-        """Whether one step would bring the server out of its difficulty."""
-        return POLICY.memory_used.severity(self.counted / self.raised) is None
+    def helps(self, policy: ServerPolicy = POLICY) -> bool:
+        """Whether one step would bring the server out of its difficulty, by the limits of the target."""
+        return policy.memory_used.severity(self.counted / self.raised) is None
 
     @property
     def evidence(self) -> Evidence:
@@ -74,7 +73,9 @@ class Room(Frozen):
         )
 
 
-def room_of(facts: Facts, settings: Facts, available: Available | Unknown | None) -> Room | None:
+def room_of(
+    facts: Facts, settings: Facts, available: Available | Unknown | None, *, policy: ServerPolicy = POLICY
+) -> Room | None:
     """
     What one step up would take; None where there is no limit, or too little is told.
 
@@ -82,6 +83,7 @@ def room_of(facts: Facts, settings: Facts, available: Available | Unknown | None
         facts: The sections ``memory``, ``clients``, ``replication`` and ``persistence`` of INFO.
         settings: ``save`` and ``client-output-buffer-limit``; empty if they may not be read.
         available: What this machine tells; None for a server on another one.
+        policy: The limits of the target.
     """
     limit, used, resident = (facts.whole(name) for name in ("maxmemory", "used_memory", "used_memory_rss"))
     if not limit or not used or resident is None:
@@ -89,7 +91,7 @@ def room_of(facts: Facts, settings: Facts, available: Available | Unknown | None
     raised = limit + limit // STEP_PARTS
     # Of a small server the process itself is most of what is resident, and does not grow with its data.
     grown = raised * max(1.0, resident / used) if used >= LEAST_JUDGED_BYTES else raised + resident - used
-    has, whose = _has(facts, resident, available)
+    has, whose = _has(facts, resident, available, policy=policy)
     return Room(
         limit=limit,
         counted=used - (facts.whole("mem_not_counted_for_evict") or 0),
@@ -103,13 +105,15 @@ def room_of(facts: Facts, settings: Facts, available: Available | Unknown | None
     )
 
 
-def _has(facts: Facts, resident: int, available: Available | Unknown | None) -> tuple[int | None, str]:
+def _has(
+    facts: Facts, resident: int, available: Available | Unknown | None, *, policy: ServerPolicy = POLICY
+) -> tuple[int | None, str]:
     if isinstance(available, Unknown):
         return None, available.why
     total = facts.whole("total_system_memory")
     bounds = []
     if total:
-        share = POLICY.host_limit.warning or 0.9
+        share = policy.host_limit.cautious.warning or 0.9
         bounds.append((int(total * share), f"{share:.0%} of the host's memory"))
     if available is not None:
         bounds.append((resident + available.of_host, "what it has and the host has left"))

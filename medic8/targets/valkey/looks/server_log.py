@@ -18,6 +18,7 @@ from medic8.model.wording import shown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.restarts import judge_restarts, starts_of
+from medic8.targets.valkey.policy import policy_of
 
 #: So much of its end is read.
 MOST_BYTES = 64 << 10
@@ -127,7 +128,10 @@ def look_at_log(target: Target, around: Surroundings) -> DiagnosticResult:
                 reading("log.warnings", len(warnings), "count"),
                 reading("log.starts", len(starts), "count"),
             ],
-            (*judge_log(warnings), *judge_restarts(starts, facts.number("uptime_in_seconds"))),
+            (
+                *judge_log(warnings),
+                *judge_restarts(starts, facts.number("uptime_in_seconds"), policy=policy_of(target)),
+            ),
         )
 
 

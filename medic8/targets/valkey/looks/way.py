@@ -12,7 +12,7 @@ from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import Reading, reading
 from medic8.targets.machine import kernel
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 _CONNECTIONS = 3
 
@@ -89,11 +89,11 @@ def way_readings(way: Way) -> tuple[Reading | None, ...]:
     )
 
 
-def judge_way(way: Way) -> tuple[Finding, ...]:
+def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether the way to the server is slow, loses packets, or ends in a queue that is full."""
     found = over(
         "network.slow_way",
-        POLICY.connecting,
+        policy.connecting,
         way.usual_connect_s,
         "a connection takes {seen} to open, which the server has no part in",
         about="network",
@@ -104,7 +104,7 @@ def judge_way(way: Way) -> tuple[Finding, ...]:
     )
     found += over(
         "network.loss",
-        POLICY.resent,
+        policy.resent,
         None if way.resent is None else way.resent + way.failed,
         "{seen} packets had to be sent again while we looked, or were never answered",
         about="network",

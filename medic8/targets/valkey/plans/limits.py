@@ -13,6 +13,7 @@ from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.looks.room import Room
 from medic8.targets.valkey.plans.clients import plan_kills
 from medic8.targets.valkey.plans.planning import plan_of, set_one
+from medic8.targets.valkey.policy import policy_of
 
 RAISE_MEMORY_LIMIT = "raise_memory_limit"
 KILL_IDLE_CLIENTS = "kill_idle_clients"
@@ -27,9 +28,10 @@ def plan_raise(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     """
     rooms = [Room.model_validate(each) for each in objects_of(issue, report, "memory.near_limit")]
     room = next(iter(rooms), None)
-    can = room is not None and room.fits and room.helps
+    policy = policy_of(target)
+    can = room is not None and room.fits and room.helps(policy)
     nothing = "No limit of the memory is near."
-    if room is not None and not room.helps:
+    if room is not None and not room.helps(policy):
         nothing = (
             f"One step to {size(room.raised)} is not enough for the {size(room.counted)} that count already."
         )

@@ -11,7 +11,7 @@ from medic8.targets.valkey.acts.purge import PURGE_MEMORY as PURGE
 from medic8.targets.valkey.acts.scripts import FLUSH_SCRIPTS as FLUSH
 from medic8.targets.valkey.acts.scripts import FlushScripts
 from medic8.targets.valkey.plans.planning import plan_of
-from medic8.targets.valkey.policy import POLICY
+from medic8.targets.valkey.policy import policy_of
 
 PURGE_MEMORY = "purge_memory"
 FLUSH_SCRIPTS = "flush_scripts"
@@ -26,7 +26,7 @@ def plan_flush(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     step = Step(
         title=f"drop the cached scripts of {target.name}",
         action=FLUSH,
-        arguments=FlushScripts(least=int(POLICY.scripts.warning or 1)).model_dump(),
+        arguments=FlushScripts(least=int(policy_of(target).scripts.warning or 1)).model_dump(),
         touches="cached scripts",
         step_class=StepClass.ONE_WAY,
     )
