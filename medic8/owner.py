@@ -15,13 +15,23 @@ _PROC = Path("/proc")
 def this_process(flow_run: str = "") -> Owner:
     """The running process, named so that no other process on any machine has the same name."""
     pid = os.getpid()
+    return process_of(pid, _start_ticks(pid) or 0).model_copy(update={"flow_run": flow_run})
+
+
+def process_of(pid: int, started_at: int) -> Owner:
+    """
+    The process *pid* of this machine and pid namespace, named like `this_process`.
+
+    Args:
+        pid: Its number.
+        started_at: When it was started, in clock ticks since boot: tells it from another one of that number.
+    """
     return Owner(
         machine=machine_id(),
         boot=boot_id(),
         pid_namespace=_pid_namespace(),
         pid=pid,
-        started_at=_start_ticks(pid) or 0,
-        flow_run=flow_run,
+        started_at=started_at,
     )
 
 

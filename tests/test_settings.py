@@ -262,7 +262,7 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (POT + 'allw = ["reheat"]\n', '5: target "pot": field "allw": not known; did you mean "allow"?'),
         (
             POT.replace("teapot", "teapt"),
-            '3: target "pot": field "kind": got "teapt", expected "grid", "valkey" or "teapot"',
+            '3: target "pot": field "kind": got "teapt", expected "grid", "valkey", "process" or "teapot"',
         ),
         (
             POT + 'allow = [\n  "reheat",\n  "descal",\n]\n',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from posixpath import normpath
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -173,6 +173,37 @@ class PruneRule(Frozen):
         return self
 
 
+class ProcessCare(Frozen):
+    """
+    What is to be known of a process that it does not tell itself.
+
+    Attributes:
+        start: The command that starts it, if no supervisor does; no shell reads it.
+        stop: The command that stops it; empty = it is asked to end by SIGTERM.
+        check: A command that ends with 0 while the process does its work; empty = none.
+        reload: The signal at which it reads its configuration and opens its logs again.
+        timeout_s: Longest that it may take to stop, and to start.
+        warm_up_s: For so long after its start it may grow without that being a leak.
+        holds_data: Whether it holds data that a restart may lose; None = judged by what it runs.
+        backups_of: The target whose backups hold its data.
+    """
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    reload: Literal["HUP", "USR1", "USR2"] | None = None
+    timeout_s: float = Field(default=30.0, gt=0, le=45)
+    warm_up_s: int = Field(default=600, ge=0)
+    holds_data: bool | None = None
+    backups_of: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_started_again(self) -> Self:
+        if self.stop and not self.start:
+            raise ValueError("stop needs start: what is stopped has to be started again")
+        return self
+
+
 class Target(Frozen):
     """
     One thing under care.
@@ -197,6 +228,7 @@ class Target(Frozen):
         prune: Which files may go when a file system fills up (kind ``host``).
         prune_backups: Whether backups that retention does not keep may go then, without anybody being asked
             again (kind ``host``).
+        process: What is to be known of it beside its address (kind ``process``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -216,6 +248,7 @@ class Target(Frozen):
     scale: Scale | None = None
     prune: tuple[PruneRule, ...] = ()
     prune_backups: bool = False
+    process: ProcessCare | None = None
 
     @property
     def address(self) -> str:

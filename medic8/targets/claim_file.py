@@ -24,7 +24,7 @@ from medic8.errors import ClaimGoneError, FencedError, RefusedError, TransientEr
 from medic8.model.frozen import Frozen
 from medic8.model.recovery import Claim
 from medic8.owner import boot_id
-from medic8.targets.claim_record import holder_of, require_replaceable
+from medic8.targets.claim_record import holder_of, is_superseded, require_replaceable
 
 #: Where those look who may write there: root.
 RUN = Path("/run/medic8")
@@ -172,7 +172,7 @@ class ClaimFile:
             self._write_all(claim, lasts_s)
 
     def release(self, claim: Claim) -> None:
-        """Take *claim* away under whatever name it lies, and claims that have lapsed; another's stays."""
+        """Take *claim*, and earlier ones of its recovery, away under whatever name; another's stays."""
         with self._locked():
             self._remove(claim)
 
@@ -255,7 +255,7 @@ class ClaimFile:
         for file in self._folder.glob("*.claim"):
             with contextlib.suppress(OSError, RefusedError):
                 record = self._read(file)
-                if record is None or record.content.encode() == claim.content:
+                if record is None or is_superseded(record.content.encode(), claim):
                     file.unlink()
 
     @contextlib.contextmanager

@@ -37,6 +37,12 @@ def holder_of(content: bytes) -> str:
     return parts[1] if len(parts) > 1 else "unknown"
 
 
+def is_superseded(content: bytes, claim: Claim) -> bool:
+    """Whether *content* is *claim*, or an earlier one of the same recovery."""
+    is_same = content.split(b" ")[:2] == claim.content.split(b" ")[:2]
+    return content == claim.content or (is_same and _number(content) < claim.fence.number)
+
+
 def _is_of(journal: str, content: bytes) -> bool:
     return content.split(b" ")[0] == journal.encode()
 

@@ -24,6 +24,7 @@ from tests.crash import (
     lock_scenes,
     memory_scenes,
     network_scenes,
+    process_scenes,
     settings_scene,
     slow_scenes,
     sync_scenes,
@@ -45,6 +46,7 @@ EXPECTED: dict[str, Expected] = {
     **settings_scene.SCENES,
     **memory_scenes.SCENES,
     **network_scenes.SCENES,
+    **process_scenes.SCENES,
     **slow_scenes.SCENES,
     **sync_scenes.SCENES,
 }

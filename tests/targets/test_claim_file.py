@@ -124,7 +124,12 @@ def test_giving_back_leaves_nothing_and_nobody_elses_is_taken(tmp_path: Path) ->
     """A thing that was restarted has another name: what was claimed under the old one goes too."""
     file_in(tmp_path, "process:1", "supervised:web").take(a_claim(), lasts_s=60)
     file_in(tmp_path, "process:9").take(a_claim("j2"), lasts_s=60)
-    file_in(tmp_path, "process:2", "supervised:web").release(a_claim())
+    later = a_claim().model_copy(update={"fence": Fence(number=2, nonce="1" * 32)})
+    anew = file_in(tmp_path, "process:2", "supervised:web")
+    anew.take(later, lasts_s=60)
+    anew.release(a_claim())
+    assert anew.holds(later)
+    anew.release(later)
     assert len(list(tmp_path.glob("*.claim"))) == 1
     assert file_in(tmp_path, "process:9").holds(a_claim("j2"))
 

@@ -95,6 +95,8 @@ def requires(target: Target) -> tuple[str, ...]:
     if target.scale is not None:
         wrong.append("field 'scale' belongs to kind 'valkey'")
     wrong += [f"field {name!r} belongs to kind 'host'" for name in OF_HOST if getattr(target, name)]
+    if target.process is not None:
+        wrong.append("field 'process' belongs to kind 'process'")
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:

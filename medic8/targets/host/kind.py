@@ -17,8 +17,8 @@ from medic8.targets.host.session import open_session
 from medic8.targets.host.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
 
-#: Fields of a target that belong to kinds with a server behind them.
-_OF_SERVERS = ("grid", "setting", "expiry", "replicas", "scale")
+#: Fields of a target that belong to other kinds.
+_OF_OTHERS = ("grid", "setting", "expiry", "replicas", "scale", "process")
 
 
 def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
@@ -38,7 +38,7 @@ def requires(target: Target) -> tuple[str, ...]:
     return (
         *address_problems(target.address),
         *_twins(target),
-        *(f"field {name!r} belongs to another kind" for name in _OF_SERVERS if getattr(target, name)),
+        *(f"field {name!r} belongs to another kind" for name in _OF_OTHERS if getattr(target, name)),
     )
 
 

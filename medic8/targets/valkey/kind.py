@@ -36,6 +36,8 @@ def requires(target: Target) -> tuple[str, ...]:
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
     wrong += [f"field {name!r} belongs to kind 'host'" for name in OF_HOST if getattr(target, name)]
+    if target.process is not None:
+        wrong.append("field 'process' belongs to kind 'process'")
     return tuple(wrong)
 
 

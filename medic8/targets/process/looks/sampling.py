@@ -1,0 +1,57 @@
+"""What is kept of a process over months, so that what grows slowly can be seen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from medic8.model.recovery import Owner
+from medic8.model.sample import Sample
+from medic8.targets.process.living import Living
+from medic8.targets.process.looks.looking import if_told
+
+MEMORY, DESCRIPTORS, THREADS, AGE = "memory", "descriptors", "threads", "age"
+
+#: How many different processes all samples until then were of.
+STARTS = "starts"
+
+
+def run_of(identity: Owner) -> str:
+    """Which run of the program a process is."""
+    return f"{identity.boot}/{identity.pid_namespace}/{identity.pid}/{identity.started_at}"
+
+
+def sample_of(process: Living, at: datetime, age_s: float) -> Sample:
+    """
+    What a process takes; of memory what is its own and not of files, which the kernel takes back.
+
+    What may not be seen is left out. Source: proc_pid_status(5), RssAnon, RssShmem and VmSwap.
+
+    Raises:
+        GoneError: it has ended.
+    """
+    values = {AGE: age_s}
+    with if_told():
+        values[MEMORY] = float(own_memory(process))
+    with if_told():
+        values[THREADS] = float(process.stat().threads)
+    with if_told():
+        values[DESCRIPTORS] = float(count_descriptors(process))
+    return Sample(at=at, run=run_of(process.identity), values=values)
+
+
+def own_memory(process: Living) -> int:
+    """Bytes of memory that are of no file, resident or in swap; raises as `Living.read` does."""
+    told = process.status()
+    return int(sum(told.number(name) or 0 for name in ("RssAnon", "RssShmem", "VmSwap"))) << 10
+
+
+def count_descriptors(process: Living) -> int:
+    """How many descriptors it has open; raises as `Living.read` does."""
+    # Since Linux 6.2 the folder's size tells; before it is 0.
+    return process.size_of("fd") or len(process.names("fd"))
+
+
+def counted_on(last: Sample | None, sample: Sample) -> Sample:
+    """*sample* with how many different processes were seen with it and before, by the sample *last* kept."""
+    starts = 1.0 if last is None else last.values.get(STARTS, 1.0) + (last.run != sample.run)
+    return sample.model_copy(update={"values": {**sample.values, STARTS: starts}})
