@@ -13,8 +13,8 @@ from medic8.targets.kind import TargetKind
 _OURS = {
     "grid": "medic8.targets.grid.kind",
     "valkey": "medic8.targets.valkey.kind",
-    "host": "medic8.targets.host.kind",
     "process": "medic8.targets.process.kind",
+    "host": "medic8.targets.host.kind",
 }
 
 _GROUP = "medic8.targets"

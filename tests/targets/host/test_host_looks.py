@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from looking_at_host import AROUND, a_host, a_machine, codes, look
+from small_disk import small_disk
 
 from medic8.errors import UnreachableError
 from medic8.model.issue import Severity
@@ -81,41 +82,29 @@ def test_page_cache_that_was_filled_is_no_memory_that_is_used(tmp_path: Path) ->
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Get a file system of 8 MiB and 64 inodes of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=64", "medic8-test", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
-    try:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Get a small file system."""
+    with small_disk(tmp_path / "disk") as folder:
         yield folder
-    finally:
-        subprocess.run(["/bin/umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_really_full_is_found_with_what_is_left(small_disk: Path) -> None:
+def test_a_disk_that_is_really_full_is_found_with_what_is_left(disk: Path) -> None:
     """By its space, and by its inodes."""
-    with (small_disk / "filler").open("wb") as out, contextlib.suppress(OSError):
+    with (disk / "filler").open("wb") as out, contextlib.suppress(OSError):
         while True:
             out.write(bytes(64 << 10))
-    full = [each for each in look("disks").findings if each.about == str(small_disk)]
+    full = [each for each in look("disks").findings if each.about == str(disk)]
     assert [(each.code, each.severity) for each in full] == [("disk.space", Severity.ERROR)]
-    (small_disk / "filler").unlink()
+    (disk / "filler").unlink()
     with contextlib.suppress(OSError):
         for number in range(100):
-            (small_disk / str(number)).touch()
-    full = [each for each in look("disks").findings if each.about == str(small_disk)]
+            (disk / str(number)).touch()
+    full = [each for each in look("disks").findings if each.about == str(disk)]
     assert [each.code for each in full] == ["disk.inodes"]
     machine = Machine()
-    mount = next(each for each in mounts(machine) if each.path == str(small_disk))
+    mount = next(each for each in mounts(machine) if each.path == str(disk))
     assert mount.kind == "tmpfs"
-    for each in small_disk.iterdir():
+    for each in disk.iterdir():
         each.unlink()
     assert judge_fill(mount, fill_of(machine, mount)) == ()  # type: ignore[arg-type]
 
