@@ -66,7 +66,7 @@ def break_(
     if chosen.part == "grid":
         grid_target(call, target)
     breakage = _made(call, chosen, found, strength=strength, seed=seed)
-    shows = target if chosen.part == "grid" else _watcher(call, found)
+    shows = target if chosen.part == "grid" else _watcher(call, found, chosen)
     call.screen.show(breakage, lambda: render_breakage(breakage, chosen, shows))
     return ExitCode.WELL
 
@@ -94,7 +94,7 @@ def stage(
     chosen = state_named(state)
     found = call.settings.target(target)
     staged = _made(call, chosen, found, strength=strength, seed=seed)
-    call.screen.show(staged, lambda: render_state(staged, chosen, _watcher(call, found)))
+    call.screen.show(staged, lambda: render_state(staged, chosen, _watcher(call, found, chosen)))
     return ExitCode.WELL
 
 
@@ -208,7 +208,17 @@ def _rules(call: Call, target: Target) -> tuple[SettingRule, ...]:
     )
 
 
-def _watcher(call: Call, target: Target) -> str:
-    """The target that the settings of the server of *target* are diagnosed under; empty if there is none."""
+def _watcher(call: Call, target: Target, chosen: Fault | State) -> str:
+    """
+    The target that shows it; empty if there is none.
+
+    Of the server of *target* the one that its settings are diagnosed under, of a process the lab's own.
+    """
+    if chosen.part == "process":
+        from medic8.local.lab.acting.program_names import latest_address
+        from medic8.local.lab.actors import FOLDER
+
+        address = latest_address(call.settings.home / FOLDER)
+        return next((other.name for other in call.settings.targets if other.address == address), "")
     here = (other for other in call.settings.targets if other.address == target.address)
     return next((other.name for other in here if other.setting), "")

@@ -8,6 +8,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from medic8.local.lab.acting.program_names import latest_address
+from medic8.local.lab.actors import FOLDER
 from medic8.settings import CONFIGURATION
 
 _NAMES = ("lab", "lab-server")
@@ -56,6 +58,18 @@ minimum = 128
 [[target.expiry]]
 prefix = "medic8-lab-session:"
 after = 3600
+
+# The process that "medic8 lab break leaking_process" and its like start.
+[[target]]
+name = "lab-process"
+kind = "process"
+url = "{process}"
+mode = "act"
+allow = ["weigh_down", "reload_process", "restart_process"]
+
+# Ten seconds instead of ten minutes, so that leaks can be tried.
+[target.process]
+warm_up_s = 10
 """
 
 
@@ -73,9 +87,9 @@ def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
         The file; None if there is one that is right, or somebody's own, which is left alone.
     """
     file = home / CONFIGURATION
-    wanted = _LAB.format(url=valkey_url)
+    wanted = _written(home, valkey_url)
     found = _read(file)
-    if found is not None and (found == wanted or not _is_ours(found)):
+    if found is not None and (found == wanted or not _is_ours(home, found)):
         return None
     descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{CONFIGURATION}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -122,7 +136,11 @@ def _read(file: Path) -> str | None:
         return "?"  # none of ours
 
 
-def _is_ours(found: str) -> bool:
+def _written(home: Path, valkey_url: str) -> str:
+    return _LAB.format(url=valkey_url, process=latest_address(home / FOLDER))
+
+
+def _is_ours(home: Path, found: str) -> bool:
     """Whether *found* is what we write, for whatever port, or the beginning of it."""
     address = _ADDRESS.search(found)
-    return _LAB.format(url=address[0] if address else "").startswith(found) or not found
+    return _written(home, address[0] if address else "").startswith(found) or not found

@@ -19,6 +19,7 @@ _PARTS = {
     "server": "Faults of its server",
     "replica": "Faults of a replica of the server",
     "way": "Faults on the way to the server",
+    "process": "Faults of a process",
 }
 
 
@@ -28,16 +29,18 @@ def render_breakage(breakage: Breakage, fault: Fault, watcher: str) -> Iterator[
         text(breakage.target, "bold"), text(f"broken by {breakage.fault}", "red"), f"seed {breakage.seed}"
     )
     yield bullets(breakage.what)
-    if breakage.url:
+    if breakage.url and not (watcher and fault.part == "process"):
+        kind = "process" if fault.part == "process" else "valkey"
         yield section(
             "Next",
-            text("a target of kind valkey at this address meets it:"),
+            text(f"a target of kind {kind} at this address meets it:"),
             text(f'url = "{breakage.url}"', "bold"),
             text("medic8 lab reset"),
         )
     elif watcher:
         healing = f"medic8 heal {watcher}" if fault.healed_by else fault.advice
-        yield section("Next", text(f"medic8 diagnose {watcher}"), text(healing), text("medic8 lab reset"))
+        looking = f"medic8 diagnose {watcher}" + (" --watch 10" if fault.part == "process" else "")
+        yield section("Next", text(looking), text(healing), text("medic8 lab reset"))
 
 
 def render_state(staged: Breakage, state: State, watcher: str) -> Iterator[RenderableType]:

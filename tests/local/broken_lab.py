@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,13 +61,16 @@ class Lab:
         with connection(self.server.url, name="medic8-lab") as client:
             return (*lines, *clear(client))
 
-    def issues(self, url: str = "", *, one_by_one: bool = False, timeout_s: float = 5.0) -> list[Issue]:
+    def issues(
+        self, url: str = "", *, one_by_one: bool = False, timeout_s: float = 5.0, watch_s: float = 0.0
+    ) -> list[Issue]:
         """The issues that a diagnosis finds, but for what is only worth knowing."""
+        around = replace(AROUND, watch_s=watch_s)
         target = Target(name="lab", kind="valkey", url=url or self.server.url, timeout_s=timeout_s)
 
         def take(name: str) -> DiagnosticResult:
             try:
-                return KIND.diagnostics[name](target, AROUND)
+                return KIND.diagnostics[name](target, around)
             except UnreachableError as exc:
                 gone = Finding(code=UNREACHABLE, severity=Severity.CRITICAL, text=str(exc))
                 return DiagnosticResult(diagnostic=name, findings=(gone,), taken_at=NOW)

@@ -156,5 +156,5 @@ def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
 
 def test_what_heals_a_fault_is_a_strategy() -> None:
     """No fault names one that is not there."""
-    known = {name for kind in ("grid", "valkey") for name in kind_named(kind).strategies}
+    known = {name for kind in ("grid", "valkey", "process") for name in kind_named(kind).strategies}
     assert {fault.healed_by for fault in FAULTS.values() if fault.healed_by} <= known

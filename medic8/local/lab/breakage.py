@@ -13,8 +13,8 @@ from medic8.model.frozen import Frozen
 if TYPE_CHECKING:
     from medic8.local.lab.bench import Bench
 
-#: What can be broken: a grid's values, the server under it, or the way to that server.
-Part = Literal["grid", "server", "replica", "way"]
+#: What can be broken: a grid's values, the server under it, the way to that server, or a process beside it.
+Part = Literal["grid", "server", "replica", "way", "process"]
 
 
 class Harm(Frozen):
@@ -98,6 +98,7 @@ class State:
         looks_like: What it may be taken for.
         make: Brings so much of it about, at random.
         most: Greatest strength.
+        part: Of what it is a state.
     """
 
     name: str
@@ -107,6 +108,7 @@ class State:
     looks_like: str
     make: Callable[[Bench, random.Random, int], tuple[Harm, ...]]
     most: int | None = None
+    part: Part = "server"
 
 
 def make(

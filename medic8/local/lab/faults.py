@@ -8,6 +8,7 @@ from medic8.local.lab.damage import delete_blocks, flip_bits
 from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
 from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
+from medic8.local.lab.on_host import processes
 from medic8.local.lab.on_server import (
     client_faults,
     memory_faults,
@@ -98,6 +99,7 @@ _ALL = (
     *save_faults.FAULTS,
     *replica_faults.FAULTS,
     *way_faults.FAULTS,
+    *processes.FAULTS,
 )
 
 #: All faults, by name.

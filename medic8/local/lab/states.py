@@ -7,6 +7,7 @@ import random
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Harm, State
 from medic8.local.lab.names import named
+from medic8.local.lab.on_host import processes
 from medic8.local.lab.on_server.replica_faults import new_replica
 from medic8.local.lab.settings import change_setting
 from medic8.model.wording import size
@@ -48,6 +49,11 @@ def bulk_import(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, 
 def business_growth(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Write *strength* keys a second that are to stay, under a prefix of which all stay."""
     return bench.start("leak", seed=rng.randrange(_SEEDS), amount=strength, style="wanted")
+
+
+def capped_stream(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Add *strength* entries a second to a stream that is trimmed as it is added to."""
+    return bench.start("stream", seed=rng.randrange(_SEEDS), amount=strength, style="capped")
 
 
 def rolling_deploy(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
@@ -128,6 +134,15 @@ _ALL = (
         2000,
     ),
     State(
+        "capped_stream",
+        "a stream is added to, and keeps the newest entries only (MAXLEN)",
+        "entries a second",
+        200,
+        "a stream that nobody trims",
+        capped_stream,
+        1000,
+    ),
+    State(
         "rolling_deploy",
         "programs are started anew one after the other: connections come and go",
         "connections",
@@ -181,6 +196,7 @@ _ALL = (
         doubled_traffic,
         10,
     ),
+    *processes.STATES,
 )
 
 #: All states, by name.

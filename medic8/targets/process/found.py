@@ -109,6 +109,8 @@ def process_of_target(target: Target) -> Iterator[tuple[Living, Kept]]:
 
 def _require_it_is_meant(process: Living, kept: Kept, what: str) -> None:
     """A keeper in another pid namespace names numbers that are other processes here."""
+    if kept.started_at not in {None, process.identity.started_at}:
+        raise GoneError(f"{what}, process {process.pid}, has ended, and its number was given to another one")
     parent, age = process.stat().parent, age_s(process.identity)
     if kept.parent is not None and parent != kept.parent:
         raise UnreachableError(

@@ -73,6 +73,22 @@ def _many_connections(code: str) -> Clue:
     )
 
 
+def _is_what_grows() -> Clue:
+    """Whether streams that grow take half of the memory's growth or more."""
+
+    def look(results: Results) -> bool | None:
+        streams = _number(results, "growth", "growth.streams.rate")
+        rates = [_number(results, "growth", f"growth.{name}.rate") for name in ("watched", "kept")]
+        memory = next((each for each in rates if each), None)
+        return None if streams is None or memory is None else streams >= memory / 2
+
+    return Clue(
+        if_so="streams take half of the growth or more",
+        if_not="streams take less than half of the growth",
+        look=look,
+    )
+
+
 def _rule(causes: str, effects: str, why: str, *clues: Clue) -> CauseRule:
     return CauseRule(frozenset(causes.split()), frozenset(effects.split()), why, clues)
 
@@ -100,10 +116,28 @@ _FULL: _Rules = (
         _takes_much("memory.scripts"),
     ),
     _rule(
-        "keys.forgotten_expiry keys.pending",
+        "memory.tracking",
+        "memory.near_limit",
+        "What clients have read and want to be told about counts as used memory.",
+        _takes_much("memory.tracking"),
+    ),
+    _rule(
+        "memory.idle_backlog",
+        "memory.near_limit",
+        "A backlog that waits for no replica counts as used memory.",
+        _takes_much("memory.backlog"),
+    ),
+    _rule(
+        "keys.forgotten_expiry keys.growing_stream keys.pending",
         "memory.near_limit",
         "Keys that nobody takes away again fill the memory.",
         _takes_much("memory.dataset"),
+    ),
+    _rule(
+        "keys.growing_stream",
+        "memory.leak",
+        "A stream that nobody trims is what grows.",
+        _is_what_grows(),
     ),
     _rule(
         "clients.no_keepalive",

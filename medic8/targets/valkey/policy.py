@@ -107,6 +107,25 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"{_DOCTOR}: more than 1000",
     )
+    tracking: Threshold = Threshold(
+        what="table of client-side caching, of maxmemory (without one, of used memory), from 100 MiB on",
+        warning=0.25,
+        unit="share",
+        source=f"{_CONF}, tracking-table-max-keys: a million keys, 100 MB at least; the limit is {_OURS}",
+    )
+    tracking_full: Threshold = Threshold(
+        what="keys in the table of client-side caching, of tracking-table-max-keys",
+        warning=0.99,
+        unit="share",
+        source=f"{_CONF}, tracking-table-max-keys: what is beyond it is evicted, and clients are told",
+    )
+    idle_backlog: Threshold = Threshold(
+        what="replication backlog, of maxmemory (without one, of used memory), from 100 MiB on, where no "
+        "replica has come for an hour",
+        warning=0.1,
+        unit="share",
+        source=f"{_CONF}, repl-backlog-ttl 3600: then it is given back; the limit is {_OURS}",
+    )
     host_memory: Threshold = Threshold(
         what="resident memory of the host's memory",
         warning=0.75,
@@ -255,6 +274,12 @@ class ServerPolicy(Frozen):
         source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
     )
 
+    stream_growth: Threshold = Threshold(
+        what="growth over the time looked at, at least, if it is 1 MiB, or 1,000 entries of a group, or more",
+        warning=0.05,
+        unit="share",
+        source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
+    )
     leak: Threshold = Threshold(
         what="growth of used memory over the time looked at, at least, if it is 1 MiB or more",
         warning=0.05,
@@ -281,6 +306,9 @@ LEAST_JUDGED_BYTES = 100 << 20
 
 #: Less growth than this is no leak, however small the server.
 LEAST_LEAK_BYTES = 1 << 20
+
+#: Nor is a consumer group that is so many entries behind, or has not acknowledged them.
+LEAST_STREAM_ENTRIES = 1000
 
 #: What a server without limits gets: most bytes that wait for one client, bytes that may wait for so many
 #: seconds. Source: valkey.conf, client-output-buffer-limit; for normal clients, which it does not limit, the

@@ -177,12 +177,14 @@ def supervised(folder: Path) -> Iterator[Program]:
         server = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)], stdout=out, stderr=out
         )
+    program = Program(folder)
     try:
-        program = Program(folder)
         until(program.answers, "supervisord answers")
         program.runs()
         yield program
     finally:
+        with contextlib.suppress(UnreachableError, TransientError):
+            program.keeper().ask("supervisor.shutdown")  # it hears a signal a second later
         server.send_signal(signal.SIGTERM)
         try:
             server.wait(timeout=10)

@@ -11,13 +11,17 @@ import pytest
 
 from medic8.errors import ConfigurationError, RefusedError, UnreachableError
 from medic8.model.target import ProcessCare, Target
+from medic8.settings import load_settings
 from medic8.targets.process.keepers.commands import Commands
 from medic8.targets.process.keepers.keeper import KeptState
 from medic8.targets.process.keepers.supervisord import starts_in
 from medic8.targets.process.keepers.systemd import kept_of
-from medic8.targets.process.kind import requires
+from medic8.targets.process.kind import KIND, requires
 from medic8.targets.process.naming import CommandLine, PidFile, Supervised, Unit, name_of
+from medic8.targets.process.policy import POLICY
 from tests.targets.process.supervised import until
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "diagnosis-of-processes.md"
 
 NAMES = {
     "supervisor+unix:///run/s.sock?program=web": Supervised("web", socket="/run/s.sock"),
@@ -170,3 +174,34 @@ def test_what_systemd_says_is_read() -> None:
     assert kept_of("web.service", again, 65.0).state is KeptState.FAILS
     with pytest.raises(UnreachableError, match=r"systemd has no unit web.service: it is not-found"):
         kept_of("web.service", text.replace("=loaded", "=not-found"), 65.0)
+
+
+def test_the_document_lists_the_thresholds_and_the_looks_of_the_code() -> None:
+    """All of them, word by word, in their order."""
+    rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")]
+    thresholds = [
+        f"| `{name}` | {each.what} | {each.limits} | {each.source} |" for name, each in POLICY.named()
+    ]
+    assert [row for row in rows if row in thresholds] == thresholds
+    named = dict.fromkeys(row.split("`")[1] for row in rows)
+    assert [each for each in named if each in KIND.diagnostics] == list(KIND.diagnostics)
+    for name in KIND.strategies:
+        assert f"`{name}`: " in DOCUMENT.read_text()
+
+
+def test_what_is_wrong_with_the_table_of_a_process_is_said_with_its_line(tmp_path: Path) -> None:
+    """As of every other table."""
+    file = tmp_path / "medic8.toml"
+    file.write_text(
+        '[[target]]\nname = "web"\nkind = "process"\nurl = "web"\n[target.process]\nreload = "KILL"\n'
+        'stop = ["web", "stop"]\n'
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file, environ={"MEDIC8_HOME": str(tmp_path)})
+    assert 'medic8.toml:6: target "web": field "process.reload"' in str(caught.value)
+    file.write_text(
+        '[[target]]\nname = "web"\nkind = "process"\nurl = "pidfile:/run/web.pid"\nmode = "act"\n'
+        'allow = ["restart_process"]\n[target.process]\nstart = ["web", "start"]\ncheck = ["true"]\n'
+    )
+    (target,) = load_settings(file, environ={"MEDIC8_HOME": str(tmp_path)}).targets
+    assert target.process == ProcessCare(start=("web", "start"), check=("true",))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
+import valkey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +14,7 @@ from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
 from medic8.model.report import DiagnosticResult
 from medic8.targets.facts import Facts
+from medic8.targets.valkey.looks.asking import LOOKING
 from medic8.targets.valkey.looks.full_copies import (
     Limits,
     free_bytes,
@@ -17,9 +22,11 @@ from medic8.targets.valkey.looks.full_copies import (
     judge_syncs,
     limits_of,
     with_limits,
+    written_per_s,
 )
 from medic8.targets.valkey.plans.replication import plan_backlog
-from tests.targets.valkey.looking_at import NOW, a_target, report_of
+from tests.replicas import pair, until, writing
+from tests.targets.valkey.looking_at import NOW, a_target, found, look, report_of
 
 SETTING = "normal 0 0 0 slave 1048576 65536 60 pubsub 33554432 8388608 60"
 
@@ -79,13 +86,72 @@ def test_other_classes_keep_their_limits() -> None:
 
 def test_a_backlog_that_holds_half_a_minute_is_too_small_only_where_copies_go_on_and_on() -> None:
     """Twenty seconds are plenty for a replica that never loses its place."""
-    before = facts_of()
-    after = facts_of(master_repl_offset=1_050_000)
+    facts = facts_of()
     settings = Facts({"repl-backlog-size": str(1 << 20), "client-output-buffer-limit": SETTING})
-    (finding,) = judge_syncs(after, before, 1.0, settings)
+    (finding,) = judge_syncs(facts, facts, 50_000, settings)
     assert (finding.code, finding.severity) == ("replication.backlog", Severity.WARNING)
     assert finding.objects == ({"name": "repl-backlog-size", "found": "1048576", "value": str(8 << 20)},)
-    assert judge_syncs(facts_of(master_repl_offset=1_050_000, sync_full=2), before, 1.0, settings) == ()
+    assert judge_syncs(facts_of(sync_full=2), facts, 50_000, settings) == ()
+
+
+@given(
+    rate=st.integers(0, 1 << 30),
+    burst=st.integers(0, 1 << 40),
+    when=st.integers(0, 1),
+    spans_s=st.tuples(st.floats(0.1, 2), st.floats(0.1, 2)),
+)
+def test_one_large_write_is_no_rate(rate: int, burst: int, when: int, spans_s: tuple[float, float]) -> None:
+    """Whatever was written at one moment, what counts is what is written all the time."""
+    looks, offset, at_s = [(facts_of(master_repl_offset=0), 0.0)], 0.0, 0.0
+    for number, span_s in enumerate(spans_s):
+        at_s += span_s
+        offset += rate * span_s + burst * (number == when)
+        looks.append((facts_of(master_repl_offset=int(offset)), at_s))
+    seen = written_per_s(looks)
+    assert seen is not None
+    assert rate - 11 <= seen <= rate + 11  # offsets are whole bytes
+
+
+def test_who_does_not_tell_what_is_written_has_no_rate() -> None:
+    """Nor has one that began to count anew, or of which there is one look only."""
+    told, untold = facts_of(), Facts({})
+    assert written_per_s([(told, 0.0), (untold, 0.2), (told, 0.4)]) is None
+    assert written_per_s([(told, 0.0), (facts_of(master_repl_offset=1), 0.2), (told, 0.4)]) is None
+    assert written_per_s([(told, 0.0)]) is None
+    assert written_per_s([(told, 0.0), (told, 0.0)]) is None
+
+
+def write_once_looked_at(url: str) -> None:
+    """Eight MiB in one write, as soon as a diagnosis has asked for INFO."""
+    with valkey.Valkey.from_url(url, decode_responses=True) as client:
+        looks = {"name": LOOKING, "cmd": "info"}
+        until(lambda: any(looks.items() <= each.items() for each in client.client_list()))
+        client.set("report", "x" * (8 << 20))
+
+
+def test_a_burst_at_the_moment_of_a_look_is_no_issue_and_steady_load_is(tmp_path: Path) -> None:
+    """Eight times the backlog in one write, against as much of it in each second."""
+
+    def looked_at_with_a_burst(url: str) -> tuple[bool, tuple[Finding, ...]]:
+        """Whether the burst came between the first look and the last, and what was found."""
+        burst = threading.Thread(target=write_once_looked_at, args=(url,))
+        with valkey.Valkey.from_url(url) as client:
+            before = int(client.info("replication")["master_repl_offset"])
+        burst.start()
+        result = look(url, "replication")
+        burst.join(60)
+        offset = result.reading("replication.offset")
+        assert offset is not None
+        return int(offset.value) - before > 8 << 20, result.findings
+
+    with pair(tmp_path, repl_backlog_size="1mb") as (primary, _):
+        looks = [looked_at_with_a_burst(primary.url)]
+        while not looks[-1][0] and len(looks) < 5:  # a busy machine may be too late with it
+            looks.append(looked_at_with_a_burst(primary.url))
+        assert looks[-1] == (True, ())
+        with writing(primary.url, size=40_000, per_s=100):
+            steady = look(primary.url, "replication")
+        assert found(steady, "replication.backlog").severity is Severity.ERROR
 
 
 @pytest.mark.parametrize(
@@ -94,11 +160,8 @@ def test_a_backlog_that_holds_half_a_minute_is_too_small_only_where_copies_go_on
 def test_without_copies_it_grows_by_steps(backlog: int, grown: int) -> None:
     """Four times as large for each plan, or as a server has it unless told otherwise."""
     settings = Facts({"repl-backlog-size": str(backlog), "client-output-buffer-limit": SETTING})
-    before = facts_of(sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=0)
-    after = facts_of(
-        sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10, master_repl_offset=10_000_000
-    )
-    (finding,) = judge_syncs(after, before, 1.0, settings)
+    facts = facts_of(sync_full=1, repl_backlog_size=backlog, uptime_in_seconds=10)
+    (finding,) = judge_syncs(facts, facts, 10_000_000, settings)
     assert [each["value"] for each in finding.objects] == [str(grown)]
 
 
@@ -139,13 +202,13 @@ def test_growth_by_much_needs_a_persons_yes(name: str, found: str, value: str, r
 def test_copies_of_the_past_are_told_and_are_no_issue() -> None:
     """Where enough is held by now; as long as one is made, the reason must lie elsewhere."""
     quiet = facts_of(repl_backlog_size=64 << 20)
-    (past,) = judge_syncs(quiet, quiet, 1.0, Facts({}))
+    (past,) = judge_syncs(quiet, quiet, 0, Facts({}))
     assert (past.code, past.severity) == ("replication.full_syncs_past", Severity.INFO)
     for now in (
         facts_of(repl_backlog_size=64 << 20, sync_full=51),
         facts_of(repl_backlog_size=64 << 20, slave0="ip=1,port=1,state=wait_bgsave,offset=0,lag=0"),
     ):
-        assert [each.code for each in judge_syncs(now, quiet, 1.0, Facts({}))] == ["replication.full_syncs"]
+        assert [each.code for each in judge_syncs(now, quiet, 0, Facts({}))] == ["replication.full_syncs"]
 
 
 def test_what_may_wait_for_a_replica_is_raised_only_where_clients_were_cut_off_for_it() -> None:
@@ -153,9 +216,7 @@ def test_what_may_wait_for_a_replica_is_raised_only_where_clients_were_cut_off_f
     settings = Facts({"client-output-buffer-limit": SETTING})
     for cut_off, free, raised in ((0, 16 << 30, None), (3, 16 << 30, True), (3, 1 << 30, False)):
         facts = facts_of(client_output_buffer_limit_disconnections=cut_off, total_system_memory=free)
-        found = [
-            each for each in judge_syncs(facts, facts, 1.0, settings) if each.code == "replication.buffer"
-        ]
+        found = [each for each in judge_syncs(facts, facts, 0, settings) if each.code == "replication.buffer"]
         assert [bool(each.objects) for each in found] == ([] if raised is None else [raised])
         for each in found:
             for change in each.objects:

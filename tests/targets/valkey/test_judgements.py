@@ -21,6 +21,7 @@ from medic8.model.wording import as_text, shown
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.looks import (
+    beside,
     clients,
     commands,
     controller,
@@ -63,6 +64,9 @@ HEALTHY = {
     "mem_clients_normal": 4 << 20,
     "mem_clients_slaves": 1 << 20,
     "number_of_cached_scripts": 12,
+    "tracking_clients": 40,
+    "tracking_total_keys": 700_000,
+    "tracking_total_items": 1_400_000,
     "connected_clients": 400,
     "maxclients": 10_000,
     "rejected_connections": 3,
@@ -83,6 +87,8 @@ NOISY = (
     "mem_clients_slaves",
     "connected_clients",
     "number_of_cached_scripts",
+    "tracking_total_keys",
+    "tracking_total_items",
     "latest_fork_usec",
     "rdb_last_cow_size",
 )
@@ -96,11 +102,14 @@ def judge_everything(before: Facts, after: Facts, settings: Facts = NONE) -> tup
     """All judgements that read INFO."""
     return (
         *memory.judge_memory(after),
+        *beside.judge_tracking(after, settings),
         *host.judge_host(after),
         *clients.judge_numbers(after, before),
         *errors.judge_errors(before, after, ()),
         *persistence.judge_persistence(after, settings, before),
-        *replication.judge_replication(after, settings, before, 0.3),
+        *replication.judge_replication(
+            after, settings, before, full_copies.written_per_s([(before, 0.0), (after, 0.3)])
+        ),
         *commands.judge_processor(
             commands.processor_share(before, after, 0.3), commands.command_times(before, after), 0.3
         ),
@@ -113,7 +122,8 @@ def test_a_healthy_server_that_strays_by_a_tenth_has_no_finding(noise: dict[str,
     """An alarm that rings on noise is switched off."""
     strayed = {name: int(int(HEALTHY[name]) * factor) for name, factor in noise.items()}  # type: ignore[call-overload]
     before, after = facts_of(), facts_of(master_repl_offset=900_400_000, **strayed)
-    assert judge_everything(before, after, Facts({"save": "3600 1", "replica-read-only": "yes"})) == ()
+    settings = Facts({"save": "3600 1", "replica-read-only": "yes", "tracking-table-max-keys": "1000000"})
+    assert judge_everything(before, after, settings) == ()
 
 
 LIMITED = [name for name, _ in POLICY.named()]
@@ -216,7 +226,14 @@ MONOTONE: list[tuple[str, Callable[[int], tuple[Finding, ...]]]] = [
     ),
     ("clients", lambda n: clients.judge_numbers(facts_of(connected_clients=n * 5), facts_of())),
     ("lag", lambda n: replication.judge_replicas(facts_of(master_repl_offset=900_000_000 + n * 20_000))),
-    ("syncs", lambda n: full_copies.judge_syncs(facts_of(sync_full=n * 10), facts_of(), 0.3)),
+    ("syncs", lambda n: full_copies.judge_syncs(facts_of(sync_full=n * 10), facts_of(), 0)),
+    (
+        "tracking",
+        lambda n: beside.judge_tracking(
+            facts_of(tracking_total_keys=n * 1000, tracking_total_items=n * 10_000),
+            Facts({"tracking-table-max-keys": "1000000"}),
+        ),
+    ),
     ("fork", lambda n: persistence.judge_forks(facts_of(latest_fork_usec=n * 2000))),
     ("pending", lambda n: keys.judge_pending([keys.Pending(b"s", b"g", n * 1000)])),
     ("latency", lambda n: reachability.judge_latency(n / 1000)),
@@ -263,7 +280,13 @@ ANYTHING = st.one_of(
     ),
     settings=st.dictionaries(
         st.sampled_from(
-            ["save", "replica-read-only", "min-replicas-to-write", "stop-writes-on-bgsave-error"]
+            [
+                "save",
+                "replica-read-only",
+                "min-replicas-to-write",
+                "stop-writes-on-bgsave-error",
+                "tracking-table-max-keys",
+            ]
         ),
         ANYTHING,
     ),
@@ -360,11 +383,9 @@ def test_snapshots_that_do_not_come_are_found() -> None:
 
 def test_a_backlog_is_held_against_what_is_written() -> None:
     """The same backlog is plenty for a trickle and nothing for a flood."""
-    before, small = facts_of(), {"repl_backlog_size": 1 << 20, "uptime_in_seconds": 300}
-    trickle = facts_of(master_repl_offset=900_101_000, **small)
-    flood = facts_of(master_repl_offset=903_100_000, **small)
-    assert full_copies.judge_syncs(trickle, before, 1.0) == ()
-    (finding,) = full_copies.judge_syncs(flood, before, 1.0)
+    facts = facts_of(repl_backlog_size=1 << 20, uptime_in_seconds=300)
+    assert full_copies.judge_syncs(facts, facts, 1000) == ()
+    (finding,) = full_copies.judge_syncs(facts, facts, 3_000_000)
     assert (finding.code, finding.severity) == ("replication.backlog", Severity.ERROR)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, proxy, replica, traffic, work
+from medic8.local.lab.acting import clients, program, proxy, replica, traffic, work
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
@@ -20,9 +20,11 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "monitor": clients.monitor,
     "overwrite": traffic.overwrite,
     "pending": work.pending,
+    "program": program.program,
     "proxy": proxy.proxy,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
+    "stream": traffic.stream,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,
 }

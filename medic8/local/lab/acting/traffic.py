@@ -27,10 +27,13 @@ _FIRST_BATCHES = 10
 _MOST_KEYS = 200_000
 _PIECE_BYTES = 16 << 10
 _MIB = 1 << 20
+_ENTRY_BYTES = 4 << 10
+_MOST_ENTRIES = 128_000
+_CAP = 1000
 _WAIT_S = 50.0
 
 #: Prefixes of the keys: of one kind each, as the diagnostic of keys tells kinds apart.
-OWN = {name: f"{PREFIX}{name}" for name in ("session", "orders", "import", "cache")}
+OWN = {name: f"{PREFIX}{name}" for name in ("session", "orders", "import", "cache", "events")}
 
 
 def load(order: Order) -> Play:
@@ -93,6 +96,34 @@ def bulk(order: Order) -> Play:
             if batch == _FIRST_BATCHES:
                 yield Ready(told=(f"an import writes {order.amount * _BATCH:,} keys a second",))
             time.sleep(max(0.0, 1 / order.amount - (time.monotonic() - began_s)))
+
+
+def stream(order: Order) -> Play:
+    """
+    Add *amount* entries of 4 KiB a second to a stream and never trim it, until 500 MiB are there.
+
+    Style ``capped`` keeps some thousand, of which the oldest go as new ones come.
+    """
+    rng = random.Random(order.seed)  # noqa: S311  # chance that can be repeated, not cryptography
+    name, value = f"{OWN['events']}:all", rng.randbytes(_ENTRY_BYTES // 2).hex()
+    each_round, is_capped = max(1, order.amount // _ROUNDS_PER_S), order.style == "capped"
+
+    def add(count: int) -> None:
+        pipe = client.pipeline(transaction=False)
+        for _ in range(count):
+            pipe.xadd(name, {"event": value}, maxlen=_CAP if is_capped else None, approximate=True)
+        with contextlib.suppress(valkey.exceptions.ResponseError):
+            pipe.execute(raise_on_error=False)
+
+    with line(order) as client:
+        add(2 * _CAP if is_capped else each_round)
+        trimmed = f"of which it keeps {_CAP:,}" if is_capped else "and nobody trims it"
+        yield Ready(told=(f"stream {name} is given {order.amount:,} entries a second, {trimmed}",))
+        for number in itertools.count(1):
+            if not is_capped and number * each_round >= _MOST_ENTRIES:
+                break
+            time.sleep(1 / _ROUNDS_PER_S)
+            add(each_round)
 
 
 def warm(order: Order) -> Play:

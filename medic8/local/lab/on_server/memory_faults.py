@@ -46,6 +46,11 @@ def pending_entries(bench: Bench, _rng: random.Random, strength: int) -> tuple[H
     return bench.start("pending", amount=strength)
 
 
+def growing_stream(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Add *strength* entries a second to a stream that nobody trims."""
+    return bench.start("stream", seed=rng.randrange(1 << 30), amount=strength)
+
+
 def memory_full(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Set ``maxmemory`` *strength* MiB above what is used, fill that, and go on writing."""
     change_setting(bench.client, "maxmemory-policy", "noeviction")
@@ -104,6 +109,17 @@ FAULTS = (
         "server",
         "have consumers send XACK; XAUTOCLAIM hands entries of dead ones on",
         90_000,
+    ),
+    Fault(
+        "growing_stream",
+        "a program adds to a stream and never trims it; seen by who watches: `diagnose --watch 10`",
+        "entries a second",
+        200,
+        "",
+        growing_stream,
+        "server",
+        "have programs trim as they add: XADD KEY MAXLEN ~ N; XTRIM deletes the oldest entries",
+        1000,
     ),
     Fault(
         "memory_full",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from medic8.errors import RefusedError, UnreachableError
+from medic8.model.recovery import Owner
 from medic8.model.target import ProcessCare
 from medic8.model.wording import shown
 from medic8.targets.process.keepers.keeper import Kept, KeptState
@@ -18,6 +21,7 @@ from medic8.targets.process.living import GoneError, UntoldError, all_pids, livi
 from medic8.targets.process.naming import CommandLine, PidFile
 
 _MOST_PID_BYTES = 64
+_MOST_BYTES = 1 << 17
 _MOST_SHOWN = 3
 
 #: A file is written after its process has started; clocks are read at different moments.
@@ -25,6 +29,9 @@ _SLACK_S = 2.0
 
 #: Longest to read the command lines of all processes; those whose memory is locked take their time.
 _SCAN_S = 10.0
+
+#: Longest wait for the command line of one.
+_LOCKED_S = 2.0
 
 
 class Commands:
@@ -44,22 +51,23 @@ class Commands:
         Raises:
             UnreachableError: there are several.
         """
-        pid = _of_file(self._name) if isinstance(self._name, PidFile) else _of_words(self._name)
-        if pid is None:
+        found = _of_file(self._name) if isinstance(self._name, PidFile) else _of_words(self._name)
+        if found is None:
             return Kept(state=KeptState.STOPPED, says="there is none")
-        return Kept(state=KeptState.RUNS, says="it is there", pid=pid)
+        return Kept(state=KeptState.RUNS, says="it is there", pid=found.pid, started_at=found.started_at)
 
     def stop(self) -> None:
         """Call the command that stops it, or ask it to end."""
         if self._care.stop:
             self._run(self._care.stop, {})
             return
-        pid = self.look().pid
-        if pid is None:
+        found = self.look()
+        if found.pid is None:
             return
         try:
-            with living(pid) as process:
-                process.send(signal.SIGTERM)
+            with living(found.pid) as process:
+                if process.identity.started_at == found.started_at:
+                    process.send(signal.SIGTERM)
         except GoneError:
             return
         except (PermissionError, UntoldError) as exc:
@@ -107,7 +115,7 @@ class Commands:
             raise RefusedError(f"{shown(words[0])} ended with exit status {status}")
 
 
-def _of_file(name: PidFile) -> int | None:
+def _of_file(name: PidFile) -> Owner | None:
     """The process whose number the file holds; None if there is none of that number."""
     path = Path(name.path)
     try:
@@ -123,17 +131,18 @@ def _of_file(name: PidFile) -> int | None:
     pid = int(text)
     try:
         with living(pid) as process:
-            began_s = started_s(process.identity.started_at)
+            found = process.identity
     except GoneError:
         return None
     except UntoldError as exc:
         raise UnreachableError(str(exc)) from exc
+    began_s = started_s(found.started_at)
     if began_s > written_s + _SLACK_S:
         raise UnreachableError(
             f"process {pid} was started {began_s - written_s:.0f} s after {path} was written: it is another "
             "that was given the number, or the clock was set since"
         )
-    return pid
+    return found
 
 
 def started_s(ticks: int) -> float:
@@ -146,23 +155,67 @@ def started_s(ticks: int) -> float:
     return boot_s + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _of_words(name: CommandLine) -> int | None:
+def _of_words(name: CommandLine) -> Owner | None:
     found = []
-    end = time.monotonic() + _SCAN_S
-    for pid in all_pids():
-        if time.monotonic() > end:
-            raise UnreachableError(f"the command lines of all processes were not read within {_SCAN_S:g} s")
-        try:
-            with living(pid) as process:
-                if name.matches(process.words("cmdline")):
-                    found.append(pid)
-        except (GoneError, UntoldError):
-            continue
+    for pid in _with_words(name):
+        with contextlib.suppress(GoneError, UntoldError), living(pid) as process:
+            if name.matches(process.words("cmdline")):
+                found.append(process.identity)
     if len(found) > 1:
-        listed = ", ".join(map(str, sorted(found)[:_MOST_SHOWN]))
+        listed = ", ".join(str(each.pid) for each in found[:_MOST_SHOWN])
         more = ", …" if len(found) > _MOST_SHOWN else ""
         raise UnreachableError(
             f"{len(found)} processes have the command line {shown(shlex.join(name.words))} ({listed}{more}): "
             "name one"
         )
     return found[0] if found else None
+
+
+def _with_words(name: CommandLine) -> list[int]:
+    """
+    The numbers of processes that had such a command line, when they were asked.
+
+    They are asked in another thread, since one whose memory is locked may never answer; then another thread
+    goes on with the next one.
+
+    Raises:
+        UnreachableError: not all could be asked in time.
+    """
+    pids, found = iter(sorted(all_pids())), list[int]()
+    asked = [0]
+
+    def ask() -> None:
+        for pid in pids:
+            asked[0] += 1
+            raw = _words_of(pid)
+            # Most have another number of words, and are not taken apart.
+            if raw.count(b"\0") == len(name.words) - 1 and name.matches(
+                [word.decode("utf-8", "backslashreplace") for word in raw.split(b"\0")]
+            ):
+                found.append(pid)
+
+    end = time.monotonic() + _SCAN_S
+    while time.monotonic() < end:
+        one = threading.Thread(target=ask, daemon=True)
+        one.start()
+        before = -1
+        while one.is_alive() and asked[0] != before:
+            before = asked[0]
+            one.join(_LOCKED_S)
+        if not one.is_alive():
+            return found
+    raise UnreachableError(f"the command lines of all processes were not read within {_SCAN_S:g} s")
+
+
+def _words_of(pid: int) -> bytes:
+    """The command line of a process, its words apart by zero bytes; empty if it has none."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, _MOST_BYTES).rstrip(b"\0")
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)

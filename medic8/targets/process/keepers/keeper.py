@@ -27,6 +27,7 @@ class Kept(NamedTuple):
         says: The same in the keeper's own words.
         pid: Its number; None if there is no process.
         age_s: For how long it has run, as the keeper says; None if it does not.
+        started_at: When that process was started, in clock ticks since boot; None if it does not know.
         parent: The number of the process that must be its parent; None if any may be.
         starts: How often it was started within `STARTS_WITHIN_S`; None if the keeper does not know.
     """
@@ -35,6 +36,7 @@ class Kept(NamedTuple):
     says: str
     pid: int | None = None
     age_s: float | None = None
+    started_at: int | None = None
     parent: int | None = None
     starts: int | None = None
 

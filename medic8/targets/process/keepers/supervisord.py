@@ -68,7 +68,7 @@ class Supervisord:
 
     def look(self) -> Kept:
         """How the program is, and how often its log says that it was started of late."""
-        told = cast("dict[str, Any]", self._ask("supervisor.getProcessInfo", self._name.program))
+        told = cast("dict[str, Any]", self.ask("supervisor.getProcessInfo", self._name.program))
         state = str(told.get("statename"))
         pid = int(told.get("pid") or 0) or None
         reason = shown(str(told.get("spawnerr") or ""))
@@ -77,14 +77,14 @@ class Supervisord:
             says=f"{state}: {reason}" if reason and pid is None else state,
             pid=pid,
             age_s=float(told["now"]) - float(told["start"]) if pid else None,
-            parent=int(cast("int", self._ask("supervisor.getPID"))) if pid else None,
+            parent=int(cast("int", self.ask("supervisor.getPID"))) if pid else None,
             starts=self._starts(str(told.get("name")), float(told["now"])),
         )
 
     def stop(self) -> None:
         """Stop the program; supervisord sends its stop signal, and kills it after ``stopwaitsecs``."""
         try:
-            self._ask("supervisor.stopProcess", self._name.program, False)
+            self.ask("supervisor.stopProcess", self._name.program, False)
         except _FaultError as fault:
             if fault.code != _NOT_RUNNING:
                 raise
@@ -93,7 +93,7 @@ class Supervisord:
         """Start the program with what supervisord's configuration gives it."""
         del environment
         try:
-            self._ask("supervisor.startProcess", self._name.program, False)
+            self.ask("supervisor.startProcess", self._name.program, False)
         except _FaultError as fault:
             if fault.code != _ALREADY_STARTED:
                 raise
@@ -113,12 +113,12 @@ class Supervisord:
 
     def _starts(self, program: str, now_s: float) -> int | None:
         try:
-            text = str(self._ask("supervisor.readLog", -_LOG_BYTES, 0))
+            text = str(self.ask("supervisor.readLog", -_LOG_BYTES, 0))
         except RefusedError:
             return None  # it keeps no log
         return starts_in(text.splitlines(), program, datetime.fromtimestamp(now_s))  # noqa: DTZ006 - as it logs
 
-    def _ask(self, method: str, *arguments: str | int | bool) -> object:
+    def ask(self, method: str, *arguments: str | int | bool) -> object:
         """
         The answer to one call.
 

@@ -350,9 +350,7 @@ def judge_zombies(zombies: Sequence[int]) -> tuple[Finding, ...]:
         "activity.zombies",
         POLICY.zombies,
         len(zombies),
-        f"{counted(len(zombies), 'child')} of it have ended, and it does not wait for them".replace(
-            "childs", "children"
-        ),
+        f"{len(zombies):,} children of it have ended, and it does not wait for them",
         about="children",
         also=(Evidence(what="for example", seen=", ".join(map(str, zombies[:_EXAMPLES]))),),
         advice=("the program must wait for its children: waitpid, or SIGCHLD ignored",),

@@ -140,13 +140,21 @@ class Server:
                 return Facts({})
         return Facts({name: value for reply in replies for name, value in parse_info(reply).items()})
 
+    def info_often(self, *sections: str, times: int, interval_s: float) -> list[tuple[Facts, float]]:
+        """The same sections of INFO several times, each with the seconds from the first one to it."""
+        looks, began_s = [(self.info(*sections), 0.0)], time.perf_counter()
+        for number in range(1, times):
+            if "INFO" in self._refused:
+                looks.append((looks[0][0], number * interval_s))
+                continue
+            time.sleep(interval_s)
+            looks.append((self.info(*sections), time.perf_counter() - began_s))
+        return looks
+
     def info_twice(self, *sections: str, interval_s: float) -> tuple[Facts, Facts, float]:
         """The same sections of INFO twice, and the seconds between them."""
-        before, began_s = self.info(*sections), time.perf_counter()
-        if "INFO" in self._refused:
-            return before, before, interval_s
-        time.sleep(interval_s)
-        return before, self.info(*sections), time.perf_counter() - began_s
+        (before, _), (after, seconds) = self.info_often(*sections, times=2, interval_s=interval_s)
+        return before, after, seconds
 
     def settings(self, *names: str, essential: bool = False) -> Facts:
         """The values of settings, without those that the server has not; empty if it refuses."""
@@ -157,6 +165,16 @@ class Server:
                 self.note("CONFIG GET", reply, what=what, essential=essential)
                 return Facts({})
         return Facts({name: value for reply in replies for name, value in parse_flat(reply).items()})
+
+    def go_to(self, database: int) -> bool:
+        """Whether the connection is in *database* now, and keys are asked about there."""
+        if self.database != database:
+            answer = self.try_one("SELECT", database)
+            if isinstance(answer, Refusal):
+                self.note("SELECT", answer, what=f"keys of database {database}")
+                return False
+            self.database = database
+        return True
 
     def result(
         self,

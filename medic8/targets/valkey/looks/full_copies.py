@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -52,7 +54,7 @@ class Limits(NamedTuple):
 def judge_syncs(
     facts: Facts,
     before: Facts,
-    seconds: float,
+    rate: int | None,
     settings: Facts | None = None,
     *,
     policy: ServerPolicy = POLICY,
@@ -66,8 +68,8 @@ def judge_syncs(
 
     Args:
         facts: The sections ``replication``, ``stats``, ``server`` and ``memory`` of INFO.
-        before: The same sections *seconds* earlier.
-        seconds: Between the two.
+        before: The same sections a moment earlier.
+        rate: From `written_per_s`.
         settings: Those of replication; empty if they may not be read.
         policy: The limits of the target.
     """
@@ -76,7 +78,6 @@ def judge_syncs(
     if syncs is not None and uptime_s is not None and syncs >= _LEAST_SYNCS:
         per_hour = syncs / max(uptime_s / _HOUR_S, 1.0)
     is_looping = policy.full_syncs.severity(per_hour) is not None
-    rate = written_per_s(before, facts, seconds)
     found = _judge_backlog(facts, rate, per_hour, settings, is_looping=is_looping, policy=policy)
     if is_looping:
         found += _judge_buffer(facts, rate, per_hour, settings, policy=policy)
@@ -103,10 +104,23 @@ def judge_syncs(
     )
 
 
-def written_per_s(before: Facts, after: Facts, seconds: float) -> int | None:
-    """Bytes that were written to the replication stream in each second; None if nothing tells."""
-    written = grown(before, after, "master_repl_offset")
-    return None if written is None else round(written / seconds)
+def written_per_s(looks: Sequence[tuple[Facts, float]]) -> int | None:
+    """
+    Bytes that are steadily written to the replication stream in each second; None if nothing tells.
+
+    Of the spans between the looks the one in which least was written counts: a single
+    large write lies in one of them, and says nothing of what comes after it.
+
+    Args:
+        looks: The section ``replication`` of INFO and when it was read, in seconds; three or more.
+    """
+    rates = []
+    for (before, began_s), (after, ended_s) in pairwise(looks):
+        written = grown(before, after, "master_repl_offset")
+        if written is None or ended_s <= began_s:
+            return None
+        rates.append(written / (ended_s - began_s))
+    return round(min(rates)) if rates else None
 
 
 def limits_of(setting: str) -> Limits | None:

@@ -1,10 +1,10 @@
-"""Whether memory grows without end: watched for a while, and over all earlier diagnoses."""
+"""Whether memory and streams grow without end: watched for a while, and over all earlier diagnoses."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from medic8.analysis.judging import over
@@ -17,6 +17,7 @@ from medic8.model.wording import moment, shown, size, span
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
+from medic8.targets.valkey.looks.beside import REPLICAS, judge_idle_backlog
 from medic8.targets.valkey.looks.key_sample import (
     SampledKey,
     database_of,
@@ -24,9 +25,20 @@ from medic8.targets.valkey.looks.key_sample import (
     prefix_of,
     sample_keys,
 )
+from medic8.targets.valkey.looks.streams import (
+    KEEP_STREAMS,
+    find_streams,
+    judged,
+    look_at_streams,
+    numbers_of,
+    values_of,
+)
 from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY, ServerPolicy, policy_of
 
-#: Names of what is kept; the last two are followed by a prefix, and estimated from a few hundred keys.
+_SECTIONS = ("server", "memory", "keyspace", "replication")
+
+#: Names of what is kept, beside the numbers of streams and of replicas; the last two are followed by a prefix
+#: and estimated from a few hundred keys.
 USED, STAYING, EXPIRING, SCRIPTS = "used", "staying", "expiring", "scripts"
 STAYING_OF, BYTES_OF = "staying:", "bytes:"
 
@@ -51,9 +63,11 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
     """Keep a sample of what is used, and judge those of now (if asked to watch) and of earlier diagnoses."""
     policy = policy_of(target)
     with looking(target) as server:
-        facts = server.info("server", "memory", "keyspace")
-        keys = sample_keys(server, databases(facts), first=database_of(target.address), most=_KEYS)
-        first = sample_of(facts, keys, around.now)
+        facts, home = server.info(*_SECTIONS), database_of(target.address)
+        streams = find_streams(server) if facts else []
+        numbers = numbers_of(server, streams)
+        keys = sample_keys(server, databases(facts), first=home, most=_KEYS)
+        first = sample_of(facts, keys, around.now, values_of(numbers))
         if first is None:
             return server.result("growth", around)
         watched, last = [first], first
@@ -61,34 +75,50 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
         step_s = max(around.watch_s / _LOOKS, _LEAST_STEP_S)
         while (passed_s := time.perf_counter() - began_s) + step_s <= around.watch_s:
             time.sleep(step_s)
-            facts = server.info("server", "memory", "keyspace")
-            last = sample_of(facts, (), around.now + timedelta(seconds=passed_s + step_s)) or last
+            facts = server.info(*_SECTIONS)
+            numbers = numbers_of(server, streams) if server.go_to(home) else []
+            at = around.now + timedelta(seconds=passed_s + step_s)
+            last = sample_of(facts, (), at, values_of(numbers)) or last
             watched.append(last)
             around.progress(len(watched), int(around.watch_s / step_s) + 1)
         if around.watch_s:
             keys = sample_keys(server, databases(facts), first=server.database, most=_KEYS)
-            last = sample_of(facts, keys, last.at) or last
+            last = sample_of(facts, keys, last.at, values_of(numbers)) or last
             watched[-1] = last
         earlier = _kept(server, target, around, last)
         findings = judge_growth(watched, facts, policy=policy) or judge_kept(earlier, facts, policy=policy)
         if findings:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
+        windows = _windows(earlier)
+        findings += judge_idle_backlog(windows[0], facts, policy=policy)
+        streams_per_s, of_streams = look_at_streams(
+            server,
+            home,
+            judged(numbers, target.labels.get(KEEP_STREAMS, "")),
+            (watched, *windows),
+            facts,
+            policy=policy,
+        )
         readings = (
             reading("growth.samples", len(earlier), "count"),
             *_rate("growth.watched", watched),
             *_rate("growth.kept", earlier),
+            reading("growth.streams.rate", round(streams_per_s) or None, "bytes/s"),
         )
-        return server.result("growth", around, readings, findings)
+        return server.result("growth", around, readings, (*findings, *of_streams))
 
 
-def sample_of(facts: Facts, keys: Sequence[SampledKey], at: datetime) -> Sample | None:
+def sample_of(
+    facts: Facts, keys: Sequence[SampledKey], at: datetime, also: Mapping[str, float] | None = None
+) -> Sample | None:
     """
     What is kept of one moment; None if the server does not tell.
 
     Args:
-        facts: The sections ``server``, ``memory`` and ``keyspace`` of INFO.
+        facts: The sections ``server``, ``memory``, ``keyspace`` and ``replication`` of INFO.
         keys: Some of all keys, drawn by lot; none = nothing is kept of prefixes.
         at: When they were read.
+        also: What else is kept, by name.
     """
     used = facts.number("used_memory")
     if used is None:
@@ -100,7 +130,11 @@ def sample_of(facts: Facts, keys: Sequence[SampledKey], at: datetime) -> Sample 
         STAYING: float(total - expiring),
         EXPIRING: float(expiring),
         SCRIPTS: facts.number("used_memory_scripts_eval") or facts.number("used_memory_scripts") or 0.0,
+        **(also or {}),
     }
+    replicas = facts.number("connected_slaves")
+    if replicas is not None:
+        values[REPLICAS] = replicas
     staying = Counter(prefix_of(each.name) for each in keys if each.expires is False)
     taken = Counter[str]()
     for each in keys:
@@ -115,11 +149,7 @@ def judge_kept(
     samples: Sequence[Sample], facts: Facts, *, policy: ServerPolicy = POLICY
 ) -> tuple[Finding, ...]:
     """The same over all samples of this run of the server, and else over those of the last day."""
-    if not samples:
-        return ()
-    last = samples[-1]
-    same = [each for each in samples if each.run == last.run]
-    day = [each for each in same if last.at - each.at <= _DAY]
+    same, day = _windows(samples)
     return judge_growth(same, facts, windows=2, policy=policy) or judge_growth(
         day, facts, windows=2, policy=policy
     )
@@ -182,6 +212,12 @@ def judge_growth(
             "medic8 diagnose TARGET --watch 60 tells what grows right now",
         ),
     )
+
+
+def _windows(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """All samples of the present run of the server, and those of its last day."""
+    same = [each for each in samples if each.run == samples[-1].run]
+    return same, [each for each in same if samples[-1].at - each.at <= _DAY]
 
 
 def _growth(samples: Sequence[Sample], name: str, windows: int) -> Growth | None:

@@ -100,12 +100,8 @@ def sample_keys(
     found: list[SampledKey] = []
     server.database = first
     for space in spaces:
-        if space.database != server.database:
-            selected = server.try_one("SELECT", space.database)
-            if isinstance(selected, Refusal):
-                server.note("SELECT", selected, what=f"keys of database {space.database}")
-                continue
-            server.database = space.database
+        if not server.go_to(space.database):
+            continue
         wanted = math.ceil(most * space.keys / total)
         for names in _names(server, min(wanted, space.keys), until_s):
             found += _look_at(server, names, space.database)

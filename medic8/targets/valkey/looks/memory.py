@@ -10,6 +10,7 @@ from medic8.model.wording import size
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
+from medic8.targets.valkey.looks.beside import TRACKING_LIMIT, judge_tracking, tracking_bytes
 from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.machine import available_to
 from medic8.targets.valkey.looks.room import Room, room_of
@@ -46,7 +47,7 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             interval_s=_INTERVAL_S,
         )
         parts = parse_flat(server.ask("MEMORY", "STATS", what="what memory is used for"))
-        limits = server.settings("client-output-buffer-limit", "maxmemory-clients")
+        limits = server.settings("client-output-buffer-limit", "maxmemory-clients", TRACKING_LIMIT)
         room = None
         if judge_limit(facts, policy=policy):  # only then does anybody need to know
             settings = Facts({**limits, **server.settings("save")})
@@ -64,10 +65,16 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("memory.evicted_keys", facts.whole("evicted_keys"), "count"),
             reading("memory.evicted_now", grown(before, facts, "evicted_keys"), "count"),
             *(reading(name, parts.whole(part), "bytes") for part, name in _PARTS.items()),
+            reading("memory.tracked_keys", facts.whole("tracking_total_keys") or None, "count"),
+            reading("memory.tracking", tracking_bytes(facts) or None, "bytes"),
             reading("memory.raised_takes", room.needs if room else None, "bytes"),
             reading("memory.machine_has", room.has if room else None, "bytes"),
         )
-        return server.result("memory", around, readings, judge_memory(facts, room, policy=policy))
+        findings = (
+            *judge_memory(facts, room, policy=policy),
+            *judge_tracking(facts, limits, policy=policy),
+        )
+        return server.result("memory", around, readings, findings)
 
 
 def judge_memory(

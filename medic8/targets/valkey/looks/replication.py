@@ -13,7 +13,9 @@ from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs, written_per_s
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
-_INTERVAL_S = 0.3
+#: Between one of three looks and the next: one burst is told from what is written all the time.
+_INTERVAL_S = 0.2
+_LOOKS = 3
 
 _LAG_ADVICE = (
     "look at the replica: is it loading, swapping, or behind a slow network?",
@@ -24,9 +26,11 @@ _LAG_ADVICE = (
 def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResult:
     """The server's own view of its primary and of its replicas."""
     with looking(target) as server:
-        before, facts, seconds = server.info_twice(
-            "replication", "stats", "server", "memory", interval_s=_INTERVAL_S
+        looks = server.info_often(
+            "replication", "stats", "server", "memory", times=_LOOKS, interval_s=_INTERVAL_S
         )
+        (before, _), (facts, _) = looks[0], looks[-1]
+        rate = written_per_s(looks)
         settings = server.settings(
             "replica-read-only", "replica-serve-stale-data", "min-replicas-to-write", BACKLOG, BUFFER
         )
@@ -34,17 +38,17 @@ def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResul
             reading("replication.role", facts.text("role")),
             reading("replication.replicas", facts.whole("connected_slaves"), "count"),
             reading("replication.offset", facts.whole("master_repl_offset"), "bytes"),
-            reading("replication.written", written_per_s(before, facts, seconds), "bytes/s"),
+            reading("replication.written", rate, "bytes/s"),
             reading("replication.link", facts.text("master_link_status")),
             reading("replication.silence", facts.whole("master_last_io_seconds_ago"), "seconds"),
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
         )
-        findings = judge_replication(facts, settings, before, seconds, policy=policy_of(target))
+        findings = judge_replication(facts, settings, before, rate, policy=policy_of(target))
         return server.result("replication", around, readings, findings)
 
 
 def judge_replication(
-    facts: Facts, settings: Facts, before: Facts, seconds: float, *, policy: ServerPolicy = POLICY
+    facts: Facts, settings: Facts, before: Facts, rate: int | None, *, policy: ServerPolicy = POLICY
 ) -> tuple[Finding, ...]:
     """
     Which link is broken, which replica lags, and what is refused for it.
@@ -52,13 +56,13 @@ def judge_replication(
     Args:
         facts: The sections ``replication``, ``stats``, ``server`` and ``memory`` of INFO.
         settings: Those of replication; empty if they may not be read.
-        before: The same sections *seconds* earlier.
-        seconds: Between the two.
+        before: The same sections a moment earlier.
+        rate: Bytes that are written in each second, see `written_per_s`.
         policy: The limits of the target.
     """
     found = [
         *judge_replicas(facts, policy=policy),
-        *judge_syncs(facts, before, seconds, settings, policy=policy),
+        *judge_syncs(facts, before, rate, settings, policy=policy),
     ]
     found += judge_quorum(facts, settings)
     if facts.get("role") == "slave":
