@@ -8,6 +8,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from medic8.local.lab.acting.host import APP, DISK
 from medic8.local.lab.acting.program_names import latest_address
 from medic8.local.lab.actors import FOLDER
 from medic8.settings import CONFIGURATION
@@ -70,6 +71,20 @@ allow = ["weigh_down", "reload_process", "restart_process"]
 # Ten seconds instead of ten minutes, so that leaks can be tried.
 [target.process]
 warm_up_s = 10
+
+# The host that all of it runs on.
+[[target]]
+name = "lab-host"
+kind = "host"
+url = "host:local"
+mode = "act"
+allow = ["prune_files", "empty_quarantine", "prune_backups"]
+
+# What "medic8 lab break full_disk" fills with old files.
+[[target.prune]]
+folder = "{app}"
+patterns = ["*.log"]
+older_than = 86400
 """
 
 
@@ -137,7 +152,9 @@ def _read(file: Path) -> str | None:
 
 
 def _written(home: Path, valkey_url: str) -> str:
-    return _LAB.format(url=valkey_url, process=latest_address(home / FOLDER))
+    actors = home / FOLDER
+    app = str(actors.resolve() / DISK / APP)
+    return _LAB.format(url=valkey_url, process=latest_address(actors), app=app)
 
 
 def _is_ours(home: Path, found: str) -> bool:

@@ -20,6 +20,7 @@ _PARTS = {
     "replica": "Faults of a replica of the server",
     "way": "Faults on the way to the server",
     "process": "Faults of a process",
+    "host": "Faults of the host",
 }
 
 

@@ -8,7 +8,7 @@ from medic8.local.lab.damage import delete_blocks, flip_bits
 from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
 from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
-from medic8.local.lab.on_host import processes
+from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server import (
     client_faults,
     memory_faults,
@@ -100,6 +100,7 @@ _ALL = (
     *replica_faults.FAULTS,
     *way_faults.FAULTS,
     *processes.FAULTS,
+    *hosts.FAULTS,
 )
 
 #: All faults, by name.

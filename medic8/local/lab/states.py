@@ -7,7 +7,7 @@ import random
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Harm, State
 from medic8.local.lab.names import named
-from medic8.local.lab.on_host import processes
+from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server.replica_faults import new_replica
 from medic8.local.lab.settings import change_setting
 from medic8.model.wording import size
@@ -197,6 +197,7 @@ _ALL = (
         10,
     ),
     *processes.STATES,
+    *hosts.STATES,
 )
 
 #: All states, by name.

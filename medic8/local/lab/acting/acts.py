@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, program, proxy, replica, traffic, work
+from medic8.local.lab.acting import clients, host, program, proxy, replica, traffic, work
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
+    "batch": host.batch,
     "bulk": traffic.bulk,
     "busy": work.busy,
     "churn": clients.churn,
     "costly": work.costly,
     "delete": work.delete,
+    "disk": host.disk,
     "evict": traffic.evict,
     "hold": clients.hold,
     "leak": traffic.leak,
@@ -22,6 +24,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "pending": work.pending,
     "program": program.program,
     "proxy": proxy.proxy,
+    "queue": host.queue,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
     "stream": traffic.stream,
