@@ -44,6 +44,9 @@ _NONE = frozenset(
     ]
 )
 
+#: What is mounted there holds folders of the kernel's files and nothing else.
+_OF_KERNEL = ("/sys/", "/proc/")
+
 #: More are not looked at.
 _MOST = 200
 
@@ -110,7 +113,7 @@ def mounts(machine: Machine) -> tuple[Mount, ...]:
         kind, path = tail[0], _unescaped(head[4])
         if kind in _OF_NETWORK or (kind.startswith("fuse") and kind != "fuseblk"):
             skipped.append(visible(path))
-        elif kind not in _NONE:
+        elif kind not in _NONE and not path.startswith(_OF_KERNEL):
             options = frozenset(tail[2].split(","))
             # What is mounted later over the same folder hides what was there.
             found[path] = Mount(
