@@ -43,11 +43,14 @@ class ProcessScene:
     exact_before = False
     strategy: str
     program_name = "sleeper"
+    timeout_s = 10.0
     plan: Plan
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.program, self.folder = program, folder
-        self.target: Target = program.target(self.strategy, program=self.program_name, reload="HUP")
+        self.target: Target = program.target(
+            self.strategy, program=self.program_name, reload="HUP", timeout_s=self.timeout_s
+        )
         (folder / "others").mkdir(exist_ok=True)
 
     @property
@@ -238,6 +241,7 @@ class ReloadScene(ProcessScene):
 
     strategy = "reload_process"
     program_name = "worker"
+    timeout_s = 1.0
 
     def __init__(self, program: Program, folder: Path) -> None:
         super().__init__(program, folder)

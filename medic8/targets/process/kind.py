@@ -12,6 +12,7 @@ from medic8.targets.process.causes import CAUSES
 from medic8.targets.process.diagnostics import DIAGNOSTICS
 from medic8.targets.process.guards import ProcessGuards
 from medic8.targets.process.naming import CommandLine, PidFile, name_of
+from medic8.targets.process.policy import POLICY
 from medic8.targets.process.rules import RULES
 from medic8.targets.process.session import open_session
 from medic8.targets.process.strategies import STRATEGIES
@@ -71,6 +72,7 @@ KIND = TargetKind(
     "backups of its data",
     diagnostics=DIAGNOSTICS,
     rules=RULES,
+    thresholds=dict(POLICY.named()),
     strategies=STRATEGIES,
     open_session=open_session,
     compare=compare,

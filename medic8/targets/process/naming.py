@@ -52,14 +52,21 @@ class Supervised(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A service of systemd."""
+    """
+    A service of systemd.
+
+    Attributes:
+        name: Of its unit.
+        is_users: Whether it is one of our user's manager, and not of the system's.
+    """
 
     name: str
+    is_users: bool = False
 
     @property
     def in_words(self) -> str:
         """For people."""
-        return f"unit {self.name}"
+        return f"user unit {self.name}" if self.is_users else f"unit {self.name}"
 
 
 class PidFile(NamedTuple):
@@ -104,8 +111,8 @@ def name_of(address: str) -> Name:
     match scheme:
         case "supervisor+unix" | "supervisor+http":
             return _supervised(address)
-        case "systemd" if _UNIT.fullmatch(rest):
-            return Unit(rest)
+        case "systemd" | "systemd+user" if _UNIT.fullmatch(rest):
+            return Unit(rest, is_users=scheme == "systemd+user")
         case "pidfile" if Path(rest).is_absolute():
             return PidFile(rest)
         case "command":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medic8.analysis.threshold import Threshold
+from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.frozen import Frozen
+from medic8.model.target import Target
 
 _OURS = "our choice"
 _CGROUP = "Linux, admin-guide/cgroup-v2.rst"
@@ -128,6 +129,12 @@ class ProcessPolicy(Frozen):
 
 
 POLICY = ProcessPolicy()
+
+
+def policy_of(target: Target) -> ProcessPolicy:
+    """The limits for judging *target*: ours, but for those that its configuration sets."""
+    return set_by(POLICY, target.threshold)
+
 
 #: Less growth of memory than this is no leak, however small the process.
 LEAST_LEAK_BYTES = 1 << 20

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from medic8.errors import UnreachableError
 from medic8.model.issue import Severity
 from medic8.model.report import DiagnosticResult
+from medic8.model.target import ThresholdRule
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import GroupMemory
@@ -34,6 +35,7 @@ from medic8.targets.process.looks.descriptors import look_at_descriptors
 from medic8.targets.process.looks.health import look_at_health
 from medic8.targets.process.looks.memory import judge_memory, look_at_memory
 from medic8.targets.process.looks.presence import look_at_presence
+from tests.targets.process.diagnosed import KIND, report_on
 from tests.targets.process.supervised import Program, until
 
 _GIB = 1 << 30
@@ -46,8 +48,6 @@ def value(result: DiagnosticResult, name: str) -> object:
 
 def test_a_process_at_rest_has_nothing_wrong(program: Program, around: Surroundings) -> None:
     """Its readings are the kernel's own, and no look of all finds anything to say against it."""
-    from tests.targets.process.diagnosed import report_on
-
     report = report_on(program.target(), around)
     assert report.is_healthy
     assert value(report.results["presence"], "presence.pid") == str(program.pid)
@@ -97,7 +97,9 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
     )
     # All other threads wait for the one that hangs, since it holds the interpreter's lock.
     try:
-        until(lambda: b"D" in _states(program.pid), "a thread hangs")
+        pid = program.pid
+        # Each child that is started has its parent wait like that for a moment.
+        until(lambda: _zombies_of(pid) == 6 and b"D" in _states(pid), "a thread hangs")
         found = {each.code: each for each in look_at_activity(program.target(), around).findings}
     finally:
         with fifo.open("w"):
@@ -106,6 +108,11 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
     assert {"activity.zombies", "activity.stuck"} <= set(found)
     assert "6 children" in found["activity.zombies"].text
     assert "1 thread waited in the kernel" in found["activity.stuck"].text
+
+
+def _zombies_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(_states(int(child)) == b"Z" for child in children)
 
 
 def _states(pid: int) -> bytes:
@@ -168,8 +175,6 @@ def test_a_program_that_ends_after_each_start_is_found_at_once(
     program: Program, around: Surroundings
 ) -> None:
     """Its supervisor says so, in its state and in its log; and no restart is offered against it."""
-    from tests.targets.process.diagnosed import KIND, report_on
-
     target = program.target("restart_process", program="flapping")
     program.keeper("flapping").start({})
     until(lambda: (program.keeper("flapping").look().starts or 0) >= 2, "it was started twice")
@@ -306,3 +311,13 @@ def test_a_file_that_this_kernel_has_not_is_untold_and_the_process_is_not_gone()
         with pytest.raises(UntoldError, match="no_such_file is not there"):
             process.read("no_such_file")
         assert process.stat().state != "Z"
+
+
+def test_a_site_may_want_to_hear_of_it_later(program: Program, around: Surroundings) -> None:
+    """The evidence says that the limit is the site's own."""
+    target = program.target().model_copy(
+        update={"threshold": (ThresholdRule(name="descriptors", warning=0.0001, error=0.9),)}
+    )
+    (found,) = look_at_descriptors(target, around).findings
+    assert "(configured)" in found.evidence[0].limit
+    assert KIND.thresholds["descriptors"].warning == 0.8

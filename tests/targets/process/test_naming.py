@@ -34,6 +34,7 @@ NAMES = {
     "supervisor+http://127.0.0.1:9001?program=web": Supervised("web", host="127.0.0.1", port=9001),
     "supervisor+http://[::1]:9001/RPC2?program=web": Supervised("web", host="::1", port=9001),
     "systemd:web@1.service": Unit("web@1.service"),
+    "systemd+user:web.service": Unit("web.service", is_users=True),
     "pidfile:/run/web.pid": PidFile("/run/web.pid"),
     'command:/usr/bin/web --port * --title "a b"': CommandLine(
         ("/usr/bin/web", "--port", "*", "--title", "a b")

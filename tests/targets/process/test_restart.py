@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import valkey
 
 from medic8.errors import ChangedError, ClaimedError, FencedError, RefusedError, VerifyError
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.model.target import Target
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import Journal
 from medic8.targets.kind import Surroundings
 from medic8.targets.process.keepers.keeper import KeptState
+from medic8.targets.registry import kind_named
 from tests.recovery.memory import AT
 from tests.targets.process.diagnosed import KIND, carried_out, leaking, opened, plan_of, report_on
 from tests.targets.process.supervised import Program, until
@@ -192,3 +197,32 @@ def test_a_data_server_is_not_restarted_without_a_fresh_backup(
         pytest.raises(RefusedError, match="holds data, and target cache-1 has no complete backup"),
     ):
         session.prepare(other.units[1].steps[0])
+
+
+def test_a_data_server_is_restarted_once_a_fresh_backup_has_proven_itself(
+    program: Program, around: Surroundings, journal: Journal, tmp_path: Path, valkey_url: str
+) -> None:
+    """Every byte of it is read right before; one that is damaged, or a day old, keeps the process running."""
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.mset({f"key:{number}": "x" * 100 for number in range(100)})
+    cache = Target(name="cache-1", kind="valkey", url=valkey_url)
+    backups = kind_named("valkey").backups
+    assert backups is not None
+    backup = backups.create(cache, around)
+    care = {"holds_data": True, "backups_of": "cache-1"}
+    target, before = program.target(RESTART, **care), program.pid
+    later = dataclasses.replace(around, now=AT + timedelta(hours=25))
+    assert "its newest backup is too old" in planned(program, later, **care).summary
+    plan = planned(program, around, **care)
+    (pack,) = (tmp_path / "backups").rglob("*.m8p")
+    content = pack.read_bytes()
+    pack.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    with (
+        KIND.open_session(target, around) as session,
+        pytest.raises(RefusedError, match=f"its newest backup {backup.id} does not prove itself"),
+    ):
+        session.prepare(plan.units[1].steps[0])
+    assert program.pid == before
+    pack.write_bytes(content)
+    assert carried_out(journal, target, around, plan, tmp_path / "saved").state is RecoveryState.HEALTHY
+    assert program.pid != before

@@ -28,7 +28,7 @@ _FREE = b"none"
 
 _LOOK_EVERY_S = 0.05
 
-#: How long a process that has got the signal may take to open its files again.
+#: How long a process that has got the signal may take to open its files again, at most.
 _TAKES_S = 10.0
 
 
@@ -105,7 +105,8 @@ class ReloadAct(Act):
                 raise VerifyError(f"{called(on.target)} has ended since it was sent SIG{ask.signal}")
             if found != _FREE:
                 raise VerifyError(
-                    f"{called(on.target)} still has deleted files open {_TAKES_S:g} s after SIG{ask.signal}"
+                    f"{called(on.target)} still has deleted files open {_takes_s(on.target):g} s after "
+                    f"SIG{ask.signal}"
                 )
 
 
@@ -127,8 +128,12 @@ def _held(target: Target, ask: Reload) -> bytes | None:
         raise RefusedError(f"what {called(target)} has open may not be seen: {exc}") from exc
 
 
+def _takes_s(target: Target) -> float:
+    return min(_TAKES_S, care_of(target).timeout_s)
+
+
 def _wait_until_free(target: Target, ask: Reload) -> None:
-    end = time.monotonic() + _TAKES_S
+    end = time.monotonic() + _takes_s(target)
     while _held(target, ask) == _HELD and time.monotonic() < end:
         time.sleep(_LOOK_EVERY_S)
 

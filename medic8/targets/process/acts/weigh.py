@@ -20,7 +20,7 @@ from medic8.targets.process.looks.activity import children_of
 WEIGH = "weigh"
 
 _LOOKS = 4
-_HOLDS_S = 1.0
+_HOLDS_S = 0.5
 
 
 class Weigh(Frozen):
@@ -94,7 +94,7 @@ class WeighAct(Act):
                 raise RefusedError(f"{ask.file}: the kernel made {_shown(became)} of {_shown(new)}")
 
     def verify(self, on: ActedOn, steps: Sequence[Step]) -> None:
-        """Look, several times over a second, whether it stays and the process is still in that group."""
+        """Look, several times over half a second, whether it stays and the process is still in that group."""
         for look in range(_LOOKS):
             if look:
                 time.sleep(_HOLDS_S / (_LOOKS - 1))

@@ -22,6 +22,8 @@ _PROPERTIES = (
     "ExecMainStartTimestampMonotonic",
 )
 
+_OPTIONS = ("--no-pager", "--no-ask-password")
+
 _STATES = {
     "active": KeptState.RUNS,
     "reloading": KeptState.RUNS,
@@ -64,7 +66,7 @@ class Systemd:
 
     def by_hand(self) -> str:
         """By ``systemctl``."""
-        return f"systemctl start {self._name.name}"
+        return f"systemctl {'--user ' * self._name.is_users}start {self._name.name}"
 
     def _run(self, *words: str) -> str:
         program = shutil.which("systemctl")
@@ -72,7 +74,7 @@ class Systemd:
             raise UnreachableError("there is no systemctl on this host")
         try:
             done = subprocess.run(  # noqa: S603 - words are checked by the configuration
-                [program, "--no-pager", "--no-ask-password", *words],
+                [program, *_OPTIONS, *(["--user"] if self._name.is_users else []), *words],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self._timeout_s,

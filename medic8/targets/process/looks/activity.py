@@ -28,7 +28,7 @@ from medic8.targets.process.living import (
     parse_stat,
 )
 from medic8.targets.process.looks.looking import Look, if_told, of_a_process
-from medic8.targets.process.policy import LEAST_IDLE, POLICY
+from medic8.targets.process.policy import LEAST_IDLE, POLICY, ProcessPolicy, policy_of
 
 _LOOKS = 6
 _STEP_S = 0.2
@@ -93,7 +93,8 @@ class Stuck(NamedTuple):
 
 def _look(look: Look, target: Target, process: Living, kept: Kept) -> DiagnosticResult:
     """Look several times within a second."""
-    del target, kept
+    del kept
+    policy = policy_of(target)
     moments = [_moment(look, process)]
     zombies = _zombies_of(look, process)
     for _ in range(_LOOKS - 1):
@@ -115,11 +116,11 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             reading("activity.weight", weight.value if weight else None),
         ),
         (
-            *judge_processor(first, last, weight, hog_object(process, weight)),
-            *judge_throttled(first, last),
-            *judge_stuck(stuck, last.at_s - first.at_s),
-            *judge_zombies(sorted(zombies)),
-            *judge_group(pids),
+            *judge_processor(first, last, weight, hog_object(process, weight), policy=policy),
+            *judge_throttled(first, last, policy=policy),
+            *judge_stuck(stuck, last.at_s - first.at_s, policy=policy),
+            *judge_zombies(sorted(zombies), policy=policy),
+            *judge_group(pids, policy=policy),
         ),
     )
 
@@ -268,7 +269,12 @@ def hog_object(process: Living, weight: Weight | None) -> tuple[dict[str, JsonVa
 
 
 def judge_processor(
-    first: Moment, last: Moment, weight: Weight | None, objects: tuple[dict[str, JsonValue], ...] = ()
+    first: Moment,
+    last: Moment,
+    weight: Weight | None,
+    objects: tuple[dict[str, JsonValue], ...] = (),
+    *,
+    policy: ProcessPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether it keeps others from the processors: it takes most of them, and nothing is left.
@@ -280,6 +286,7 @@ def judge_processor(
         last: What was told last.
         weight: Of its control group; None where it has none.
         objects: What a plan has to know.
+        policy: What to hold it against.
     """
     host_ticks = last.host[0] - first.host[0]
     taken = share(last.cpu_ticks - first.cpu_ticks, host_ticks)
@@ -288,7 +295,7 @@ def judge_processor(
         return ()
     found = over(
         "activity.hog",
-        POLICY.processor,
+        policy.processor,
         taken,
         "it takes {seen} of all processors of the host, and nothing is left to others",
         about="the processors",
@@ -310,7 +317,7 @@ def judge_processor(
     return found
 
 
-def judge_throttled(first: Moment, last: Moment) -> tuple[Finding, ...]:
+def judge_throttled(first: Moment, last: Moment, *, policy: ProcessPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether its quota of processor time is too small for what it does."""
     if first.throttled is None or last.throttled is None:
         return ()
@@ -318,7 +325,7 @@ def judge_throttled(first: Moment, last: Moment) -> tuple[Finding, ...]:
     held = last.throttled.throttled - first.throttled.throttled
     return over(
         "activity.throttled",
-        POLICY.throttled,
+        policy.throttled,
         share(held, periods),
         "its control group was kept from the processor in {seen} of the last "
         f"{counted(periods, 'period')}: the quota is used up",
@@ -327,11 +334,13 @@ def judge_throttled(first: Moment, last: Moment) -> tuple[Finding, ...]:
     )
 
 
-def judge_stuck(stuck: Sequence[Stuck], span_s: float) -> tuple[Finding, ...]:
+def judge_stuck(
+    stuck: Sequence[Stuck], span_s: float, *, policy: ProcessPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Whether threads hang in the kernel, mostly for a disk or a server of files that does not answer."""
     return over(
         "activity.stuck",
-        POLICY.stuck,
+        policy.stuck,
         len(stuck),
         f"{counted(len(stuck), 'thread')} waited in the kernel for all of {span_s:.1f} s and did no more; "
         "no signal ends that",
@@ -344,11 +353,11 @@ def judge_stuck(stuck: Sequence[Stuck], span_s: float) -> tuple[Finding, ...]:
     )
 
 
-def judge_zombies(zombies: Sequence[int]) -> tuple[Finding, ...]:
+def judge_zombies(zombies: Sequence[int], *, policy: ProcessPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether it does not wait for its children."""
     return over(
         "activity.zombies",
-        POLICY.zombies,
+        policy.zombies,
         len(zombies),
         f"{len(zombies):,} children of it have ended, and it does not wait for them",
         about="children",
@@ -357,13 +366,13 @@ def judge_zombies(zombies: Sequence[int]) -> tuple[Finding, ...]:
     )
 
 
-def judge_group(pids: tuple[int, int] | None) -> tuple[Finding, ...]:
+def judge_group(pids: tuple[int, int] | None, *, policy: ProcessPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether its control group may soon start nothing any more."""
     if pids is None:
         return ()
     return over(
         "activity.group_pids",
-        POLICY.group_pids,
+        policy.group_pids,
         share(*pids),
         f"its control group has {pids[0]:,} threads and processes, {{seen}} of its limit",
         about="threads",

@@ -16,7 +16,7 @@ from medic8.targets.process.found import care_of
 from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import Living, UntoldError
 from medic8.targets.process.looks.looking import Look, of_a_process
-from medic8.targets.process.policy import DATA_SERVERS, POLICY
+from medic8.targets.process.policy import DATA_SERVERS, policy_of
 
 #: The kernel keeps so much of a program's name.
 _SHORT = 15
@@ -94,10 +94,11 @@ def require_data_is_safe(target: Target, process: Living, around: Surroundings) 
     if newest is None:
         raise RefusedError(f"the process holds data, and {why_no_backup(target)}")
     age_s = newest.age_s(around)
-    if POLICY.backup_age.severity(age_s) is not None:
+    limit = policy_of(target).backup_age.cautious
+    if limit.severity(age_s) is not None:
         raise RefusedError(
             f"the process holds data, and its newest complete backup is {span(age_s)} old; the limit is "
-            f"{span(POLICY.backup_age.warning or 0)}"
+            f"{span(limit.warning or 0)}"
         )
     report = newest.backups.verify(newest.of, around, newest.manifest)
     if not report.is_sound:
@@ -133,15 +134,15 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             reading("data.backup", newest.manifest.id if newest else why_no_backup(target)),
             reading("data.backup_age", round(newest.age_s(look.around)) if newest else None, "seconds"),
         ),
-        judge_backup(newest, look.around) if newest else (),
+        judge_backup(target, newest, look.around) if newest else (),
     )
 
 
-def judge_backup(newest: Newest, around: Surroundings) -> tuple[Finding, ...]:
+def judge_backup(target: Target, newest: Newest, around: Surroundings) -> tuple[Finding, ...]:
     """Whether the newest backup is too old for a restart."""
     return over(
         "data.backup_old",
-        POLICY.backup_age,
+        policy_of(target).backup_age,
         newest.age_s(around),
         "the newest complete backup of its data is {seen} old",
         about="backups",

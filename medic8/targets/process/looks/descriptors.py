@@ -19,7 +19,7 @@ from medic8.targets.process.living import Living, lines_of
 from medic8.targets.process.looks.limits import limits_of
 from medic8.targets.process.looks.looking import Look, if_told, of_a_process
 from medic8.targets.process.looks.sampling import count_descriptors
-from medic8.targets.process.policy import POLICY
+from medic8.targets.process.policy import POLICY, ProcessPolicy, policy_of
 
 _ABOUT = "descriptors"
 
@@ -48,7 +48,7 @@ class Open(Frozen):
 
 def _look(look: Look, target: Target, process: Living, kept: Kept) -> DiagnosticResult:
     """Count what it has open, and tell it by kind."""
-    del target, kept
+    del kept
     count = look.ask("descriptors", lambda: count_descriptors(process))
     limits = look.ask("limits", lambda: limits_of(process)) or {}
     if count is None:
@@ -62,7 +62,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             *(reading(f"descriptors.{kind}", number, "count") for kind, number in opened.kinds.items()),
             reading("descriptors.deleted_bytes", sum(opened.deleted.values()), "bytes"),
         ),
-        judge_descriptors(opened, most),
+        judge_descriptors(opened, most, policy_of(target)),
     )
 
 
@@ -104,18 +104,21 @@ def kind_of(leads_to: str) -> str:
     return "files"
 
 
-def judge_descriptors(opened: Open, most: float | None) -> tuple[Finding, ...]:
+def judge_descriptors(
+    opened: Open, most: float | None, policy: ProcessPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Hold what is open against the limit, and the room of deleted files against what nobody misses.
 
     Args:
         opened: What is open.
         most: The limit; None without one.
+        policy: What to hold it against.
     """
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in opened.kinds.items())
     found = over(
         "descriptors.near_limit",
-        POLICY.descriptors,
+        policy.descriptors,
         share(opened.count, most),
         f"it has {opened.count:,} descriptors open, {{seen}} of its limit",
         about=_ABOUT,
@@ -125,7 +128,7 @@ def judge_descriptors(opened: Open, most: float | None) -> tuple[Finding, ...]:
     largest = sorted(opened.deleted.items(), key=lambda each: -each[1])
     return found + over(
         "descriptors.deleted_files",
-        POLICY.deleted_bytes,
+        policy.deleted_bytes,
         sum(opened.deleted.values()),
         "it keeps {seen} of the disk by files that were deleted and are still open",
         about="deleted files",

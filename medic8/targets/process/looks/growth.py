@@ -28,7 +28,7 @@ from medic8.targets.process.looks.sampling import (
     counted_on,
     sample_of,
 )
-from medic8.targets.process.policy import LEAST_LEAK_BYTES, POLICY
+from medic8.targets.process.policy import LEAST_LEAK_BYTES, POLICY, ProcessPolicy, policy_of
 
 #: A watch looks so many times, and not more often than that.
 _LOOKS = 60
@@ -44,14 +44,14 @@ class Kind(NamedTuple):
     Attributes:
         name: Of the value in a sample.
         code: Of the finding.
-        threshold: From when on it counts.
+        threshold: The name of the threshold that it is held against.
         in_words: A number of it, for people.
         advice: What a person can do.
     """
 
     name: str
     code: str
-    threshold: Threshold
+    threshold: str
     in_words: Callable[[float], str]
     advice: str
 
@@ -60,21 +60,21 @@ KINDS = (
     Kind(
         MEMORY,
         "growth.memory",
-        POLICY.leak,
+        "leak",
         size,
         "a heap profile tells what is kept: heaptrack, jemalloc's prof, tracemalloc, async-profiler",
     ),
     Kind(
         DESCRIPTORS,
         "growth.descriptors",
-        POLICY.descriptor_leak,
+        "descriptor_leak",
         lambda number: f"{number:.0f} descriptors",
         "ls -l /proc/PID/fd tells what is opened and never closed; strace -f -e trace=desc tells where",
     ),
     Kind(
         THREADS,
         "growth.threads",
-        POLICY.thread_leak,
+        "thread_leak",
         lambda number: f"{number:.0f} threads",
         "the stacks of its threads tell what they wait for: py-spy dump, jstack, gdb -p PID",
     ),
@@ -112,7 +112,7 @@ _WATCH = "medic8 diagnose TARGET --watch 60 tells what grows right now"
 def _look(look: Look, target: Target, process: Living, kept: Kept) -> DiagnosticResult:
     """Keep a sample, and judge those of now (if asked to watch) and of earlier diagnoses of this process."""
     del kept
-    around, warm_up_s = look.around, care_of(target).warm_up_s
+    around, warm_up_s, policy = look.around, care_of(target).warm_up_s, policy_of(target)
     watched = [sample_of(process, around.now, age_s(process.identity))]
     began_s = time.perf_counter()
     step_s = max(around.watch_s / _LOOKS, _LEAST_STEP_S)
@@ -121,31 +121,36 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
         at = around.now + timedelta(seconds=passed_s + step_s)
         watched.append(sample_of(process, at, age_s(process.identity)))
         around.progress(len(watched), int(around.watch_s / step_s) + 1)
-    leaks = leaks_in(watched, warm_up_s=warm_up_s)
+    leaks = leaks_in(watched, warm_up_s=warm_up_s, policy=policy)
     earlier = _kept(look, target, marked(watched[-1], leaks))
-    found = (*map(_finding, leaks),) or judge_kept(earlier, warm_up_s=warm_up_s)
+    found = tuple(_finding(each, policy) for each in leaks)
+    found = found or judge_kept(earlier, warm_up_s=warm_up_s, policy=policy)
     return look.result(
         (
             reading("growth.samples", len(earlier), "count"),
             *(rate for kind in KINDS for rate in _rate("watched", kind, watched)),
             *(rate for kind in KINDS for rate in _rate("kept", kind, earlier)),
         ),
-        found or remembered(earlier),
+        found or remembered(earlier, policy),
     )
 
 
-def judge_kept(samples: Sequence[Sample], *, warm_up_s: float) -> tuple[Finding, ...]:
+def judge_kept(
+    samples: Sequence[Sample], *, warm_up_s: float, policy: ProcessPolicy = POLICY
+) -> tuple[Finding, ...]:
     """The same over all samples of this process, and else over those of the last day."""
     if not samples:
         return ()
     last = samples[-1]
     day = [each for each in samples if last.at - each.at <= _DAY]
-    return judge_growth(samples, warm_up_s=warm_up_s, windows=2) or judge_growth(
-        day, warm_up_s=warm_up_s, windows=2
+    return judge_growth(samples, warm_up_s=warm_up_s, windows=2, policy=policy) or judge_growth(
+        day, warm_up_s=warm_up_s, windows=2, policy=policy
     )
 
 
-def judge_growth(samples: Sequence[Sample], *, warm_up_s: float, windows: int = 1) -> tuple[Finding, ...]:
+def judge_growth(
+    samples: Sequence[Sample], *, warm_up_s: float, windows: int = 1, policy: ProcessPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     What grows steadily, once the process has had its time to warm up.
 
@@ -153,11 +158,15 @@ def judge_growth(samples: Sequence[Sample], *, warm_up_s: float, windows: int = 
         samples: The oldest first; only those of the last one's process count.
         warm_up_s: What it took for so long after its start is not looked at.
         windows: In so many spans of time the same is looked for.
+        policy: What to hold it against.
     """
-    return tuple(map(_finding, leaks_in(samples, warm_up_s=warm_up_s, windows=windows)))
+    leaks = leaks_in(samples, warm_up_s=warm_up_s, windows=windows, policy=policy)
+    return tuple(_finding(each, policy) for each in leaks)
 
 
-def leaks_in(samples: Sequence[Sample], *, warm_up_s: float, windows: int = 1) -> list[Leak]:
+def leaks_in(
+    samples: Sequence[Sample], *, warm_up_s: float, windows: int = 1, policy: ProcessPolicy = POLICY
+) -> list[Leak]:
     """The leaks that `judge_growth` tells of."""
     leaks = []
     for kind in KINDS:
@@ -165,7 +174,7 @@ def leaks_in(samples: Sequence[Sample], *, warm_up_s: float, windows: int = 1) -
         growth = _growth(told, kind, windows)
         if growth is not None and growth.shape is Shape.GROWS:
             value = _held_against(kind, growth)
-            if kind.threshold.severity(value) is not None:
+            if _threshold(kind, policy).severity(value) is not None:
                 leaks.append(Leak(kind, value, growth, told[0].at, told[-1].values[kind.name]))
     return leaks
 
@@ -177,12 +186,16 @@ def _held_against(kind: Kind, growth: Growth) -> float:
     return growth.least_rise / max(growth.start, 1.0) if growth.least_rise >= LEAST_LEAK_BYTES else 0.0
 
 
-def _finding(leak: Leak) -> Finding:
+def _threshold(kind: Kind, policy: ProcessPolicy) -> Threshold:
+    return dict(policy.named())[kind.threshold]
+
+
+def _finding(leak: Leak, policy: ProcessPolicy) -> Finding:
     kind, growth = leak.kind, leak.growth
     an_hour = kind.in_words(growth.per_s * 3600)
     (found,) = over(
         kind.code,
-        kind.threshold,
+        _threshold(kind, policy),
         leak.value,
         f"{an_hour} more an hour, steadily for {span(growth.span_s)}",
         about=f"growth of {kind.name}",
@@ -232,7 +245,7 @@ def with_marks(before: Sample | None, sample: Sample) -> Sample:
     return sample.model_copy(update={"values": {**marks, **sample.values}})
 
 
-def remembered(samples: Sequence[Sample]) -> tuple[Finding, ...]:
+def remembered(samples: Sequence[Sample], policy: ProcessPolicy = POLICY) -> tuple[Finding, ...]:
     """The leaks that a watch of the last day has seen in the process that is there now."""
     found: tuple[Finding, ...] = ()
     for kind in KINDS if samples else ():
@@ -242,7 +255,7 @@ def remembered(samples: Sequence[Sample]) -> tuple[Finding, ...]:
         seen = moment(datetime.fromtimestamp(at_s, UTC))
         found += over(
             kind.code,
-            kind.threshold,
+            _threshold(kind, policy),
             value,
             f"{kind.in_words(per_s * 3600)} more an hour, as a watch saw at {seen}",
             about=f"growth of {kind.name}",

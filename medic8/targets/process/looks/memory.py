@@ -16,7 +16,7 @@ from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import Living, lines_of
 from medic8.targets.process.looks.limits import limits_of
 from medic8.targets.process.looks.looking import Look, of_a_process
-from medic8.targets.process.policy import LEAST_SWAP_BYTES, POLICY
+from medic8.targets.process.policy import LEAST_SWAP_BYTES, POLICY, ProcessPolicy, policy_of
 
 _ABOUT = "memory"
 
@@ -28,7 +28,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 def _look(look: Look, target: Target, process: Living, kept: Kept) -> DiagnosticResult:
     """Read what the process takes, by its status; what it shares with others where that may be read."""
-    del target, kept
+    del kept
     status = process.status()
     rollup = look.ask("memory shared with others", lambda: lines_of(process.read("smaps_rollup"))) or Facts(
         {}
@@ -60,12 +60,16 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             reading("memory.limit_of_group", group.limit if group else None, "bytes"),
             reading("memory.killed_in_group", killed_for_memory(process.pid), "count"),
         ),
-        judge_memory(status, _bytes(host, "MemTotal"), group, most),
+        judge_memory(status, _bytes(host, "MemTotal"), group, most, policy_of(target)),
     )
 
 
 def judge_memory(
-    status: Facts, host_bytes: int | None, group: GroupMemory | None, most_address_space: float | None
+    status: Facts,
+    host_bytes: int | None,
+    group: GroupMemory | None,
+    most_address_space: float | None,
+    policy: ProcessPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Hold what it takes against what there is.
@@ -75,6 +79,7 @@ def judge_memory(
         host_bytes: Memory of the host.
         group: Of its control groups the fullest; None without a limit.
         most_address_space: Its limit; None without one.
+        policy: What to hold it against.
     """
     resident, swap = _bytes(status, "VmRSS") or 0, _bytes(status, "VmSwap") or 0
     both = (
@@ -83,7 +88,7 @@ def judge_memory(
     )
     found = over(
         "memory.of_host",
-        POLICY.host_memory,
+        policy.host_memory,
         share(resident + swap, host_bytes),
         "it takes {seen} of the host's memory",
         about=_ABOUT,
@@ -92,7 +97,7 @@ def judge_memory(
     if group is not None:
         found += over(
             "memory.of_group",
-            POLICY.group_memory,
+            policy.group_memory,
             share(group.used, group.limit),
             f"its control group has used {{seen}} of its {size(group.limit)}; at the limit it is killed",
             about=_ABOUT,
@@ -101,7 +106,7 @@ def judge_memory(
         )
     found += over(
         "memory.address_space",
-        POLICY.address_space,
+        policy.address_space,
         share(_bytes(status, "VmSize"), most_address_space),
         "its address space is at {seen} of its limit",
         about=_ABOUT,
@@ -109,7 +114,7 @@ def judge_memory(
     if swap >= LEAST_SWAP_BYTES:
         found += over(
             "memory.swapped",
-            POLICY.swapped,
+            policy.swapped,
             share(swap, resident + swap),
             "{seen} of its memory lies in swap: it is slow where it needs that",
             about=_ABOUT,

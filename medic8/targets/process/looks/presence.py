@@ -18,7 +18,7 @@ from medic8.targets.process.keepers.keeper import STARTS_WITHIN_S, Kept, KeptSta
 from medic8.targets.process.living import GoneError, Living
 from medic8.targets.process.looks.looking import Look
 from medic8.targets.process.looks.sampling import STARTS, run_of
-from medic8.targets.process.policy import POLICY
+from medic8.targets.process.policy import policy_of
 from medic8.targets.process.setup import RUNS, Meant, setup_of
 
 _ABOUT = "its starts"
@@ -120,7 +120,7 @@ def judge_starts(target: Target, starts: int, age_s: float) -> tuple[Finding, ..
     """Whether it is started again and again; one or two restarts are planned ones."""
     return over(
         "presence.restarts",
-        POLICY.starts,
+        policy_of(target).starts,
         starts,
         f"{called(target)} was started {counted(starts, 'time')} within 10 minutes",
         about=_ABOUT,

@@ -10,7 +10,7 @@ from medic8.targets.planning import plan_of, rests_on, value_of
 from medic8.targets.process.acts.restart import KEEP_RUNNING, RESTART
 from medic8.targets.process.found import care_of, keeper_of
 from medic8.targets.process.looks.data import why_no_backup
-from medic8.targets.process.policy import POLICY
+from medic8.targets.process.policy import policy_of
 from medic8.targets.process.setup import Meant, meant_by
 
 RESTART_PROCESS = "restart_process"
@@ -68,7 +68,7 @@ def _why_not(report: DiagnosticReport, target: Target) -> str:
     age_s = value_of(report, "data", "data.backup_age")
     if not isinstance(age_s, int | float):
         return f"It holds data, and is not restarted: {why_no_backup(target)}."
-    if POLICY.backup_age.severity(age_s) is not None:
+    if policy_of(target).backup_age.cautious.severity(age_s) is not None:
         return "It holds data, and is not restarted: its newest backup is too old."
     return ""
 
