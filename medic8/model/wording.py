@@ -60,6 +60,7 @@ def span(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
+    seconds = round(seconds)
     if seconds < _HOUR_S:
         return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s"
     return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"

@@ -13,7 +13,7 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome, Resolution
 from medic8.targets.registry import kind_named
 from tests.local.broken_lab import Lab
-from tests.local.test_lab_faults_of_servers import EXPECTED, WATCHED_S, client_of
+from tests.local.test_lab_faults_of_servers import EXPECTED, WATCHED_S, client_of, skip_where_it_cannot_be
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -79,6 +79,7 @@ def resolutions_by(strategy: str) -> list[Resolution]:
 @pytest.mark.parametrize("fault", HEALED)
 def test_a_fault_is_healed_by_what_the_table_names(lab: Lab, fault: str) -> None:
     """Under load, end to end, after a yes to exactly that plan where it needs one."""
+    skip_where_it_cannot_be(fault)
     is_there, issue_type, _ = EXPECTED[fault]
     lab.make("background_load")
     lab.make(fault)

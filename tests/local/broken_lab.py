@@ -12,7 +12,7 @@ from pathlib import Path
 from medic8.analysis.analyzer import UNREACHABLE, analyze
 from medic8.analysis.detector import detect_issues
 from medic8.backups.place import BackupPlace
-from medic8.errors import UnreachableError
+from medic8.errors import TransientError, UnreachableError
 from medic8.local.lab.actors import Troupe, end_all
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Breakage, make
@@ -62,10 +62,16 @@ class Lab:
             return (*lines, *clear(client))
 
     def issues(
-        self, url: str = "", *, one_by_one: bool = False, timeout_s: float = 5.0, watch_s: float = 0.0
+        self,
+        url: str = "",
+        *,
+        one_by_one: bool = False,
+        timeout_s: float = 5.0,
+        watch_s: float = 0.0,
+        now: datetime = NOW,
     ) -> list[Issue]:
         """The issues that a diagnosis finds, but for what is only worth knowing."""
-        around = replace(AROUND, watch_s=watch_s)
+        around = replace(AROUND, watch_s=watch_s, now=now)
         target = Target(name="lab", kind="valkey", url=url or self.server.url, timeout_s=timeout_s)
 
         def take(name: str) -> DiagnosticResult:
@@ -74,6 +80,8 @@ class Lab:
             except UnreachableError as exc:
                 gone = Finding(code=UNREACHABLE, severity=Severity.CRITICAL, text=str(exc))
                 return DiagnosticResult(diagnostic=name, findings=(gone,), taken_at=NOW)
+            except TransientError:  # tried again in life; here it has seen nothing
+                return DiagnosticResult(diagnostic=name, taken_at=NOW)
 
         with ThreadPoolExecutor(1 if one_by_one else len(KIND.diagnostics)) as pool:
             results = list(pool.map(take, KIND.diagnostics))

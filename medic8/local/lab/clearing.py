@@ -22,6 +22,9 @@ OWN = "medic8:lab:"
 #: Where the lab's server remembers that the lab has filled its cache of scripts.
 SCRIPTS = f"{OWN}scripts"
 
+#: What connections call themselves whose clients the lab has had vanish.
+HALF_OPEN = "lab-half-open"
+
 _AT_ONCE = 1000
 _PATIENCE_S = 30.0
 _LOOK_AGAIN_S = 0.05
@@ -69,7 +72,7 @@ def clear(client: valkey.Valkey) -> tuple[str, ...]:
         What was done, one line each.
     """
     # In this order: a replica, and a server that cannot save, takes no writes; one that is full takes few.
-    lines = [*_take_over(client), *_save_again(client), *put_settings_back(client)]
+    lines = [*_take_over(client), *_save_again(client), *put_settings_back(client), *_close_half_open(client)]
     if client.exists(SCRIPTS):
         client.script_flush("ASYNC")
         lines.append("the lab's scripts are gone")
@@ -86,6 +89,15 @@ def _take_over(client: valkey.Valkey) -> tuple[str, ...]:
         return ()
     client.execute_command("REPLICAOF", "NO", "ONE")
     return (f"the server no longer follows {facts['master_host']}:{facts['master_port']}",)
+
+
+def _close_half_open(client: valkey.Valkey) -> tuple[str, ...]:
+    """Close the connections whose clients the lab has had vanish."""
+    listed = cast("list[dict[str, str]]", client.client_list())
+    gone = [each["id"] for each in listed if each["name"] == HALF_OPEN]
+    for number in gone:
+        client.client_kill_filter(_id=number)
+    return (f"{len(gone):,} connections of clients that are gone are closed",) if gone else ()
 
 
 def _save_again(client: valkey.Valkey) -> tuple[str, ...]:

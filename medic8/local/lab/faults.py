@@ -11,6 +11,7 @@ from medic8.local.lab.names import named
 from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server import (
     client_faults,
+    half_open,
     memory_faults,
     replica_faults,
     save_faults,
@@ -94,6 +95,7 @@ _ALL = (
         deadlock,
     ),
     *client_faults.FAULTS,
+    *half_open.FAULTS,
     *memory_faults.FAULTS,
     *slowness.FAULTS,
     *save_faults.FAULTS,

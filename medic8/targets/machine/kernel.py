@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import itertools
+import re
 import socket
 import struct
 import sys
@@ -20,9 +21,16 @@ LISTEN = 0x0A
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _COUNTERS = Path("/proc/net/netstat")
 
-#: Places of fields in ``struct tcp_info``. Source: Linux, include/uapi/linux/tcp.h.
-_TCP_INFO_BYTES = 192
-_RTT, _TOTAL_RETRANS = 68, 100
+#: Connections that the kernel follows, as it does where it translates addresses: how many in this namespace
+#: (for everybody), and which (for root). Source: Linux, nf_conntrack_standalone.c.
+_FOLLOWED = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_FOLLOWED_TABLE = Path("/proc/net/nf_conntrack")
+_WAY = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)")
+
+#: Places of fields in ``struct tcp_info``, which newer kernels have made longer at its end.
+#: Source: Linux, include/uapi/linux/tcp.h.
+_TCP_INFO_BYTES = 256
+_LOST, _RTT, _RTTVAR, _TOTAL_RETRANS, _SEGS_OUT, _DSACK_DUPS = 32, 68, 72, 100, 136, 216
 
 
 class End(NamedTuple):
@@ -55,11 +63,17 @@ class Measured(NamedTuple):
 
     Attributes:
         round_trip_s: Its smoothed round trip, in seconds.
-        resent: Segments that were sent again.
+        variation_s: By how much that strays, in seconds.
+        resent: Segments that were sent again, and had to be: the other side did not have them.
+        lost: Segments that are taken for lost at this moment.
+        sent: All segments that were sent; None before Linux 4.2.
     """
 
     round_trip_s: float
+    variation_s: float
     resent: int
+    lost: int
+    sent: int | None
 
 
 def sockets() -> Iterator[Socket]:
@@ -76,6 +90,34 @@ def sockets() -> Iterator[Socket]:
                 fields = row.split()
                 _, waiting = fields[4].split(":")
                 yield Socket(_end(fields[1]), _end(fields[2]), int(fields[3], 16), int(waiting, 16))
+
+
+def translated(counter: Path = _FOLLOWED, table: Path = _FOLLOWED_TABLE) -> frozenset[End] | None:
+    """
+    Ends by which the called side knows callers whose own address or port is another one.
+
+    None where the kernel follows connections, and does not tell us which: then any may be translated.
+    """
+    try:
+        if not int(counter.read_text(encoding="ascii")):
+            return frozenset()
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError):
+        return None
+    try:
+        rows = table.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = set()
+    for row in rows:
+        ways = _WAY.findall(row) if " tcp " in row else []
+        if len(ways) == 2:  # noqa: PLR2004 - that of what is asked, and that of what is answered
+            (source, _, port, _), (_, answered, _, to_port) = ways
+            hears = End(_plain(ipaddress.ip_address(answered)), int(to_port))
+            if hears != End(_plain(ipaddress.ip_address(source)), int(port)):
+                found.add(hears)
+    return frozenset(found)
 
 
 def waiting_at(port: int) -> int | None:
@@ -110,12 +152,23 @@ def is_ours(address: str) -> bool:
 def measured_on(connected: socket.socket) -> Measured | None:
     """What the kernel measured on a connection; None where it does not tell, as of Unix sockets."""
     try:
-        raw = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        (round_trip_us,) = struct.unpack_from("=I", raw, _RTT)
-        (resent,) = struct.unpack_from("=I", raw, _TOTAL_RETRANS)
-    except (OSError, AttributeError, struct.error):
+        return parse_tcp_info(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
+    except (OSError, AttributeError):
         return None
-    return Measured(round_trip_us / 1e6, resent)
+
+
+def parse_tcp_info(raw: bytes) -> Measured | None:
+    """What a ``struct tcp_info`` says, as long as this kernel has it; None if it is too short."""
+
+    def at(place: int) -> int | None:
+        return int(struct.unpack_from("=I", raw, place)[0]) if len(raw) >= place + 4 else None
+
+    round_trip_us, variation_us, lost, resent = (at(each) for each in (_RTT, _RTTVAR, _LOST, _TOTAL_RETRANS))
+    if round_trip_us is None or variation_us is None or lost is None or resent is None:
+        return None
+    # What the other side says it had already was sent again for nothing, and lost was nothing.
+    resent = max(0, resent - (at(_DSACK_DUPS) or 0))
+    return Measured(round_trip_us / 1e6, variation_us / 1e6, resent, lost, at(_SEGS_OUT))
 
 
 def end_of(text: str) -> End | None:

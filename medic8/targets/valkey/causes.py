@@ -209,11 +209,28 @@ _HELD_UP: _Rules = (
         "latency.high commands.processor commands.costly",
         "Everybody waits while memory is freed.",
     ),
+    _rule(
+        "server.clock_jumped",
+        "commands.expiry_storm",
+        "A clock that jumps forward has everything expire at once that was to expire meanwhile.",
+        _is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
+    ),
+    _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
     _rule("keys.large", "commands.slow commands.costly", "Commands on a large value take long."),
     _rule(
         "clients.monitor",
         "commands.processor latency.high clients.output memory.client_buffers",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.one_by_one",
+        "commands.processor",
+        "For each command by itself the server reads and writes once, which takes longer than the command.",
+    ),
+    _rule(
+        "keys.hot",
+        "commands.processor latency.high",
+        "All look-ups of a key are served by one thread, and wait for each other.",
     ),
     _rule("persistence.slow_fork", "latency.high", "Nothing is answered while the process is forked."),
     _rule("persistence.slow_disk", "latency.high", "With appendfsync, writes wait for a slow disk."),
@@ -231,6 +248,11 @@ _REPLICATION: _Rules = (
         "A replica that was away for longer than the backlog holds needs a full copy.",
     ),
     _rule(
+        "replication.lag",
+        "memory.replica_buffers",
+        "What a replica has not taken yet waits in its buffer.",
+    ),
+    _rule(
         "memory.replica_buffers",
         "replication.full_syncs replication.link_down",
         "A replica whose buffer overruns is cut off and begins again.",
@@ -244,6 +266,11 @@ _REPLICATION: _Rules = (
         "replication.link_down replication.lag",
         "errors.noreplicas",
         "Writes are refused while too few replicas are in step.",
+    ),
+    _rule(
+        "replication.link_down replication.lag persistence.slow_disk",
+        "clients.unacknowledged",
+        "WAIT and WAITAOF come back when enough replicas and disks have what was written.",
     ),
     _rule(
         "replication.role_changed",

@@ -164,6 +164,30 @@ _SLOWNESS = (
     ),
 )
 
+_TRAFFIC = (
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
+        "Programs ask {target} for one thing at a time",
+        "clients.one_by_one",
+        cause="A program asks in a loop (N+1) and waits for a round trip each time, and the server reads and "
+        "writes for each command, which takes it longer than the command.",
+    ),
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
+        "Commands wait in {target} for their own client",
+        "clients.waiting_input",
+        symptoms=("Operation timeouts",),
+        cause="A program sends on without reading the answers, behind a command that blocks or in a "
+        "transaction that it does not end.",
+    ),
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
+        "Most look-ups of {target} are of a few keys",
+        "keys.hot",
+        cause="One key lies on one server and is served by one thread, however many others there are.",
+    ),
+)
+
 _CONNECTIONS = (
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,
@@ -179,6 +203,20 @@ _CONNECTIONS = (
         cause="One of the clocks was set or has drifted: keys with an absolute expiry end at the wrong time.",
     ),
     rule_of(
+        IssueType.SYNCHRONIZATION,
+        "The clock of {target} has jumped",
+        "server.clock_jumped",
+        symptoms=("Inconsistent state",),
+        cause="The clock was set at once, or its machine stood still.",
+    ),
+    rule_of(
+        IssueType.SYNCHRONIZATION,
+        "Clients of {target} wait for replicas or disks that do not have their writes",
+        "clients.unacknowledged",
+        symptoms=("Inconsistent state",),
+        cause="Fewer replicas are in step than programs ask for, or the disk is slow.",
+    ),
+    rule_of(
         IssueType.SLOW_OPERATIONS,
         "Commands of {target} are held back",
         "clients.paused",
@@ -192,6 +230,13 @@ _CONNECTIONS = (
         "network.loss",
         symptoms=("High latency", "Timeout errors"),
         cause="The network between here and the server, which the server has no part in.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
+        "{target} comes and goes",
+        "network.flapping",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="What is behind the address starts again and again, or is several servers, some of them down.",
     ),
     rule_of(
         IssueType.NETWORK,
@@ -253,6 +298,7 @@ RULES = (
     *_REPLICATION,
     *_FILES,
     *_SLOWNESS,
+    *_TRAFFIC,
     *_CONNECTIONS,
     *_ERRORS,
     *_SETTINGS,

@@ -13,6 +13,7 @@ from medic8.model.report import DiagnosticReport, DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.memory import judge_buffers, judge_fragmentation
@@ -23,6 +24,15 @@ AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
 
 def a_target(url: str, **fields: object) -> Target:
     return Target.model_validate({"name": "server", "kind": "valkey", "url": url, **fields})
+
+
+def as_user(url: str, *commands: str) -> str:
+    """The address of *url* for a user who may do nothing but *commands*."""
+    with connection(url) as admin:
+        admin.acl_setuser(
+            "limited", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=[*commands]
+        )
+    return url.replace("valkey://", "valkey://limited:any@")
 
 
 def look(url: str, diagnostic: str, **fields: object) -> DiagnosticResult:

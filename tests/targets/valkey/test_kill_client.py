@@ -18,8 +18,9 @@ from medic8.recovery import contract, undo
 from medic8.recovery.journal import Journal
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Session
-from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.actions import ServerSession, open_session
 from medic8.targets.valkey.acts.clients import KILL_CLIENT, KillClient
+from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.plans.clients import plan_kill_hogs
 from tests.raw_clients import RawClient, clients_of, slow_reader, wait_until
@@ -154,24 +155,14 @@ def in_a_transaction(client: RawClient) -> None:
     client.ask("MULTI")
 
 
-def a_recovery(client: RawClient) -> None:
-    client.ask("CLIENT", "SETNAME", "medic8-recovery:1:1")
-
-
-@pytest.mark.parametrize("become", [blocked, subscribed, in_a_transaction, a_recovery])
+@pytest.mark.parametrize("become", [blocked, subscribed, in_a_transaction])
 def test_who_is_in_the_middle_of_something_is_nobodys_to_close(
     valkey_url: str, become: Callable[[RawClient], None]
 ) -> None:
-    """One that waits, is subscribed, is in a transaction, or repairs: whatever a plan says."""
+    """One that waits, is subscribed, or is in a transaction: whatever a plan says."""
     with RawClient(valkey_url, "worker") as client:
         become(client)
-        wait_until(
-            lambda: (
-                (clients_of(valkey_url)[client.id]["flags"], clients_of(valkey_url)[client.id]["name"])
-                != ("N", "worker")
-            ),
-            "the server shows it",
-        )
+        wait_until(lambda: clients_of(valkey_url)[client.id]["flags"] != "N", "the server shows it")
         assert isinstance(refused(valkey_url, step_for(client)), RefusedError)
         assert client.is_connected
 
@@ -322,3 +313,44 @@ def test_who_calls_itself_a_recovery_is_in_no_plan_and_stops_no_other_kill(
         assert recovering(plan_for(valkey_url, "client output")).carry_out().state is RecoveryState.HEALTHY
         assert posing.is_connected
         assert not hog.is_connected
+
+
+def test_who_becomes_a_recovery_by_name_stops_nothing(
+    valkey_url: str, recovering: Callable[[Plan], Recovering]
+) -> None:
+    """Anybody may call himself so, before a recovery saves who he is and after that."""
+
+    def rename(client: RawClient) -> None:
+        client.send("CLIENT", "SETNAME", "medic8-recovery:1:1")
+        wait_until(lambda: clients_of(valkey_url)[client.id]["name"].startswith("medic8-"), "it is renamed")
+
+    with (
+        RawClient(valkey_url, "one").watch_everything() as early,
+        RawClient(valkey_url, "other").watch_everything() as late,
+    ):
+        attempt = recovering(plan_for(valkey_url, "MONITOR"))
+        rename(early)
+        with open_session(a_target(valkey_url), AROUND) as session:
+            recovery = attempt.opened(session)
+            rename(late)
+            take_all_steps(attempt.journal, session, recovery, clock=lambda: NOW)
+        assert not early.is_connected
+        assert not late.is_connected
+
+
+def test_a_recovery_does_not_close_its_own_connection(valkey_url: str) -> None:
+    """Whatever it calls itself, by its number."""
+    with connection(valkey_url, name="anybody") as client:
+        own = clients_of(valkey_url)[int(client.client_id())]
+        step = Step(
+            title="close it",
+            action=KILL_CLIENT,
+            arguments=KillClient(
+                client=own.whole("id") or 0, address=own["addr"], user="default"
+            ).model_dump(),
+            touches="it",
+            step_class="one_way",
+        )
+        session = ServerSession(a_target(valkey_url), client, NOW)
+        with pytest.raises(RefusedError, match="the recovery's own connection"):
+            session.prepare(step)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import valkey
-from looking_at import AROUND, a_target, found, look, report_on
+from looking_at import AROUND, a_target, as_user, found, look, report_on
 
 from medic8.analysis import markdown
 from medic8.analysis.analyzer import UNREACHABLE
@@ -33,15 +33,6 @@ from medic8.targets.valkey.plans.planning import plan_of, set_one
 #: Control characters, what turns a terminal's writing direction, and bytes that are no UTF-8.
 HOSTILE = b"\x1b[2J\x07evil\r\n\xff\xfe\xe2\x80\xae<script>|`"
 RULE = {"name": "slowlog-max-len", "minimum": 1000}
-
-
-def as_user(url: str, *commands: str) -> str:
-    """The address of *url* for a user who may do nothing but *commands*."""
-    with connection(url) as admin:
-        admin.acl_setuser(
-            "limited", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=[*commands]
-        )
-    return url.replace("valkey://", "valkey://limited:any@")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +212,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
 
 def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> None:
     """What it was called with may be a secret."""
-    with valkey.Valkey.from_url(valkey_url) as client:  # a connection of ours would be left out
+    with valkey.Valkey.from_url(valkey_url) as client:
         client.eval("for i = 1, 600000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
         client.sort("numbers", by="nosort", desc=True, get="secret-*")
         result = look(valkey_url, "commands")
@@ -229,6 +220,13 @@ def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> N
     assert any("SORT numbers" in seen or "EVAL" in seen for seen in facts)
     assert "secret" not in result.model_dump_json()
     assert "redis.call" not in result.model_dump_json()
+
+
+def test_whoever_is_called_as_our_looks_are_does_not_hide_its_slow_commands(valkey_url: str) -> None:
+    """Ours are known by the address as well."""
+    with connection(valkey_url, name="medic8", timeout_s=60) as client:
+        client.eval("for i = 1, 400000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
+        assert found(look(valkey_url, "commands"), "commands.slow").severity is Severity.WARNING
 
 
 def look_for_ever(url: str) -> None:

@@ -163,7 +163,11 @@ def test_the_way_is_measured_apart_from_the_server(valkey_url: str) -> None:
     """On loopback nothing is lost, and opening a connection takes no time to speak of."""
     result = look(valkey_url, "reachability")
     names = {each.name for each in result.readings}
-    assert {"network.connect", "network.resent", "network.waiting"} <= names
+    assert {"network.connect", "network.resent", "network.sent", "network.waiting"} <= names
+    median, *slower = (result.reading(f"latency{each}") for each in ("", ".p95", ".p99", ".worst"))
+    values = [each.value for each in (median, *slower) if each is not None]
+    assert len(values) == 4
+    assert values == sorted(values)
     assert result.findings == ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, host, program, proxy, replica, traffic, work
+from medic8.local.lab.acting import clients, doors, expiring, host, program, proxy, replica, traffic, work
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
@@ -16,10 +16,14 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "delete": work.delete,
     "disk": host.disk,
     "evict": traffic.evict,
+    "expiring": doors.expiring,
+    "flapping": doors.flapping,
     "hold": clients.hold,
+    "hot": traffic.hot,
     "leak": traffic.leak,
     "load": traffic.load,
     "monitor": clients.monitor,
+    "one_by_one": traffic.one_by_one,
     "overwrite": traffic.overwrite,
     "pending": work.pending,
     "program": program.program,
@@ -27,6 +31,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "queue": host.queue,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
+    "storm": expiring.storm,
     "stream": traffic.stream,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,

@@ -32,6 +32,11 @@ def small_backlog(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm
     return (*harms, Harm(what=f"setting {_BACKLOG} is {_LEAST_BACKLOG:,} and was {before}"), *load)
 
 
+def lagging_replica(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Start a replica that stops again and again, and write *strength* MiB meanwhile."""
+    return new_replica(bench, "lags", strength)
+
+
 def broken_replication(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Start a replica, and have its primary move to where nobody is."""
     return new_replica(bench, "lost", strength)
@@ -74,6 +79,17 @@ FAULTS = (
         small_backlog,
         "server",
         most=5000,
+    ),
+    Fault(
+        "lagging_replica",
+        "a replica stops for seconds at a time, as one that swaps does, and falls behind",
+        "MiB",
+        16,
+        "",
+        lagging_replica,
+        "server",
+        "look at the replica: is it loading, swapping, or behind a slow network?",
+        128,
     ),
     Fault(
         "broken_replication",

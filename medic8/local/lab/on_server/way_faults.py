@@ -23,6 +23,16 @@ def proxy_resets(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm,
     return bench.start("proxy", seed=rng.randrange(1 << 30), amount=strength, style="resets")
 
 
+def expiring_certificate(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Open a door with TLS whose certificate ends in *strength* days."""
+    return bench.start("expiring", amount=strength)
+
+
+def flapping(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Open a door for *strength* milliseconds, close it for as long, and so on."""
+    return bench.start("flapping", amount=strength)
+
+
 FAULTS = (
     Fault(
         "proxy_delays",
@@ -56,5 +66,27 @@ FAULTS = (
         "way",
         "look at what is between: it ends connections that the server would keep",
         100,
+    ),
+    Fault(
+        "expiring_certificate",
+        "a door with TLS presents a certificate that ends soon",
+        "days left",
+        3,
+        "",
+        expiring_certificate,
+        "way",
+        "renew the certificate, and have what presents it read it again",
+        29,
+    ),
+    Fault(
+        "flapping",
+        "a door to the server comes and goes",
+        "milliseconds open, and as many closed",
+        300,
+        "",
+        flapping,
+        "way",
+        "look who starts or moves what is behind the address, again and again",
+        1000,
     ),
 )

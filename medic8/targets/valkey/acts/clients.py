@@ -14,7 +14,7 @@ from medic8.model.recovery import Claim
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.claim import carry_out
-from medic8.targets.valkey.looks.clients import has_own_address, parse_list, why_untouchable
+from medic8.targets.valkey.looks.clients import has_own_address, parse_list, what_it_is_in
 from medic8.targets.valkey.looks.dead_clients import without_peer
 
 KILL_CLIENT = "kill_client"
@@ -51,7 +51,11 @@ class KillClientAct(Act):
     name = KILL_CLIENT
 
     def capture(self, server: ActedOn, step: Step) -> bytes | None:
-        """Who the connection is; None if it is closed. Nothing that changes by itself is part of it."""
+        """
+        Who the connection is; None if it is closed.
+
+        Nothing that changes by itself, or that its owner changes at will, is part of it.
+        """
         found = _listed(server.client, _arguments(step).client)
         return None if found is None else _identity(found)
 
@@ -61,7 +65,7 @@ class KillClientAct(Act):
         found = _listed(server.client, ask.client)
         if found is None:
             raise ChangedError(f"client {ask.client} has left by itself")
-        _require_it_is_meant(found, ask)
+        _require_it_is_meant(found, ask, own=_own_number(server.client))
         return None
 
     def swap(
@@ -75,7 +79,7 @@ class KillClientAct(Act):
             found = _listed(pipe, ask.client)
             if found is None or _identity(found) != expected:
                 raise ChangedError(f"client {ask.client} has left by itself")
-            _require_it_is_meant(found, ask)
+            _require_it_is_meant(found, ask, own=_own_number(pipe))
             pipe.multi()
             pipe.execute_command(
                 *("CLIENT", "KILL", "ID", ask.client, "ADDR", ask.address, "TYPE", "normal", "SKIPME", "yes")
@@ -106,13 +110,28 @@ def _listed(client: valkey.Valkey, number: int) -> Facts | None:
 
 
 def _identity(found: Facts) -> bytes:
-    return " ".join(f"{name}={found.get(name, '')}" for name in ("id", "addr", "user", "name")).encode()
+    return " ".join(f"{name}={found.get(name, '')}" for name in ("id", "addr", "user")).encode()
 
 
-def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
+def _own_number(client: valkey.Valkey) -> int | None:
+    """The number of our own connection; None if we may not ask for it: then SKIPME alone spares it."""
+    try:
+        return int(client.execute_command("CLIENT", "ID"))
+    except valkey.exceptions.ResponseError:
+        return None
+
+
+def _require_it_is_meant(found: Facts, ask: KillClient, *, own: int | None) -> None:
     """
     Check that a connection is who the plan means, and may be closed.
 
+    What it calls itself does not count, since anybody may call himself a recovery. A connection of another
+    recovery can do nothing here while we hold the claim.
+
+    Args:
+        found: As CLIENT LIST has it.
+        ask: What the plan says.
+        own: The number of our own connection.
     Raises:
         ChangedError: it is somebody else, or does no longer what it is to be closed for.
         RefusedError: it is none that a plan may close.
@@ -120,7 +139,9 @@ def _require_it_is_meant(found: Facts, ask: KillClient) -> None:
     who = f"client {ask.client} at {ask.address}"
     if (found.get("addr"), found.get("user", ask.user)) != (ask.address, ask.user):
         raise ChangedError(f"{who} is another one by now, at {found.text('addr')}")
-    if wrong := why_untouchable(found):
+    if ask.client == own:
+        raise RefusedError(f"{who} is the recovery's own connection: no plan closes it")
+    if wrong := what_it_is_in(found):
         raise RefusedError(f"{who} {wrong}: no plan closes it")
     if ask.command and not has_own_address(found):
         raise RefusedError(f"{who} has no address of its own: who sent {ask.command} cannot be told")

@@ -18,6 +18,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import RECOVERY
 from medic8.targets.valkey.looks.asking import Server, looking
+from medic8.targets.valkey.looks.blocked_clients import blocked_readings, judge_blocked
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
@@ -51,7 +52,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
     """How many there are, who has output waiting, who is idle, who watches every command."""
     policy = policy_of(target)
     with looking(target) as server:
-        before, facts, _ = server.info_twice("clients", "stats", interval_s=_INTERVAL_S)
+        before, facts, _ = server.info_twice("clients", "stats", "replication", interval_s=_INTERVAL_S)
         if "maxclients" not in facts:  # before version 7
             facts = Facts({**facts, **server.settings("maxclients")})
         listed, is_whole = _list(server, facts)
@@ -59,6 +60,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("clients.connected", facts.whole("connected_clients"), "count"),
             reading("clients.limit", facts.whole("maxclients"), "count"),
             reading("clients.blocked", facts.whole("blocked_clients"), "count"),
+            *blocked_readings(listed, facts),
             reading("clients.pubsub", facts.whole("pubsub_clients"), "count"),
             reading("clients.tracking", facts.whole("tracking_clients"), "count"),
             reading("clients.rejected", facts.whole("rejected_connections"), "count"),
@@ -80,7 +82,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
-        dead = without_peer(listed)
+        dead = without_peer(listed, doubts=server.unseen)
         keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
         own = server.try_one("CLIENT", "ID")
         others = [each for each in listed if each.whole("id") != own]
@@ -88,6 +90,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
         findings = (
             *judge_numbers(facts, before, idlest, policy=policy),
             *judge_paused(facts),
+            *judge_blocked(listed, facts, policy=policy),
             *judge_listed(listed, facts, is_whole=is_whole, policy=policy),
             *judge_dead(dead, _closable(dead)),
             *judge_keepalive(listed, dead, keepalive, policy=policy),
@@ -258,9 +261,14 @@ def has_own_address(client: Facts) -> bool:
 
 
 def why_untouchable(client: Facts) -> str:
-    """Why no plan closes a connection; empty if one may."""
+    """Why no plan names a connection; empty if one may."""
     if client.get("name", "").startswith(RECOVERY):  # of another process only the name tells
         return "calls itself a recovery's own connection"
+    return what_it_is_in(client)
+
+
+def what_it_is_in(client: Facts) -> str:
+    """Why a connection may not be closed, whatever it calls itself; empty if it may."""
     flags = client.get("flags", "")
     # The server counts one that watches every command among replicas, which it is not.
     return next((why for flag, why in _UNTOUCHABLE.items() if flag in flags and "O" not in flags), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 
@@ -21,15 +21,26 @@ KEEPALIVE = "tcp-keepalive"
 _TABLES = 2
 _BETWEEN_S = 0.05
 
+_DOUBT = (
+    "{} clients that may be gone: the kernel follows connections here, may give a client another address by "
+    "that, and tells root only which (/proc/net/nf_conntrack)"
+)
 
-def without_peer(listed: Sequence[Facts]) -> list[Facts]:
+
+def without_peer(listed: Sequence[Facts], *, doubts: list[str] | None = None) -> list[Facts]:
     """
     Of *listed* those that are dead for certain; none where this is not the server's machine.
 
     A client on the server's own machine has a socket there as well. If the kernel has the server's end of
-    the connection and, in any state, no socket at the other end, nobody will ever speak through it again.
+    the connection and, in any state, no socket at the other end, nobody will ever speak through it again;
+    unless the address of the client is translated, and its socket has another one.
+
+    Args:
+        listed: Clients as CLIENT LIST has them.
+        doubts: Is told why nobody is called dead who may be.
     """
     dead = [each for each in listed if _ends_here(each)]
+    unknown = set[tuple[kernel.End, kernel.End]]()
     for number in range(_TABLES):
         if not dead:
             return []
@@ -39,16 +50,19 @@ def without_peer(listed: Sequence[Facts]) -> list[Facts]:
             table = list(kernel.sockets())
         except OSError:
             return []
-        open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
-        dead = peerless(dead, open_ends, {each.near for each in table})
-    return dead
+        dead = peerless(dead, table)
+        unknown |= unknown_callers(table)
+        translated = kernel.translated() if dead else frozenset[kernel.End]()
+        if translated is None:
+            if doubts is not None:
+                doubts.append(_DOUBT.format(len(dead)))
+            return []
+        dead = [each for each in dead if kernel.end_of(each.get("addr", "")) not in translated]
+    called = {far for _, far in _still_unknown(unknown)} if dead else set()
+    return [each for each in dead if kernel.end_of(each.get("laddr", "")) not in called]
 
 
-def peerless(
-    listed: Sequence[Facts],
-    open_ends: Collection[tuple[kernel.End, kernel.End]],
-    places: Collection[kernel.End],
-) -> list[Facts]:
+def peerless(listed: Sequence[Facts], table: Sequence[kernel.Socket]) -> list[Facts]:
     """
     Of *listed* those whose connection has one end only.
 
@@ -57,15 +71,41 @@ def peerless(
 
     Args:
         listed: Clients as CLIENT LIST has them, of the server's own machine.
-        open_ends: Both ends of each connection that is open, as each socket has them.
-        places: The near end of each socket in any state.
+        table: Every socket of this machine.
     """
+    open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
+    places = {each.near for each in table}
     found = []
     for each in listed:
         near, far = kernel.end_of(each.get("laddr", "")), kernel.end_of(each.get("addr", ""))
         if near and far and (near, far) in open_ends and far not in places:
             found.append(each)
     return found
+
+
+def unknown_callers(table: Sequence[kernel.Socket]) -> set[tuple[kernel.End, kernel.End]]:
+    """
+    Connections, by both ends as the caller has them, whose other end is not in *table*.
+
+    Of those to another machine there are many. One to a server on this machine is known there by another
+    address (SNAT, MASQUERADE): as long as there is one, whoever seems dead may be that caller.
+    """
+    pairs = {(each.near, each.far) for each in table}
+    open_ends = {(each.near, each.far) for each in table if each.state == kernel.ESTABLISHED}
+    return {(near, far) for near, far in open_ends if (far, near) not in pairs}
+
+
+def _still_unknown(
+    unknown: set[tuple[kernel.End, kernel.End]],
+) -> set[tuple[kernel.End, kernel.End]]:
+    """Those of *unknown* who are no connections that came or went while the table was given."""
+    if not unknown:
+        return set()
+    time.sleep(_BETWEEN_S)
+    try:
+        return unknown & unknown_callers(list(kernel.sockets()))
+    except OSError:
+        return unknown
 
 
 def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...]) -> tuple[Finding, ...]:

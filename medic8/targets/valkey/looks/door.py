@@ -150,6 +150,20 @@ def _waiting(address: Any) -> int | None:
     return None
 
 
+def is_answered(url: str, *, timeout_s: float) -> bool:
+    """
+    Whether one attempt is answered, and nothing else about it.
+
+    Raises:
+        ConfigurationError: the address does not parse.
+    """
+    with contextlib.suppress(OSError, ValueError, _Ended), _connected(url, timeout_s, []) as plain:
+        talk = secured(plain, url) if is_secure(url) else plain
+        with talk:
+            return _answer_ending(talk)[0] is Ending.ANSWERS
+    return False
+
+
 def _talk(plain: socket.socket, url: str, timeout_s: float, steps: list[Evidence]) -> Ending:
     """What becomes of a connection that is open."""
     if is_secure(url):

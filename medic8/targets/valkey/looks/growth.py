@@ -1,7 +1,8 @@
-"""Whether memory and streams grow without end: watched for a while, and over all earlier diagnoses."""
+"""What changes, now and since earlier diagnoses: memory and streams that grow, a clock that jumps."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,13 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.beside import REPLICAS, judge_idle_backlog
+from medic8.targets.valkey.looks.clock import (
+    clock_values,
+    is_on_this_machine,
+    judge_jump,
+    last_jump,
+    moment_of,
+)
 from medic8.targets.valkey.looks.key_sample import (
     SampledKey,
     database_of,
@@ -35,7 +43,7 @@ from medic8.targets.valkey.looks.streams import (
 )
 from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY, ServerPolicy, policy_of
 
-_SECTIONS = ("server", "memory", "keyspace", "replication")
+_SECTIONS = ("server", "memory", "keyspace", "replication", "stats")
 
 #: Names of what is kept, beside the numbers of streams and of replicas; the last two are followed by a prefix
 #: and estimated from a few hundred keys.
@@ -64,6 +72,7 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
     policy = policy_of(target)
     with looking(target) as server:
         facts, home = server.info(*_SECTIONS), database_of(target.address)
+        now, expired = moment_of(server), facts.number("expired_keys")
         streams = find_streams(server) if facts else []
         numbers = numbers_of(server, streams)
         keys = sample_keys(server, databases(facts), first=home, most=_KEYS)
@@ -85,10 +94,17 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             keys = sample_keys(server, databases(facts), first=server.database, most=_KEYS)
             last = sample_of(facts, keys, last.at, values_of(numbers)) or last
             watched[-1] = last
+        jump = None
+        if now is not None:
+            is_here = is_on_this_machine(server)
+            kept = _earlier(target, around)
+            jump = last_jump(kept, last.run, now, is_here=is_here, expired=expired, policy=policy)
+        last = last.model_copy(update={"values": {**last.values, **clock_values(now, jump, expired)}})
         earlier = _kept(server, target, around, last)
         findings = judge_growth(watched, facts, policy=policy) or judge_kept(earlier, facts, policy=policy)
         if findings:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
+        findings += judge_jump(jump, policy=policy)
         windows = _windows(earlier)
         findings += judge_idle_backlog(windows[0], facts, policy=policy)
         streams_per_s, of_streams = look_at_streams(
@@ -103,6 +119,7 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("growth.samples", len(earlier), "count"),
             *_rate("growth.watched", watched),
             *_rate("growth.kept", earlier),
+            reading("clock.jump", None if jump is None else round(jump.seconds, 3), "seconds"),
             reading("growth.streams.rate", round(streams_per_s) or None, "bytes/s"),
         )
         return server.result("growth", around, readings, (*findings, *of_streams))
@@ -266,6 +283,13 @@ def _ends(found: Growth, used: float, limit: float) -> str:
     if limit <= used or found.per_s <= 0:
         return ""
     return f"; maxmemory is reached in {span((limit - used) / found.per_s)}"
+
+
+def _earlier(target: Target, around: Surroundings) -> tuple[Sample, ...]:
+    """Those of earlier diagnoses; where they cannot be read, whoever adds one to them says so."""
+    with contextlib.suppress(OSError):
+        return around.samples.read(target.name) if around.samples is not None else ()
+    return ()
 
 
 def _kept(server: Server, target: Target, around: Surroundings, sample: Sample) -> tuple[Sample, ...]:

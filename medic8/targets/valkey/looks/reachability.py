@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.judging import fact, over
-from medic8.errors import ConfigurationError, RefusedError, UnreachableError
+from medic8.errors import ConfigurationError, RefusedError, TransientError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
@@ -22,10 +24,16 @@ from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
+from medic8.targets.valkey.looks.flapping import AT_ONCE, look_for_flapping
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
-_PINGS = 5
+#: So many round trips at least; more of them, up to so many, as long as all take no longer than that: of
+#: two hundred packets some get lost where one of a hundred does.
+_PINGS, _MOST_PINGS, _PINGS_S = 5, 200, 0.5
+
+#: Percentiles of the round trips that are shown beside the median, which is judged.
+_SHOWN = (95, 99)
 
 #: By what the client library leaves of the message of a server that does not let us in.
 _NOT_LET_IN = (
@@ -75,6 +83,10 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
         findings = judge_closed_door(str(exc)) or _tried(target)
         if not findings:
             raise
+    except TransientError:
+        findings = _comes_and_goes(target)
+        if not findings:
+            raise
     except RefusedError as exc:
         findings = judge_closed_door(str(exc))
         if not findings:
@@ -84,9 +96,15 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
 
 def _tried(target: Target) -> tuple[Finding, ...]:
     try:
-        return judge_trial(try_door(target.address, timeout_s=target.timeout_s), redact(target.address))
+        trial = try_door(target.address, timeout_s=target.timeout_s)
     except ConfigurationError:
         return ()
+    flaps = _comes_and_goes(target) if trial.ending in AT_ONCE else ()
+    return flaps or judge_trial(trial, redact(target.address))
+
+
+def _comes_and_goes(target: Target) -> tuple[Finding, ...]:
+    return look_for_flapping(target.address, timeout_s=target.timeout_s, policy=policy_of(target))
 
 
 def judge_trial(trial: Trial, where: str) -> tuple[Finding, ...]:
@@ -180,12 +198,7 @@ def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Find
 def _look(
     server: Server, around: Surroundings, timeout_s: float, *, policy: ServerPolicy = POLICY
 ) -> DiagnosticResult:
-    latencies_s, refusal = [], None
-    for _ in range(_PINGS):
-        began_s = time.perf_counter()
-        answer = server.try_one("PING")
-        latencies_s.append(time.perf_counter() - began_s)
-        refusal = answer if isinstance(answer, Refusal) else refusal
+    latencies_s, refusal = _round_trips(server)
     if refusal is not None and refusal.prefix in {"BUSY", "NOAUTH"}:  # nothing else is answered either
         function = None
         if "FUNCTION KILL" in refusal.message:
@@ -197,6 +210,11 @@ def _look(
     latency_s, way = statistics.median(latencies_s), measure_way(server.socket, timeout_s=timeout_s)
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
+        *(
+            reading(f"latency.p{share}", round(percentile(latencies_s, share), 6), "seconds")
+            for share in _SHOWN
+        ),
+        reading("latency.worst", round(max(latencies_s), 6), "seconds"),
         reading("version", facts.text("valkey_version") or facts.text("redis_version")),
         reading("uptime", facts.whole("uptime_in_seconds"), "seconds"),
         reading("role", facts.text("role")),
@@ -213,6 +231,25 @@ def _look(
         readings,
         (*findings, *judge_way(way, policy=policy), *judge_clock(offset_s, policy=policy)),
     )
+
+
+def _round_trips(server: Server) -> tuple[list[float], Refusal | None]:
+    """How long each PING took, in seconds, and the last refusal."""
+    latencies_s: list[float] = []
+    refusal, until_s = None, time.perf_counter() + _PINGS_S
+    while len(latencies_s) < _PINGS or (
+        refusal is None and len(latencies_s) < _MOST_PINGS and time.perf_counter() < until_s
+    ):
+        began_s = time.perf_counter()
+        answer = server.try_one("PING")
+        latencies_s.append(time.perf_counter() - began_s)
+        refusal = answer if isinstance(answer, Refusal) else refusal
+    return latencies_s, refusal
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """The least of *values* that *share* per cent of them do not exceed (nearest rank)."""
+    return sorted(values)[max(0, math.ceil(share * len(values) / 100) - 1)]
 
 
 def _clock_offset_s(server: Server) -> float | None:

@@ -26,6 +26,9 @@ class Way(NamedTuple):
             end answers these, whatever the server does.
         failed: How many did not open.
         resent: Segments that we sent again on all connections; None if the kernel does not tell.
+        sent: All that we sent on them; None as well.
+        round_trip_s: The kernel's smoothed round trip of the connection that was talked on, in seconds.
+        variation_s: By how much that strays, in seconds.
         waiting: Connections that wait to be accepted, where the server is on this machine; else None.
         overflowed: How often a full accept queue of this machine turned a connection away meanwhile.
     """
@@ -33,6 +36,9 @@ class Way(NamedTuple):
     connect_s: tuple[float, ...] = ()
     failed: int = 0
     resent: int | None = None
+    sent: int | None = None
+    round_trip_s: float | None = None
+    variation_s: float | None = None
     waiting: int | None = None
     overflowed: int | None = None
 
@@ -56,7 +62,8 @@ def measure_way(talk: socket.socket, *, timeout_s: float) -> Way:
         return Way()
     before = kernel.overflows()
     took_s, failed = [], 0
-    measured = [kernel.measured_on(talk)]
+    talked = kernel.measured_on(talk)
+    measured = [talked]
     for _ in range(_CONNECTIONS):
         with socket.socket(talk.family, socket.SOCK_STREAM) as fresh:
             fresh.settimeout(timeout_s)
@@ -69,11 +76,15 @@ def measure_way(talk: socket.socket, *, timeout_s: float) -> Way:
                 took_s.append(time.perf_counter() - began_s)
             measured.append(kernel.measured_on(fresh))
     after = kernel.overflows()
-    told = [each.resent for each in measured if each is not None]
+    told = [each for each in measured if each is not None]
+    sent = [each.sent for each in told if each.sent is not None]
     return Way(
         connect_s=tuple(took_s),
         failed=failed,
-        resent=sum(told) if told else None,
+        resent=sum(each.resent for each in told) if told else None,
+        sent=sum(sent) if sent else None,
+        round_trip_s=None if talked is None else talked.round_trip_s,
+        variation_s=None if talked is None else talked.variation_s,
         waiting=_waiting(peer),
         overflowed=None if before is None or after is None else after - before,
     )
@@ -84,6 +95,9 @@ def way_readings(way: Way) -> tuple[Reading | None, ...]:
     connect_s = way.usual_connect_s
     return (
         reading("network.connect", None if connect_s is None else round(connect_s, 6), "seconds"),
+        reading("network.round_trip", way.round_trip_s, "seconds"),
+        reading("network.variation", way.variation_s, "seconds"),
+        reading("network.sent", way.sent, "count"),
         reading("network.resent", way.resent, "count"),
         reading("network.waiting", way.waiting, "count"),
     )
@@ -112,7 +126,10 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             "mtr from here to the server's host shows where packets get lost",
             "ip -s link and ethtool -S on both hosts show errors and drops of their own cards",
         ),
-        also=(Evidence(what="connections that did not open", seen=f"{way.failed} of {_CONNECTIONS}"),),
+        also=(
+            Evidence(what="packets sent", seen="unknown" if way.sent is None else f"{way.sent:,}"),
+            Evidence(what="connections that did not open", seen=f"{way.failed} of {_CONNECTIONS}"),
+        ),
     )
     if way.waiting and way.overflowed:
         found += fact(

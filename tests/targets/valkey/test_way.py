@@ -1,0 +1,80 @@
+"""What is measured on the way to a server: round trips, what they stray by, what really gets lost."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import sys
+
+from looking_at import look
+
+from medic8.targets.machine import kernel
+from medic8.targets.valkey.client import options_of
+from medic8.targets.valkey.looks import reachability
+from medic8.targets.valkey.looks.flapping import judge_flapping
+from tests.targets.valkey.bad_doors import HOST, door
+from tests.targets.valkey.own_network import alone
+
+#: ``struct tcp_info`` of Linux 6.18, of a connection of which every sixth packet was really dropped.
+MEASURED = bytes.fromhex(
+    "010000000007aa01e01c0300409c00000080000018020000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000ffff0000d7ff00000c0100009b010000ffffff7f12000000cbff00000300000000000000"
+    "d7ff00000700000000b9b7b902000000ffffffffffffffffa501000000000000d2000000000000002a00000021000000"
+    "00000000080000001f00000024000000000024f400000000000b13000000000000000000000000000000000000000000"
+    "1f00000000000000f8010000000000005400000000000000000000000000000000000000000000000000000001000000"
+)
+
+
+def test_what_the_kernel_measured_is_read_of_any_kernel() -> None:
+    """The round trip, how it strays, what was lost; what was sent again for nothing is no loss."""
+    assert kernel.parse_tcp_info(MEASURED) == kernel.Measured(0.000268, 0.000411, 7, 0, 42)
+    old = kernel.parse_tcp_info(MEASURED[:104])
+    assert old == kernel.Measured(0.000268, 0.000411, 7, 0, None)
+    for_nothing = MEASURED[:216] + (7).to_bytes(4, sys.byteorder) + MEASURED[220:]
+    assert kernel.parse_tcp_info(for_nothing) == kernel.Measured(0.000268, 0.000411, 0, 0, 42)
+    assert kernel.parse_tcp_info(MEASURED[:103]) is None
+
+
+def test_a_way_that_really_loses_packets_is_found() -> None:
+    """One of eight, in a network namespace of its own; the server there is well, and so is the way before."""
+    assert alone("tests.targets.valkey.lossy").splitlines() == [
+        "before: nothing",
+        "one of eight: network.loss",
+    ]
+
+
+def test_percentiles_are_of_the_round_trips() -> None:
+    """The nearest rank: a value that was really seen."""
+    values = [float(each) for each in range(1, 201)]
+    assert [reachability.percentile(values, each) for each in (50, 95, 99, 100)] == [100, 190, 198, 200]
+    assert reachability.percentile([7.0], 99) == 7
+
+
+def test_what_comes_and_goes_is_told_from_a_restart() -> None:
+    """Away once and back is one; what is gone is gone."""
+
+    def codes(seen: str) -> list[str]:
+        return [each.code for each in judge_flapping([each == "+" for each in seen], "valkey://x")]
+
+    for steady in ("", "+", "++++++", "------", "---+++", "+++---+++", "---++---"):
+        assert codes(steady) == []
+    assert codes("++--++--") == ["network.flapping"]
+    (finding,) = judge_flapping([True, False, True, False], "valkey://x")
+    assert "2 of 4 attempts" in finding.text
+    assert finding.evidence[-1].seen == "+-+-"
+
+
+def test_a_door_that_answers_every_other_time_comes_and_goes(valkey_url: str) -> None:
+    """As one does that spreads over two servers of which one is down."""
+    options, visits = options_of(valkey_url), itertools.count()
+
+    def every_other(near: socket.socket) -> None:
+        if next(visits) % 2 == 0:
+            return
+        with socket.create_connection((options["host"], options["port"])) as far:
+            far.sendall(near.recv(1 << 16))
+            near.sendall(far.recv(1 << 16))
+
+    with door(every_other) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "reachability")
+    assert [each.code for each in result.findings] == ["network.flapping"]
