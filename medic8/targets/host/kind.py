@@ -12,6 +12,7 @@ from medic8.targets.host.diagnostics import DIAGNOSTICS
 from medic8.targets.host.guards import HostGuards
 from medic8.targets.host.looks.looking import address_problems
 from medic8.targets.host.plans.files import is_agreed
+from medic8.targets.host.policy import POLICY
 from medic8.targets.host.rules import RULES
 from medic8.targets.host.session import open_session
 from medic8.targets.host.strategies import STRATEGIES
@@ -69,6 +70,7 @@ KIND = TargetKind(
     diagnostics=DIAGNOSTICS,
     rules=RULES,
     strategies=STRATEGIES,
+    thresholds=dict(POLICY.named()),
     open_session=open_session,
     compare=compare,
     requires=requires,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medic8.analysis.threshold import Threshold
+from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.frozen import Frozen
+from medic8.model.target import Target
 
 _OURS = "our choice"
 _USE = "B. Gregg, The USE Method, Linux checklist"
@@ -197,6 +198,12 @@ class HostPolicy(Frozen):
 
 
 POLICY = HostPolicy()
+
+
+def policy_of(target: Target) -> HostPolicy:
+    """The limits for judging *target*: ours, but for those that its configuration sets."""
+    return set_by(POLICY, target.threshold)
+
 
 #: With so much memory available, a small share of it is no want.
 ENOUGH_MEMORY_BYTES = 4 << 30

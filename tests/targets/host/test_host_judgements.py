@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looking_at_host import NOW, a_machine, a_moment, a_process, codes
+from looking_at_host import NOW, a_host, a_machine, a_moment, a_process, codes
 
 from medic8.model.issue import Severity
 from medic8.model.sample import Sample
+from medic8.model.target import ThresholdRule
 from medic8.targets.host import rules
 from medic8.targets.host.diagnostics import DIAGNOSTICS
+from medic8.targets.host.kind import KIND
 from medic8.targets.host.looks import activity
 from medic8.targets.host.looks.clock import Clock, judge_clock
 from medic8.targets.host.looks.container import Processors, memory_of, processors_of
@@ -38,7 +40,7 @@ from medic8.targets.host.looks.processor import judge_processor, judge_throttlin
 from medic8.targets.host.looks.swapping import judge_swapping
 from medic8.targets.host.looks.tables import judge_files, judge_threads, threads_of
 from medic8.targets.host.looks.transfers import judge_disks, judge_links, judge_queues, judge_resent
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, policy_of
 from medic8.targets.machine.cgroup import GroupMemory
 
 GIB = 1 << 30
@@ -375,6 +377,16 @@ def test_a_machine_without_files_says_what_it_does_not_see(tmp_path: Path) -> No
     said = " ".join(machine.unseen)
     for file in ("proc/stat", "proc/vmstat", "proc/diskstats", "proc/pressure/io", "proc/self/mountinfo"):
         assert file in said
+
+
+def test_a_site_may_have_limits_of_its_own() -> None:
+    """Each threshold by its name, and every look goes by them."""
+    rule = ThresholdRule(name="space", warning=0.5, error=0.6)
+    policy = policy_of(a_host(threshold=(rule,)))
+    half = Fill(55 * GIB // 10, 45 * GIB // 10, 1000, 500)
+    assert judge_fill(MOUNT, half) == ()
+    assert codes(judge_fill(MOUNT, half, policy=policy)) == ["disk.space"]
+    assert set(KIND.thresholds) == {name for name, _ in POLICY.named()}
 
 
 def test_every_finding_belongs_to_an_issue_or_is_only_worth_knowing() -> None:

@@ -21,6 +21,7 @@ from medic8.targets.host.looks.transfers import (
     judge_resent,
     link_readings,
 )
+from medic8.targets.host.policy import policy_of
 from medic8.targets.kind import Surroundings
 
 #: For how long the host is watched unless somebody asks for longer.
@@ -31,7 +32,7 @@ _STEPS = 4
 
 def look_at_activity(target: Target, around: Surroundings) -> DiagnosticResult:
     """Read all counters five times within the watch, and judge what they gained."""
-    machine = here(target)
+    machine, policy = here(target), policy_of(target)
     moments = [moment_of(machine, with_processes=True)]
     step_s = max(WATCH_S, around.watch_s) / _STEPS
     for number in range(1, _STEPS + 1):
@@ -54,13 +55,13 @@ def look_at_activity(target: Target, around: Surroundings) -> DiagnosticResult:
         *link_readings(whole),
     )
     findings = (
-        *judge_processor(moments, waits["cpu"], cpus, load_5),
-        *judge_throttling(*whole),
-        *judge_swapping(halves, whole, waits["memory"]),
-        *judge_disks(whole, waits["io"]),
-        *judge_links(whole),
-        *judge_resent(whole),
-        *judge_queues(whole),
+        *judge_processor(moments, waits["cpu"], cpus, load_5, policy=policy),
+        *judge_throttling(*whole, policy=policy),
+        *judge_swapping(halves, whole, waits["memory"], policy=policy),
+        *judge_disks(whole, waits["io"], policy=policy),
+        *judge_links(whole, policy=policy),
+        *judge_resent(whole, policy=policy),
+        *judge_queues(whole, policy=policy),
     )
     return result("activity", around, machine, readings, findings)
 

@@ -17,7 +17,7 @@ from medic8.targets.host.acts.backups import RemoveBackups, not_kept
 from medic8.targets.host.folders import opened
 from medic8.targets.host.looks.files import Filled, filled
 from medic8.targets.host.looks.looking import here, result
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named, kind_names
 
@@ -38,7 +38,7 @@ def look_at_backups(target: Target, around: Surroundings) -> DiagnosticResult:
         for kind, name in _all_in(folder):
             found = not_kept(Repository(around.backups, kind, name), around.backups, around.now)
             count += len(found)
-            findings += judge_backups(kind, name, found, how_full)
+            findings += judge_backups(kind, name, found, how_full, policy=policy_of(target))
     except (RefusedError, ConfigurationError) as exc:
         machine.unseen.append(f"backups: {exc}")
     return result("backups", around, machine, (reading("backups.not_kept", count, "count"),), findings)
@@ -53,9 +53,11 @@ def _all_in(folder: Path) -> Iterator[tuple[str, str]]:
     yield from every[:_MOST]
 
 
-def judge_backups(kind: str, name: str, found: tuple[str, ...], how_full: Filled) -> tuple[Finding, ...]:
+def judge_backups(
+    kind: str, name: str, found: tuple[str, ...], how_full: Filled, *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Backups that retention does not keep, if their file system is crowded."""
-    if not found or not how_full.is_crowded:
+    if not found or not how_full.is_crowded(policy):
         return ()
     return fact(
         "backups.not_kept",
@@ -63,7 +65,7 @@ def judge_backups(kind: str, name: str, found: tuple[str, ...], how_full: Filled
         f"{counted(len(found), 'backup')} of {kind} {name} are kept by no rule of retention",
         about=f"backups of {kind} {name}",
         evidence=(
-            Evidence(what="used on their file system", seen=how_full.in_words, limit=POLICY.crowded.limits),
+            Evidence(what="used on their file system", seen=how_full.in_words, limit=policy.crowded.limits),
         ),
         advice=("medic8 backup prune TARGET --dry-run   # what would go",),
         objects=(RemoveBackups(kind=kind, name=name, backups=found).model_dump(mode="json"),),

@@ -11,7 +11,7 @@ from medic8.model.target import Target
 from medic8.model.wording import size
 from medic8.targets.host.looks.looking import here, result
 from medic8.targets.host.looks.mounts import Fill, Mount, fill_of, mounts
-from medic8.targets.host.policy import ENOUGH_SPACE_BYTES, POLICY
+from medic8.targets.host.policy import ENOUGH_SPACE_BYTES, POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.files import Machine
 
@@ -22,12 +22,12 @@ _IN_MEMORY = frozenset({"tmpfs"})
 def look_at_disks(target: Target, around: Surroundings) -> DiagnosticResult:
     """Ask every local file system how full it is; read what the kernel noted of errors."""
     machine = here(target)
-    every = mounts(machine)
+    policy, every = policy_of(target), mounts(machine)
     fills = {each: fill for each in every if (fill := fill_of(machine, each)) is not None}
     findings = (
-        *(finding for each, fill in fills.items() for finding in judge_fill(each, fill)),
+        *(finding for each, fill in fills.items() for finding in judge_fill(each, fill, policy=policy)),
         *judge_read_only(every, wanted_by_fstab(machine)),
-        *judge_errors(machine, every),
+        *judge_errors(machine, every, policy=policy),
         *judge_raid(machine.lines("proc/mdstat")),
     )
     return result("disks", around, machine, tuple(_readings(fills)), findings)
@@ -43,7 +43,7 @@ def _readings(fills: Mapping[Mount, Fill]) -> Iterator[Reading | None]:
         yield reading(f"disk.inodes.{mount.folder}", None if inodes is None else round(inodes, 4), "ratio")
 
 
-def judge_fill(mount: Mount, fill: Fill) -> tuple[Finding, ...]:
+def judge_fill(mount: Mount, fill: Fill, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether *mount* runs out of space or inodes; what takes no writes runs out of nothing."""
     if mount.is_read_only:
         return ()
@@ -52,7 +52,7 @@ def judge_fill(mount: Mount, fill: Fill) -> tuple[Finding, ...]:
     return (
         *over(
             "disk.space",
-            POLICY.space,
+            policy.space,
             None if is_enough else fill.used,
             f"{{seen}} of the space of {mount.folder} is used",
             about=mount.folder,
@@ -67,7 +67,7 @@ def judge_fill(mount: Mount, fill: Fill) -> tuple[Finding, ...]:
         ),
         *over(
             "disk.inodes",
-            POLICY.inodes,
+            policy.inodes,
             fill.used_inodes,
             f"{{seen}} of the inodes of {mount.folder} are used: no more files can be made",
             about=mount.folder,
@@ -111,7 +111,9 @@ def judge_read_only(every: tuple[Mount, ...], wanted: Mapping[str, bool]) -> tup
     return tuple(found)
 
 
-def judge_errors(machine: Machine, every: tuple[Mount, ...]) -> tuple[Finding, ...]:
+def judge_errors(
+    machine: Machine, every: tuple[Mount, ...], *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Which file systems have noted errors; ext4 keeps count until fsck clears it."""
     found: list[Finding] = []
     for each in every:
@@ -122,7 +124,7 @@ def judge_errors(machine: Machine, every: tuple[Mount, ...]) -> tuple[Finding, .
         )
         found += over(
             "disk.errors",
-            POLICY.disk_errors,
+            policy.disk_errors,
             count or None,
             f"{each.folder} has noted {{seen}} errors on {each.device}",
             about=each.folder,

@@ -23,7 +23,7 @@ from medic8.model.wording import counted, moment, size, span
 from medic8.targets.host.acts.files import OneFile
 from medic8.targets.host.folders import QUARANTINE, Folder, opened, state_in
 from medic8.targets.host.looks.looking import here, result
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.files import Machine
 
@@ -69,10 +69,9 @@ class Filled(NamedTuple):
     space: float | None
     inodes: float | None
 
-    @property
-    def is_crowded(self) -> bool:
+    def is_crowded(self, policy: HostPolicy) -> bool:
         """Whether files should go."""
-        return any(POLICY.crowded.severity(each) is not None for each in self)
+        return any(policy.crowded.severity(each) is not None for each in self)
 
     @property
     def in_words(self) -> str:
@@ -99,8 +98,8 @@ def look_at_files(target: Target, around: Surroundings) -> DiagnosticResult:
             reading(f"files.kept.{rule.folder}", len(kept), "count"),
             reading(f"files.kept_bytes.{rule.folder}", sum(each.takes_bytes for each in kept), "bytes"),
         ]
-        findings += judge_old(rule, old, how_full, around.now)
-        findings += judge_kept(rule, kept, how_full, around.now)
+        findings += judge_old(rule, old, how_full, around.now, policy=policy_of(target))
+        findings += judge_kept(rule, kept, how_full, around.now, policy=policy_of(target))
     return result("files", around, machine, readings, findings)
 
 
@@ -165,9 +164,11 @@ def filled(folder: Folder) -> Filled:
     return Filled(used / whole if whole else None, inodes)
 
 
-def judge_old(rule: PruneRule, old: Sequence[Found], how_full: Filled, now: datetime) -> tuple[Finding, ...]:
+def judge_old(
+    rule: PruneRule, old: Sequence[Found], how_full: Filled, now: datetime, *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Files that may go, if their file system is crowded; the largest are named: few steps help much."""
-    if not old or not how_full.is_crowded:
+    if not old or not how_full.is_crowded(policy):
         return ()
     chosen = sorted(old, key=lambda each: (-each.takes_bytes, each.names))[:MOST_FILES]
     taken = size(sum(each.takes_bytes for each in old))
@@ -179,7 +180,7 @@ def judge_old(rule: PruneRule, old: Sequence[Found], how_full: Filled, now: date
         about=f"old files of {rule.folder}",
         evidence=(
             Evidence(what="they take", seen=taken),
-            Evidence(what="used on their file system", seen=how_full.in_words, limit=POLICY.crowded.limits),
+            Evidence(what="used on their file system", seen=how_full.in_words, limit=policy.crowded.limits),
             Evidence(what="in quarantine they still take it, until", seen=_soon(rule, now)),
         ),
         advice=(f"medic8 heal moves them to {rule.folder}/{QUARANTINE}, if prune_files is allowed",),
@@ -189,11 +190,11 @@ def judge_old(rule: PruneRule, old: Sequence[Found], how_full: Filled, now: date
 
 
 def judge_kept(
-    rule: PruneRule, kept: Sequence[Found], how_full: Filled, now: datetime
+    rule: PruneRule, kept: Sequence[Found], how_full: Filled, now: datetime, *, policy: HostPolicy = POLICY
 ) -> tuple[Finding, ...]:
     """Files whose time in quarantine is over, where they are to be deleted, or their room is needed."""
     over = [each for each in kept if now.timestamp() - each.told.st_ctime >= rule.keep]
-    if not over or not (rule.delete or how_full.is_crowded):
+    if not over or not (rule.delete or how_full.is_crowded(policy)):
         return ()
     chosen = sorted(over, key=lambda each: (-each.takes_bytes, each.names))[:MOST_FILES]
     return fact(
@@ -203,7 +204,7 @@ def judge_kept(
         about=f"quarantine of {rule.folder}",
         evidence=(
             Evidence(what="they take", seen=size(sum(each.takes_bytes for each in over))),
-            Evidence(what="used on their file system", seen=how_full.in_words, limit=POLICY.crowded.limits),
+            Evidence(what="used on their file system", seen=how_full.in_words, limit=policy.crowded.limits),
         ),
         advice=(
             "medic8 heal deletes them for good, if empty_quarantine is allowed",

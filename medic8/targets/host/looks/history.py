@@ -17,7 +17,7 @@ from medic8.owner import boot_id
 from medic8.targets.host.looks.looking import here, result
 from medic8.targets.host.looks.mounts import Fill, fill_of, mounts
 from medic8.targets.host.looks.transfers import full_queues
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 
 #: Names of what is kept; the last is followed by where the file system is mounted.
@@ -62,7 +62,11 @@ def look_at_history(target: Target, around: Surroundings) -> DiagnosticResult:
         reading("history.samples", len(earlier), "count"),
         reading("history.since", passed_s(before, now) if before else None, "seconds"),
     )
-    findings = (*judge_since(before, now), *judge_filling((*earlier, now), fills))
+    policy = policy_of(target)
+    findings = (
+        *judge_since(before, now, policy=policy),
+        *judge_filling((*earlier, now), fills, policy=policy),
+    )
     return result("history", around, machine, readings, findings)
 
 
@@ -107,7 +111,7 @@ def passed_s(before: Sample, now: Sample) -> float:
     return now.values[SINCE_BOOT] - before.values[SINCE_BOOT]
 
 
-def judge_since(before: Sample | None, now: Sample) -> tuple[Finding, ...]:
+def judge_since(before: Sample | None, now: Sample, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """What happened since the diagnosis before, on this boot."""
     if before is None:
         return ()
@@ -118,7 +122,7 @@ def judge_since(before: Sample | None, now: Sample) -> tuple[Finding, ...]:
     return (
         *over(
             "memory.oom_kill",
-            POLICY.out_of_memory,
+            policy.out_of_memory,
             kills,
             f"the kernel killed {{seen}} processes for want of memory {ago}",
             about="memory",
@@ -126,8 +130,8 @@ def judge_since(before: Sample | None, now: Sample) -> tuple[Finding, ...]:
                 "journalctl -k --grep 'Out of memory|oom-kill'   # who was killed, and who held the memory",
             ),
         ),
-        *(full_queues(turned_away, ago) if turned_away else ()),
-        *judge_jump(before, now),
+        *(full_queues(turned_away, ago, policy=policy) if turned_away else ()),
+        *judge_jump(before, now, policy=policy),
     )
 
 
@@ -137,14 +141,14 @@ def _gained(before: Sample, now: Sample, name: str) -> int:
     return int(max(0.0, now.values[name] - before.values[name]))
 
 
-def judge_jump(before: Sample, now: Sample) -> tuple[Finding, ...]:
+def judge_jump(before: Sample, now: Sample, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether the clock was set since: it went another way than the time since the boot."""
     since_s = passed_s(before, now)
     jump_s = now.values[WALL] - before.values.get(WALL, now.values[WALL] - since_s) - since_s
     beyond_s = max(0.0, abs(jump_s) - since_s * _MOST_SLEWED)
     return over(
         "clock.jumped",
-        POLICY.clock_jump,
+        policy.clock_jump,
         beyond_s,
         f"the clock was set {'forward' if jump_s > 0 else 'back'} by {{seen}} since the last diagnosis",
         about="clock",
@@ -153,13 +157,16 @@ def judge_jump(before: Sample, now: Sample) -> tuple[Finding, ...]:
     )
 
 
-def judge_filling(samples: Sequence[Sample], fills: Mapping[str, Fill]) -> tuple[Finding, ...]:
+def judge_filling(
+    samples: Sequence[Sample], fills: Mapping[str, Fill], *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     """
     Which file systems will be full soon if they go on as they did.
 
     Args:
         samples: The oldest first, of any boot.
         fills: How full each file system is now.
+        policy: From where on it is worth a word.
     """
     findings: list[Finding] = []
     for folder, fill in fills.items():
@@ -167,14 +174,16 @@ def judge_filling(samples: Sequence[Sample], fills: Mapping[str, Fill]) -> tuple
         series = [(each.at.timestamp(), each.values[name]) for each in samples if name in each.values]
         day = [pair for pair in series if series and series[-1][0] - pair[0] <= _DAY_S]
         for each in (series, day):
-            found = _filling(folder, fill, each)
+            found = _filling(folder, fill, each, policy=policy)
             if found:
                 findings += found
                 break
     return tuple(findings)
 
 
-def _filling(folder: str, fill: Fill, series: Sequence[tuple[float, float]]) -> tuple[Finding, ...]:
+def _filling(
+    folder: str, fill: Fill, series: Sequence[tuple[float, float]], *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     growth = growth_of([at for at, _ in series], [used for _, used in series])
     if growth is None or growth.shape is not Shape.GROWS or growth.least_per_s <= 0:
         return ()
@@ -183,7 +192,7 @@ def _filling(folder: str, fill: Fill, series: Sequence[tuple[float, float]]) -> 
         return ()
     return over(
         "disk.filling",
-        POLICY.filling,
+        policy.filling,
         latest_s / _DAY_S,
         f"{folder} will be full in {_between(soonest_s, latest_s)} if it goes on",
         about=folder,

@@ -11,7 +11,7 @@ from medic8.targets.host.looks.advice import set_and_keep
 from medic8.targets.host.looks.container import memory_of
 from medic8.targets.host.looks.looking import here, result
 from medic8.targets.host.looks.swapping import largest
-from medic8.targets.host.policy import ENOUGH_MEMORY_BYTES, POLICY
+from medic8.targets.host.policy import ENOUGH_MEMORY_BYTES, POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import GroupMemory
 from medic8.targets.machine.files import Machine
@@ -38,7 +38,13 @@ def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
         reading("memory.committed", told.get("Committed_AS"), "bytes"),
         reading("memory.oom_kills", machine.numbers("proc/vmstat").get("oom_kill"), "count"),
     )
-    return result("memory", around, machine, readings, judge_memory(told, group, mode, machine))
+    return result(
+        "memory",
+        around,
+        machine,
+        readings,
+        judge_memory(told, group, mode, machine, policy=policy_of(target)),
+    )
 
 
 def available_in(told: dict[str, int], group: GroupMemory | None) -> tuple[int | None, int | None]:
@@ -50,7 +56,12 @@ def available_in(told: dict[str, int], group: GroupMemory | None) -> tuple[int |
 
 
 def judge_memory(
-    told: dict[str, int], group: GroupMemory | None, mode: int | None, machine: Machine
+    told: dict[str, int],
+    group: GroupMemory | None,
+    mode: int | None,
+    machine: Machine,
+    *,
+    policy: HostPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether memory runs out.
@@ -60,13 +71,14 @@ def judge_memory(
         group: The tightest memory limit of the control groups; None without one.
         mode: vm.overcommit_memory.
         machine: Asked for the largest processes where there is something to tell.
+        policy: From where on it is worth a word.
     """
     available, total = available_in(told, group)
     is_enough = available is not None and available >= ENOUGH_MEMORY_BYTES
     left = None if is_enough else share(available, total)
     findings = over(
         "memory.low",
-        POLICY.available,
+        policy.available,
         left,
         "{seen} of the memory is available",
         about="memory",
@@ -77,7 +89,7 @@ def judge_memory(
     if mode == NEVER_OVERCOMMITS:
         findings += over(
             "memory.committed",
-            POLICY.committed,
+            policy.committed,
             share(told.get("Committed_AS"), told.get("CommitLimit")),
             "{seen} of the memory that may be promised is: the next fork may be refused",
             about="memory",

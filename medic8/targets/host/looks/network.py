@@ -12,7 +12,7 @@ from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.host.looks.advice import set_and_keep
 from medic8.targets.host.looks.looking import here, result
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine import kernel
 from medic8.targets.machine.files import Machine, whole
@@ -41,7 +41,7 @@ class Ports(NamedTuple):
 def look_at_network(target: Target, around: Surroundings) -> DiagnosticResult:
     """Read how many sockets there are, and look at each only if there are many."""
     machine = here(target)
-    sockets = _sockets(machine)
+    policy, sockets = policy_of(target), _sockets(machine)
     tracked = machine.number("proc/sys/net/netfilter/nf_conntrack_count")
     most_tracked = machine.number("proc/sys/net/netfilter/nf_conntrack_max")
     buckets = machine.number("proc/sys/net/ipv4/tcp_max_tw_buckets")
@@ -49,7 +49,7 @@ def look_at_network(target: Target, around: Surroundings) -> DiagnosticResult:
     count = last - first + 1
     used = sockets.get("inuse", 0) + sockets.get("tw", 0)
     ports = None
-    if (POLICY.ephemeral_ports.severity(share(used, count))) is not None:
+    if policy.ephemeral_ports.severity(share(used, count)) is not None:
         ports = busiest_end(machine, first, last)
     readings = (
         reading("network.tcp_sockets", sockets.get("inuse"), "count"),
@@ -60,9 +60,9 @@ def look_at_network(target: Target, around: Surroundings) -> DiagnosticResult:
         reading("network.ports_to_one_end", ports.taken if ports else None, "count"),
     )
     findings = (
-        *judge_tracked(tracked, most_tracked),
-        *judge_ports(ports, first, last),
-        *judge_closed(sockets.get("tw"), buckets),
+        *judge_tracked(tracked, most_tracked, policy=policy),
+        *judge_ports(ports, first, last, policy=policy),
+        *judge_closed(sockets.get("tw"), buckets, policy=policy),
     )
     return result("network", around, machine, readings, findings)
 
@@ -106,13 +106,15 @@ def busiest_end(machine: Machine, first: int, last: int) -> Ports | None:
     return None
 
 
-def judge_ports(ports: Ports | None, first: int, last: int) -> tuple[Finding, ...]:
+def judge_ports(
+    ports: Ports | None, first: int, last: int, *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Whether new connections to one end may soon find no port; each end has the whole range."""
     if ports is None:
         return ()
     return over(
         "network.ports",
-        POLICY.ephemeral_ports,
+        policy.ephemeral_ports,
         share(ports.taken, last - first + 1),
         f"connections to {ports.far} take {{seen}} of the ephemeral ports",
         about=f"ports to {ports.far}",
@@ -127,11 +129,11 @@ def judge_ports(ports: Ports | None, first: int, last: int) -> tuple[Finding, ..
     )
 
 
-def judge_tracked(count: int | None, most: int | None) -> tuple[Finding, ...]:
+def judge_tracked(count: int | None, most: int | None, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether the firewall may soon drop packets of new connections, which it can track no more."""
     return over(
         "network.conntrack",
-        POLICY.conntrack,
+        policy.conntrack,
         share(count, most),
         "{seen} of the connections that may be tracked are: packets of new ones will be dropped",
         about="tracked connections",
@@ -143,11 +145,11 @@ def judge_tracked(count: int | None, most: int | None) -> tuple[Finding, ...]:
     )
 
 
-def judge_closed(count: int | None, most: int | None) -> tuple[Finding, ...]:
+def judge_closed(count: int | None, most: int | None, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether closed connections are forgotten too early; that there are many is none."""
     return over(
         "network.time_wait",
-        POLICY.time_wait,
+        policy.time_wait,
         share(count, most),
         "{seen} of the closed connections that may wait do: the next are forgotten at once",
         about="closed connections",

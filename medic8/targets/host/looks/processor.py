@@ -12,7 +12,7 @@ from medic8.model.report import Reading, reading
 from medic8.targets.host.looks.container import Processors
 from medic8.targets.host.looks.moment import Moment
 from medic8.targets.host.looks.pressure import Pressure
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy
 from medic8.targets.machine.processes import Process
 
 #: Less of the processors' time than this goes to what is not nice: who waits then waits for batch work alone.
@@ -44,7 +44,12 @@ def processor_readings(
 
 
 def judge_processor(
-    moments: Sequence[Moment], waits: Pressure | None, cpus: Processors, load_5: float | None
+    moments: Sequence[Moment],
+    waits: Pressure | None,
+    cpus: Processors,
+    load_5: float | None,
+    *,
+    policy: HostPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether work waits for processors, or the hypervisor gives them to others.
@@ -57,12 +62,13 @@ def judge_processor(
         waits: What waits for processors; None if the kernel does not tell.
         cpus: How many there are, and how many are allowed.
         load_5: The load of the last five minutes.
+        policy: From where on it is worth a word.
     """
     before, after = moments[0], moments[-1]
     busy = share_of(before, after, "user", "system", "irq", "softirq")
     findings: tuple[Finding, ...] = ()
     if busy is not None and busy >= _LEAST_BUSY * min(1.0, cpus.allowed / cpus.online):
-        findings = _waiting(moments, waits, cpus, load_5, busy)
+        findings = _waiting(moments, waits, cpus, load_5, busy, policy=policy)
     halves = pairwise((before, moments[len(moments) // 2], after))
     stolen = [share_of(*half, "steal") for half in halves]
     steal = None if None in stolen else min(each for each in stolen if each is not None)
@@ -70,7 +76,7 @@ def judge_processor(
         *findings,
         *over(
             "processor.steal",
-            POLICY.steal,
+            policy.steal,
             steal,
             "the hypervisor gave {seen} of the processors' time to others",
             about="processor time",
@@ -80,7 +86,13 @@ def judge_processor(
 
 
 def _waiting(
-    moments: Sequence[Moment], waits: Pressure | None, cpus: Processors, load_5: float | None, busy: float
+    moments: Sequence[Moment],
+    waits: Pressure | None,
+    cpus: Processors,
+    load_5: float | None,
+    busy: float,
+    *,
+    policy: HostPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     top = most_busy(moments[0], moments[-1])
     also = (
@@ -96,10 +108,10 @@ def _waiting(
     )
     if waits is not None:
         # It must have gone on for the minute, and go on now.
-        still = POLICY.processor.severity(waits.some_10) is not None
+        still = policy.processor.severity(waits.some_10) is not None
         return over(
             "processor.pressure",
-            POLICY.processor,
+            policy.processor,
             waits.some_60 if still else None,
             "work waited for a processor {seen} of the last minute",
             about="processors",
@@ -111,7 +123,7 @@ def _waiting(
     lasting = share(load_5, cpus.allowed)
     return over(
         "processor.pressure",
-        POLICY.run_queue,
+        policy.run_queue,
         None if each_cpu is None or lasting is None else min(each_cpu, lasting),
         "{seen} threads for each processor want to run",
         about="processors",
@@ -120,7 +132,7 @@ def _waiting(
     )
 
 
-def judge_throttling(before: Moment, after: Moment) -> tuple[Finding, ...]:
+def judge_throttling(before: Moment, after: Moment, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Which control groups were stopped since they had used up what they may."""
     findings: list[Finding] = []
     for name, now in after.groups.items():
@@ -129,7 +141,7 @@ def judge_throttling(before: Moment, after: Moment) -> tuple[Finding, ...]:
             continue
         findings += over(
             "processor.throttled",
-            POLICY.throttled,
+            policy.throttled,
             share(now.throttled - was.throttled, now.periods - was.periods),
             f"control group {name} was stopped in {{seen}} of the periods: it had used up its time",
             about=f"control group {name}",

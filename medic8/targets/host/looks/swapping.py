@@ -11,7 +11,7 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.wording import size
 from medic8.targets.host.looks.moment import Moment
 from medic8.targets.host.looks.pressure import Pressure
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy
 from medic8.targets.machine.processes import Process
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -23,7 +23,11 @@ _SHOWN = 3
 
 
 def judge_swapping(
-    halves: Sequence[tuple[Moment, Moment]], whole: tuple[Moment, Moment], waits: Pressure | None
+    halves: Sequence[tuple[Moment, Moment]],
+    whole: tuple[Moment, Moment],
+    waits: Pressure | None,
+    *,
+    policy: HostPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether work stands still for memory, or is read back from swap all the time.
@@ -34,12 +38,13 @@ def judge_swapping(
         halves: Both halves of the watch.
         whole: Its first and its last moment; they have the processes.
         waits: What waits for memory; None if the kernel does not tell.
+        policy: From where on it is worth a word.
     """
     also = (Evidence(what="who holds most memory", seen=largest(whole[1].processes.values())),)
     pressing = waits is not None and waits.full_10 >= _STILL
     by_pressure = over(
         "memory.pressure",
-        POLICY.memory_pressure,
+        policy.memory_pressure,
         waits.full_60 if waits is not None and pressing else None,
         "all work stood still for memory {seen} of the last minute",
         about="memory",
@@ -55,7 +60,7 @@ def judge_swapping(
     counts = rates if waits is None or waits.some_10 >= _STILL else []
     return by_pressure or over(
         "memory.swapping",
-        POLICY.swapped_in,
+        policy.swapped_in,
         min(counts, default=None),
         "{seen} are read back from swap each second",
         about="memory",

@@ -8,7 +8,7 @@ from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.host.looks.advice import set_and_keep
 from medic8.targets.host.looks.looking import here, result
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import groups_of
 from medic8.targets.machine.files import Machine, whole
@@ -26,7 +26,11 @@ def look_at_tables(target: Target, around: Surroundings) -> DiagnosticResult:
         reading("tables.threads", threads, "count"),
         reading("tables.threads_limit", most_threads, "count"),
     )
-    findings = (*judge_files(taken, most_files), *judge_threads(threads, most_threads, whose))
+    policy = policy_of(target)
+    findings = (
+        *judge_files(taken, most_files, policy=policy),
+        *judge_threads(threads, most_threads, whose, policy=policy),
+    )
     return result("tables", around, machine, readings, findings)
 
 
@@ -48,11 +52,11 @@ def threads_of(machine: Machine) -> tuple[int | None, int | None, str]:
     return count, most, whose
 
 
-def judge_files(taken: int | None, most: int | None) -> tuple[Finding, ...]:
+def judge_files(taken: int | None, most: int | None, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether programs may soon open no more files, of all together."""
     return over(
         "tables.files",
-        POLICY.files,
+        policy.files,
         share(taken, most),
         "{seen} of the files that may be open on this host are",
         about="open files",
@@ -64,12 +68,14 @@ def judge_files(taken: int | None, most: int | None) -> tuple[Finding, ...]:
     )
 
 
-def judge_threads(count: int | None, most: int | None, whose: str) -> tuple[Finding, ...]:
+def judge_threads(
+    count: int | None, most: int | None, whose: str, *, policy: HostPolicy = POLICY
+) -> tuple[Finding, ...]:
     """Whether programs may soon start no more processes and threads."""
     name = whose if whose.startswith("kernel.") else ""
     return over(
         "tables.threads",
-        POLICY.threads,
+        policy.threads,
         share(count, most),
         f"{{seen}} of the threads that {whose} allows are there",
         about="threads",

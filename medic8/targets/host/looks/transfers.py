@@ -11,7 +11,7 @@ from medic8.model.wording import size
 from medic8.targets.host.looks.advice import set_and_keep
 from medic8.targets.host.looks.moment import Moment
 from medic8.targets.host.looks.pressure import Pressure
-from medic8.targets.host.policy import POLICY
+from medic8.targets.host.policy import POLICY, HostPolicy
 from medic8.targets.machine import kernel
 
 #: A disk that is less busy is no bottleneck, however long single requests take.
@@ -62,7 +62,7 @@ def link_readings(whole: Pair) -> Iterator[Reading | None]:
         yield reading("network.resent", round(again / sent, 5), "ratio")
 
 
-def judge_disks(whole: Pair, waits: Pressure | None) -> tuple[Finding, ...]:
+def judge_disks(whole: Pair, waits: Pressure | None, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """
     Which disks are saturated or slow, so that work waits for them.
 
@@ -71,6 +71,7 @@ def judge_disks(whole: Pair, waits: Pressure | None) -> tuple[Finding, ...]:
     Args:
         whole: The first and the last moment of the watch.
         waits: What waits for disks; None if the kernel does not tell.
+        policy: From where on it is worth a word.
     """
     if waits is not None and waits.some_60 < _LEAST_WAITING:
         return ()
@@ -84,7 +85,7 @@ def judge_disks(whole: Pair, waits: Pressure | None) -> tuple[Finding, ...]:
         busy = (now.busy_ms - was.busy_ms) / 1000 / passed_s
         findings += over(
             "disk.slow",
-            POLICY.slow_disk,
+            policy.slow_disk,
             (now.waited_ms - was.waited_ms) / 1000 / (now.done - was.done) if busy >= _LEAST_BUSY else None,
             f"reads and writes of disk {name} take {{seen}} on average",
             about=f"disk {name}",
@@ -104,7 +105,7 @@ def judge_disks(whole: Pair, waits: Pressure | None) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def judge_links(whole: Pair) -> tuple[Finding, ...]:
+def judge_links(whole: Pair, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Which interfaces receive or send with errors; what is dropped is often meant to be, and told only."""
     before, after = whole
     findings: list[Finding] = []
@@ -115,7 +116,7 @@ def judge_links(whole: Pair) -> tuple[Finding, ...]:
             continue
         findings += over(
             "network.errors",
-            POLICY.link_errors,
+            policy.link_errors,
             share(errors, now.packets - was.packets + errors),
             f"interface {name} has errors with {{seen}} of its packets",
             about=f"interface {name}",
@@ -124,7 +125,7 @@ def judge_links(whole: Pair) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def judge_resent(whole: Pair) -> tuple[Finding, ...]:
+def judge_resent(whole: Pair, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether many TCP segments are sent again."""
     before, after = whole
     gained = {
@@ -133,7 +134,7 @@ def judge_resent(whole: Pair) -> tuple[Finding, ...]:
     is_enough = gained["Tcp.RetransSegs"] >= _LEAST_RESENT
     return over(
         "network.resent",
-        POLICY.resent,
+        policy.resent,
         share(gained["Tcp.RetransSegs"], gained["Tcp.OutSegs"]) if is_enough else None,
         "{seen} of the TCP segments are sent again",
         about="TCP",
@@ -143,19 +144,19 @@ def judge_resent(whole: Pair) -> tuple[Finding, ...]:
     )
 
 
-def judge_queues(whole: Pair) -> tuple[Finding, ...]:
+def judge_queues(whole: Pair, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether full accept queues turned connections away while we looked."""
     before, after = (each.tcp.get("TcpExt.ListenOverflows") for each in whole)
     if before is None or after is None or after <= before:
         return ()
-    return full_queues(after - before, "while we looked")
+    return full_queues(after - before, "while we looked", policy=policy)
 
 
-def full_queues(count: int, when: str) -> tuple[Finding, ...]:
+def full_queues(count: int, when: str, *, policy: HostPolicy = POLICY) -> tuple[Finding, ...]:
     """The finding that *count* connections were turned away, with where most wait now."""
     return over(
         "network.accept_queue",
-        POLICY.turned_away,
+        policy.turned_away,
         count,
         f"full accept queues turned {{seen}} connections away {when}",
         about="accept queues",
