@@ -124,7 +124,11 @@ class HostScene:
 
 
 class PruneScene(HostScene):
-    """Files that are moved into quarantine; somebody else writes to one, or takes it away."""
+    """
+    Files that are moved into quarantine; somebody else writes to one, or takes it away.
+
+    Here no unit proves itself, so that what was moved has to come back from every death.
+    """
 
     strategy = "prune_files"
 
@@ -137,7 +141,9 @@ class PruneScene(HostScene):
         super().stage()
         with opened(str(self.app)) as held:
             old, _ = look_into(held, self.rule, NOW + timedelta(days=400), Machine())
-        self.plan = self.planned(*judge_old(self.rule, old, _FULL, NOW))
+        plan = self.planned(*judge_old(self.rule, old, _FULL, NOW))
+        units = tuple(unit.model_copy(update={"proves_itself": False}) for unit in plan.units)
+        self.plan = plan.model_copy(update={"units": units})
 
     def meddle(self, rng: random.Random) -> Written:
         """Write to one at its place, where it may be a new one by now, or remove it from there."""

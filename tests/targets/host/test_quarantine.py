@@ -163,6 +163,20 @@ def test_nothing_is_written_over_on_the_way_back(folder: Path, tmp_path: Path) -
     assert [each.read_bytes() for each in kept_in(folder)] == [content]
 
 
+def test_the_move_itself_writes_over_nothing(tmp_path: Path) -> None:
+    """Also between the look and the act: the kernel refuses, and both files stay."""
+    (tmp_path / "a").write_text("one")
+    (tmp_path / "b").write_text("other")
+    with folders.opened(str(tmp_path)) as folder:
+        with pytest.raises(FileExistsError):
+            folders.move(folder.descriptor, b"a", folder.descriptor, b"b")
+        assert [(tmp_path / name).read_text() for name in "ab"] == ["one", "other"]
+        folders.move(folder.descriptor, b"a", folder.descriptor, b"c")
+        with pytest.raises(FileNotFoundError):
+            folders.move(folder.descriptor, b"a", folder.descriptor, b"d")
+    assert (tmp_path / "c").read_text() == "one"
+
+
 def test_a_file_that_somebody_has_open_or_mapped_stays(folder: Path, tmp_path: Path) -> None:
     """Also one that was closed after it was mapped."""
     file = old_file(folder / "a.log")
