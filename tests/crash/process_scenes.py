@@ -26,7 +26,8 @@ from medic8.model.target import Target
 from medic8.targets.facts import Facts
 from medic8.targets.process.groups import weight_of
 from medic8.targets.process.living import living
-from medic8.targets.process.looks.activity import Moment, hog_object, judge_processor
+from medic8.targets.process.looks.hogs import hog_object, judge_processor
+from medic8.targets.process.looks.moments import Moment
 from medic8.targets.registry import kind_named
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import NOW, Expected, Scene, SceneMaker, Written, around

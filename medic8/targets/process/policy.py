@@ -90,6 +90,13 @@ class ProcessPolicy(Frozen):
         unit="share",
         source=f"proc_stat(5); the limits are {_OURS}",
     )
+    disk: Threshold = Threshold(
+        what="bytes of all disks of the host, while programs wait for them a fifth of the time or more",
+        warning=0.6,
+        error=0.9,
+        unit="share",
+        source=f"Linux, accounting/psi.rst, io some; the limits are {_OURS}",
+    )
     throttled: Threshold = Threshold(
         what="periods in which the processor was withheld, since the quota was used up",
         warning=0.25,
@@ -144,6 +151,9 @@ LEAST_SWAP_BYTES = 64 << 20
 
 #: So little of the host's processors is left while a hog counts as one.
 LEAST_IDLE = 0.05
+
+#: While programs wait for disks for such a share of the time, a hog of them counts as one.
+LEAST_WAITING = 0.2
 
 #: Programs whose restart may lose data, by the name of what they run.
 DATA_SERVERS = frozenset(

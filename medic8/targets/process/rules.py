@@ -75,9 +75,10 @@ RULES = (
     ),
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,
-        "{target} takes the processors of the whole host",
+        "{target} takes {about} of the whole host",
         "activity.hog",
-        symptoms=_CPU,
+        "activity.disk_hog",
+        symptoms=(*_CPU, *_IO),
     ),
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,

@@ -1,4 +1,4 @@
-"""One supervisord for the tests of a file, with one program."""
+"""One supervisord for all tests of processes, with a few programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.recovery.memory import AT
 from tests.targets.process.supervised import MISSING, Program, supervised
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """Get a real supervisord; skipped where there is none, which in CI is a failure."""
     if MISSING:

@@ -108,9 +108,8 @@ def test_a_slow_leak_shows_over_many_diagnoses_and_a_restart_begins_anew() -> No
 def test_a_real_process_that_leaks_memory_descriptors_and_threads_is_found_within_seconds(
     program: Program, around: Surroundings
 ) -> None:
-    """All three at once, and each is told by itself; the same process at rest is not suspected."""
+    """All three at once, and each is told by itself."""
     watching = replace(around, watch_s=3.0)
-    assert look_at_growth(program.target(), watching).findings == ()
     program.tell(
         "keep = lambda: kept.extend((bytearray(1 << 20), open('/dev/null'), open('/dev/null')))",
         "idle = lambda: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
@@ -119,6 +118,24 @@ def test_a_real_process_that_leaks_memory_descriptors_and_threads_is_found_withi
     )
     found = {each.code for each in look_at_growth(program.target(), watching).findings}
     assert found == {"growth.memory", "growth.descriptors", "growth.threads"}
+
+
+def test_what_children_take_counts_and_theirs(program: Program) -> None:
+    """A program that works in children leaks in them."""
+    with living(program.pid) as process:
+        alone = sample_of(process, AT, 0.0).values
+    program.tell(
+        "import subprocess, sys",
+        "big = 'kept = bytearray(b\\'x\\') * (50 << 20); print(1, flush=True); import time; time.sleep(60)'",
+        "words = ['/bin/sh', '-c', '\"$0\" -c \"$1\"; :', sys.executable, big]",
+        "child = subprocess.Popen(words, stdout=-1, start_new_session=True)",
+        "child.stdout.readline()",
+    )
+    with living(program.pid) as process:
+        family = sample_of(process, AT, 0.0).values
+    program.tell("os.killpg(child.pid, signal.SIGKILL)", "child.wait()")
+    assert family[MEMORY] - alone[MEMORY] >= 50 * _MIB
+    assert family[THREADS] - alone[THREADS] == 2
 
 
 def test_what_a_watch_saw_is_known_to_later_diagnoses_of_the_same_process(

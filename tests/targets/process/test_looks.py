@@ -22,18 +22,14 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import GroupMemory
 from medic8.targets.process.groups import Throttled, Weight
+from medic8.targets.process.keepers.keeper import KeptState
 from medic8.targets.process.living import GoneError, UntoldError, is_there, living, parse_stat
-from medic8.targets.process.looks.activity import (
-    Doing,
-    Moment,
-    judge_processor,
-    judge_throttled,
-    look_at_activity,
-    stuck_in,
-)
+from medic8.targets.process.looks.activity import judge_throttled, look_at_activity, stuck_in
 from medic8.targets.process.looks.descriptors import look_at_descriptors
 from medic8.targets.process.looks.health import look_at_health
+from medic8.targets.process.looks.hogs import judge_disks, judge_processor
 from medic8.targets.process.looks.memory import judge_memory, look_at_memory
+from medic8.targets.process.looks.moments import Doing, Moment
 from medic8.targets.process.looks.presence import look_at_presence
 from tests.targets.process.diagnosed import KIND, report_on
 from tests.targets.process.supervised import Program, until
@@ -48,15 +44,19 @@ def value(result: DiagnosticResult, name: str) -> object:
 
 def test_a_process_at_rest_has_nothing_wrong(program: Program, around: Surroundings) -> None:
     """Its readings are the kernel's own, and no look of all finds anything to say against it."""
-    report = report_on(program.target(), around)
+    keeper = program.keeper("sleeper")
+    keeper.start({})
+    until(lambda: keeper.look().state is KeptState.RUNS, "it runs")
+    pid = keeper.look().pid
+    report = report_on(program.target(program="sleeper"), around)
     assert report.is_healthy
-    assert value(report.results["presence"], "presence.pid") == str(program.pid)
-    assert value(report.results["presence"], "presence.starts") is not None
+    assert value(report.results["presence"], "presence.pid") == str(pid)
+    assert value(report.results["presence"], "presence.starts") == 1
     assert value(report.results["activity"], "activity.threads") == 1
-    resident = Path(f"/proc/{program.pid}/status").read_text().split("VmRSS:")[1].split()[0]
+    resident = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]
     assert value(report.results["memory"], "memory.resident") == int(resident) << 10
-    opened = len(list(Path(f"/proc/{program.pid}/fd").iterdir()))
-    assert value(report.results["descriptors"], "descriptors.count") in {opened, opened + 1}
+    opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    assert value(report.results["descriptors"], "descriptors.count") == opened
 
 
 def test_descriptors_near_their_limit_and_logs_that_were_deleted_are_found(
@@ -148,6 +148,24 @@ def test_a_hog_is_one_only_while_others_want_the_processors_too() -> None:
     assert judge_processor(start, _moment(80, (200, 0)), usual) == ()
     (weighed,) = judge_processor(start, busy, usual._replace(value=25))
     assert weighed.severity is Severity.INFO
+
+
+def test_a_hog_of_disks_is_one_only_while_programs_wait_for_them() -> None:
+    """It moves most of what they move; on a disk that is fast enough for all that harms nobody."""
+
+    def at(at_s: float, moved: int, disks: int, waited_us: int | None) -> Moment:
+        io = Facts({"read_bytes": str(moved), "write_bytes": "0"})
+        return Moment(at_s, 0, (0, 0), io, Facts({}), None, {}, disks, waited_us)
+
+    usual, start = Weight(Path("/x/io.weight"), 1, 100, 100, 25, (1,)), at(0.0, 1 << 20, 5 << 20, 1000)
+    (found,) = judge_disks(start, at(1.0, 70 << 20, 105 << 20, 400_000), usual, ({"found": 100},))
+    assert (found.code, found.severity, found.about) == ("activity.disk_hog", Severity.WARNING, "the disks")
+    assert "69%" in found.text
+    assert judge_disks(start, at(1.0, 70 << 20, 105 << 20, 100_000), usual) == ()
+    assert judge_disks(start, at(1.0, 30 << 20, 105 << 20, 400_000), usual) == ()
+    assert judge_disks(start, at(1.0, 70 << 20, 105 << 20, None), usual) == ()
+    (weighed,) = judge_disks(start, at(1.0, 70 << 20, 105 << 20, 400_000), usual._replace(value=25))
+    assert weighed.code == "activity.weighed_down"
 
 
 def test_a_quota_that_is_used_up_each_period_is_found() -> None:

@@ -18,8 +18,9 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.process.groups import weight_of
 from medic8.targets.process.living import living
-from medic8.targets.process.looks.activity import Moment, hog_object, judge_processor
 from medic8.targets.process.looks.descriptors import look_at_descriptors
+from medic8.targets.process.looks.hogs import hog_object, judge_processor
+from medic8.targets.process.looks.moments import Moment
 from tests.recovery.memory import AT
 from tests.targets.process import grouped
 from tests.targets.process.diagnosed import KIND, carried_out, opened, plan_of, report_on

@@ -15,7 +15,7 @@ from medic8.model.target import Target
 from medic8.targets.process.acts.act import Act, ActedOn
 from medic8.targets.process.found import called, process_of_target
 from medic8.targets.process.groups import read_weight, weight_of
-from medic8.targets.process.looks.activity import children_of
+from medic8.targets.process.looks.family import descendants_of
 
 WEIGH = "weigh"
 
@@ -67,7 +67,7 @@ class WeighAct(Act):
             weight = weight_of(process.pid, ask.resource)
             if process.identity != ask.process or weight is None or str(weight.file) != ask.file:
                 raise ChangedError(f"{called(on.target)} is another process or in another group by now")
-            own = {process.pid, *children_of(process)}
+            own = {process.pid, *descendants_of(process)}
             others = sorted(set(weight.members) - own)
         if others:
             raise RefusedError(

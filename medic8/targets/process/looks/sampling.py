@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from medic8.model.recovery import Owner
 from medic8.model.sample import Sample
 from medic8.targets.process.living import Living
+from medic8.targets.process.looks.family import family_of, summed
 from medic8.targets.process.looks.looking import if_told
 
 MEMORY, DESCRIPTORS, THREADS, AGE = "memory", "descriptors", "threads", "age"
@@ -22,20 +24,19 @@ def run_of(identity: Owner) -> str:
 
 def sample_of(process: Living, at: datetime, age_s: float) -> Sample:
     """
-    What a process takes; of memory what is its own and not of files, which the kernel takes back.
+    What a process and its descendants take; of memory what is their own and not of files.
 
-    What may not be seen is left out. Source: proc_pid_status(5), RssAnon, RssShmem and VmSwap.
+    Many programs work in children, and those leak; the kernel takes pages of files back by itself. What may
+    not be seen is left out. Source: proc_pid_status(5), RssAnon, RssShmem and VmSwap.
 
     Raises:
         GoneError: it has ended.
     """
     values = {AGE: age_s}
-    with if_told():
-        values[MEMORY] = float(own_memory(process))
-    with if_told():
-        values[THREADS] = float(process.stat().threads)
-    with if_told():
-        values[DESCRIPTORS] = float(count_descriptors(process))
+    with family_of(process) as family:
+        for name, read in _READ.items():
+            with if_told():
+                values[name] = float(summed(family, read))
     return Sample(at=at, run=run_of(process.identity), values=values)
 
 
@@ -49,6 +50,13 @@ def count_descriptors(process: Living) -> int:
     """How many descriptors it has open; raises as `Living.read` does."""
     # Since Linux 6.2 the folder's size tells; before it is 0.
     return process.size_of("fd") or len(process.names("fd"))
+
+
+_READ: Mapping[str, Callable[[Living], int]] = {
+    MEMORY: own_memory,
+    THREADS: lambda process: process.stat().threads,
+    DESCRIPTORS: count_descriptors,
+}
 
 
 def counted_on(last: Sample | None, sample: Sample) -> Sample:

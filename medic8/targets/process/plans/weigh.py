@@ -13,6 +13,8 @@ from medic8.targets.process.acts.weigh import WEIGH, Weigh
 
 WEIGH_DOWN = "weigh_down"
 
+_HOGS = ("activity.hog", "activity.disk_hog")
+
 
 def plan_weigh(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     """
@@ -21,7 +23,7 @@ def plan_weigh(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     Without a control group of its own nothing is done: a nice value that was lowered cannot be put back by
     everybody.
     """
-    found = [Weigh.model_validate(each) for each in objects_of(issue, report, "activity.hog")]
+    found = [Weigh.model_validate(each) for code in _HOGS for each in objects_of(issue, report, code)]
     units = [
         Unit(
             title=f"{ask.resource} weight of {target.name}",
@@ -42,7 +44,7 @@ def plan_weigh(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         issue,
         target,
         units,
-        summary=f"Have {target.name} get only what others leave of the processors. It goes on, slower "
+        summary=f"Have {target.name} get only what others leave of what it takes. It goes on, slower "
         "where others want them too.",
         nothing="Nothing is to be weighed down, or it has no control group of its own.",
         risk=Risk.MEDIUM if units else Risk.LOW,
