@@ -93,8 +93,11 @@ def stage(
     call = call_of(ctx, wants_json=json)
     chosen = state_named(state)
     found = call.settings.target(target)
+    if chosen.part == "grid":
+        grid_target(call, target)
     staged = _made(call, chosen, found, strength=strength, seed=seed)
-    call.screen.show(staged, lambda: render_state(staged, chosen, _watcher(call, found, chosen)))
+    shows = target if chosen.part == "grid" else _watcher(call, found, chosen)
+    call.screen.show(staged, lambda: render_state(staged, chosen, shows))
     return ExitCode.WELL
 
 
@@ -124,6 +127,7 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
         "states": [
             {
                 "name": state.name,
+                "part": state.part,
                 "summary": state.summary,
                 "strength": state.strength,
                 "default": state.default,

@@ -99,7 +99,7 @@ class State:
         looks_like: What it may be taken for.
         make: Brings so much of it about, at random.
         most: Greatest strength.
-        part: Of what it is a state.
+        part: Whose state it is.
     """
 
     name: str

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from medic8.local.lab.acting import clients, doors, expiring, host, program, proxy, replica, traffic, work
+from medic8.local.lab.acting import (
+    clients,
+    doors,
+    expiring,
+    grid_work,
+    host,
+    program,
+    proxy,
+    replica,
+    traffic,
+    work,
+)
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
@@ -13,12 +24,15 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "busy": work.busy,
     "churn": clients.churn,
     "costly": work.costly,
+    "count": grid_work.count,
     "delete": work.delete,
     "disk": host.disk,
     "evict": traffic.evict,
     "expiring": doors.expiring,
     "flapping": doors.flapping,
+    "grow_grid": grid_work.grow_grid,
     "hold": clients.hold,
+    "hold_locks": grid_work.hold_locks,
     "hot": traffic.hot,
     "leak": traffic.leak,
     "load": traffic.load,
@@ -35,4 +49,5 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "stream": traffic.stream,
     "wait": clients.wait_in_line,
     "warm": traffic.warm,
+    "write_grid": grid_work.write_grid,
 }

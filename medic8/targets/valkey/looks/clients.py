@@ -82,6 +82,8 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
+        if facts and "paused_actions" not in facts:
+            server.unseen.append("whether commands are held back (CLIENT PAUSE): Valkey tells it from 8.1 on")
         dead = without_peer(listed, doubts=server.unseen)
         keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
         own = server.try_one("CLIENT", "ID")

@@ -9,8 +9,15 @@ from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets import planning
+from medic8.targets.planning import value_of
 from medic8.targets.valkey.acts.settings import SET_SETTING, SetSetting
-from medic8.targets.valkey.looks.controller import Belonging, owner_of
+from medic8.targets.valkey.looks.controller import READ_ONLY, Belonging, owner_of
+
+
+def is_before_redis_7(report: DiagnosticReport) -> bool:
+    """Whether the server is older than Redis 7.0, by its version; every Valkey is newer."""
+    major = str(value_of(report, "reachability", "version") or "").partition(".")[0]
+    return major.isdecimal() and int(major) < 7  # noqa: PLR2004 - Redis 7.0
 
 
 def set_one(target: Target, name: str, found: str, value: str) -> Step:
@@ -59,6 +66,11 @@ def plan_of(
         summary=summary,
         nothing=nothing,
         risk=risk,
-        belongs_to=owner_of(belongs, report) if belongs and units else "",
+        belongs_to=_owner(belongs, report) if units else "",
         left_open=left_open,
     )
+
+
+def _owner(belongs: Belonging | None, report: DiagnosticReport) -> str:
+    owner = owner_of(belongs, report) if belongs else ""
+    return owner or str(value_of(report, "controller", READ_ONLY) or "")
