@@ -35,7 +35,9 @@ from medic8.targets.host import folders
 from medic8.targets.host.acts.files import OneFile
 from medic8.targets.host.folders import QUARANTINE
 from medic8.targets.host.kind import KIND
+from medic8.targets.host.looks.files import look_into, without_open
 from medic8.targets.host.session import HostSession
+from medic8.targets.machine.files import Machine
 
 
 def now() -> datetime:
@@ -192,6 +194,17 @@ def test_a_file_that_somebody_has_open_or_mapped_stays(folder: Path, tmp_path: P
         assert file.exists()
         apply(session, step)
     assert not file.exists()
+
+
+def test_a_file_that_is_open_is_in_no_plan(folder: Path, tmp_path: Path) -> None:
+    """Else each plan would end at the largest, which a program never closes."""
+    small, large = old_file(folder / "small.log"), old_file(folder / "large.log", size=1 << 20)
+    machine = Machine()
+    with folders.opened(str(folder)) as held, large.open("rb"):
+        old, _ = look_into(held, pruning(folder).prune[0], around_of(tmp_path).now, machine)
+        free = without_open(old, held, machine)
+    assert [each.names for each in free] == [(small.name.encode(),)]
+    assert "1 open file" in machine.unseen[0]
 
 
 def test_without_leases_open_files_are_found_among_all_processes(tmp_path: Path) -> None:
