@@ -223,7 +223,7 @@ def _watcher(call: Call, target: Target, chosen: Fault | State) -> str:
         from medic8.local.lab.acting.program_names import latest_address
         from medic8.local.lab.actors import FOLDER
 
-        address = latest_address(call.settings.home / FOLDER)
+        address = latest_address(call.settings.home.absolute() / FOLDER)
         return next((other.name for other in call.settings.targets if other.address == address), "")
     if chosen.part == "host":
         return next((other.name for other in call.settings.targets if other.kind == "host"), "")

@@ -122,9 +122,9 @@ def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
     """
     _write_scaling(home)
     file = home / CONFIGURATION
-    wanted = _written(home, valkey_url)
+    wanted = _text(home, valkey_url)
     found = _read(file)
-    if found is not None and (found == wanted or not _is_ours(home, found)):
+    if found is not None and (found == wanted or not _is_ours(found, home)):
         return None
     descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{CONFIGURATION}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -171,17 +171,19 @@ def _read(file: Path) -> str | None:
         return "?"  # none of ours
 
 
-def _written(home: Path, valkey_url: str) -> str:
-    actors = home / FOLDER
-    app = str(actors.resolve() / DISK / APP)
-    scale = json.dumps(str(home.absolute() / COMMAND))
-    return _LAB.format(url=valkey_url, process=latest_address(actors), app=app, scale=scale)
-
-
-def _is_ours(home: Path, found: str) -> bool:
+def _is_ours(found: str, home: Path) -> bool:
     """Whether *found* is what we write, for whatever port, or the beginning of it."""
     address = _ADDRESS.search(found)
-    return _written(home, address[0] if address else "").startswith(found) or not found
+    return _text(home, address[0] if address else "").startswith(found) or not found
+
+
+def _text(home: Path, url: str) -> str:
+    return _LAB.format(
+        url=url,
+        scale=json.dumps(str(home.absolute() / COMMAND)),
+        process=latest_address(home.absolute() / FOLDER),
+        app=str(home.absolute() / FOLDER / DISK / APP),
+    )
 
 
 def _write_scaling(home: Path) -> None:

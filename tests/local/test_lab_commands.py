@@ -169,7 +169,7 @@ def test_every_strategy_has_a_fault_or_a_reason() -> None:
     reasons = set(
         re.findall(r"^- `(\w+)`: ", document.split("no fault names")[1].split("###")[0], re.MULTILINE)
     )
-    known = {name for kind in ("grid", "valkey") for name in kind_named(kind).strategies}
+    known = {name for kind in ("grid", "valkey", "process") for name in kind_named(kind).strategies}
     shown = {fault.healed_by for fault in FAULTS.values()}
     assert known - shown - reasons == set()
     assert reasons - known == set()
