@@ -216,7 +216,8 @@ def _watcher(call: Call, target: Target, chosen: Fault | State) -> str:
     """
     The target that shows it; empty if there is none.
 
-    Of the server of *target* the one that its settings are diagnosed under, of a process the lab's own.
+    Of the server of *target* the one that its settings are diagnosed under, of a process the lab's own, of
+    the host this one.
     """
     if chosen.part == "process":
         from medic8.local.lab.acting.program_names import latest_address
@@ -224,5 +225,7 @@ def _watcher(call: Call, target: Target, chosen: Fault | State) -> str:
 
         address = latest_address(call.settings.home.absolute() / FOLDER)
         return next((other.name for other in call.settings.targets if other.address == address), "")
+    if chosen.part == "host":
+        return next((other.name for other in call.settings.targets if other.kind == "host"), "")
     here = (other for other in call.settings.targets if other.address == target.address)
     return next((other.name for other in here if other.setting), "")

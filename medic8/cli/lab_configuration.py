@@ -11,6 +11,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from medic8.local.lab.acting.host import APP, DISK
 from medic8.local.lab.acting.program_names import latest_address
 from medic8.local.lab.actors import FOLDER
 from medic8.settings import CONFIGURATION
@@ -89,6 +90,20 @@ allow = ["weigh_down", "reload_process", "restart_process"]
 # Ten seconds instead of ten minutes, so that leaks can be tried.
 [target.process]
 warm_up_s = 10
+
+# The host that all of it runs on.
+[[target]]
+name = "lab-host"
+kind = "host"
+url = "host:local"
+mode = "act"
+allow = ["prune_files", "empty_quarantine", "prune_backups"]
+
+# What "medic8 lab break full_disk" fills with old files.
+[[target.prune]]
+folder = {app}
+patterns = ["*.log"]
+older_than = 86400
 """
 
 
@@ -167,6 +182,7 @@ def _text(home: Path, url: str) -> str:
         url=url,
         scale=json.dumps(str(home.absolute() / COMMAND)),
         process=latest_address(home.absolute() / FOLDER),
+        app=json.dumps(str((home / FOLDER).resolve() / DISK / APP)),
     )
 
 

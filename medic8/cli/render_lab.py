@@ -20,12 +20,14 @@ _PARTS = {
     "replica": "Faults of a replica of the server",
     "way": "Faults on the way to the server",
     "process": "Faults of a process",
+    "host": "Faults of the host",
 }
 
 _HEALTHY = {
     "grid": "Healthy states of the grid, and left alone",
     "server": "Healthy states of its server, and left alone",
     "process": "Healthy states of a process, and left alone",
+    "host": "Healthy states of the host, and left alone",
 }
 
 

@@ -138,7 +138,7 @@ def test_the_list_names_every_fault_and_state(medic8: Medic8, capsys: pytest.Cap
     told = capsys.readouterr().out
     assert [name for name in (*FAULTS, *STATES) if name not in told] == []
     assert fault_names("proxy") == ["proxy_delays", "proxy_drops", "proxy_resets"]
-    assert state_names("b") == ["bulk_import", "business_growth"]
+    assert state_names("b") == ["bulk_import", "business_growth", "batch_load"]
 
 
 def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
@@ -159,7 +159,7 @@ def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
 
 def test_what_heals_a_fault_is_a_strategy() -> None:
     """No fault names one that is not there."""
-    known = {name for kind in ("grid", "valkey", "process") for name in kind_named(kind).strategies}
+    known = {name for kind in ("grid", "valkey", "process", "host") for name in kind_named(kind).strategies}
     assert {fault.healed_by for fault in FAULTS.values() if fault.healed_by} <= known
 
 

@@ -13,7 +13,7 @@ from medic8.local.lab.groups import (
 )
 from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
-from medic8.local.lab.on_host import processes
+from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server import (
     client_faults,
     file_faults,
@@ -128,6 +128,7 @@ _ALL = (
     *replica_faults.FAULTS,
     *way_faults.FAULTS,
     *processes.FAULTS,
+    *hosts.FAULTS,
 )
 
 #: All faults, by name.

@@ -16,9 +16,9 @@ from medic8.model.issue import IssueType
 from medic8.model.plan import Plan, StepClass
 from medic8.model.recovery import Claim, Fence
 from medic8.targets.facts import Facts
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import connection
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.looks.dead_clients import (
     judge_dead,

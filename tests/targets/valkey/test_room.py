@@ -17,9 +17,10 @@ from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
 from medic8.model.report import DiagnosticResult
 from medic8.targets.facts import Facts
+from medic8.targets.machine.cgroup import left_in_cgroup
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.looks.facts import parse_info
-from medic8.targets.valkey.looks.machine import Available, Unknown, available_to, left_in_cgroup
+from medic8.targets.valkey.looks.machine import Available, Unknown, available_to
 from medic8.targets.valkey.looks.room import Room, room_of
 from medic8.targets.valkey.plans.limits import plan_raise
 

@@ -9,6 +9,7 @@ from medic8.local.lab.acting import (
     doors,
     expiring,
     grid_work,
+    host,
     program,
     proxy,
     replica,
@@ -18,12 +19,14 @@ from medic8.local.lab.acting import (
 from medic8.local.lab.acting.order import Order, Play
 
 ACTS: Mapping[str, Callable[[Order], Play]] = {
+    "batch": host.batch,
     "bulk": traffic.bulk,
     "busy": work.busy,
     "churn": clients.churn,
     "costly": work.costly,
     "count": grid_work.count,
     "delete": work.delete,
+    "disk": host.disk,
     "evict": traffic.evict,
     "expiring": doors.expiring,
     "flapping": doors.flapping,
@@ -39,6 +42,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "pending": work.pending,
     "program": program.program,
     "proxy": proxy.proxy,
+    "queue": host.queue,
     "replica": replica.replica,
     "slow_reader": clients.read_slowly,
     "storm": expiring.storm,

@@ -7,8 +7,9 @@ from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import shown, span
+from medic8.targets.planning import objects_of
 from medic8.targets.valkey.acts.expiry import EXPIRE_KEY, ExpireKey
-from medic8.targets.valkey.plans.planning import is_before_redis_7, objects_of, plan_of
+from medic8.targets.valkey.plans.planning import is_before_redis_7, plan_of
 
 EXPIRE_FORGOTTEN_KEYS = "expire_forgotten_keys"
 
