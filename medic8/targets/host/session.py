@@ -11,14 +11,14 @@ from medic8.model.recovery import Claim, Recovery
 from medic8.model.target import Resource, Target
 from medic8.owner import boot_id, machine_id
 from medic8.targets.claim_file import ClaimFile, claim_folder, folders_of_others
-from medic8.targets.host.acts.act import Act, ActedOn
+from medic8.targets.host.acts.act import ActedOn, HostAct
 from medic8.targets.host.acts.backups import RemoveBackupsAct
 from medic8.targets.host.acts.files import DeleteFileAct, MoveFileAct
 from medic8.targets.host.looks.looking import here
 from medic8.targets.kind import Holds, Surroundings
 
 #: Every kind of step on a host, by the name that a plan calls it.
-ACTS: Mapping[str, Act] = {act.name: act for act in (MoveFileAct(), DeleteFileAct(), RemoveBackupsAct())}
+ACTS: Mapping[str, HostAct] = {act.name: act for act in (MoveFileAct(), DeleteFileAct(), RemoveBackupsAct())}
 
 
 class HostSession:
@@ -127,7 +127,7 @@ def resource_here() -> Resource:
     return Resource(identity=f"host:{machine_id()}", carries="the host")
 
 
-def act_of(step: Step) -> Act:
+def act_of(step: Step) -> HostAct:
     """
     The act that *step* names.
 

@@ -12,7 +12,7 @@ from medic8.model.target import Resource, Target
 from medic8.owner import boot_id, machine_id
 from medic8.targets.claim_file import ClaimFile, claim_folder, folders_of_others
 from medic8.targets.kind import Holds, Surroundings
-from medic8.targets.process.acts.act import Act, ActedOn
+from medic8.targets.process.acts.act import ActedOn, ProcessAct
 from medic8.targets.process.acts.reload import ReloadAct
 from medic8.targets.process.acts.restart import KeepRunningAct, RestartAct
 from medic8.targets.process.acts.weigh import WeighAct
@@ -25,7 +25,9 @@ from medic8.targets.process.found import (
 from medic8.targets.process.living import GoneError
 
 #: Every kind of step on a process, by the name that a plan calls it.
-ACTS: Mapping[str, Act] = {act.name: act for act in (KeepRunningAct(), RestartAct(), WeighAct(), ReloadAct())}
+ACTS: Mapping[str, ProcessAct] = {
+    act.name: act for act in (KeepRunningAct(), RestartAct(), WeighAct(), ReloadAct())
+}
 
 
 class ProcessSession:
@@ -177,7 +179,7 @@ def open_session(target: Target, around: Surroundings) -> Iterator[ProcessSessio
     )
 
 
-def act_of(step: Step) -> Act:
+def act_of(step: Step) -> ProcessAct:
     """
     The act that *step* names.
 

@@ -15,7 +15,7 @@ from medic8.errors import ChangedError, RefusedError, VerifyError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
-from medic8.targets.host.acts.act import Act, ActedOn
+from medic8.targets.host.acts.act import ActedOn, HostAct
 from medic8.targets.registry import kind_named
 
 REMOVE_BACKUPS = "remove_backups"
@@ -47,7 +47,7 @@ def not_kept(repository: Repository, place: BackupPlace, now: datetime) -> tuple
     return tuple(sorted(each.backup for each in decisions if not each.kept_by))
 
 
-class RemoveBackupsAct(Act):
+class RemoveBackupsAct(HostAct):
     """`sweep.prune`, if it would remove exactly what the plan names."""
 
     name = REMOVE_BACKUPS

@@ -15,7 +15,7 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.model.target import PruneRule, Target
 from medic8.model.wording import shown
-from medic8.targets.host.acts.act import Act, ActedOn
+from medic8.targets.host.acts.act import ActedOn, HostAct
 from medic8.targets.host.folders import QUARANTINE, FileState, Folder, held_alone, move, opened
 
 MOVE_FILE, DELETE_FILE = "move_file", "delete_file"
@@ -77,7 +77,7 @@ class OneFile(FileState):
         raise RefusedError(f"folder {self.folder} is none that target {target.name} has a rule for")
 
 
-class _FileAct(Act):
+class _FileAct(HostAct):
     """The canonical form is what lies at the file's place, and what at its place in quarantine."""
 
     def capture(self, on: ActedOn, step: Step) -> bytes | None:

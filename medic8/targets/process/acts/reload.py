@@ -16,7 +16,7 @@ from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim, Owner
 from medic8.model.target import Target
-from medic8.targets.process.acts.act import Act, ActedOn
+from medic8.targets.process.acts.act import ActedOn, ProcessAct
 from medic8.targets.process.found import called, care_of, process_of_target
 from medic8.targets.process.living import GoneError, Living, UntoldError
 from medic8.targets.process.looks.descriptors import opened_by
@@ -45,7 +45,7 @@ class Reload(Frozen):
     signal: str
 
 
-class ReloadAct(Act):
+class ReloadAct(ProcessAct):
     """Send one signal."""
 
     name = RELOAD

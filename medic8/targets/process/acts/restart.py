@@ -18,7 +18,7 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim, Owner
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
-from medic8.targets.process.acts.act import Act, ActedOn
+from medic8.targets.process.acts.act import ActedOn, ProcessAct
 from medic8.targets.process.found import called, care_of, keeper_of, process_of_target
 from medic8.targets.process.keepers.keeper import PASSING, Kept, KeptState
 from medic8.targets.process.living import GoneError, is_there
@@ -35,7 +35,7 @@ _ANOTHER = b"another process"
 _LOOK_EVERY_S = 0.05
 
 
-class KeepRunningAct(Act):
+class KeepRunningAct(ProcessAct):
     """That it runs, and with what."""
 
     name = KEEP_RUNNING
@@ -85,7 +85,7 @@ class KeepRunningAct(Act):
         return (keeper_of(target).by_hand(),)
 
 
-class RestartAct(Act):
+class RestartAct(ProcessAct):
     """Stop it and start it."""
 
     name = RESTART

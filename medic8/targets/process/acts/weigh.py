@@ -12,7 +12,7 @@ from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim, Owner
 from medic8.model.target import Target
-from medic8.targets.process.acts.act import Act, ActedOn
+from medic8.targets.process.acts.act import ActedOn, ProcessAct
 from medic8.targets.process.found import called, process_of_target
 from medic8.targets.process.groups import read_weight, weight_of
 from medic8.targets.process.looks.family import descendants_of
@@ -44,7 +44,7 @@ class Weigh(Frozen):
     value: int
 
 
-class WeighAct(Act):
+class WeighAct(ProcessAct):
     """Write one weight."""
 
     name = WEIGH
