@@ -99,8 +99,8 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
     # All other threads wait for the one that hangs, since it holds the interpreter's lock.
     try:
         pid = program.pid
-        # Each child that is started has its parent wait like that for a moment.
-        until(lambda: _zombies_of(pid) == 6 and b"D" in _states(pid), "a thread hangs")
+        # Each child that is started has its parent wait like that, too, but for a moment only.
+        until(lambda: _zombies_of(pid) == 6 and _hangs(pid), "a thread hangs")
         found = {each.code: each for each in look_at_activity(program.target(), around).findings}
     finally:
         with fifo.open("w"):
@@ -114,6 +114,14 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
 def _zombies_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return sum(_states(int(child)) == b"Z" for child in children)
+
+
+def _hangs(pid: int) -> bool:
+    for _ in range(3):
+        if b"D" not in _states(pid):
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _states(pid: int) -> bytes:
