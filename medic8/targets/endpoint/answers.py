@@ -56,7 +56,7 @@ def readings_of(asked: Asked, request: HttpRequest) -> tuple[Reading, ...]:
     if asked.name.took_s:
         found.append(Reading(name="requests.name", value=round(asked.name.took_s, 6), unit="seconds"))
     found += [
-        _seconds(f"requests.{phase.name.lower()}", took_s) for phase, took_s in _usual_phases(good).items()
+        _seconds(f"requests.{phase.name.lower()}", took_s) for phase, took_s in usual_phases(good).items()
     ]
     if good:
         total_s = sorted(reply.total_s for reply in good)
@@ -129,7 +129,7 @@ def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POL
     good = [reply for reply in asked.replies if not wrong_with(reply, request)]
     if not good:
         return ()
-    phases_s = _usual_phases(good)
+    phases_s = usual_phases(good)
     if asked.name.took_s:
         phases_s = {Phase.NAME: asked.name.took_s, **phases_s}
     median_s = asked.name.took_s + statistics.median(reply.total_s for reply in good)
@@ -316,7 +316,7 @@ def _of_name(asked: Asked) -> Evidence:
     return Evidence(what=f"name {shown(asked.place.host)}", seen=f"{seen} after {span(name.took_s)}")
 
 
-def _usual_phases(replies: Sequence[Reply]) -> dict[Phase, float]:
+def usual_phases(replies: Sequence[Reply]) -> dict[Phase, float]:
     """The median of each part that was come to, in seconds and in the order of a request."""
     return {
         phase: statistics.median(took_s)

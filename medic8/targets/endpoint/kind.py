@@ -9,7 +9,9 @@ from medic8.model.target import Target
 from medic8.targets.endpoint.address import address_problems
 from medic8.targets.endpoint.answers import look_at_requests
 from medic8.targets.endpoint.certificate import look_at_certificate
+from medic8.targets.endpoint.performance import analyze_requests, monitor_endpoint
 from medic8.targets.endpoint.policy import POLICY
+from medic8.targets.endpoint.remedies import REMEDIES
 from medic8.targets.endpoint.rules import CAUSES_BENEATH, RULES
 from medic8.targets.endpoint.session import open_session
 from medic8.targets.endpoint.strategies import STRATEGIES
@@ -47,4 +49,7 @@ KIND = TargetKind(
     requires=requires,
     causes_beneath=CAUSES_BENEATH,
     thresholds=dict(POLICY),
+    analyzers={"requests": analyze_requests},
+    monitors={"endpoint": monitor_endpoint},
+    remedies=REMEDIES,
 )

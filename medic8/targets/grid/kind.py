@@ -16,9 +16,12 @@ from medic8.targets.grid.backups import GridBackups
 from medic8.targets.grid.diagnostics import DIAGNOSTICS
 from medic8.targets.grid.guards import GridGuards
 from medic8.targets.grid.keys import check_name
+from medic8.targets.grid.performance import analyze_pages, monitor_grid
 from medic8.targets.grid.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.client import address_problems
+from medic8.targets.valkey.performance import analyze_service
+from medic8.targets.valkey.remedies import REMEDIES
 
 RULES = (
     IssueRule(
@@ -118,4 +121,7 @@ KIND = TargetKind(
     backups=GridBackups(),
     guards=GridGuards(),
     causes_beneath=CAUSES_BENEATH,
+    analyzers={"pages": analyze_pages, "service": analyze_service},
+    monitors={"grid": monitor_grid},
+    remedies={code: each for code, each in REMEDIES.items() if code.startswith("commands.")},
 )

@@ -13,9 +13,11 @@ from medic8.targets.host.guards import HostGuards
 from medic8.targets.host.looks.looking import address_problems
 from medic8.targets.host.plans.files import is_agreed
 from medic8.targets.host.policy import POLICY
+from medic8.targets.host.remedies import REMEDIES
 from medic8.targets.host.rules import RULES
 from medic8.targets.host.session import open_session
 from medic8.targets.host.strategies import STRATEGIES
+from medic8.targets.host.usage import analyze_pressure, monitor_host, tracked
 from medic8.targets.kind import TargetKind
 
 
@@ -70,4 +72,8 @@ KIND = TargetKind(
     guards=HostGuards(),
     agrees=agrees,
     causes=CAUSES,
+    analyzers={"pressure": analyze_pressure},
+    monitors={"host": monitor_host},
+    tracked=tracked,
+    remedies=REMEDIES,
 )

@@ -13,9 +13,11 @@ from medic8.targets.process.diagnostics import DIAGNOSTICS
 from medic8.targets.process.guards import ProcessGuards
 from medic8.targets.process.naming import CommandLine, PidFile, name_of
 from medic8.targets.process.policy import POLICY
+from medic8.targets.process.remedies import REMEDIES
 from medic8.targets.process.rules import RULES
 from medic8.targets.process.session import open_session
 from medic8.targets.process.strategies import STRATEGIES
+from medic8.targets.process.usage import analyze_activity, monitor_process, tracked
 
 _COMPARED = {
     "presence": {"presence.pid": "process", "presence.age": "runs for"},
@@ -67,4 +69,8 @@ KIND = TargetKind(
     guards=ProcessGuards(),
     causes=CAUSES,
     causes_beneath=CAUSES_BENEATH,
+    analyzers={"activity": analyze_activity},
+    monitors={"process": monitor_process},
+    tracked=tracked,
+    remedies=REMEDIES,
 )

@@ -14,7 +14,10 @@ from medic8.targets.valkey.causes_beneath import CAUSES_BENEATH
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
+from medic8.targets.valkey.performance import analyze_service
 from medic8.targets.valkey.policy import POLICY, SETTABLE
+from medic8.targets.valkey.remedies import REMEDIES
+from medic8.targets.valkey.resources import monitor_server, tracked
 from medic8.targets.valkey.rules import RULES
 from medic8.targets.valkey.strategies import STRATEGIES
 
@@ -78,4 +81,8 @@ KIND = TargetKind(
     guards=ServerGuards(),
     causes=CAUSES,
     causes_beneath=CAUSES_BENEATH,
+    analyzers={"service": analyze_service},
+    monitors={"server": monitor_server},
+    tracked=tracked,
+    remedies=REMEDIES,
 )

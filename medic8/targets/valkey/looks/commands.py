@@ -67,7 +67,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         before, facts = earlier.facts, later.facts
         times = command_times(before, facts)
-        slow = _slow_commands(server, facts)
+        slow = slow_commands(server, facts)
         lazy = lazy_settings(server, before, facts, slow)
         now_s = (facts.number("server_time_usec") or 0.0) / 1e6
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
@@ -306,7 +306,7 @@ def parse_entry(entry: object) -> SlowCommand | None:
     return SlowCommand(name, float(at_s), took_us / 1e6, client, address, lazy)
 
 
-def _slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
+def slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
     """The slow commands of the last while that are not ours, by the server's clock."""
     now_us = facts.number("server_time_usec")
     reply = server.try_one("COMMANDLOG", "GET", _MOST_ENTRIES, "slow")
