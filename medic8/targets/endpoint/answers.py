@@ -235,7 +235,7 @@ def _bad_status(reply: Reply, facts: Sequence[Evidence], request: HttpRequest) -
                 if wait
                 else ("have it send Retry-After, so that clients wait instead of asking again at once",)
             ),
-            "clients should retry with growing pauses drawn by chance, and seldom: see docs/retries.md",
+            "clients should ask again seldom, after pauses that grow and are drawn by chance",
         )
     elif reply.status < server_errors:
         advice = ("the request itself is refused: look at path, credentials and method of the url",)
