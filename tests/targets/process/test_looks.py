@@ -187,6 +187,8 @@ def test_memory_is_held_against_the_host_its_group_and_its_limit() -> None:
         ("memory.swapped", Severity.WARNING),
     ]
     assert judge_memory(Facts({"VmRSS": "1000"}), 16 * _GIB, GroupMemory(10 * _GIB, _GIB), None) == ()
+    mapped = Facts({"VmRSS": str(14 << 20), "RssAnon": str(2 << 20), "RssFile": str(12 << 20)})
+    assert judge_memory(mapped, 16 * _GIB, None, None) == (), "an index that is mapped is page cache"
 
 
 def test_a_program_that_ends_after_each_start_is_found_at_once(

@@ -43,6 +43,8 @@ class Commands:
         self._name = name
         self._care = care
         self._timeout_s = timeout_s
+        # Otherwise it is started with that of the process that ran before.
+        self.knows_environment = bool(care.start) and Path(care.start[0]).name == "env"
 
     def look(self) -> Kept:
         """
