@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from medic8.errors import UnreachableError
 from medic8.model.issue import Severity
 from medic8.model.report import DiagnosticResult
-from medic8.model.target import ThresholdRule
+from medic8.model.target import ProcessCare, Target, ThresholdRule
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import GroupMemory
@@ -26,7 +26,7 @@ from medic8.targets.process.keepers.keeper import KeptState
 from medic8.targets.process.living import GoneError, UntoldError, is_there, living, parse_stat
 from medic8.targets.process.looks.activity import judge_throttled, look_at_activity, stuck_in
 from medic8.targets.process.looks.descriptors import look_at_descriptors
-from medic8.targets.process.looks.health import look_at_health
+from medic8.targets.process.looks.health import Checked, check, look_at_health
 from medic8.targets.process.looks.hogs import judge_disks, judge_processor
 from medic8.targets.process.looks.memory import judge_memory, look_at_memory
 from medic8.targets.process.looks.moments import Doing, Moment
@@ -237,6 +237,26 @@ def test_a_check_of_the_site_says_whether_it_does_its_work(program: Program, aro
     slow = program.target(check=("sleep", "60")).model_copy(update={"timeout_s": 0.1})
     (found,) = look_at_health(slow, around).findings
     assert "no end within 0.1 s" in found.text
+
+
+def test_a_check_that_says_much_or_leaves_others_behind_is_bounded(tmp_path: Path) -> None:
+    """Only the end is kept of what it says; what it has started ends with it, and is not waited for."""
+
+    def checked(timeout_s: float, script: str) -> Checked | None:
+        care = ProcessCare(check=("sh", "-c", script))
+        return check(
+            Target(name="web", kind="process", url=SecretStr("pidfile:/x"), timeout_s=timeout_s, process=care)
+        )
+
+    loud = checked(20, "head -c 9000000 /dev/zero | tr '\\0' 'x'; echo; echo well")
+    assert loud == Checked(is_well=True, said="exit status 0: well")
+    file = tmp_path / "pid"
+    early = checked(20, f"sleep 60 & echo $! >{file}; echo well")
+    os.kill(int(file.read_text()), signal.SIGKILL)
+    assert early == Checked(is_well=True, said="exit status 0: well")
+    assert checked(0.3, f"sleep 60 & echo $! >{file}; wait") == Checked(False, "no end within 0.3 s")
+    with contextlib.suppress(GoneError), living(int(file.read_text())) as left:
+        until(lambda: not is_there(left.identity), "what it started has ended")
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def test_an_environment_under_a_title_is_not_told_and_nothing_is_started_without
                 with KIND.open_session(target, around) as session:
                     return session.prepare(step)
 
-            with pytest.raises(RefusedError, match="the environment of .* cannot be told"):
+            with pytest.raises(RefusedError, match=r"the environment of .* cannot be told"):
                 prepared(*words)
             assert prepared("env", "TZ=Asia/Tokyo", *words) == b"another process"
         finally:
