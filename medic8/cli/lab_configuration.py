@@ -101,7 +101,7 @@ allow = ["prune_files", "empty_quarantine", "prune_backups"]
 
 # What "medic8 lab break full_disk" fills with old files.
 [[target.prune]]
-folder = "{app}"
+folder = {app}
 patterns = ["*.log"]
 older_than = 86400
 """
@@ -182,7 +182,7 @@ def _text(home: Path, url: str) -> str:
         url=url,
         scale=json.dumps(str(home.absolute() / COMMAND)),
         process=latest_address(home.absolute() / FOLDER),
-        app=str(home.absolute() / FOLDER / DISK / APP),
+        app=json.dumps(str((home / FOLDER).resolve() / DISK / APP)),
     )
 
 

@@ -131,6 +131,9 @@ _OF_SYSTEM = frozenset(
     {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"}
 )
 
+#: But for these within.
+_OF_PROGRAMS = ("/dev/shm/", "/run/user/")
+
 #: Files are let go when nothing has been written to them for so long, and stay in quarantine for so long,
 #: at least: time for a person to notice.
 LEAST_PRUNE_S = 3600
@@ -165,7 +168,8 @@ class PruneRule(Frozen):
         if not self.folder.startswith("/") or normpath(self.folder) != self.folder:
             raise ValueError(f"folder {self.folder!r} must be whole, as /var/log/app, without . and ..")
         top = self.folder.split("/")[1]
-        if self.folder.count("/") == 1 or top in _OF_SYSTEM:
+        is_of_system = top in _OF_SYSTEM and not self.folder.startswith(_OF_PROGRAMS)
+        if self.folder.count("/") == 1 or is_of_system:
             raise ValueError(f"folder {self.folder!r} is of the system: name one of a program within it")
         for pattern in self.patterns:
             if not pattern.strip() or "/" in pattern:

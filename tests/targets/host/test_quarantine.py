@@ -396,6 +396,14 @@ def test_a_rule_that_could_take_too_much_is_refused(changed: dict[str, object], 
         PruneRule.model_validate(rule)
 
 
+def test_folders_of_programs_in_those_of_the_system_may_be_named() -> None:
+    """Memory that is shared, and what belongs to a user for as long as they are logged in."""
+    for folder in ("/dev/shm/app", "/run/user/1000/app"):
+        PruneRule(folder=folder, patterns=("*",), older_than=DAY_S)
+    with pytest.raises(ValueError, match="of the system"):
+        PruneRule(folder="/run/systemd/app", patterns=("*",), older_than=DAY_S)
+
+
 def test_two_rules_for_one_folder_are_refused(tmp_path: Path) -> None:
     """Also where one lies within the other."""
     one, other = pruning(tmp_path).prune[0], pruning(tmp_path / "app").prune[0]
