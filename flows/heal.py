@@ -99,7 +99,7 @@ def _treat_issue(
             break
         tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
         with untagged():
-            plan = plan_treatment(target, present, report, tried)
+            plan = plan_treatment(target, present, report, tried, () if dry_run else tuple(approved))
         if resolutions and (plan is None or not plan.units):
             break
         resolution = _resolve(target, present, plan, report, approved, dry_run=dry_run)

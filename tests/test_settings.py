@@ -262,7 +262,10 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (POT + 'allw = ["reheat"]\n', '5: target "pot": field "allw": not known; did you mean "allow"?'),
         (
             POT.replace("teapot", "teapt"),
-            '3: target "pot": field "kind": got "teapt", expected "grid", "valkey", "process" or "teapot"',
+            (
+                '3: target "pot": field "kind": got "teapt", '
+                'expected "grid", "valkey", "process", "host" or "teapot"'
+            ),
         ),
         (
             POT + 'allow = [\n  "reheat",\n  "descal",\n]\n',
@@ -422,6 +425,29 @@ def test_what_is_wrong_is_said_with_file_line_field_and_expectation(
     with pytest.raises(ConfigurationError) as caught:
         site.load(text)
     assert str(caught.value) == f"medic8.toml:{message}"
+
+
+def test_files_that_may_go_are_configured_and_never_those_of_the_system(site: Site) -> None:
+    """What a rule could take too much of is told with its line, and the rule belongs to a host."""
+    text = """\
+[[target]]
+name = "db-1"
+kind = "host"
+url = "host:local"
+[[target.prune]]
+folder = "/var/log/app"
+patterns = ["*.gz"]
+older_than = 604800
+"""
+    (rule,) = site.load(text).targets[0].prune
+    assert (rule.keep, rule.delete, rule.recurse) == (604_800, False, False)
+    for wrong, message in (
+        (text.replace("/var/log/app", "/etc"), "5: target .*is of the system"),
+        (text.replace("host:local", "ssh://db-1"), "1: target .*'host:local'"),
+        (text.replace('"host"', '"valkey"').replace("host:local", "valkey://h"), "belongs to kind 'host'"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            site.load(wrong)
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(site: Site) -> None:

@@ -20,6 +20,14 @@ _PARTS = {
     "replica": "Faults of a replica of the server",
     "way": "Faults on the way to the server",
     "process": "Faults of a process",
+    "host": "Faults of the host",
+}
+
+_HEALTHY = {
+    "grid": "Healthy states of the grid, and left alone",
+    "server": "Healthy states of its server, and left alone",
+    "process": "Healthy states of a process, and left alone",
+    "host": "Healthy states of the host, and left alone",
 }
 
 
@@ -63,10 +71,13 @@ def render_list(
                 healed_by = text(fault.healed_by) if fault.healed_by else text(fault.advice, "dim")
                 listed.add_row(text(fault.name, "bold"), text(fault.summary), _size(fault), healed_by)
         yield section(heading, listed)
-    healthy = table("state", "what happens", "strength", "looks like")
-    for state in states:
-        healthy.add_row(text(state.name, "bold"), text(state.summary), _size(state), text(state.looks_like))
-    yield section("Healthy, and left alone", healthy)
+    for part, heading in _HEALTHY.items():
+        healthy = table("state", "what happens", "strength", "looks like")
+        for state in states:
+            if state.part == part:
+                words = text(state.name, "bold"), text(state.summary), _size(state), text(state.looks_like)
+                healthy.add_row(*words)
+        yield section(heading, healthy)
     if actors:
         yield section("Actors that run", bullets(actor.shown for actor in actors))
     yield section(

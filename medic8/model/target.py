@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from posixpath import normpath
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -125,6 +126,57 @@ class Scale(Frozen):
         return self
 
 
+#: Nothing in these is a program's own to let go.
+_OF_SYSTEM = frozenset(
+    {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"}
+)
+
+#: But for these within.
+_OF_PROGRAMS = ("/dev/shm/", "/run/user/")
+
+#: Files are let go when nothing has been written to them for so long, and stay in quarantine for so long,
+#: at least: time for a person to notice.
+LEAST_PRUNE_S = 3600
+
+
+#: Fields of a `Target` that say what may go on a host.
+OF_HOST = ("prune", "prune_backups")
+
+
+class PruneRule(Frozen):
+    """
+    Which files of a folder may go when its file system fills up.
+
+    Attributes:
+        folder: The folder, without links on the way to it.
+        patterns: What their names look like, as a shell has it: ``*.log.*``.
+        older_than: Seconds for which nothing was written to them, at least.
+        keep: Seconds that they stay in quarantine, from where they can be brought back.
+        delete: Whether they are then deleted without anybody being asked again.
+        recurse: Whether files in folders within are meant too.
+    """
+
+    folder: str
+    patterns: tuple[str, ...] = Field(min_length=1)
+    older_than: int = Field(ge=LEAST_PRUNE_S)
+    keep: int = Field(default=7 * 86_400, ge=LEAST_PRUNE_S)
+    delete: bool = False
+    recurse: bool = False
+
+    @model_validator(mode="after")
+    def _spares_the_system(self) -> Self:
+        if not self.folder.startswith("/") or normpath(self.folder) != self.folder:
+            raise ValueError(f"folder {self.folder!r} must be whole, as /var/log/app, without . and ..")
+        top = self.folder.split("/")[1]
+        is_of_system = top in _OF_SYSTEM and not self.folder.startswith(_OF_PROGRAMS)
+        if self.folder.count("/") == 1 or is_of_system:
+            raise ValueError(f"folder {self.folder!r} is of the system: name one of a program within it")
+        for pattern in self.patterns:
+            if not pattern.strip() or "/" in pattern:
+                raise ValueError(f"pattern {pattern!r} must be one for names, without a slash")
+        return self
+
+
 class ProcessCare(Frozen):
     """
     What is to be known of a process that it does not tell itself.
@@ -177,6 +229,9 @@ class Target(Frozen):
         idle_client_age_s: From so many seconds without a command on, a client may be closed where connections
             run out (kind ``valkey``).
         scale: What gives it more to live on (kind ``valkey``).
+        prune: Which files may go when a file system fills up (kind ``host``).
+        prune_backups: Whether backups that retention does not keep may go then, without anybody being asked
+            again (kind ``host``).
         process: What is to be known of it beside its address (kind ``process``).
     """
 
@@ -195,6 +250,8 @@ class Target(Frozen):
     scrub_mib_per_s: float | None = Field(default=None, gt=0)
     idle_client_age_s: int = Field(default=3600, ge=1)
     scale: Scale | None = None
+    prune: tuple[PruneRule, ...] = ()
+    prune_backups: bool = False
     process: ProcessCare | None = None
 
     @property

@@ -266,6 +266,8 @@ class TargetKind:
         requires: What is wrong with a target's configuration for this kind, one sentence each.
         backups: How they are backed up; None if they are not.
         guards: What must not become worse; None if nothing is watched.
+        agrees: Whether a target's configuration agrees once and for all to a plan of this kind that would
+            wait for a person.
     """
 
     name: str
@@ -278,5 +280,6 @@ class TargetKind:
     requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())
     backups: Backups | None = None
     guards: Guards | None = None
+    agrees: Callable[[Plan, Target], bool] = field(default=lambda _plan, _target: False)
     causes: tuple[CauseRule, ...] = ()
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)

@@ -14,6 +14,7 @@ _OURS = {
     "grid": "medic8.targets.grid.kind",
     "valkey": "medic8.targets.valkey.kind",
     "process": "medic8.targets.process.kind",
+    "host": "medic8.targets.host.kind",
 }
 
 _GROUP = "medic8.targets"

@@ -21,6 +21,7 @@ from pathlib import Path
 from medic8.recovery.journal import Journal
 from tests.crash import (
     grid_scenes,
+    host_scenes,
     lock_scenes,
     memory_scenes,
     network_scenes,
@@ -42,6 +43,7 @@ _MOST_ENDERS = 4
 
 EXPECTED: dict[str, Expected] = {
     **grid_scenes.SCENES,
+    **host_scenes.SCENES,
     **lock_scenes.SCENES,
     **settings_scene.SCENES,
     **memory_scenes.SCENES,

@@ -11,6 +11,9 @@ import valkey
 
 from flows.run import run
 from medic8.model.resolution import Outcome, Resolution, Treatment
+from medic8.settings import load_settings
+from medic8.targets.valkey.strategies import STRATEGIES
+from tests.targets.valkey.looking_at import report_on
 
 CONFIGURATION = """
 [[target]]
@@ -48,6 +51,15 @@ def heal_as_agreed(strategy: str) -> Resolution:
     assert asked.outcome is Outcome.AWAITING_APPROVAL, asked.reason
     assert asked.plan is not None
     return resolution_by(run("heal", target="server", approved=[asked.plan.digest]), strategy)
+
+
+def heal_with_a_yes(strategy: str, *looks: str) -> Resolution:
+    """Heal once, with a yes to the plan that *looks* lead to; for tests of what comes after the asking."""
+    target = load_settings().target("server")
+    report = report_on(target.address, only=looks)
+    plans = [STRATEGIES[strategy](issue, report, target) for issue in report.issues]
+    (plan,) = [each for each in plans if each.units]
+    return resolution_by(run("heal", target="server", approved=[plan.digest]), strategy)
 
 
 def plain(url: str) -> valkey.Valkey:

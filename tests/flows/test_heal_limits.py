@@ -13,7 +13,7 @@ import valkey.exceptions
 from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome
-from tests.flows.slow_site import Site, heal_as_agreed, plain, wait_for
+from tests.flows.slow_site import Site, heal_as_agreed, heal_with_a_yes, plain, wait_for
 from tests.raw_clients import RawClient, connected
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -156,5 +156,5 @@ def test_an_answer_that_is_no_yes_is_told_as_what_it_is(
     """Refused: nothing was changed. Anything else: a person has to look."""
     configure_scaling(server, site, command, trial)
     fill(server)
-    resolution = heal_as_agreed("scale_out")
+    resolution = heal_with_a_yes("scale_out", "controller", "memory")
     assert (resolution.outcome, reason in resolution.reason) == (outcome, True), resolution.reason

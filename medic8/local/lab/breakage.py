@@ -13,8 +13,9 @@ from medic8.model.frozen import Frozen
 if TYPE_CHECKING:
     from medic8.local.lab.bench import Bench
 
-#: What can be broken: a grid's values, the server under it, the way to that server, or a process beside it.
-Part = Literal["grid", "server", "replica", "way", "process"]
+#: What can be broken: a grid's values, the server under it, the way to that server, a process beside it, or
+#: the host under all of it.
+Part = Literal["grid", "server", "replica", "way", "process", "host"]
 
 
 class Harm(Frozen):
@@ -98,7 +99,7 @@ class State:
         looks_like: What it may be taken for.
         make: Brings so much of it about, at random.
         most: Greatest strength.
-        part: Of what it is a state.
+        part: Whose state it is.
     """
 
     name: str

@@ -6,8 +6,9 @@ import random
 
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Harm, State
+from medic8.local.lab.grid_states import STATES as OF_GRIDS
 from medic8.local.lab.names import named
-from medic8.local.lab.on_host import processes
+from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server.replica_faults import new_replica
 from medic8.local.lab.settings import change_setting
 from medic8.model.wording import size
@@ -88,6 +89,7 @@ def doubled_traffic(bench: Bench, rng: random.Random, strength: int) -> tuple[Ha
 
 
 _ALL = (
+    *OF_GRIDS,
     State(
         "cache_at_its_limit",
         "a cache is full, and evicts as much as is written",
@@ -197,6 +199,7 @@ _ALL = (
         10,
     ),
     *processes.STATES,
+    *hosts.STATES,
 )
 
 #: All states, by name.

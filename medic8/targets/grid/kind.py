@@ -9,7 +9,7 @@ from medic8.errors import ConfigurationError
 from medic8.model.issue import IssueType
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
-from medic8.model.target import Target
+from medic8.model.target import OF_HOST, Target
 from medic8.targets.grid.actions import open_session
 from medic8.targets.grid.backups import GridBackups
 from medic8.targets.grid.diagnostics import DIAGNOSTICS
@@ -94,6 +94,7 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.scale is not None:
         wrong.append("field 'scale' belongs to kind 'valkey'")
+    wrong += [f"field {name!r} belongs to kind 'host'" for name in OF_HOST if getattr(target, name)]
     if target.process is not None:
         wrong.append("field 'process' belongs to kind 'process'")
     try:

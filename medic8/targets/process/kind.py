@@ -52,6 +52,8 @@ def requires(target: Target) -> tuple[str, ...]:
             ("expiry", "valkey", bool(target.expiry)),
             ("replicas", "valkey", bool(target.replicas)),
             ("scale", "valkey", target.scale is not None),
+            ("prune", "host", bool(target.prune)),
+            ("prune_backups", "host", target.prune_backups),
         )
         if is_there
     ]

@@ -100,7 +100,9 @@ def _take_on_full_server(
             "EVAL", _ON_FULL_SERVER, 1, key, holder, claim.content, int(lasts_s * 1000)
         )
     except valkey.exceptions.ResponseError:
-        raise refusal from None  # an older server, or no scripts: it is full, and that is what counts
+        raise valkey.exceptions.OutOfMemoryError(
+            f"{refusal} (before Redis 7.0, and without scripts, a full server cannot be claimed)"
+        ) from None
     if not taken:
         raise FencedError("the claim on the server changed at the same moment")
 
@@ -137,12 +139,37 @@ def renew(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
         ClaimGoneError: it lapsed, or was evicted or deleted.
         FencedError: it is another's.
     """
+    lasts_ms = int(lasts_s * 1000)
     for place in places_of(claim, database_of(client)):
         with _database(client, place.database), client.pipeline() as pipe:
             guard(pipe, claim, place.key)
             pipe.multi()
-            pipe.pexpire(place.key, int(lasts_s * 1000))
-            carry_out(pipe)
+            pipe.pexpire(place.key, lasts_ms)
+            try:
+                carry_out(pipe)
+            except valkey.exceptions.OutOfMemoryError:
+                _on_full_server(client, claim, place.key, "PEXPIRE", lasts_ms)
+
+
+#: Before Redis 7.4 and Valkey 8.0 a full server takes no command within MULTI, but scripts that take no
+#: memory. Source: Redis 7.2, server.c, processCommand, reject_cmd_on_oom.
+_IF_STILL_OURS = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call(ARGV[2], KEYS[1], unpack(ARGV, 3))
+return 1
+"""
+
+
+def _on_full_server(client: valkey.Valkey, claim: Claim, key: bytes, *command: str | int) -> None:
+    """
+    Have *command* done with *key* if that still holds *claim*.
+
+    Raises:
+        FencedError: it does not.
+    """
+    name, *more = command
+    if not client.execute_command("EVAL", _IF_STILL_OURS, 1, key, claim.content, name, *more):
+        raise FencedError("the claim on the server changed at the same moment")
 
 
 def release(client: valkey.Valkey, claim: Claim) -> None:
@@ -154,8 +181,11 @@ def release(client: valkey.Valkey, claim: Claim) -> None:
                 continue
             pipe.multi()
             pipe.delete(place.key)
-            with contextlib.suppress(valkey.exceptions.WatchError):
-                pipe.execute()
+            with contextlib.suppress(valkey.exceptions.WatchError, FencedError):
+                try:
+                    pipe.execute()
+                except valkey.exceptions.OutOfMemoryError:
+                    _on_full_server(client, claim, place.key, "DEL")
 
 
 def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
@@ -278,3 +308,21 @@ def carry_out(pipe: Pipeline) -> list[object]:
         if was_cut_off(exc):
             raise
         raise FencedError("the claim on the server changed at the same moment") from exc
+
+
+def carry_out_if_full_too(pipe: Pipeline, claim: Claim, key: bytes) -> list[object]:
+    """
+    `carry_out` for commands that change no key, also on a full server that takes nothing within MULTI.
+
+    There the claim at *key* is compared one round trip before them, and not at the same moment.
+
+    Raises:
+        ClaimGoneError: there is no claim; nothing was executed.
+        FencedError: it is another's; nothing was executed.
+    """
+    commands = [arguments for arguments, _ in pipe.command_stack]
+    try:
+        return carry_out(pipe)
+    except valkey.exceptions.OutOfMemoryError:  # so nothing was executed
+        guard(pipe, claim, key)
+        return [pipe.execute_command(*arguments) for arguments in commands]

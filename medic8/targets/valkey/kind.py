@@ -5,7 +5,7 @@ from __future__ import annotations
 from medic8.analysis.changes import changes
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
-from medic8.model.target import Target
+from medic8.model.target import OF_HOST, Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.backups import ValkeyBackups
@@ -35,6 +35,7 @@ def requires(target: Target) -> tuple[str, ...]:
     ]
     if target.grid is not None:
         wrong.append("field 'grid' belongs to kind 'grid'")
+    wrong += [f"field {name!r} belongs to kind 'host'" for name in OF_HOST if getattr(target, name)]
     if target.process is not None:
         wrong.append("field 'process' belongs to kind 'process'")
     return tuple(wrong)

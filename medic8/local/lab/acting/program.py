@@ -14,6 +14,7 @@ from pathlib import Path
 from medic8.errors import Medic8Error, RefusedError
 from medic8.local.lab.acting.order import Order, Play, Ready
 from medic8.local.lab.acting.program_names import LATEST, PROGRAM, SOCKET, address_of
+from medic8.local.lab.acting.subject import BEGUN
 from medic8.targets.process.keepers.keeper import KeptState
 from medic8.targets.process.keepers.supervisord import Supervisord
 from medic8.targets.process.naming import Supervised
@@ -126,7 +127,7 @@ def _started(server: subprocess.Popen[bytes], keeper: Supervisord, folder: Path)
             raise RefusedError(f"supervisord ended at once and said: {said[-1]}")
         with contextlib.suppress(Medic8Error):
             kept = keeper.look()
-            if kept.pid is not None or kept.state is KeptState.FAILS:
+            if (folder / BEGUN).exists() and (kept.pid is not None or kept.state is KeptState.FAILS):
                 return kept.pid or 0
         time.sleep(_LOOK_S)
     raise RefusedError(f"supervisord has not started the program within {_WAIT_S:g} s")

@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+#: In its folder: it has begun.
+BEGUN = "begun"
+
 _MIB = 1 << 20
 _STEP_S = 0.1
 _MOST_MIB = 400
@@ -67,8 +70,9 @@ def _threads(amount: int, folder: Path) -> None:
 
 def _zombies(amount: int, folder: Path) -> None:
     """*amount* at once, and as many more each second."""
-    del folder
     for number in range(_MOST_STARTED):
+        if number == amount:
+            _acts(folder)
         time.sleep(0 if number < amount else 1 / amount)
         os.posix_spawn("/bin/true", ["true"], {})
     _rest()
@@ -139,6 +143,11 @@ def _rotation(amount: int, folder: Path) -> None:
         log.replace(folder / "program.log.1")
 
 
+def _acts(folder: Path) -> None:
+    """Say that it has begun."""
+    (folder / BEGUN).touch()
+
+
 def _rest(*_: object) -> None:
     while True:
         signal.pause() if threading.current_thread() is threading.main_thread() else time.sleep(3600)
@@ -162,4 +171,7 @@ _DOES: Mapping[str, Callable[[int, Path], None]] = {
 
 
 if __name__ == "__main__":
-    _DOES[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))
+    style, amount, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    if style != "zombies":  # which are there when they have ended
+        _acts(folder)
+    _DOES[style](amount, folder)

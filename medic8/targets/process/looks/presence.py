@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -22,6 +23,10 @@ from medic8.targets.process.policy import policy_of
 from medic8.targets.process.setup import RUNS, Meant, setup_of
 
 _ABOUT = "its starts"
+
+#: Supervisord takes a program for started after a second. Source: its documentation, startsecs.
+_STARTS_S = 1.2
+_LOOK_EVERY_S = 0.05
 
 #: How often a process that ended meanwhile is looked for anew.
 _TRIES = 3
@@ -49,10 +54,14 @@ def look_at_presence(target: Target, around: Surroundings) -> DiagnosticResult:
 
 
 def _kept(target: Target) -> Kept:
+    """What its keeper says; of one that starts, whether it stays, if that is told soon."""
+    keeper, end = keeper_of(target), time.monotonic() + _STARTS_S
     try:
-        return keeper_of(target).look()
+        while (kept := keeper.look()).state is KeptState.STARTS and time.monotonic() < end:
+            time.sleep(_LOOK_EVERY_S)
     except RefusedError as exc:
         raise UnreachableError(str(exc)) from exc
+    return kept
 
 
 def _looked(look: Look, target: Target, kept: Kept) -> DiagnosticResult:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from medic8.errors import ConfigurationError
 from medic8.model.issue import Evidence
 from medic8.model.wording import shown, span
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import options_of
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.door_words import Ending
 from medic8.targets.valkey.tls import is_secure, secured
 
