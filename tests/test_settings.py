@@ -263,8 +263,8 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (
             POT.replace("teapot", "teapt"),
             (
-                '3: target "pot": field "kind": got "teapt", '
-                'expected "grid", "valkey", "process", "host" or "teapot"'
+                '3: target "pot": field "kind": got "teapt", expected "grid", "valkey", "process", "host", '
+                '"endpoint" or "teapot"'
             ),
         ),
         (
@@ -774,3 +774,44 @@ def test_each_path_is_given_the_line_where_it_stands() -> None:
         ("z",): "[z]",
     }.items():
         assert numbered[lines[path] - 1].startswith(begins), path
+
+
+def test_what_a_target_stands_on_must_be_a_target_and_not_itself(tmp_path: Path) -> None:
+    """Names of nobody, and circles however long, are refused with the field and the way round."""
+    text = "\n".join(
+        f'[[target]]\nname = "{name}"\nkind = "valkey"\nurl = "valkey://127.0.0.1"\n{more}'
+        for name, more in (
+            ("a", 'runs_on = "b"\ndepends_on = ["d", "e"]'),
+            ("b", 'depends_on = ["c"]'),
+            ("c", 'runs_on = "a"'),
+            ("d", ""),
+        )
+    )
+    (tmp_path / "medic8.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(tmp_path / "medic8.toml", environ={})
+    lines = [line.partition(": ")[2] for line in str(refused.value).splitlines()]
+    none = "nothing can stand on itself"
+    known = 'known are "a", "b", "c" and "d"'
+    assert lines == [
+        f'target "a": field "runs_on": a stands on b stands on c stands on a: {none}',
+        f'target "a": field "depends_on[1]": got "e", expected the name of a target; {known}',
+        f'target "b": field "depends_on[0]": b stands on c stands on a stands on b: {none}',
+        f'target "c": field "runs_on": c stands on a stands on b stands on c: {none}',
+    ]
+
+
+def test_a_field_of_another_kind_is_refused_with_whose_it_is(tmp_path: Path) -> None:
+    """Nothing that was written is silently without effect."""
+    (tmp_path / "medic8.toml").write_text(
+        '[[target]]\nname = "api"\nkind = "endpoint"\nurl = "http://127.0.0.1/"\n'
+        'grid = "g"\nprune_backups = true\n'
+        '[target.process]\nreload = "HUP"\n'
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(tmp_path / "medic8.toml", environ={})
+    assert [line.partition(": ")[2] for line in str(refused.value).splitlines()] == [
+        "target \"api\": field 'grid' belongs to kind 'grid'",
+        "target \"api\": field 'process' belongs to kind 'process'",
+        "target \"api\": field 'prune_backups' belongs to kind 'host'",
+    ]

@@ -129,7 +129,8 @@ def _issue(issue: Issue) -> str:
 def _follows(link: CauseLink, place: int) -> str:
     told = [f"for it: {each}" for each in link.support] + [f"against it: {each}" for each in link.against]
     lead = "May follow also from" if place else "Follows from"
-    return f"{lead}: **{escape(link.title)}**. {escape(link.why)} {escape('; '.join(told))}".rstrip()
+    where = f" of target {escape(link.target)}" if link.target else ""
+    return f"{lead}: **{escape(link.title)}**{where}. {escape(link.why)} {escape('; '.join(told))}".rstrip()
 
 
 def _section(title: str, body: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from medic8.model.endpoint import FailOver, HttpRequest
 from medic8.model.frozen import Frozen
 from medic8.model.issue import IssueType
 
@@ -132,15 +133,11 @@ _OF_SYSTEM = frozenset(
 )
 
 #: But for these within.
-_OF_PROGRAMS = ("/dev/shm/", "/run/user/")
+_OF_PROGRAMS = ("/dev/shm/", "/run/user/")  # noqa: S108 - nothing is written there
 
 #: Files are let go when nothing has been written to them for so long, and stay in quarantine for so long,
 #: at least: time for a person to notice.
 LEAST_PRUNE_S = 3600
-
-
-#: Fields of a `Target` that say what may go on a host.
-OF_HOST = ("prune", "prune_backups")
 
 
 class PruneRule(Frozen):
@@ -220,6 +217,8 @@ class Target(Frozen):
         mode: What Medic8 may do; without configuration it only diagnoses and plans.
         allow: Names of the strategies that may be applied when *mode* is ``act``.
         labels: Free words to group targets by.
+        runs_on: Name of the target that it runs on, such as the host of a server; None = not said.
+        depends_on: Names of the targets that it needs to do its work.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
         expiry: For how long keys of which prefixes may live (kind ``valkey``).
         threshold: Limits of the kind that are others here.
@@ -233,6 +232,8 @@ class Target(Frozen):
         prune_backups: Whether backups that retention does not keep may go then, without anybody being asked
             again (kind ``host``).
         process: What is to be known of it beside its address (kind ``process``).
+        request: What it is asked for (kind ``endpoint``).
+        fail_over: How it is served by another server (kind ``endpoint``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -242,6 +243,8 @@ class Target(Frozen):
     mode: Mode = Mode.OBSERVE
     allow: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
+    runs_on: str | None = None
+    depends_on: tuple[str, ...] = ()
     setting: tuple[SettingRule, ...] = ()
     expiry: tuple[ExpiryRule, ...] = ()
     threshold: tuple[ThresholdRule, ...] = ()
@@ -253,6 +256,8 @@ class Target(Frozen):
     prune: tuple[PruneRule, ...] = ()
     prune_backups: bool = False
     process: ProcessCare | None = None
+    request: HttpRequest = HttpRequest()
+    fail_over: FailOver | None = None
 
     @property
     def address(self) -> str:
@@ -263,6 +268,11 @@ class Target(Frozen):
     def replica_addresses(self) -> tuple[str, ...]:
         """The replicas' addresses with their credentials, for opening connections and for nothing else."""
         return tuple(each.get_secret_value() for each in self.replicas)
+
+    @property
+    def beneath(self) -> tuple[str, ...]:
+        """The names of the targets that it stands on, the nearest first, each once."""
+        return tuple(dict.fromkeys((*((self.runs_on,) if self.runs_on else ()), *self.depends_on)))
 
     @property
     def grid_name(self) -> str:

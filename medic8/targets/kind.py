@@ -260,6 +260,8 @@ class TargetKind:
         rules: Which findings are signs of which issue.
         thresholds: By name, from where on its diagnostics find something; a target may set others.
         causes: Which findings lead to which others, the most trusted first.
+        causes_beneath: By the kind of what it stands on: which of that one's findings lead to its own. Clues
+            look at what was read of that one.
         strategies: By the name that an allow-list spells, the cheapest and safest first.
         open_session: Opens the connection for changing a target.
         compare: The numbers of two reports that belong into a before/after table.
@@ -282,4 +284,5 @@ class TargetKind:
     guards: Guards | None = None
     agrees: Callable[[Plan, Target], bool] = field(default=lambda _plan, _target: False)
     causes: tuple[CauseRule, ...] = ()
+    causes_beneath: Mapping[str, tuple[CauseRule, ...]] = field(default_factory=dict)
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)

@@ -15,6 +15,7 @@ _OURS = {
     "valkey": "medic8.targets.valkey.kind",
     "process": "medic8.targets.process.kind",
     "host": "medic8.targets.host.kind",
+    "endpoint": "medic8.targets.endpoint.kind",
 }
 
 _GROUP = "medic8.targets"

@@ -9,11 +9,9 @@ which only somebody else's write could fall, and it goes with the file.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +32,8 @@ from medic8.targets.host.looks.backups import judge_backups
 from medic8.targets.host.looks.files import Filled, judge_kept, judge_old, look_into
 from medic8.targets.machine.files import Machine
 from medic8.targets.registry import kind_named
-from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
+from tests.crash.folder_scene import FolderScene
+from tests.crash.reader import Ended, Verdict, misplaced
 from tests.crash.scenes import NOW, Expected, Scene, SceneMaker, Written, around
 
 _KIND = kind_named("host")
@@ -43,15 +42,13 @@ _FULL = Filled(0.95, None)
 _FILES = 3
 
 
-class HostScene:
-    """A folder with old files, and others that somebody else writes; see `tests.crash.scenes.Scene`."""
+class HostScene(FolderScene):
+    """A folder with old files, and others that somebody else writes."""
 
-    exact_before = False
     strategy: str
-    plan: Plan
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.app, self.others = folder / "app", folder / "others"
         rule = PruneRule(folder=str(self.app), patterns=("*.log",), older_than=_DAY_S, keep=_DAY_S)
         self.target = Target.model_validate(
@@ -93,29 +90,6 @@ class HostScene:
             taken_at=NOW,
         )
         return _KIND.strategies[self.strategy](issue, report, self.target)
-
-    def wander(self, rng: random.Random) -> Written:
-        """A file beside."""
-        name, value = f"other{rng.randrange(8)}", rng.randbytes(16).hex()
-        (self.others / name).write_text(value)
-        return {f"file {name}": value}
-
-    def judge(self, ended: Ended | None, written: Written) -> Verdict:
-        """What others wrote is there, and no claim of nobody's."""
-        verdict = Verdict("not_opened" if ended is None else ended.state)
-        now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        for file in (self.folder / "claims").glob("*.claim"):
-            each = json.loads(file.read_text())
-            left_ms = int((each["lapses_at_s"] - now_s) * 1000)
-            is_claimed, problem = problems_of_claims([(each["content"].encode(), left_ms)], ended)
-            verdict.is_claimed |= is_claimed
-            verdict.wrong += [problem] if problem else []
-        verdict.lost = [
-            place
-            for place, value in written.items()
-            if place.startswith("file ") and (self.others / place.split()[1]).read_text() != value
-        ]
-        return verdict
 
     def contents(self) -> Mapping[str, bytes]:
         """All files, but for those of Medic8 itself."""

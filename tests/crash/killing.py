@@ -17,6 +17,7 @@ import signal
 import socket
 import sqlite3
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,9 @@ _NEARLY_READS = {b"CLIENT": b"KILL", b"MEMORY": b"PURGE"}
 
 #: What changes something when it is told to a supervisor.
 _TOLD = (b"supervisor.stopProcess", b"supervisor.startProcess")
+
+#: Files on this host that are changed outside of the folder of saved states.
+_KEPT = (".claim", ".unread", "upstream")
 
 
 class Phase(StrEnum):
@@ -156,6 +160,7 @@ def install(watch: Watch) -> None:
 
 def _watch_host(watch: Watch) -> None:
     _watch_claims(watch)
+    _watch_fail_over(watch)
     write_bytes, send_signal = Path.write_bytes, signal.pidfd_send_signal
 
     def written(self: Path, content: bytes) -> int:
@@ -177,14 +182,34 @@ def _watch_claims(watch: Watch) -> None:
     replace, unlink = os.replace, os.unlink
 
     def replaced(source: Any, target: Any, **options: Any) -> None:
-        with watch.write("file", "claim") if str(target).endswith(".claim") else contextlib.nullcontext():
+        with _noted(watch, target, "replace"):
             replace(source, target, **options)
 
     def unlinked(path: Any, **options: Any) -> None:
-        with watch.write("file", "unclaim") if str(path).endswith(".claim") else contextlib.nullcontext():
+        with _noted(watch, path, "unlink"):
             unlink(path, **options)
 
     os.replace, os.unlink = replaced, unlinked
+
+
+def _noted(watch: Watch, path: Any, act: str) -> contextlib.AbstractContextManager[object]:
+    name = Path(str(path)).name
+    return watch.write("file", f"{act} {name}") if name.endswith(_KEPT) else contextlib.nullcontext()
+
+
+def _watch_fail_over(watch: Watch) -> None:
+    write_text, communicate = Path.write_text, subprocess.Popen.communicate
+
+    def marked(self: Path, text: str, *arguments: Any, **options: Any) -> int:
+        with _noted(watch, self, "write"):
+            return write_text(self, text, *arguments, **options)
+
+    def waited(self: Any, *arguments: Any, **options: Any) -> Any:
+        with watch.write("file", "command"):
+            return communicate(self, *arguments, **options)
+
+    Path.write_text = marked  # type: ignore[method-assign]
+    subprocess.Popen.communicate = waited  # type: ignore[method-assign]
 
 
 def _watch_supervisors(watch: Watch) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from medic8.recovery.journal import Journal
 from tests.crash import (
+    endpoint_scenes,
     grid_scenes,
     host_scenes,
     lock_scenes,
@@ -49,6 +50,7 @@ EXPECTED: dict[str, Expected] = {
     **memory_scenes.SCENES,
     **network_scenes.SCENES,
     **process_scenes.SCENES,
+    **endpoint_scenes.SCENES,
     **slow_scenes.SCENES,
     **sync_scenes.SCENES,
 }

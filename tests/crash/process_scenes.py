@@ -9,12 +9,10 @@ somebody else may have restarted it (docs/recovery.md says so); so they do so ri
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from medic8.analysis.analyzer import analyze
@@ -22,14 +20,14 @@ from medic8.analysis.detector import detect_issues
 from medic8.model.issue import Finding
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport, DiagnosticResult
-from medic8.model.target import Target
 from medic8.targets.facts import Facts
 from medic8.targets.process.groups import weight_of
 from medic8.targets.process.living import living
 from medic8.targets.process.looks.hogs import hog_object, judge_processor
 from medic8.targets.process.looks.moments import Moment
 from medic8.targets.registry import kind_named
-from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
+from tests.crash.folder_scene import FolderScene
+from tests.crash.reader import Ended, Verdict, misplaced
 from tests.crash.scenes import NOW, Expected, Scene, SceneMaker, Written, around
 from tests.targets.process import grouped
 from tests.targets.process.diagnosed import leaking
@@ -38,21 +36,19 @@ from tests.targets.process.supervised import MISSING, Program, supervised, until
 _KIND = kind_named("process")
 
 
-class ProcessScene:
-    """A program of a supervisord, and files that others write; see `tests.crash.scenes.Scene`."""
+class ProcessScene(FolderScene):
+    """A program of a supervisord, and files that others write."""
 
-    exact_before = False
     strategy: str
     program_name = "sleeper"
     timeout_s = 10.0
-    plan: Plan
 
     def __init__(self, program: Program, folder: Path) -> None:
-        self.program, self.folder = program, folder
-        self.target: Target = program.target(
+        super().__init__(folder)
+        self.program = program
+        self.target = program.target(
             self.strategy, program=self.program_name, reload="HUP", timeout_s=self.timeout_s
         )
-        (folder / "others").mkdir(exist_ok=True)
 
     @property
     def pid(self) -> int:
@@ -60,12 +56,6 @@ class ProcessScene:
         keeper = self.program.keeper(self.program_name)
         until(lambda: keeper.look().pid is not None, "the program runs")
         return keeper.look().pid or 0
-
-    def stage(self) -> None:
-        """Remove what others wrote, and claims that a death left."""
-        for folder in ("others", "claims"):
-            for file in (self.folder / folder).glob("*"):
-                file.unlink()
 
     def planned(self, *findings: Finding) -> Plan:
         """The plan for *findings* about the process that is there now."""
@@ -84,34 +74,6 @@ class ProcessScene:
         )
         (issue,) = (each for each in issues if findings[0].code in each.signs)
         return _KIND.strategies[self.strategy](issue, report, self.target)
-
-    def wander(self, rng: random.Random) -> Written:
-        """A file."""
-        name, value = f"other{rng.randrange(8)}", rng.randbytes(16).hex()
-        (self.folder / "others" / name).write_text(value)
-        return {f"file {name}": value}
-
-    def judge(self, ended: Ended | None, written: Written) -> Verdict:
-        """What others wrote is there, and no claim of nobody's."""
-        verdict = Verdict("not_opened" if ended is None else ended.state)
-        now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        claims = [json.loads(file.read_text()) for file in (self.folder / "claims").glob("*.claim")]
-        for each in claims:
-            content, left_ms = each["content"].encode(), int((each["lapses_at_s"] - now_s) * 1000)
-            is_claimed, problem = problems_of_claims([(content, left_ms)], ended)
-            verdict.is_claimed |= is_claimed
-            verdict.wrong += [problem] if problem else []
-        verdict.lost = [
-            place
-            for place, value in written.items()
-            if place.startswith("file ")
-            and (self.folder / "others" / place.removeprefix("file ")).read_text() != value
-        ]
-        return verdict
-
-    def contents(self) -> Mapping[str, bytes]:
-        """All files of others."""
-        return {file.name: file.read_bytes() for file in (self.folder / "others").glob("*")}
 
 
 class RestartScene(ProcessScene):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import valkey
+import valkey.exceptions
 
 from flows.run import run
+from medic8.local.scratch import ScratchValkey
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.settings import load_settings
 from medic8.targets.valkey.strategies import STRATEGIES
@@ -73,3 +75,15 @@ def wait_for(condition: Callable[[], object], *, most_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def fill(server: ScratchValkey) -> None:
+    """Write until the server refuses it."""
+    with plain(server.url) as client:
+        client.config_set("maxmemory", str(32 << 20))
+        for number in range(10_000):
+            try:
+                client.set(f"key:{number}", b"x" * 10_000)
+            except valkey.exceptions.OutOfMemoryError:
+                return
+        raise AssertionError("the server takes more than its limit")

@@ -342,7 +342,8 @@ def test_every_fault_of_the_server_is_tried_here() -> None:
     tried = {*EXPECTED, "writable_replica_changed", "diverged_replica", "broken_replication"}
     tried |= {"proxy_delays", "proxy_drops", "proxy_resets", "background_load", "setting_out_of_range"}
     tried |= {"expiring_certificate", "flapping"}
-    assert {name for name, fault in FAULTS.items() if fault.part not in {"grid", "process", "host"}} == tried
+    others = {"grid", "process", "host", "endpoint"}
+    assert {name for name, fault in FAULTS.items() if fault.part not in others} == tried
 
 
 def test_every_fault_says_what_heals_it_or_what_a_person_does() -> None:

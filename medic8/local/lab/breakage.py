@@ -13,9 +13,9 @@ from medic8.model.frozen import Frozen
 if TYPE_CHECKING:
     from medic8.local.lab.bench import Bench
 
-#: What can be broken: a grid's values, the server under it, the way to that server, a process beside it, or
-#: the host under all of it.
-Part = Literal["grid", "server", "replica", "way", "process", "host"]
+#: What can be broken: a grid's values, the server under it, the way to that server, a process beside it,
+#: the host under all of it, or an endpoint.
+Part = Literal["grid", "server", "replica", "way", "process", "host", "endpoint"]
 
 
 class Harm(Frozen):

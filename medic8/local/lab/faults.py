@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medic8.local.lab import endpoint_faults
 from medic8.local.lab.breakage import Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
@@ -129,6 +130,7 @@ _ALL = (
     *way_faults.FAULTS,
     *processes.FAULTS,
     *hosts.FAULTS,
+    *endpoint_faults.FAULTS,
 )
 
 #: All faults, by name.

@@ -57,6 +57,11 @@ def capped_stream(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm
     return bench.start("stream", seed=rng.randrange(_SEEDS), amount=strength, style="capped")
 
 
+def endpoint_well(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Start a service that answers well, after *strength* milliseconds."""
+    return bench.start("service", seed=rng.randrange(_SEEDS), amount=strength, style="slow")
+
+
 def rolling_deploy(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Hold *strength* connections of which one after the other comes anew."""
     return bench.start("churn", amount=strength)
@@ -188,6 +193,16 @@ _ALL = (
         "a server that is slow",
         one_second_blip,
         1,
+    ),
+    State(
+        "endpoint_well",
+        "a service answers well, and takes its time for it",
+        "milliseconds",
+        200,
+        "a service that is slow",
+        endpoint_well,
+        500,
+        part="endpoint",
     ),
     State(
         "doubled_traffic",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.causes import CauseRule
 from medic8.analysis.changes import changes
 from medic8.analysis.detector import IssueRule
 from medic8.errors import ConfigurationError
 from medic8.model.issue import IssueType
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
-from medic8.model.target import OF_HOST, Target
+from medic8.model.target import Target
 from medic8.targets.grid.actions import open_session
 from medic8.targets.grid.backups import GridBackups
 from medic8.targets.grid.diagnostics import DIAGNOSTICS
@@ -87,22 +88,23 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a grid."""
-    wrong = [
-        *address_problems(target.address),
-        *(f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting),
-        *(f"expiry of {rule.prefix!r} belongs to a target of kind 'valkey'" for rule in target.expiry),
-    ]
-    if target.scale is not None:
-        wrong.append("field 'scale' belongs to kind 'valkey'")
-    wrong += [f"field {name!r} belongs to kind 'host'" for name in OF_HOST if getattr(target, name)]
-    if target.process is not None:
-        wrong.append("field 'process' belongs to kind 'process'")
+    wrong = [*address_problems(target.address)]
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:
         wrong.append(str(exc))
     return tuple(wrong)
 
+
+CAUSES_BENEATH = {
+    "valkey": (
+        CauseRule(
+            causes=frozenset({UNREACHABLE, "server.busy", "server.loading"}),
+            effects=frozenset({UNREACHABLE}),
+            why="A grid is as reachable as its server.",
+        ),
+    )
+}
 
 KIND = TargetKind(
     name="grid",
@@ -115,4 +117,5 @@ KIND = TargetKind(
     requires=requires,
     backups=GridBackups(),
     guards=GridGuards(),
+    causes_beneath=CAUSES_BENEATH,
 )

@@ -18,9 +18,6 @@ from medic8.targets.host.session import open_session
 from medic8.targets.host.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
 
-#: Fields of a target that belong to other kinds.
-_OF_OTHERS = ("grid", "setting", "expiry", "replicas", "scale", "process")
-
 
 def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, ...]:
     """Memory, and the space of every file system, before and after."""
@@ -36,11 +33,7 @@ def _space(name: str) -> str | None:
 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a host."""
-    return (
-        *address_problems(target.address),
-        *_twins(target),
-        *(f"field {name!r} belongs to another kind" for name in _OF_OTHERS if getattr(target, name)),
-    )
+    return (*address_problems(target.address), *_twins(target))
 
 
 def _twins(target: Target) -> tuple[str, ...]:

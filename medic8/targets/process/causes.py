@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.causes import CauseRule
 
 _EXHAUSTED = frozenset({"memory.of_host", "memory.of_group", "memory.address_space", "memory.swapped"})
@@ -36,3 +39,24 @@ CAUSES = (
         "processes of a full control group are killed, and started again",
     ),
 )
+
+#: By the kind of what a process runs on.
+CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
+    "host": (
+        CauseRule(
+            causes=frozenset({"memory.low", "memory.oom_kill"}),
+            effects=frozenset({UNREACHABLE, "presence.restarts", "memory.of_host", "memory.swapped"}),
+            why="A host without memory swaps its processes out, and kills them in the end.",
+        ),
+        CauseRule(
+            causes=frozenset({"disk.slow", "disk.errors", "disk.read_only"}),
+            effects=frozenset({"activity.stuck"}),
+            why="A process that waits for a disk hangs in the kernel.",
+        ),
+        CauseRule(
+            causes=frozenset({"tables.threads", "tables.files"}),
+            effects=frozenset({"health.check_failed", "presence.restarts"}),
+            why="A host whose tables are full refuses new threads and files to every process.",
+        ),
+    )
+}

@@ -8,7 +8,7 @@ from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
 from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
-from medic8.targets.process.causes import CAUSES
+from medic8.targets.process.causes import CAUSES, CAUSES_BENEATH
 from medic8.targets.process.diagnostics import DIAGNOSTICS
 from medic8.targets.process.guards import ProcessGuards
 from medic8.targets.process.naming import CommandLine, PidFile, name_of
@@ -44,26 +44,13 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a process."""
-    wrong = [
-        f"field {name!r} belongs to kind {kind!r}"
-        for name, kind, is_there in (
-            ("grid", "grid", target.grid is not None),
-            ("setting", "valkey", bool(target.setting)),
-            ("expiry", "valkey", bool(target.expiry)),
-            ("replicas", "valkey", bool(target.replicas)),
-            ("scale", "valkey", target.scale is not None),
-            ("prune", "host", bool(target.prune)),
-            ("prune_backups", "host", target.prune_backups),
-        )
-        if is_there
-    ]
     try:
         name = name_of(target.address)
     except ConfigurationError as exc:
-        return (str(exc), *wrong)
+        return (str(exc),)
     if target.process and target.process.start and not isinstance(name, PidFile | CommandLine):
-        wrong.append(f"field 'process.start': {name.in_words} is started by its supervisor")
-    return tuple(wrong)
+        return (f"field 'process.start': {name.in_words} is started by its supervisor",)
+    return ()
 
 
 KIND = TargetKind(
@@ -79,4 +66,5 @@ KIND = TargetKind(
     requires=requires,
     guards=ProcessGuards(),
     causes=CAUSES,
+    causes_beneath=CAUSES_BENEATH,
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from medic8.analysis.changes import changes
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Change
-from medic8.model.target import OF_HOST, Target
+from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.causes import CAUSES
+from medic8.targets.valkey.causes_beneath import CAUSES_BENEATH
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
@@ -33,11 +34,6 @@ def requires(target: Target) -> tuple[str, ...]:
         *_setting_problems(target),
         *_expiry_problems(target),
     ]
-    if target.grid is not None:
-        wrong.append("field 'grid' belongs to kind 'grid'")
-    wrong += [f"field {name!r} belongs to kind 'host'" for name in OF_HOST if getattr(target, name)]
-    if target.process is not None:
-        wrong.append("field 'process' belongs to kind 'process'")
     return tuple(wrong)
 
 
@@ -81,4 +77,5 @@ KIND = TargetKind(
     backups=ValkeyBackups(),
     guards=ServerGuards(),
     causes=CAUSES,
+    causes_beneath=CAUSES_BENEATH,
 )

@@ -165,4 +165,3 @@ def test_a_host_elsewhere_is_refused_and_told_where_to_go() -> None:
     assert address_problems("host:local") == address_problems("host://local") == ()
     for wrong in ("host:", "ssh://db-17", "valkey://127.0.0.1:6379"):
         assert "host:local" in address_problems(wrong)[0]
-    assert len(KIND.requires(a_host(grid="lab"))) == 1

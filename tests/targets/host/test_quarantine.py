@@ -398,7 +398,7 @@ def test_a_rule_that_could_take_too_much_is_refused(changed: dict[str, object], 
 
 def test_folders_of_programs_in_those_of_the_system_may_be_named() -> None:
     """Memory that is shared, and what belongs to a user for as long as they are logged in."""
-    for folder in ("/dev/shm/app", "/run/user/1000/app"):
+    for folder in ("/dev/shm/app", "/run/user/1000/app"):  # noqa: S108 - only named
         PruneRule(folder=folder, patterns=("*",), older_than=DAY_S)
     with pytest.raises(ValueError, match="of the system"):
         PruneRule(folder="/run/systemd/app", patterns=("*",), older_than=DAY_S)

@@ -73,14 +73,11 @@ def test_what_names_no_process_of_this_host_is_refused(address: str) -> None:
 
 
 def test_a_target_says_what_does_not_belong_to_it() -> None:
-    """Fields of other kinds, and a command for what a supervisor starts."""
+    """A command for what a supervisor starts."""
     target = Target(
-        name="web", kind="process", url="systemd:web.service", grid="lab", process=ProcessCare(start=("web",))
+        name="web", kind="process", url="systemd:web.service", process=ProcessCare(start=("web",))
     )
-    assert requires(target) == (
-        "field 'grid' belongs to kind 'grid'",
-        "field 'process.start': unit web.service is started by its supervisor",
-    )
+    assert requires(target) == ("field 'process.start': unit web.service is started by its supervisor",)
     assert requires(Target(name="web", kind="process", url="web"))[0].startswith("field 'url': expected ")
 
 

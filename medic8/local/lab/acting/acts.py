@@ -13,6 +13,7 @@ from medic8.local.lab.acting import (
     program,
     proxy,
     replica,
+    services,
     traffic,
     work,
 )
@@ -44,6 +45,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "proxy": proxy.proxy,
     "queue": host.queue,
     "replica": replica.replica,
+    "service": services.service,
     "slow_reader": clients.read_slowly,
     "storm": expiring.storm,
     "stream": traffic.stream,
