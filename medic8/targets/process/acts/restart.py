@@ -171,7 +171,7 @@ def why_not_as_before(target: Target, seen: Mapping[str, str]) -> str:
         return ""
     return (
         f"the environment of {called(target)} cannot be told: it may not be seen, or the program has written "
-        'its title over it; start = ["env", "NAME=VALUE", …] gives it one'
+        'its title over it; a start that begins with "env" says that it gives it one'
     )
 
 
