@@ -217,8 +217,10 @@ def _watcher(call: Call, target: Target, chosen: Fault | State) -> str:
     The target that shows it; empty if there is none.
 
     Of the server of *target* the one that its settings are diagnosed under, of a process the lab's own, of
-    the host this one.
+    the host this one. An endpoint is met at an address of its own.
     """
+    if chosen.part == "endpoint":
+        return ""
     if chosen.part == "process":
         from medic8.local.lab.acting.program_names import latest_address
         from medic8.local.lab.actors import FOLDER

@@ -21,13 +21,18 @@ _PARTS = {
     "way": "Faults on the way to the server",
     "process": "Faults of a process",
     "host": "Faults of the host",
+    "endpoint": "Faults of an endpoint",
 }
+
+#: Kinds of the targets that meet a fault at an address of its own.
+_KINDS = {"process": "process", "endpoint": "endpoint"}
 
 _HEALTHY = {
     "grid": "Healthy states of the grid, and left alone",
     "server": "Healthy states of its server, and left alone",
     "process": "Healthy states of a process, and left alone",
     "host": "Healthy states of the host, and left alone",
+    "endpoint": "Healthy states of an endpoint, and left alone",
 }
 
 
@@ -38,7 +43,7 @@ def render_breakage(breakage: Breakage, fault: Fault, watcher: str) -> Iterator[
     )
     yield bullets(breakage.what)
     if breakage.url and not (watcher and fault.part == "process"):
-        kind = "process" if fault.part == "process" else "valkey"
+        kind = _KINDS.get(fault.part, "valkey")
         yield section(
             "Next",
             text(f"a target of kind {kind} at this address meets it:"),
