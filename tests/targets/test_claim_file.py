@@ -155,6 +155,11 @@ def test_what_is_no_claim_lets_nobody_in(tmp_path: Path) -> None:
         file.take(a_claim("j2"), lasts_s=60)
     with pytest.raises(RefusedError), file.held(a_claim()):
         pytest.fail("it was let in")
+    for each in tmp_path.glob("*.claim"):
+        each.unlink()
+        os.mkfifo(each)
+    with pytest.raises(RefusedError, match="if nobody repairs there: rm "):
+        file.take(a_claim("j2"), lasts_s=60)
 
 
 def test_nobody_takes_over_while_an_act_is_under_way_and_a_death_lets_go(

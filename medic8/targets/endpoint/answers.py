@@ -6,6 +6,7 @@ import ipaddress
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from urllib.parse import urlsplit, urlunsplit
 
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.judging import fact, over
@@ -15,7 +16,7 @@ from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.model.wording import shown, span
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
-from medic8.targets.endpoint.asking_often import Asked, ask_often
+from medic8.targets.endpoint.asking_often import Asked, ask_often, without
 from medic8.targets.endpoint.endings import ENDING_WORDS, NOT_REACHED, Ending
 from medic8.targets.endpoint.policy import POLICY, EndpointPolicy, policy_of
 from medic8.targets.kind import Surroundings
@@ -190,7 +191,7 @@ def _answers_badly(
         code = "endpoint.endless" if reply.ending is Ending.ENDLESS else "endpoint.redirects"
         return fact(code, Severity.ERROR, words.means, about="answer", evidence=facts, advice=words.advice)
     if reply.status not in (request.status or _GOOD):
-        return _bad_status(reply, facts, request)
+        return _bad_status(asked, reply, facts, request)
     return fact(
         "endpoint.body",
         Severity.ERROR,
@@ -199,7 +200,11 @@ def _answers_badly(
         about="answer",
         evidence=(
             *facts,
-            Evidence(what="answer", seen=shown(reply.body, 200) or "empty", limit=shown(request.body)),
+            Evidence(
+                what="answer",
+                seen=shown(without(asked.secrets, reply.body), 200) or "empty",
+                limit=shown(request.body),
+            ),
         ),
         advice=(
             "look at what is answered: curl -s URL; then at the service, or at body under [target.request]",
@@ -207,12 +212,21 @@ def _answers_badly(
     )
 
 
-def _bad_status(reply: Reply, facts: Sequence[Evidence], request: HttpRequest) -> tuple[Finding, ...]:
+def _bad_status(
+    asked: Asked, reply: Reply, facts: Sequence[Evidence], request: HttpRequest
+) -> tuple[Finding, ...]:
     good = ", ".join(map(str, request.status)) or "200 to 299"
     facts = (*facts, Evidence(what="status", seen=str(reply.status), limit=good))
     server_errors = 500
     if location := reply.headers.get("location"):
-        facts = (*facts, Evidence(what="redirects to", seen=shown(location, 200)))
+        # Its query may hold what ours holds, and a session of its own.
+        facts = (
+            *facts,
+            Evidence(
+                what="redirects to",
+                seen=shown(without(asked.secrets, _without_query(location).encode()), 200),
+            ),
+        )
         return fact(
             "endpoint.redirects",
             Severity.ERROR,
@@ -247,6 +261,14 @@ def _bad_status(reply: Reply, facts: Sequence[Evidence], request: HttpRequest) -
         evidence=facts,
         advice=advice,
     )
+
+
+def _without_query(location: str) -> str:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "something that is no address"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _some_fail(
@@ -302,7 +324,10 @@ def _facts(asked: Asked, bad: Sequence[Reply], request: HttpRequest) -> tuple[Ev
         for (address, why), count in counted.items()
     ]
     said = dict.fromkeys(reply.said for reply in bad if reply.said)
-    facts += [Evidence(what="error", seen=each) for each in list(said)[:3]]
+    facts += [
+        Evidence(what="error", seen=shown(without(asked.secrets, each.encode()), 200))
+        for each in list(said)[:3]
+    ]
     last = bad[-1]
     if last.phases_s:
         phase = max(last.phases_s, key=lambda each: last.phases_s[each])

@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from medic8.errors import ConfigurationError
 from medic8.model.endpoint import HttpRequest
@@ -34,6 +34,11 @@ _MOST_REDIRECTS = 5
 
 #: Source: RFC 9110, section 15.4.
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+#: Shorter words are no secrets, and part of many others.
+_LEAST_SECRET = 4
+_HIDDEN = b"***"
 
 
 class Name(NamedTuple):
@@ -62,12 +67,14 @@ class Asked(NamedTuple):
         name: What its name led to.
         replies: In the order of the requests.
         unasked: Addresses that were left out.
+        secrets: What of the url is never shown, also where answers repeat it.
     """
 
     place: Place
     name: Name
     replies: tuple[Reply, ...]
     unasked: tuple[str, ...] = ()
+    secrets: tuple[bytes, ...] = ()
 
 
 def ask_often(target: Target) -> Asked:
@@ -88,7 +95,7 @@ def ask_often(target: Target) -> Asked:
     # A loop of its own in a thread of its own: the caller may be inside of a running one.
     with ThreadPoolExecutor(1) as pool:
         replies = pool.submit(asyncio.run, _all(place, asked, wish, target.request)).result()
-    return Asked(place, name, tuple(replies), name.addresses[MOST_ADDRESSES:])
+    return Asked(place, name, tuple(replies), name.addresses[MOST_ADDRESSES:], secrets_of(target.address))
 
 
 def wish_of(target: Target, place: Place) -> Wish:
@@ -200,6 +207,24 @@ def redirected(place: Place, reply: Reply) -> Place | None:
         return None
     is_same = (further.scheme, further.host, further.port) == (place.scheme, place.host, place.port)
     return further if is_same else None
+
+
+def secrets_of(url: str) -> tuple[bytes, ...]:
+    """What of *url* is never shown, in each way that an answer may repeat it; the longest first."""
+    parts = urlsplit(url)
+    header = _authorization(url).encode().removeprefix(b"Basic ")
+    values = [value for _, _, value in (each.partition("=") for each in parts.query.split("&"))]
+    told = [parts.query, *values, parts.password or ""]
+    every = {header, *(each.encode() for each in told), *(unquote(each).encode() for each in told)}
+    every |= {quote(each, safe="").encode() for each in told}
+    return tuple(sorted((each for each in every if len(each) >= _LEAST_SECRET), key=lambda each: -len(each)))
+
+
+def without(secrets: tuple[bytes, ...], text: bytes) -> bytes:
+    """*text* that may be shown: an answer may repeat what was asked, as pages of errors do."""
+    for each in secrets:
+        text = text.replace(each, _HIDDEN)
+    return text
 
 
 def _authorization(url: str) -> str:

@@ -7,12 +7,10 @@ claims, and whoever looks at the file next under a claim has it read first.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import signal
+import re
 import stat
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from medic8.errors import ChangedError, RefusedError, TransientError, Unreachabl
 from medic8.model.endpoint import FailOver
 from medic8.model.frozen import Frozen
 from medic8.model.wording import shown
+from medic8.targets.site_command import run_bounded
 
 SWITCH_FILE = "switch_file"
 
@@ -76,12 +75,19 @@ def switched(content: bytes | None, ask: SwitchFile) -> bytes:
     """
     if content is None:
         raise RefusedError(f"file {ask.file} is not there")
-    active, spare = ask.active.encode(), ask.spare.encode()
-    if (count := content.count(active)) != 1:
+    active, spare = _whole(ask.active), _whole(ask.spare)
+    if (count := len(active.findall(content))) != 1:
         raise RefusedError(f"file {ask.file} has {shown(ask.active)!r} {count} times; once is needed")
-    if spare in content:
+    if spare.search(content):
         raise RefusedError(f"file {ask.file} has {shown(ask.spare)!r} already")
-    return content.replace(active, spare)
+    return active.sub(lambda _: ask.spare.encode(), content)
+
+
+def _whole(name: str) -> re.Pattern[bytes]:
+    """Finds *name* where it is no part of a longer one: 10.0.0.1 is not in 10.0.0.11, nor web in web-2."""
+    before = r"(?<![A-Za-z0-9_.-])" if name[:1].isalnum() else ""
+    after = r"(?![A-Za-z0-9_-]|\.[A-Za-z0-9])" if name[-1:].isalnum() else ""
+    return re.compile((before + re.escape(name) + after).encode())
 
 
 def replace_file(path: Path, expected: bytes | None, new: bytes | None) -> None:
@@ -192,25 +198,15 @@ def run(words: tuple[str, ...], timeout_s: float) -> None:
     """
     command = " ".join(words)
     try:
-        child = subprocess.Popen(  # noqa: S603 - the site's own command, without a shell
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        ended = run_bounded(words, timeout_s)
     except (OSError, ValueError) as exc:
         raise VerifyError(f"{command} could not be started: {exc}") from exc
-    try:
-        output, _ = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
-        raise VerifyError(f"{command} did not end within {timeout_s:g} s") from None
-    if child.returncode:
-        last = (output.strip().splitlines() or [b""])[-1]
-        raise VerifyError(f"{command} ended with status {child.returncode}: {shown(last, _MOST_SHOWN)}")
+    if ended is None:
+        raise VerifyError(f"{command} did not end within {timeout_s:g} s")
+    if ended.status:
+        raise VerifyError(
+            f"{command} ended with status {ended.status}: {shown(ended.last_line, _MOST_SHOWN)}"
+        )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ class ProcessPolicy(Frozen):
         source=f"Supervisor documentation, startretries=3: then it gives up; the limits are {_OURS}",
     )
     host_memory: Threshold = Threshold(
-        what="resident memory and swap of the host's memory",
+        what="resident memory, without that of files, and swap, of the host's memory",
         warning=0.75,
         error=0.9,
         unit="share",

@@ -28,6 +28,9 @@ _OF_ONE_START = frozenset(
     }
 )
 
+#: The end of a command line whose place holds a shorter title; two empty words are nobody's.
+_FILLED_UP = b"\0\0\0"
+
 #: Names and values are bytes; in this encoding each byte is one character.
 _BYTES = "latin-1"
 
@@ -112,7 +115,7 @@ def setup_of(process: Living) -> Setup:
     """
     return Setup(
         program=_told(lambda: process.executable().encode("utf-8", "surrogateescape").decode(_BYTES)),
-        command_line=_told(lambda: tuple(word.decode(_BYTES) for word in process.raw_words("cmdline"))),
+        command_line=_told(lambda: _command_line(process)),
         environment=_told(lambda: _environment(process)),
         limits=_told(lambda: dict(sorted(limits_of(process).items()))),
         folder=_told(lambda: process.link("cwd").encode("utf-8", "surrogateescape").decode(_BYTES)),
@@ -127,13 +130,34 @@ def _told(read: Callable[[], Told]) -> Told | None:
         return None
 
 
+def _command_line(process: Living) -> tuple[str, ...]:
+    """Its words; a program that shows a title in their place may change it at any moment."""
+    raw = process.read("cmdline")
+    environ = _told(lambda: process.read("environ"))
+    if raw.endswith(_FILLED_UP) or (environ is not None and not _is_as_started(environ)):
+        raise UntoldError("cmdline was written over by the program")
+    return tuple(word.decode(_BYTES) for word in raw.rstrip(b"\0").split(b"\0"))
+
+
 def _environment(process: Living) -> dict[str, str]:
-    pairs = (word.partition(b"=") for word in sorted(process.raw_words("environ")))
+    raw = process.read("environ")
+    if not _is_as_started(raw):
+        raise UntoldError("environ was written over by the program, or is too large")
+    pairs = (word.partition(b"=") for word in sorted(raw.split(b"\0")[:-1]))
     return {
-        name.decode(_BYTES): value.decode(_BYTES)
-        for name, equals, value in pairs
-        if equals and name not in _OF_ONE_START
+        name.decode(_BYTES): value.decode(_BYTES) for name, _, value in pairs if name not in _OF_ONE_START
     }
+
+
+def _is_as_started(environ: bytes) -> bool:
+    """
+    Whether an environment is the one that the process was started with.
+
+    A program that sets its title, as data servers and web servers do, writes over the place where it was.
+    What is left of it is empty, or begins in the middle of a word. Source: proc_pid_environ(5).
+    """
+    *words, rest = environ.split(b"\0")
+    return not rest and all(word.find(b"=") > 0 for word in words)
 
 
 def _users(process: Living) -> str:

@@ -295,6 +295,18 @@ def test_a_password_is_sent_and_never_shown() -> None:
     assert "alsosecret" not in shown
 
 
+def test_what_the_service_repeats_of_the_url_is_not_shown() -> None:
+    """As pages of errors and redirects to a login do."""
+    body = b"at /?token=also%20secret or also secret, by YW5uOnMzY3I6dA==, s3cr:t"
+    location = "Location: //ann:s3cr%3At@x/login?next=%2F%3Ftoken%3Dalso%2520secret&session=7777"
+    for answer in (status(500, body=body), status(200, body=body), status(302, location)):
+        with service(answer) as port:
+            url = f"http://ann:s3cr%3At@{HOST}:{port}/?token=also%20secret"
+            shown = only(look(endpoint(url, request={"body": "well"}))).model_dump_json()
+        for secret in ("secret", "s3cr", "YW5u", "7777"):
+            assert secret not in shown, answer
+
+
 def reply(address: str, ending: Ending = Ending.ANSWERED, code: int = 200) -> Reply:
     answered = ending is Ending.ANSWERED
     return Reply(address, ending, "", {Phase.CONNECT: 0.001}, code if answered else 0)

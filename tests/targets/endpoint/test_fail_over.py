@@ -196,6 +196,7 @@ def test_a_file_that_was_changed_and_not_read_is_read_by_whoever_comes_next(tmp_
         (b"nothing of it", "0 times"),
         (b"server a, server a", "2 times"),
         (b"server a, server b", "has 'server b' already"),
+        (b"server a2; server a.example; server a-2; server ab", "0 times"),
         (None, "is not there"),
     ],
 )
@@ -203,6 +204,13 @@ def test_a_file_that_does_not_say_who_serves_is_left_alone(content: bytes | None
     """Exactly one place says so, or nothing is changed."""
     with pytest.raises(RefusedError, match=why):
         switched(content, SwitchFile(file="/etc/x", active="server a", spare="server b"))
+
+
+def test_only_the_whole_name_is_switched() -> None:
+    """An address may begin like another one."""
+    ask = SwitchFile(file="/etc/x", active="10.0.0.1", spare="10.0.0.2")
+    content = b"server 10.0.0.1:80; server 10.0.0.11:80; server 110.0.0.1; # 10.0.0.22"
+    assert switched(content, ask) == content.replace(b" 10.0.0.1:", b" 10.0.0.2:")
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:

@@ -367,6 +367,17 @@ def test_nonsense_in_any_file_is_no_crash(tmp_path_factory: pytest.TempPathFacto
     judge_raid(text.splitlines())
 
 
+def test_what_containers_show_of_a_disk_is_that_disk(tmp_path: Path) -> None:
+    """A full disk is one issue, however many containers lie on it; in one of them it is all that is seen."""
+    disk = "22 1 8:1 / / rw - ext4 /dev/sda1 rw"
+    of_container = "{number} 22 0:{number} / {path} rw - overlay overlay rw,lowerdir=/a"
+    lines = (of_container.format(number=number, path=f"/docker/{number}/merged") for number in range(40, 60))
+    host = a_machine(tmp_path / "host", proc__self__mountinfo="\n".join((disk, *lines)))
+    assert [each.folder for each in mounts(host)] == ["/"]
+    inside = a_machine(tmp_path / "in", proc__self__mountinfo=of_container.format(number=40, path="/"))
+    assert [each.kind for each in mounts(inside)] == ["overlay"]
+
+
 def test_a_machine_without_files_says_what_it_does_not_see(tmp_path: Path) -> None:
     """No finding, and no crash."""
     machine = a_machine(tmp_path)

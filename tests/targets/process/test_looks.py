@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from medic8.errors import UnreachableError
 from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticReport, DiagnosticResult
-from medic8.model.target import ThresholdRule
+from medic8.model.target import ProcessCare, Target, ThresholdRule
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import GroupMemory
@@ -27,7 +27,7 @@ from medic8.targets.process.keepers.keeper import Kept, KeptState
 from medic8.targets.process.living import GoneError, UntoldError, is_there, living, parse_stat
 from medic8.targets.process.looks.activity import judge_throttled, look_at_activity, stuck_in
 from medic8.targets.process.looks.descriptors import look_at_descriptors
-from medic8.targets.process.looks.health import look_at_health
+from medic8.targets.process.looks.health import Checked, check, look_at_health
 from medic8.targets.process.looks.hogs import judge_disks, judge_processor
 from medic8.targets.process.looks.memory import judge_memory, look_at_memory
 from medic8.targets.process.looks.moments import Doing, Moment
@@ -196,6 +196,8 @@ def test_memory_is_held_against_the_host_its_group_and_its_limit() -> None:
         ("memory.swapped", Severity.WARNING),
     ]
     assert judge_memory(Facts({"VmRSS": "1000"}), 16 * _GIB, GroupMemory(10 * _GIB, _GIB), None) == ()
+    mapped = Facts({"VmRSS": str(14 << 20), "RssAnon": str(2 << 20), "RssFile": str(12 << 20)})
+    assert judge_memory(mapped, 16 * _GIB, None, None) == (), "an index that is mapped is page cache"
 
 
 def test_a_program_that_ends_after_each_start_is_found_at_once(
@@ -246,6 +248,26 @@ def test_a_check_of_the_site_says_whether_it_does_its_work(program: Program, aro
     slow = program.target(check=("sleep", "60")).model_copy(update={"timeout_s": 0.1})
     (found,) = look_at_health(slow, around).findings
     assert "no end within 0.1 s" in found.text
+
+
+def test_a_check_that_says_much_or_leaves_others_behind_is_bounded(tmp_path: Path) -> None:
+    """Only the end is kept of what it says; what it has started ends with it, and is not waited for."""
+
+    def checked(timeout_s: float, script: str) -> Checked | None:
+        care = ProcessCare(check=("sh", "-c", script))
+        return check(
+            Target(name="web", kind="process", url=SecretStr("pidfile:/x"), timeout_s=timeout_s, process=care)
+        )
+
+    loud = checked(20, "head -c 9000000 /dev/zero | tr '\\0' 'x'; echo; echo well")
+    assert loud == Checked(is_well=True, said="exit status 0: well")
+    file = tmp_path / "pid"
+    early = checked(20, f"sleep 60 & echo $! >{file}; echo well")
+    os.kill(int(file.read_text()), signal.SIGKILL)
+    assert early == Checked(is_well=True, said="exit status 0: well")
+    assert checked(0.3, f"sleep 60 & echo $! >{file}; wait") == Checked(False, "no end within 0.3 s")
+    with contextlib.suppress(GoneError), living(int(file.read_text())) as left:
+        until(lambda: not is_there(left.identity), "what it started has ended")
 
 
 @contextlib.contextmanager

@@ -121,6 +121,22 @@ def test_a_file_names_the_process_that_wrote_it_and_no_later_one(tmp_path: Path)
         by_file.look()
 
 
+def test_a_file_that_others_may_write_names_no_process_but_their_own(tmp_path: Path) -> None:
+    """Else whoever may write it would choose whom we stop; and a pipe in its place would have us wait."""
+    file = tmp_path / "web.pid"
+    os.mkfifo(file)
+    with pytest.raises(UnreachableError, match=r"is no file \(prw"):
+        keeper(PidFile(str(file))).look()
+    file.unlink()
+    file.write_text("1")
+    file.chmod(0o666)
+    if os.geteuid() == 0:
+        file.chmod(0o644)
+        os.chown(file, 65534, 65534)
+    with pytest.raises(UnreachableError, match=r"process 1 is user 0's, and .* can be written by others"):
+        keeper(PidFile(str(file))).look()
+
+
 def test_commands_of_the_site_stop_and_start_it_with_what_it_had(tmp_path: Path) -> None:
     """A start command may be the process itself: it goes on by itself, with the environment it is given."""
     words = ("sleep", f"61.{os.getpid()}")

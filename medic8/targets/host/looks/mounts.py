@@ -44,6 +44,10 @@ _NONE = frozenset(
     ]
 )
 
+#: Shows folders of another file system, which is looked at by itself: of each container here once more. That
+#: of a container itself is all that it sees of it.
+_OF_ANOTHER = "overlay"
+
 #: What is mounted there holds folders of the kernel's files and nothing else.
 _OF_KERNEL = ("/sys/", "/proc/")
 
@@ -113,6 +117,8 @@ def mounts(machine: Machine) -> tuple[Mount, ...]:
         kind, path = tail[0], _unescaped(head[4])
         if kind in _OF_NETWORK or (kind.startswith("fuse") and kind != "fuseblk"):
             skipped.append(visible(path))
+        elif kind == _OF_ANOTHER and path != "/":
+            continue
         elif kind not in _NONE and not path.startswith(_OF_KERNEL):
             options = frozenset(tail[2].split(","))
             # What is mounted later over the same folder hides what was there.

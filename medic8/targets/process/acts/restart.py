@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medic8.errors import ChangedError, RefusedError, UnreachableError, VerifyError
 from medic8.model.plan import Step
@@ -117,7 +117,10 @@ class RestartAct(ProcessAct):
         with process_of_target(on.target) as (process, _):
             if process.identity != asked.process:
                 raise ChangedError(f"{called(on.target)} is another process by now than in the plan")
-            if changed := differences(asked.setup, setup_of(process).digests):
+            setup = setup_of(process)
+            if why := why_not_as_before(on.target, setup.digests):
+                raise RefusedError(why)
+            if changed := differences(asked.setup, setup.digests):
                 raise ChangedError(f"{called(on.target)} has another {', '.join(changed)} than in the plan")
             require_data_is_safe(on.target, process, _renewing(on))
         return _ANOTHER
@@ -154,6 +157,22 @@ class RestartAct(ProcessAct):
         for step in steps:
             _wait_until_it_is_the_same(on.target, _arguments(step))
         _wait_until_it_is_well(on.target)
+
+
+def why_not_as_before(target: Target, seen: Mapping[str, str]) -> str:
+    """
+    Why a process would come back with another environment; empty if it would not.
+
+    Args:
+        target: Names it.
+        seen: Digests of what is seen of its setup.
+    """
+    if keeper_of(target).knows_environment or "environment" in seen:
+        return ""
+    return (
+        f"the environment of {called(target)} cannot be told: it may not be seen, or the program has written "
+        'its title over it; a start that begins with "env" says that it gives it one'
+    )
 
 
 def _renewing(on: ActedOn) -> Surroundings:

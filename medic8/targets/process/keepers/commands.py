@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -43,6 +44,8 @@ class Commands:
         self._name = name
         self._care = care
         self._timeout_s = timeout_s
+        # Otherwise it is started with that of the process that ran before.
+        self.knows_environment = bool(care.start) and Path(care.start[0]).name == "env"
 
     def look(self) -> Kept:
         """
@@ -119,9 +122,13 @@ def _of_file(name: PidFile) -> Owner | None:
     """The process whose number the file holds; None if there is none of that number."""
     path = Path(name.path)
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_PID_BYTES).strip()
-            written_s = os.fstat(file.fileno()).st_mtime
+        # A pipe in its place would have us wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            told = os.fstat(descriptor)
+            if not stat.S_ISREG(told.st_mode):
+                raise UnreachableError(f"{path} is no file ({stat.filemode(told.st_mode)})")
+            text, written_s = file.read(_MOST_PID_BYTES).strip(), told.st_mtime
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -131,11 +138,17 @@ def _of_file(name: PidFile) -> Owner | None:
     pid = int(text)
     try:
         with living(pid) as process:
-            found = process.identity
+            found, whose = process.identity, process.user()
     except GoneError:
         return None
     except UntoldError as exc:
         raise UnreachableError(str(exc)) from exc
+    # Whoever may write the file chooses whom we stop: nobody's process but his own.
+    if told.st_uid not in {0, os.geteuid(), whose} or (told.st_mode & stat.S_IWOTH and whose != os.geteuid()):
+        raise UnreachableError(
+            f"process {pid} is user {whose}'s, and {path} can be written by others: owner {told.st_uid}, "
+            f"mode {stat.S_IMODE(told.st_mode):o}"
+        )
     began_s = started_s(found.started_at)
     if began_s > written_s + _SLACK_S:
         raise UnreachableError(

@@ -58,9 +58,11 @@ class Keeper(Protocol):
 
     Attributes:
         tells_stopping: Whether it says of a process that it was told to end and has not yet.
+        knows_environment: Whether it starts a process with an environment that it knows itself.
     """
 
     tells_stopping: bool
+    knows_environment: bool
 
     def look(self) -> Kept:
         """How the process is."""

@@ -61,6 +61,7 @@ class Supervisord:
     """A program of a supervisord; see `medic8.targets.process.keepers.keeper.Keeper`."""
 
     tells_stopping = True
+    knows_environment = True
 
     def __init__(self, name: Supervised, *, timeout_s: float) -> None:
         self._name = name

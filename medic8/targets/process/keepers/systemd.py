@@ -38,6 +38,7 @@ class Systemd:
     """A service of systemd; see `medic8.targets.process.keepers.keeper.Keeper`."""
 
     tells_stopping = True
+    knows_environment = True
 
     def __init__(self, name: Unit, *, timeout_s: float) -> None:
         self._name = name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import NamedTuple
 
 from medic8.analysis.judging import fact
@@ -14,6 +13,7 @@ from medic8.targets.process.found import care_of
 from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import Living
 from medic8.targets.process.looks.looking import Look, of_a_process
+from medic8.targets.site_command import run_bounded
 
 
 class Checked(NamedTuple):
@@ -35,21 +35,12 @@ def check(target: Target) -> Checked | None:
     if not words:
         return None
     try:
-        done = subprocess.run(  # noqa: S603 - the site's own command, without a shell
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=target.timeout_s,
-            check=False,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        return Checked(is_well=False, said=f"no end within {target.timeout_s:g} s")
+        ended = run_bounded(words, target.timeout_s)
     except (OSError, ValueError) as exc:
         return Checked(is_well=False, said=f"it could not be started: {shown(str(exc))}")
-    last = (done.stdout.strip().splitlines() or [b""])[-1]
-    return Checked(is_well=done.returncode == 0, said=f"exit status {done.returncode}: {shown(last)}")
+    if ended is None:
+        return Checked(is_well=False, said=f"no end within {target.timeout_s:g} s")
+    return Checked(is_well=ended.status == 0, said=f"exit status {ended.status}: {shown(ended.last_line)}")
 
 
 def _look(look: Look, target: Target, process: Living, kept: Kept) -> DiagnosticResult:

@@ -82,14 +82,17 @@ def judge_memory(
         policy: What to hold it against.
     """
     resident, swap = _bytes(status, "VmRSS") or 0, _bytes(status, "VmSwap") or 0
+    # Pages of files that it maps, such as an index, are page cache: the kernel takes them back as it likes.
+    own = resident - (_bytes(status, "RssFile") or 0)
     both = (
         Evidence(what="resident memory", seen=size(resident)),
+        Evidence(what="of it, of files", seen=size(resident - own)),
         Evidence(what="memory in swap", seen=size(swap)),
     )
     found = over(
         "memory.of_host",
         policy.host_memory,
-        share(resident + swap, host_bytes),
+        share(own + swap, host_bytes),
         "it takes {seen} of the host's memory",
         about=_ABOUT,
         also=both,

@@ -7,7 +7,7 @@ from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.targets.planning import plan_of, rests_on, value_of
-from medic8.targets.process.acts.restart import KEEP_RUNNING, RESTART
+from medic8.targets.process.acts.restart import KEEP_RUNNING, RESTART, why_not_as_before
 from medic8.targets.process.found import care_of, keeper_of
 from medic8.targets.process.looks.data import why_no_backup
 from medic8.targets.process.policy import policy_of
@@ -45,7 +45,9 @@ def plan_restart(issue: Issue, report: DiagnosticReport, target: Target) -> Plan
     """
     asked = meant_by(report)
     is_meant = rests_on(issue, report, _HELPS)
-    why_not = _why_not(report, target) if is_meant and asked else "A restart does not help against this."
+    why_not = (
+        _why_not(report, target, asked) if is_meant and asked else "A restart does not help against this."
+    )
     units = _units(asked, target) if asked is not None and not why_not else []
     return plan_of(
         RESTART_PROCESS,
@@ -60,8 +62,8 @@ def plan_restart(issue: Issue, report: DiagnosticReport, target: Target) -> Plan
     )
 
 
-def _why_not(report: DiagnosticReport, target: Target) -> str:
-    if why := keeper_of(target).why_no_restart():
+def _why_not(report: DiagnosticReport, target: Target, asked: Meant) -> str:
+    if why := keeper_of(target).why_no_restart() or why_not_as_before(target, asked.setup):
         return f"It cannot be restarted: {why}."
     if not value_of(report, "data", "data.held"):
         return ""
