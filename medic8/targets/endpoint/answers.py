@@ -229,8 +229,8 @@ def _bad_status(
         )
         return fact(
             "endpoint.redirects",
-            Severity.ERROR,
-            f"the answer sends on with status {reply.status}",
+            Severity.WARNING,
+            f"the answer sends on with status {reply.status}, and whether that is well nobody has said",
             about="answer",
             evidence=facts,
             advice=(

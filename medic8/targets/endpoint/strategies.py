@@ -19,10 +19,8 @@ from medic8.targets.planning import objects_of
 
 FAIL_OVER = "fail_over"
 
-#: The endpoint serves nobody: every request fails.
-_SERVES_NOBODY = frozenset(
-    {UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.redirects", "endpoint.endless"}
-)
+#: The endpoint serves nobody: every request fails. Who redirects is alive, and may be meant to.
+_SERVES_NOBODY = frozenset({UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.endless"})
 
 
 def plan_fail_over(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:

@@ -230,6 +230,8 @@ def test_whoever_is_served_somehow_is_left_alone() -> None:
     with service(in_turn(answers(), status(500))) as port:
         plan = planned(endpoint(f"http://127.0.0.1:{port}/", fail_over=hook))
     assert plan.units == ()
+    with service(status(302, "Location: /login")) as port:
+        assert planned(endpoint(f"http://127.0.0.1:{port}/", fail_over=hook)).units == ()
     with service(status(500)) as port:
         assert planned(endpoint(f"http://127.0.0.1:{port}/")).units == ()
 
