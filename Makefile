@@ -7,8 +7,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait for servers more than they compute, so one process more than there are processors.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
 
-.PHONY: help install demo demo-large test crash lint types contracts check bench accuracy lock clean
+.PHONY: help install demo demo-large test engines crash lint types contracts check bench accuracy lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,7 +33,11 @@ demo-large: install ## The same with a 256 MiB grid
 
 # Whole files to each process, since servers are shared by the tests of a file; the slow ones come first by name.
 test: install ## Run the tests (README's test command)
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+engines: install ## Try the server programs that MEDIC8_ENGINES names, and those on the PATH
+	@MEDIC8_ENGINES="$$MEDIC8_ENGINES:$$(command -v redis-server):$$(command -v valkey-server)" \
+		$(BIN)/python -m pytest -q -rs tests/engines
 
 crash: install ## Kill recoveries at every write and check the end state
 	@$(BIN)/python -m tests.crash

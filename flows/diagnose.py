@@ -11,12 +11,13 @@ from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.states import Completed
 
 from medic8.analysis.analyzer import UNREACHABLE
+from medic8.errors import ConfigurationError
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.analyze import analyze
-from tasks.detect import detect
+from tasks.detect import detect, find_causes_beneath
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 from tasks.track import show_map, show_report, untagged
 
@@ -40,21 +41,54 @@ def diagnose(target: str, watch_s: float = 0.0) -> State[DiagnosticReport]:
     return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
 
 
-def report_on(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
-    """Run diagnostics, analyze the results, detect issues; inside any flow."""
+def report_on(
+    target: Target,
+    site: Settings,
+    watch_s: float = 0.0,
+    known: dict[str, DiagnosticReport] | None = None,
+) -> DiagnosticReport:
+    """
+    Run diagnostics, analyze the results, detect issues; inside any flow.
+
+    Where something is wrong, what the target stands on is diagnosed as well: the cause may lie there.
+
+    Args:
+        target: What to look at.
+        site: The configuration.
+        watch_s: For how long to watch what grows; what is beneath is looked at for moments only.
+        known: Diagnoses made already by this call, by target; several may stand on one.
+    """
+    known = {} if known is None else known
     taken_at, began = datetime.now(UTC), time.perf_counter()
     results = _run_diagnostics(target, site, watch_s)
     analysis = analyze(target.name, results)
     issues = detect(target, analysis, results, taken_at)
-    return DiagnosticReport(
+    beneath, unseen = _look_beneath(target, site, known) if issues else ((), ())
+    report = DiagnosticReport(
         target=target.name,
         kind=target.kind,
         results=results,
-        analysis=analysis,
-        issues=issues,
+        analysis=analysis.model_copy(update={"unseen": (*analysis.unseen, *unseen)}),
+        issues=find_causes_beneath(target, issues, results, beneath) if beneath else issues,
         taken_at=taken_at,
         duration_s=round(time.perf_counter() - began, 3),
+        beneath=beneath,
     )
+    known[target.name] = report
+    return report
+
+
+def _look_beneath(
+    target: Target, site: Settings, known: dict[str, DiagnosticReport]
+) -> tuple[tuple[DiagnosticReport, ...], tuple[str, ...]]:
+    """Diagnoses of what *target* stands on, and why others could not be made."""
+    reports, unseen = list[DiagnosticReport](), list[str]()
+    for name in target.beneath:
+        try:
+            reports.append(known.get(name) or report_on(site.target(name), site, known=known))
+        except ConfigurationError as exc:
+            unseen.append(f"{name}, which it stands on: {exc}")
+    return tuple(reports), tuple(unseen)
 
 
 def summary(report: DiagnosticReport) -> str:

@@ -12,7 +12,7 @@ from flows.interruption import interruption
 from flows.resolve import resolve
 from flows.restore_interrupted import tell_all
 from flows.returned import returned
-from medic8.analysis.order import ended_as, gone, next_issue, waiting
+from medic8.analysis.order import ended_as, ended_beneath, gone, next_beneath, next_issue, waiting
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery
@@ -40,7 +40,12 @@ _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
     result_serializer="json",
     on_running=[sign],
 )
-def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) -> State[Treatment]:
+def heal(
+    target: str,
+    dry_run: bool = False,
+    approved: list[str] | None = None,
+    issues: list[str] | None = None,
+) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows, causes before symptoms.
 
@@ -48,6 +53,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
         approved: Digests of plans that a person agreed to.
+        issues: Fingerprints of the issues to treat, and no others; none = all that are found.
     """
     agreed = list(check_approvals(approved or []))
     site = load_settings()
@@ -55,8 +61,9 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     with untagged():
         interrupted = () if dry_run else _end_interrupted(subject, site)
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
-    report, resolutions = before, list[Resolution]()
-    known, ended = {issue.fingerprint for issue in before.issues}, dict[str, Outcome]()
+    beneath, report, ended = _treat_beneath(before, site, agreed, dry_run=dry_run)
+    resolutions = list[Resolution]()
+    known = {issue.fingerprint for issue in before.issues if not issues or issue.fingerprint in issues}
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
         treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
         resolutions += treated
@@ -68,6 +75,7 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
         target=target,
         kind=subject.kind,
         interrupted=interrupted,
+        beneath=beneath,
         before=before,
         resolutions=tuple(resolutions),
         after=None if report is before else report,
@@ -79,6 +87,30 @@ def heal(target: str, dry_run: bool = False, approved: list[str] | None = None) 
     if treatment.is_healed:
         return Completed(name="Healthy", data=treatment)
     return Failed(name="Not healed", message=_why(treatment), data=treatment)
+
+
+def _treat_beneath(
+    report: DiagnosticReport, site: Settings, agreed: list[str], *, dry_run: bool
+) -> tuple[tuple[Treatment, ...], DiagnosticReport, dict[str, Outcome]]:
+    """
+    Treat the causes that lie in what the target stands on, each once, by a run of this flow on that target.
+
+    Returns:
+        What was done; the newest report; and how the causes ended that issues of the target follow from.
+    """
+    treatments, ended = list[Treatment](), dict[str, Outcome]()
+    while not interruption() and (found := next_beneath(report, ended)):
+        name, causes = found
+        with untagged(), tags(*tags_of(site.target(name))):
+            treatment = returned(
+                heal(name, dry_run=dry_run, approved=agreed, issues=list(causes), return_state=True),
+                Treatment,
+            )
+        treatments.append(treatment)
+        ended |= ended_beneath(report, causes, treatment, site.target(name).allow)
+        if treatment.after is not None:
+            report = returned(diagnose(report.target, return_state=True), DiagnosticReport)
+    return tuple(treatments), report, ended
 
 
 def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:
@@ -99,7 +131,7 @@ def _treat_issue(
             break
         tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
         with untagged():
-            plan = plan_treatment(target, present, report, tried)
+            plan = plan_treatment(target, present, report, tried, () if dry_run else tuple(approved))
         if resolutions and (plan is None or not plan.units):
             break
         resolution = _resolve(target, present, plan, report, approved, dry_run=dry_run)

@@ -19,6 +19,7 @@ from flows.prune_backups import prune_backups
 from flows.prune_saved_state import prune_saved_state
 from flows.restore_backup import restore_backup
 from flows.restore_interrupted import restore_interrupted
+from flows.troubleshoot import troubleshoot_performance, troubleshoot_resources
 from flows.undo import undo
 from flows.verify_backup import verify_backup
 from medic8.targets.kind import Progress, no_progress
@@ -31,6 +32,8 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "prune_backups": prune_backups,
     "diagnose": diagnose,
     "diagnose_grid": diagnose_grid,
+    "troubleshoot_performance": troubleshoot_performance,
+    "troubleshoot_resources": troubleshoot_resources,
     "heal": heal,
     "undo": undo,
     "prune_saved_state": prune_saved_state,

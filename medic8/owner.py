@@ -15,13 +15,23 @@ _PROC = Path("/proc")
 def this_process(flow_run: str = "") -> Owner:
     """The running process, named so that no other process on any machine has the same name."""
     pid = os.getpid()
+    return process_of(pid, _start_ticks(pid) or 0).model_copy(update={"flow_run": flow_run})
+
+
+def process_of(pid: int, started_at: int) -> Owner:
+    """
+    The process *pid* of this machine and pid namespace, named like `this_process`.
+
+    Args:
+        pid: Its number.
+        started_at: When it was started, in clock ticks since boot: tells it from another one of that number.
+    """
     return Owner(
-        machine=_machine_id(),
+        machine=machine_id(),
         boot=boot_id(),
         pid_namespace=_pid_namespace(),
         pid=pid,
-        started_at=_start_ticks(pid) or 0,
-        flow_run=flow_run,
+        started_at=started_at,
     )
 
 
@@ -34,7 +44,7 @@ def is_known_dead(owner: Owner) -> bool:
     stopped process, and for one that we may not look at, the answer is no: it may
     go on any moment.
     """
-    if owner.machine != _machine_id():
+    if owner.machine != machine_id():
         return False
     if owner.boot != boot_id():
         return True
@@ -45,7 +55,7 @@ def is_known_dead(owner: Owner) -> bool:
 
 def is_known_alive(owner: Owner) -> bool:
     """Whether *owner* certainly runs, here and now; from elsewhere nobody can tell."""
-    is_here = (owner.machine, owner.boot) == (_machine_id(), boot_id())
+    is_here = (owner.machine, owner.boot) == (machine_id(), boot_id())
     return is_here and owner.pid_namespace == _pid_namespace() and _runs(owner) is True
 
 
@@ -68,7 +78,7 @@ def age_s(recovery: Recovery, now: datetime) -> float:
     return (now - recovery.opened_at).total_seconds()
 
 
-def _machine_id() -> str:
+def machine_id() -> str:
     """The machine's id with its name, since machines and containers made of one image may share the id."""
     name = os.uname().nodename
     for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):

@@ -13,5 +13,5 @@ from medic8.targets.registry import kind_named
 
 def session_on(target: Target, site: Settings) -> AbstractContextManager[Session]:
     """One connection to *target* that never reconnects."""
-    around = Surroundings(backups=site.backups, now=datetime.now(UTC))
+    around = Surroundings(backups=site.backups, now=datetime.now(UTC), claims=site.claims)
     return kind_named(target.kind).open_session(target, around)

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from prefect import task
 
+from medic8.analysis.beneath import link_beneath
 from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
 from medic8.model.issue import Issue
-from medic8.model.report import Analysis, DiagnosticResult
+from medic8.model.report import Analysis, DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.registry import kind_named
 from tasks.attempts import ONCE
@@ -24,3 +25,14 @@ def detect(
     kind = kind_named(target.kind)
     issues = detect_issues(analysis, kind.rules, target=target.name, at=taken_at)
     return link_causes(issues, results, kind.causes)
+
+
+@task(task_run_name="look for causes beneath {target.name}", **ONCE)
+def find_causes_beneath(
+    target: Target,
+    issues: tuple[Issue, ...],
+    results: Mapping[str, DiagnosticResult],
+    beneath: tuple[DiagnosticReport, ...],
+) -> tuple[Issue, ...]:
+    """*issues* of *target* with what they follow from of what it stands on."""
+    return link_beneath(issues, results, beneath, kind_named(target.kind).causes_beneath)

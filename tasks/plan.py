@@ -15,7 +15,11 @@ from tasks.attempts import ONCE
 
 @task(task_run_name="plan {issue.issue_type.value} of {target.name}", **ONCE)
 def plan_treatment(
-    target: Target, issue: Issue, report: DiagnosticReport, tried: tuple[str, ...] = ()
+    target: Target,
+    issue: Issue,
+    report: DiagnosticReport,
+    tried: tuple[str, ...] = (),
+    approved: tuple[str, ...] = (),
 ) -> Plan | None:
     """The cheapest plan that has a step and may be carried out; see `choose_plan`."""
-    return choose_plan(kind_named(target.kind), issue, report, target, tried=tried)
+    return choose_plan(kind_named(target.kind), issue, report, target, tried=tried, approved=approved)

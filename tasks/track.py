@@ -23,15 +23,17 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 from pydantic import ValidationError
 
-from medic8.analysis import ending, ending_of_undo, markdown
+from medic8.analysis import ending, ending_of_undo, markdown, markdown_of_troubles
 from medic8.drawing.text import in_words
 from medic8.errors import ConfigurationError
 from medic8.model.grid_map import TROUBLE, MapPicture
 from medic8.model.issue import Issue
+from medic8.model.performance import PerformanceReport
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import HistoryEntry, Resolution
+from medic8.model.resources import ResourceReport
 from medic8.model.target import Target
 from medic8.model.wording import short
 from medic8.recovery.journal import Journal
@@ -110,6 +112,26 @@ def show_report(report: DiagnosticReport) -> None:
         key=artifact_key("report", report.target),
         markdown=markdown.report(report),
         description=f"{report.target} is {report.analysis.health.value}",
+    )
+
+
+@task(task_run_name="show performance of {report.target}", **ATTEMPTS)
+def show_performance(report: PerformanceReport) -> None:
+    """Show what holds a target up as an artifact."""
+    create_markdown_artifact(
+        key=artifact_key("performance", report.target),
+        markdown=markdown_of_troubles.performance(report),
+        description=markdown_of_troubles.performance_in_words(report),
+    )
+
+
+@task(task_run_name="show resources of {report.target}", **ATTEMPTS)
+def show_resources(report: ResourceReport) -> None:
+    """Show how a target's resources are used as an artifact."""
+    create_markdown_artifact(
+        key=artifact_key("resources", report.target),
+        markdown=markdown_of_troubles.resources(report),
+        description=markdown_of_troubles.resources_in_words(report),
     )
 
 

@@ -92,7 +92,11 @@ class RawClient:
         """Send one command and read nothing."""
         encoded = [word.encode() if isinstance(word, str) else word for word in words]
         packed = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
-        self._socket.sendall(b"*%d\r\n%s" % (len(words), packed))
+        self.send_raw(b"*%d\r\n%s" % (len(words), packed))
+
+    def send_raw(self, piece: bytes) -> None:
+        """Send bytes as they are, such as a part of a command."""
+        self._socket.sendall(piece)
 
     def read(self, size_bytes: int) -> int:
         """Read so much; how much there was before the server hung up."""

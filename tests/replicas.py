@@ -31,14 +31,20 @@ while True:
 
 
 @contextlib.contextmanager
-def pair(folder: Path, **config: str) -> Iterator[tuple[ScratchValkey, ScratchValkey]]:
+def pair(
+    folder: Path, *, engine: Path | None = None, **config: str
+) -> Iterator[tuple[ScratchValkey, ScratchValkey]]:
     """Get a primary, with *config* (``_`` for ``-``), and a replica that is in step with it."""
     directives = {name.replace("_", "-"): value for name, value in config.items()}
     for name in ("primary", "replica"):
         (folder / name).mkdir(parents=True)
     with (
-        scratch_valkey(folder / "primary", config={"repl-diskless-sync-delay": "0", **directives}) as primary,
-        scratch_valkey(folder / "replica", config={"replicaof": f"127.0.0.1 {primary.port}"}) as replica,
+        scratch_valkey(
+            folder / "primary", config={"repl-diskless-sync-delay": "0", **directives}, engine=engine
+        ) as primary,
+        scratch_valkey(
+            folder / "replica", config={"replicaof": f"127.0.0.1 {primary.port}"}, engine=engine
+        ) as replica,
     ):
         until(lambda: is_in_step(primary.url, replica.url))
         yield primary, replica

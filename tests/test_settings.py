@@ -126,6 +126,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
         max_saved_mib = 5
         keep_days = 7
         keep_mib = 100
+        claims = "claims"
         """)
     settings = load_settings(path, environ=site.environ, cwd=Path("/"))
     assert settings.backups == BackupPlace(url=str(site.folder / "backups"))
@@ -133,6 +134,7 @@ def test_the_state_goes_where_the_file_says(site: Site) -> None:
     assert settings.saved_state == site.home.parent / "saved"
     assert settings.max_saved_mib == 5
     assert settings.keep == Keep(days=7, mib=100)
+    assert settings.claims == site.folder / "claims"
 
 
 def test_backups_go_elsewhere_encrypted_and_are_kept_as_long_as_the_file_says(site: Site) -> None:
@@ -260,7 +262,10 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         (POT + 'allw = ["reheat"]\n', '5: target "pot": field "allw": not known; did you mean "allow"?'),
         (
             POT.replace("teapot", "teapt"),
-            '3: target "pot": field "kind": got "teapt", expected "grid", "valkey" or "teapot"',
+            (
+                '3: target "pot": field "kind": got "teapt", expected "grid", "valkey", "process", "host", '
+                '"endpoint" or "teapot"'
+            ),
         ),
         (
             POT + 'allow = [\n  "reheat",\n  "descal",\n]\n',
@@ -420,6 +425,29 @@ def test_what_is_wrong_is_said_with_file_line_field_and_expectation(
     with pytest.raises(ConfigurationError) as caught:
         site.load(text)
     assert str(caught.value) == f"medic8.toml:{message}"
+
+
+def test_files_that_may_go_are_configured_and_never_those_of_the_system(site: Site) -> None:
+    """What a rule could take too much of is told with its line, and the rule belongs to a host."""
+    text = """\
+[[target]]
+name = "db-1"
+kind = "host"
+url = "host:local"
+[[target.prune]]
+folder = "/var/log/app"
+patterns = ["*.gz"]
+older_than = 604800
+"""
+    (rule,) = site.load(text).targets[0].prune
+    assert (rule.keep, rule.delete, rule.recurse) == (604_800, False, False)
+    for wrong, message in (
+        (text.replace("/var/log/app", "/etc"), "5: target .*is of the system"),
+        (text.replace("host:local", "ssh://db-1"), "1: target .*'host:local'"),
+        (text.replace('"host"', '"valkey"').replace("host:local", "valkey://h"), "belongs to kind 'host'"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            site.load(wrong)
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(site: Site) -> None:
@@ -746,3 +774,44 @@ def test_each_path_is_given_the_line_where_it_stands() -> None:
         ("z",): "[z]",
     }.items():
         assert numbered[lines[path] - 1].startswith(begins), path
+
+
+def test_what_a_target_stands_on_must_be_a_target_and_not_itself(tmp_path: Path) -> None:
+    """Names of nobody, and circles however long, are refused with the field and the way round."""
+    text = "\n".join(
+        f'[[target]]\nname = "{name}"\nkind = "valkey"\nurl = "valkey://127.0.0.1"\n{more}'
+        for name, more in (
+            ("a", 'runs_on = "b"\ndepends_on = ["d", "e"]'),
+            ("b", 'depends_on = ["c"]'),
+            ("c", 'runs_on = "a"'),
+            ("d", ""),
+        )
+    )
+    (tmp_path / "medic8.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(tmp_path / "medic8.toml", environ={})
+    lines = [line.partition(": ")[2] for line in str(refused.value).splitlines()]
+    none = "nothing can stand on itself"
+    known = 'known are "a", "b", "c" and "d"'
+    assert lines == [
+        f'target "a": field "runs_on": a stands on b stands on c stands on a: {none}',
+        f'target "a": field "depends_on[1]": got "e", expected the name of a target; {known}',
+        f'target "b": field "depends_on[0]": b stands on c stands on a stands on b: {none}',
+        f'target "c": field "runs_on": c stands on a stands on b stands on c: {none}',
+    ]
+
+
+def test_a_field_of_another_kind_is_refused_with_whose_it_is(tmp_path: Path) -> None:
+    """Nothing that was written is silently without effect."""
+    (tmp_path / "medic8.toml").write_text(
+        '[[target]]\nname = "api"\nkind = "endpoint"\nurl = "http://127.0.0.1/"\n'
+        'grid = "g"\nprune_backups = true\n'
+        '[target.process]\nreload = "HUP"\n'
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings(tmp_path / "medic8.toml", environ={})
+    assert [line.partition(": ")[2] for line in str(refused.value).splitlines()] == [
+        "target \"api\": field 'grid' belongs to kind 'grid'",
+        "target \"api\": field 'process' belongs to kind 'process'",
+        "target \"api\": field 'prune_backups' belongs to kind 'host'",
+    ]

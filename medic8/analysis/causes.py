@@ -46,12 +46,15 @@ class CauseRule:
         effects: Codes of those.
         why: How the one leads to the other, one sentence.
         clues: What speaks for or against it on a target where both are there.
+        concerns: Of a cause beneath (`medic8.analysis.beneath`): whether it is about what the target uses, by
+            the readings above, those beneath, and what the cause is about; the rule is none where it is not.
     """
 
     causes: frozenset[str]
     effects: frozenset[str]
     why: str
     clues: tuple[Clue, ...] = ()
+    concerns: Callable[[Results, Results, str], bool] | None = None
 
 
 def link_causes(issues: Sequence[Issue], results: Results, rules: Iterable[CauseRule]) -> tuple[Issue, ...]:
@@ -70,10 +73,10 @@ def link_causes(issues: Sequence[Issue], results: Results, rules: Iterable[Cause
         for effect in issues:
             if not rule.effects.isdisjoint(effect.signs):
                 found = (
-                    _link(rule, cause, effect, results) for cause in issues if _leads(rule, cause, effect)
+                    link_of(rule, cause, effect, results) for cause in issues if _leads(rule, cause, effect)
                 )
                 links[effect.fingerprint] += [link for link in found if link is not None]
-    named = _without_circles({effect: _ranked(found) for effect, found in links.items()})
+    named = _without_circles({effect: ranked(found) for effect, found in links.items()})
     linked = [
         issue.model_copy(
             update={
@@ -94,7 +97,7 @@ def _leads(rule: CauseRule, cause: Issue, effect: Issue) -> bool:
     return cause is not effect and not rule.causes.isdisjoint(cause.signs)
 
 
-def _link(rule: CauseRule, cause: Issue, effect: Issue, results: Results) -> CauseLink | None:
+def link_of(rule: CauseRule, cause: Issue, effect: Issue, results: Results) -> CauseLink | None:
     """The link, unless more speaks against it than for it, or nothing for it and the cause is the milder."""
     told = [(clue, clue.look(results)) for clue in rule.clues]
     support = tuple(clue.if_so for clue, is_so in told if is_so)
@@ -108,7 +111,7 @@ def _link(rule: CauseRule, cause: Issue, effect: Issue, results: Results) -> Cau
     )
 
 
-def _ranked(links: Sequence[CauseLink]) -> list[CauseLink]:
+def ranked(links: Sequence[CauseLink]) -> list[CauseLink]:
     """One link for each cause, what most speaks for first; rules come in the order of their trust."""
     best: dict[str, CauseLink] = {}
     for link in links:
@@ -124,8 +127,8 @@ def _strength(link: CauseLink) -> int:
 def _without_circles(links: Mapping[str, list[CauseLink]]) -> dict[str, tuple[CauseLink, ...]]:
     """Leave out what would make an issue its own cause, and what only passes the named cause on."""
     named: dict[str, tuple[CauseLink, ...]] = dict.fromkeys(links, ())
-    for effect, ranked in links.items():
-        named[effect] = tuple(link for link in ranked if not _reaches(named, link.cause, effect))
+    for effect, found in links.items():
+        named[effect] = tuple(link for link in found if not _reaches(named, link.cause, effect))
     return {
         effect: tuple(link for link in found if not _reaches(named, link.cause, found[0].cause))
         for effect, found in named.items()

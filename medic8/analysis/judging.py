@@ -62,6 +62,7 @@ def fact(
     evidence: Iterable[Evidence] = (),
     advice: tuple[str, ...] = (),
     objects: tuple[dict[str, JsonValue], ...] = (),
+    extent: int = 1,
 ) -> tuple[Finding, ...]:
     """One finding that no number decides."""
     found = Finding(
@@ -72,6 +73,7 @@ def fact(
         evidence=tuple(evidence),
         advice=advice,
         objects=objects,
+        extent=extent,
     )
     return (found,)
 

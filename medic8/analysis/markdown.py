@@ -32,9 +32,9 @@ def report(diagnosis: DiagnosticReport) -> str:
         f"Kind `{diagnosis.kind}`, {diagnosis.taken_at:%Y-%m-%d %H:%M:%S %Z}, {diagnosis.duration_s:.2f} s.",
     ]
     parts += [_issue(issue) for issue in diagnosis.issues] or ["No issue was found."]
-    parts += _section("Findings", _findings(diagnosis.analysis.findings))
-    parts += _section("Not looked at", _list(diagnosis.analysis.unseen))
-    parts += _section("Readings", _readings(diagnosis.results.values()))
+    parts += section("Findings", _findings(diagnosis.analysis.findings))
+    parts += section("Not looked at", bullets(diagnosis.analysis.unseen))
+    parts += section("Readings", _readings(diagnosis.results.values()))
     return "\n\n".join(parts)
 
 
@@ -54,7 +54,7 @@ def plan(planned: Plan) -> str:
         + (f" It needs approval: {planned.why_approval}." if planned.needs_approval else ""),
         table(("#", "Unit", "Step", "Class"), rows),
     ]
-    parts += _section("Left open", _list(planned.left_open))
+    parts += section("Left open", bullets(planned.left_open))
     return "\n\n".join(parts)
 
 
@@ -73,17 +73,17 @@ def resolution(resolved: Resolution) -> str:
         parts.append(
             f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
         )
-    parts += _section("Before and after", _changes(resolved))
-    parts += _section("Saved before", _saved(resolved))
-    parts += _section("Never worse", _guards(resolved.guards))
-    parts += _section("Steps", _steps(resolved.steps))
-    parts += _section("Left for a person", _list(resolved.left))
+    parts += section("Before and after", _changes(resolved))
+    parts += section("Saved before", _saved(resolved))
+    parts += section("Never worse", _guards(resolved.guards))
+    parts += section("Steps", _steps(resolved.steps))
+    parts += section("Left for a person", bullets(resolved.left))
     return "\n\n".join(parts)
 
 
 def map_of(picture: MapPicture) -> str:
     """The map of a grid as a picture that is part of the text, and what is seen there in words."""
-    seen = _list((*(in_words(count) for count in picture.counts), *remarks(picture)))
+    seen = bullets((*(in_words(count) for count in picture.counts), *remarks(picture)))
     drawn = as_png(picture)
     if len(drawn) > _MOST_PICTURED:
         shown = f"```text\n{as_text(picture)}\n```"
@@ -122,17 +122,19 @@ def _issue(issue: Issue) -> str:
         lines.append(f"Symptoms: {', '.join(issue.symptoms)}.")
     lines.append(table(("Looked at", "Seen", "Limit"), rows))
     if issue.advice:
-        lines += ["A person can:", _list(issue.advice)]
+        lines += ["A person can:", bullets(issue.advice)]
     return "\n\n".join(lines)
 
 
 def _follows(link: CauseLink, place: int) -> str:
     told = [f"for it: {each}" for each in link.support] + [f"against it: {each}" for each in link.against]
     lead = "May follow also from" if place else "Follows from"
-    return f"{lead}: **{escape(link.title)}**. {escape(link.why)} {escape('; '.join(told))}".rstrip()
+    where = f" of target {escape(link.target)}" if link.target else ""
+    return f"{lead}: **{escape(link.title)}**{where}. {escape(link.why)} {escape('; '.join(told))}".rstrip()
 
 
-def _section(title: str, body: str) -> list[str]:
+def section(title: str, body: str) -> list[str]:
+    """*body* under a *title*; nothing if it is empty."""
     return [f"## {title}", body] if body else []
 
 
@@ -213,5 +215,6 @@ def _clock(when: datetime | None) -> str:
     )
 
 
-def _list(lines: Sequence[str]) -> str:
+def bullets(lines: Sequence[str]) -> str:
+    """*lines* as a list."""
     return "\n".join(f"- {escape(line)}" for line in lines)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from medic8.analysis.beneath import root_beneath
 from medic8.model.issue import Issue
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import Outcome, Resolution
+from medic8.model.resolution import Outcome, Resolution, Treatment
 
 
 def next_issue(
@@ -69,3 +70,47 @@ def gone(
     return tuple(
         issue for issue in before.issues if issue.fingerprint not in still and issue.fingerprint not in ended
     )
+
+
+def next_beneath(
+    report: DiagnosticReport, ended: Mapping[str, Outcome]
+) -> tuple[str, tuple[str, ...]] | None:
+    """
+    The target beneath that is treated next, and the fingerprints of those of its issues that are causes.
+
+    Args:
+        report: The newest diagnosis.
+        ended: How causes ended that were treated already; none is treated twice.
+    """
+    causes: dict[str, list[str]] = {}
+    for issue in report.issues:
+        found = root_beneath(issue, report)
+        if found is not None and found[1].fingerprint not in ended:
+            causes.setdefault(found[0], []).append(found[1].fingerprint)
+    return next(((name, tuple(dict.fromkeys(found))) for name, found in causes.items()), None)
+
+
+def ended_beneath(
+    report: DiagnosticReport, causes: Collection[str], treatment: Treatment, allow: Collection[str]
+) -> dict[str, Outcome]:
+    """
+    How *causes*, and what lies between them and the issues of *report*, ended.
+
+    Args:
+        report: The diagnosis whose issues follow from them.
+        causes: Fingerprints of what was to be treated.
+        treatment: What was done.
+        allow: The strategies that may be applied to its target.
+    Returns:
+        The end by fingerprint. A cause that was not there any more counts as resolved.
+    """
+    tried: dict[str, list[Resolution]] = {}
+    for resolution in treatment.resolutions:
+        if resolution.issue is not None:
+            tried.setdefault(resolution.issue.fingerprint, []).append(resolution)
+    ended = {cause: ended_as(tried[cause], allow) if cause in tried else Outcome.RESOLVED for cause in causes}
+    for issue in report.issues:
+        found = root_beneath(issue, report)
+        if found is not None and found[1].fingerprint in causes:
+            ended[issue.follows_from[0].cause] = ended[found[1].fingerprint]
+    return ended

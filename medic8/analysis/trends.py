@@ -65,6 +65,7 @@ class Growth(Frozen):
         shape: In one word.
         per_s: Rise for each second, by the median slope.
         least_per_s: The lower end of its confidence interval.
+        most_per_s: The upper end of it.
         start: The floor in the first eighth of the time.
         span_s: From the first value to the last.
         values: How many there were.
@@ -74,6 +75,7 @@ class Growth(Frozen):
     shape: Shape
     per_s: float
     least_per_s: float
+    most_per_s: float
     start: float
     span_s: float
     values: int
@@ -111,11 +113,13 @@ def growth_of(
     slopes = np.sort(rises[spans > 0] / spans[spans > 0])
     width = NormalDist().inv_cdf(1 - false_alarm) * deviation
     lower = min(max(int((len(slopes) - width) / 2), 0), len(slopes) - 1)
+    upper = min(max(int((len(slopes) + width) / 2) + 1, 0), len(slopes) - 1)
     floor, swing = _floor(times, series)
     return Growth(
         shape=_shape(floor, swing) if p <= false_alarm and slopes[lower] > 0 else Shape.STILL,
         per_s=float(np.median(slopes)),
         least_per_s=float(slopes[lower]),
+        most_per_s=float(slopes[upper]),
         start=float(floor[0]),
         span_s=float(times[-1] - times[0]),
         values=count,

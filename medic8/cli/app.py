@@ -22,6 +22,7 @@ from medic8.cli import (
     saved,
     stack,
     targets,
+    troubleshoot,
     undo,
 )
 from medic8.cli.call import call_of
@@ -41,6 +42,8 @@ def build_app() -> typer.Typer:
     app.callback()(_globally)
     for command in (
         diagnose.diagnose,
+        troubleshoot.performance,
+        troubleshoot.resources,
         heal.plan,
         heal.heal,
         history.history,

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from medic8.local.prefect_access import PrefectAccess
     from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
+    from medic8.model.performance import PerformanceReport
     from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
+    from medic8.model.resources import ResourceReport
     from medic8.model.saved import Pruning
     from medic8.settings import Settings
     from medic8.targets.kind import Progress
@@ -39,6 +41,12 @@ class Door(Protocol):
 
     def diagnose(self, target: str, *, watch_s: float = 0.0) -> DiagnosticReport:
         """Look at *target*; what grows on a server for *watch_s* seconds."""
+
+    def troubleshoot_performance(self, target: str, *, seconds: float) -> PerformanceReport:
+        """Measure *target* for *seconds*, and say what holds it up."""
+
+    def troubleshoot_resources(self, target: str) -> ResourceReport:
+        """How the resources of *target* are used, and which run short."""
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
@@ -173,6 +181,16 @@ class PrefectDoor:
         """Look at *target*; what grows on a server for *watch_s* seconds."""
         asked: dict[str, Any] = {"target": target, "watch_s": watch_s}
         return cast("DiagnosticReport", self._run("flows.run", "run", "diagnose", **asked))
+
+    def troubleshoot_performance(self, target: str, *, seconds: float) -> PerformanceReport:
+        """Measure *target* for *seconds*, and say what holds it up."""
+        asked: dict[str, Any] = {"target": target, "seconds": seconds}
+        return cast("PerformanceReport", self._run("flows.run", "run", "troubleshoot_performance", **asked))
+
+    def troubleshoot_resources(self, target: str) -> ResourceReport:
+        """How the resources of *target* are used, and which run short."""
+        found = self._run("flows.run", "run", "troubleshoot_resources", target=target)
+        return cast("ResourceReport", found)
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""

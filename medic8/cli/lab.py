@@ -66,7 +66,7 @@ def break_(
     if chosen.part == "grid":
         grid_target(call, target)
     breakage = _made(call, chosen, found, strength=strength, seed=seed)
-    shows = target if chosen.part == "grid" else _watcher(call, found)
+    shows = target if chosen.part == "grid" else _watcher(call, found, chosen)
     call.screen.show(breakage, lambda: render_breakage(breakage, chosen, shows))
     return ExitCode.WELL
 
@@ -93,8 +93,11 @@ def stage(
     call = call_of(ctx, wants_json=json)
     chosen = state_named(state)
     found = call.settings.target(target)
+    if chosen.part == "grid":
+        grid_target(call, target)
     staged = _made(call, chosen, found, strength=strength, seed=seed)
-    call.screen.show(staged, lambda: render_state(staged, chosen, _watcher(call, found)))
+    shows = target if chosen.part == "grid" else _watcher(call, found, chosen)
+    call.screen.show(staged, lambda: render_state(staged, chosen, shows))
     return ExitCode.WELL
 
 
@@ -124,6 +127,7 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
         "states": [
             {
                 "name": state.name,
+                "part": state.part,
                 "summary": state.summary,
                 "strength": state.strength,
                 "default": state.default,
@@ -208,7 +212,22 @@ def _rules(call: Call, target: Target) -> tuple[SettingRule, ...]:
     )
 
 
-def _watcher(call: Call, target: Target) -> str:
-    """The target that the settings of the server of *target* are diagnosed under; empty if there is none."""
+def _watcher(call: Call, target: Target, chosen: Fault | State) -> str:
+    """
+    The target that shows it; empty if there is none.
+
+    Of the server of *target* the one that its settings are diagnosed under, of a process the lab's own, of
+    the host this one. An endpoint is met at an address of its own.
+    """
+    if chosen.part == "endpoint":
+        return ""
+    if chosen.part == "process":
+        from medic8.local.lab.acting.program_names import latest_address
+        from medic8.local.lab.actors import FOLDER
+
+        address = latest_address(call.settings.home.absolute() / FOLDER)
+        return next((other.name for other in call.settings.targets if other.address == address), "")
+    if chosen.part == "host":
+        return next((other.name for other in call.settings.targets if other.kind == "host"), "")
     here = (other for other in call.settings.targets if other.address == target.address)
     return next((other.name for other in here if other.setting), "")

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
+from medic8.local.lab.acting.host import APP, DISK
+from medic8.local.lab.acting.program_names import latest_address
+from medic8.local.lab.actors import FOLDER
 from medic8.settings import CONFIGURATION
+
+#: The command for scaling, in the home.
+COMMAND = "lab-scale"
+
+_COMMAND = """\
+#!/bin/sh
+# Written by "medic8 up": what the target lab-server calls for scaling.
+exec {program}
+"""
 
 _NAMES = ("lab", "lab-server")
 _ADDRESS = re.compile(r"valkey://127\.0\.0\.1:\d+/0")
@@ -24,7 +39,7 @@ url = "{url}"
 grid = "lab"
 mode = "act"
 allow = [
-    "rebuild_from_parity", "restore_from_backup", "quarantine_lost_pages",
+    "rebuild_from_parity", "restore_from_replica", "restore_from_backup", "quarantine_lost_pages",
     "break_stale_lock", "release_deadlock_victim",
 ]
 
@@ -37,10 +52,12 @@ allow = [
     "purge_memory", "reload_certificate", "set_settings", "keep_connections_alive", "free_lazily",
     "resize_backlog", "limit_client_buffers", "raise_memory_limit", "flush_scripts", "kill_dead_clients",
     "kill_hogging_client", "kill_idle_clients", "kill_slow_client", "kill_script", "rewrite_files",
-    "resync_replica", "expire_forgotten_keys",
+    "resync_replica", "expire_forgotten_keys", "scale_out",
 ]
 # A minute instead of an hour, so that idle clients can be tried.
 idle_client_age_s = 60
+# The files of a large grid are looked at as well, so that damage in them can be tried.
+labels = {{ check-files-mib = "1024" }}
 
 # Two settings that no client notices, so that a fault in them can be tried.
 [[target.setting]]
@@ -56,12 +73,43 @@ minimum = 128
 [[target.expiry]]
 prefix = "medic8-lab-session:"
 after = 3600
+
+# What the lab has for scaling: 64 MiB more for this server, four times at most.
+[target.scale]
+command = [{scale}]
+dry_run = [{scale}]
+
+# The process that "medic8 lab break leaking_process" and its like start.
+[[target]]
+name = "lab-process"
+kind = "process"
+url = "{process}"
+mode = "act"
+allow = ["weigh_down", "reload_process", "restart_process"]
+
+# Ten seconds instead of ten minutes, so that leaks can be tried.
+[target.process]
+warm_up_s = 10
+
+# The host that all of it runs on.
+[[target]]
+name = "lab-host"
+kind = "host"
+url = "host:local"
+mode = "act"
+allow = ["prune_files", "empty_quarantine", "prune_backups"]
+
+# What "medic8 lab break full_disk" fills with old files.
+[[target.prune]]
+folder = {app}
+patterns = ["*.log"]
+older_than = 86400
 """
 
 
 def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
     """
-    Write a configuration with the lab's targets into *home* if there is none.
+    Write a configuration with the lab's targets into *home* if there is none, and the command for scaling.
 
     One that was written here, and not changed since, follows the server to another port; one that was cut
     short while it was written is finished.
@@ -72,10 +120,11 @@ def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
     Returns:
         The file; None if there is one that is right, or somebody's own, which is left alone.
     """
+    _write_scaling(home)
     file = home / CONFIGURATION
-    wanted = _LAB.format(url=valkey_url)
+    wanted = _text(home, valkey_url)
     found = _read(file)
-    if found is not None and (found == wanted or not _is_ours(found)):
+    if found is not None and (found == wanted or not _is_ours(found, home)):
         return None
     descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{CONFIGURATION}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -122,7 +171,26 @@ def _read(file: Path) -> str | None:
         return "?"  # none of ours
 
 
-def _is_ours(found: str) -> bool:
+def _is_ours(found: str, home: Path) -> bool:
     """Whether *found* is what we write, for whatever port, or the beginning of it."""
     address = _ADDRESS.search(found)
-    return _LAB.format(url=address[0] if address else "").startswith(found) or not found
+    return _text(home, address[0] if address else "").startswith(found) or not found
+
+
+def _text(home: Path, url: str) -> str:
+    return _LAB.format(
+        url=url,
+        scale=json.dumps(str(home.absolute() / COMMAND)),
+        process=latest_address(home.absolute() / FOLDER),
+        app=json.dumps(str((home / FOLDER).resolve() / DISK / APP)),
+    )
+
+
+def _write_scaling(home: Path) -> None:
+    """Write the command anew each time: another Python may be ours by now."""
+    program = shlex.join([sys.executable, "-m", "medic8.local.lab.scaling", str(home.absolute())])
+    descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{COMMAND}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(_COMMAND.format(program=program))
+        os.fchmod(descriptor, 0o700)
+    Path(work).rename(home / COMMAND)

@@ -19,6 +19,20 @@ _PARTS = {
     "server": "Faults of its server",
     "replica": "Faults of a replica of the server",
     "way": "Faults on the way to the server",
+    "process": "Faults of a process",
+    "host": "Faults of the host",
+    "endpoint": "Faults of an endpoint",
+}
+
+#: Kinds of the targets that meet a fault at an address of its own.
+_KINDS = {"process": "process", "endpoint": "endpoint"}
+
+_HEALTHY = {
+    "grid": "Healthy states of the grid, and left alone",
+    "server": "Healthy states of its server, and left alone",
+    "process": "Healthy states of a process, and left alone",
+    "host": "Healthy states of the host, and left alone",
+    "endpoint": "Healthy states of an endpoint, and left alone",
 }
 
 
@@ -28,16 +42,18 @@ def render_breakage(breakage: Breakage, fault: Fault, watcher: str) -> Iterator[
         text(breakage.target, "bold"), text(f"broken by {breakage.fault}", "red"), f"seed {breakage.seed}"
     )
     yield bullets(breakage.what)
-    if breakage.url:
+    if breakage.url and not (watcher and fault.part == "process"):
+        kind = _KINDS.get(fault.part, "valkey")
         yield section(
             "Next",
-            text("a target of kind valkey at this address meets it:"),
+            text(f"a target of kind {kind} at this address meets it:"),
             text(f'url = "{breakage.url}"', "bold"),
             text("medic8 lab reset"),
         )
     elif watcher:
         healing = f"medic8 heal {watcher}" if fault.healed_by else fault.advice
-        yield section("Next", text(f"medic8 diagnose {watcher}"), text(healing), text("medic8 lab reset"))
+        looking = f"medic8 diagnose {watcher}" + (" --watch 10" if fault.part == "process" else "")
+        yield section("Next", text(looking), text(healing), text("medic8 lab reset"))
 
 
 def render_state(staged: Breakage, state: State, watcher: str) -> Iterator[RenderableType]:
@@ -60,10 +76,13 @@ def render_list(
                 healed_by = text(fault.healed_by) if fault.healed_by else text(fault.advice, "dim")
                 listed.add_row(text(fault.name, "bold"), text(fault.summary), _size(fault), healed_by)
         yield section(heading, listed)
-    healthy = table("state", "what happens", "strength", "looks like")
-    for state in states:
-        healthy.add_row(text(state.name, "bold"), text(state.summary), _size(state), text(state.looks_like))
-    yield section("Healthy, and left alone", healthy)
+    for part, heading in _HEALTHY.items():
+        healthy = table("state", "what happens", "strength", "looks like")
+        for state in states:
+            if state.part == part:
+                words = text(state.name, "bold"), text(state.summary), _size(state), text(state.looks_like)
+                healthy.add_row(*words)
+        yield section(heading, healthy)
     if actors:
         yield section("Actors that run", bullets(actor.shown for actor in actors))
     yield section(

@@ -73,7 +73,12 @@ def render_issue(issue: Issue) -> RenderableType:
 
 def _cause(link: CauseLink) -> RenderableType:
     told = [f"for it: {each}" for each in link.support] + [f"against it: {each}" for each in link.against]
-    return Group(line(text(link.title, "bold")), text(link.why), *([bullets(told)] if told else []))
+    return Group(line(text(named_cause(link), "bold")), text(link.why), *([bullets(told)] if told else []))
+
+
+def named_cause(link: CauseLink) -> str:
+    """The title of a cause; where it is another target's, its name is told."""
+    return f"{link.title} (target {link.target})" if link.target else link.title
 
 
 def _evidence(evidence: tuple[Evidence, ...]) -> RenderableType:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
-from medic8.cli.render_report import render_headline, render_issue
+from medic8.cli.render_report import named_cause, render_headline, render_issue
 from medic8.model.recovery import Recovery
 from medic8.model.resolution import Change, Outcome, Resolution, Treatment
 from medic8.model.wording import moment, short
@@ -18,11 +18,15 @@ def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
     """The health before and after, and for each issue what was planned, done and left."""
     for recovery in treatment.interrupted:
         yield section("Ended first, since it had died half way", render_ended(recovery))
+    for below in treatment.beneath:
+        yield section(f"First {below.target}, which it stands on", *render_treatment(below))
     yield render_headline(treatment.before)
     for number, resolution in enumerate(treatment.resolutions, 1):
         yield section(f"Issue {number} of {len(treatment.resolutions)}", *_resolution(resolution))
     if treatment.waiting:
-        waits = [f"{issue.title}: follows from {issue.follows_from[0].title}" for issue in treatment.waiting]
+        waits = [
+            f"{issue.title}: follows from {named_cause(issue.follows_from[0])}" for issue in treatment.waiting
+        ]
         yield section("Left alone until its cause is treated", bullets(waits))
     if treatment.gone:
         yield section("Gone with what was treated", bullets([issue.title for issue in treatment.gone]))

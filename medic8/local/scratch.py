@@ -15,13 +15,16 @@ from medic8.local.account import is_reachable, server_account
 from medic8.local.children import stop
 from medic8.local.home import own_folder, remove_folder, socket_folder
 from medic8.local.loopback import free_port
-from medic8.local.programs import find_valkey
+from medic8.local.programs import find_valkey, version_of
 from medic8.local.valkey_server import GUARDED, ValkeyServer, start_valkey, wait_for_valkey
 
 #: Nothing on disk; so a replica loads its first copy at once, too, and not a second later, when it looks
 #: whether the file of it is there.
 _FORGETFUL = {"save": '""', "appendonly": "no", "repl-diskless-load": "on-empty-db"}
 _TRIES = 3
+
+#: What servers have since Redis 7.0, and will not start with before.
+_SINCE_7 = frozenset({"enable-debug-command", "enable-module-command"})
 
 
 class ScratchValkey:
@@ -36,11 +39,16 @@ class ScratchValkey:
             in a folder elsewhere that goes when the server goes; the log is always here.
         config: Directives beyond the guarded ones, each value as it would stand in ``valkey.conf``:
             ``{"maxmemory": "20mb", "save": '""', "replicaof": "127.0.0.1 6390"}``.
+        engine: Another server program that the servers' user can run; None is the embedded one.
     """
 
-    def __init__(self, folder: Path, *, config: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, config: Mapping[str, str] | None = None, engine: Path | None = None
+    ) -> None:
         self._folder = folder.absolute()
-        self._config = {**GUARDED, **_FORGETFUL, **(config or {})}
+        guarded = GUARDED if engine is None else known_to(engine, GUARDED)
+        self._config = {**guarded, **_FORGETFUL, **(config or {})}
+        self._engine = engine
         self._account = server_account()
         self._server: ValkeyServer | None = None
         self._rooms: list[Path] = []
@@ -97,7 +105,7 @@ class ScratchValkey:
     def start(self) -> Self:
         """Start it, or start it again after `stop` or `kill`, and wait until it answers."""
         data, sockets = self._make_rooms()
-        program = find_valkey(data.parent, self._account)
+        program = self._engine or find_valkey(data.parent, self._account)
         for left in reversed(range(_TRIES)):
             known = () if self._server is None else (self._server.port,)
             start_valkey(
@@ -156,13 +164,22 @@ class ScratchValkey:
 
 
 @contextmanager
-def scratch_valkey(folder: Path, *, config: Mapping[str, str] | None = None) -> Iterator[ScratchValkey]:
+def scratch_valkey(
+    folder: Path, *, config: Mapping[str, str] | None = None, engine: Path | None = None
+) -> Iterator[ScratchValkey]:
     """
     Get a running throw-away Valkey server that is gone after the block, however the block ends.
 
     Args:
         folder: An existing folder for its files, such as pytest's ``tmp_path``.
         config: Directives; see `ScratchValkey`.
+        engine: Another server program; see `ScratchValkey`.
     """
-    with ScratchValkey(folder, config=config) as server:
+    with ScratchValkey(folder, config=config, engine=engine) as server:
         yield server
+
+
+def known_to(program: Path, directives: Mapping[str, str]) -> dict[str, str]:
+    """Those of *directives* that a server of that version starts with."""
+    is_old = int(version_of(program).partition(".")[0]) < 7  # noqa: PLR2004 - Redis 7.0
+    return {name: value for name, value in directives.items() if not (is_old and name in _SINCE_7)}

@@ -108,8 +108,23 @@ def down(
         record = mend(home, progress=progress)
         if record.valkey is not None and unblock_saves(record.valkey.data):
             progress("Valkey can save again")
+        for line in _mended_files(record):
+            progress(line)
         record = _stop(home, record, STOP_ORDER, progress)
         return look(home, record, environment)
+
+
+def _mended_files(record: StackRecord) -> tuple[str, ...]:
+    """Have Valkey write anew what the lab has damaged: it would not start from that; says what."""
+    if record.valkey is None or not record.valkey.identity.is_alive():
+        return ()
+    # Imported here, as it takes the client library, which nothing else of the stack needs.
+    from medic8.local.lab.files import mend_files  # noqa: PLC0415
+    from medic8.targets.valkey.client import connection  # noqa: PLC0415
+
+    with suppress(Medic8Error), connection(record.valkey.url, name="medic8-lab") as client:
+        return mend_files(client)
+    return ()
 
 
 def status(home: Path, *, environment: Mapping[str, str] | None = None) -> StackStatus:

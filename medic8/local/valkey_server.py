@@ -167,7 +167,7 @@ def version_if_answering(server: ValkeyServer) -> str | None:
     facts = dict(line.split(":", 1) for line in reply.decode("utf-8", "replace").splitlines() if ":" in line)
     if facts.get("process_id") != str(server.pid) or facts.get("loading") != "0":
         return None
-    return facts.get("valkey_version")
+    return facts.get("valkey_version") or facts.get("redis_version")
 
 
 def stop_valkey(server: ValkeyServer, *, patience_s: float = STOP_PATIENCE_S) -> None:

@@ -10,8 +10,8 @@ from pydantic import AwareDatetime, Field
 
 from medic8.model.frozen import Frozen
 
-#: The newest format of a backup that we write and read.
-BACKUP_FORMAT = 2
+#: The newest format of a backup that we read, and the one that we write.
+BACKUP_FORMAT = 3
 
 BACKUP_ID = r"^\d{8}T\d{6}Z-[0-9a-f]{6}$"
 
@@ -61,6 +61,8 @@ class GridContent(Frozen):
         gone_blocks: Blocks that earlier backups of the grid have and the grid no longer has, which happens
             when whole groups are replaced, or deleted behind its back. Until they are back, or a full backup
             takes the grid as it is, no backup that shares with those is complete.
+        takes_checked_only: Whether the grid takes checked writes only (``writes=checked``). Backups before
+            format 3 do not say it.
     """
 
     uuid: str
@@ -70,6 +72,7 @@ class GridContent(Frozen):
     lost_pages: int = Field(ge=0)
     read_blocks: int = Field(ge=0)
     gone_blocks: int = Field(default=0, ge=0)
+    takes_checked_only: bool = False
 
 
 class KeysContent(Frozen):

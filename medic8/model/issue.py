@@ -56,6 +56,7 @@ class CauseLink(Frozen):
         why: How the one leads to the other.
         support: What was seen that speaks for it, beside both being there.
         against: What was seen that speaks against it.
+        target: The target that the other is an issue of; empty = the same.
     """
 
     cause: str
@@ -63,6 +64,7 @@ class CauseLink(Frozen):
     why: str
     support: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    target: str = ""
 
 
 class Issue(Frozen):

@@ -108,6 +108,7 @@ class DiagnosticReport(Frozen):
         issues: What is wrong, the heaviest first.
         taken_at: When the diagnosis began.
         duration_s: How long it took, in seconds.
+        beneath: Diagnoses of the targets that it names as what it stands on; made if something is wrong.
     """
 
     target: str
@@ -117,6 +118,7 @@ class DiagnosticReport(Frozen):
     issues: tuple[Issue, ...] = ()
     taken_at: datetime
     duration_s: float = 0.0
+    beneath: tuple[DiagnosticReport, ...] = ()
 
     @property
     def grid(self) -> GridReport | None:

@@ -114,6 +114,7 @@ class Treatment(Frozen):
         target: The target's name.
         kind: Its kind.
         interrupted: Recoveries of earlier runs that had died half way; they were ended first.
+        beneath: What was done about causes that lie in what the target stands on, before anything else.
         before: The diagnosis it began with.
         resolutions: One for each issue and strategy that was tried, in that order.
         after: The diagnosis at the end; None if nothing was changed.
@@ -124,6 +125,7 @@ class Treatment(Frozen):
     target: str
     kind: str
     interrupted: tuple[Recovery, ...] = ()
+    beneath: tuple[Treatment, ...] = ()
     before: DiagnosticReport
     resolutions: tuple[Resolution, ...] = ()
     after: DiagnosticReport | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from posixpath import normpath
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from medic8.model.endpoint import FailOver, HttpRequest
 from medic8.model.frozen import Frozen
 from medic8.model.issue import IssueType
 
@@ -125,6 +127,84 @@ class Scale(Frozen):
         return self
 
 
+#: Nothing in these is a program's own to let go.
+_OF_SYSTEM = frozenset(
+    {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"}
+)
+
+#: But for these within.
+_OF_PROGRAMS = ("/dev/shm/", "/run/user/")  # noqa: S108 - nothing is written there
+
+#: Files are let go when nothing has been written to them for so long, and stay in quarantine for so long,
+#: at least: time for a person to notice.
+LEAST_PRUNE_S = 3600
+
+
+class PruneRule(Frozen):
+    """
+    Which files of a folder may go when its file system fills up.
+
+    Attributes:
+        folder: The folder, without links on the way to it.
+        patterns: What their names look like, as a shell has it: ``*.log.*``.
+        older_than: Seconds for which nothing was written to them, at least.
+        keep: Seconds that they stay in quarantine, from where they can be brought back.
+        delete: Whether they are then deleted without anybody being asked again.
+        recurse: Whether files in folders within are meant too.
+    """
+
+    folder: str
+    patterns: tuple[str, ...] = Field(min_length=1)
+    older_than: int = Field(ge=LEAST_PRUNE_S)
+    keep: int = Field(default=7 * 86_400, ge=LEAST_PRUNE_S)
+    delete: bool = False
+    recurse: bool = False
+
+    @model_validator(mode="after")
+    def _spares_the_system(self) -> Self:
+        if not self.folder.startswith("/") or normpath(self.folder) != self.folder:
+            raise ValueError(f"folder {self.folder!r} must be whole, as /var/log/app, without . and ..")
+        top = self.folder.split("/")[1]
+        is_of_system = top in _OF_SYSTEM and not self.folder.startswith(_OF_PROGRAMS)
+        if self.folder.count("/") == 1 or is_of_system:
+            raise ValueError(f"folder {self.folder!r} is of the system: name one of a program within it")
+        for pattern in self.patterns:
+            if not pattern.strip() or "/" in pattern:
+                raise ValueError(f"pattern {pattern!r} must be one for names, without a slash")
+        return self
+
+
+class ProcessCare(Frozen):
+    """
+    What is to be known of a process that it does not tell itself.
+
+    Attributes:
+        start: The command that starts it, if no supervisor does; no shell reads it.
+        stop: The command that stops it; empty = it is asked to end by SIGTERM.
+        check: A command that ends with 0 while the process does its work; empty = none.
+        reload: The signal at which it reads its configuration and opens its logs again.
+        timeout_s: Longest that it may take to stop, and to start.
+        warm_up_s: For so long after its start it may grow without that being a leak.
+        holds_data: Whether it holds data that a restart may lose; None = judged by what it runs.
+        backups_of: The target whose backups hold its data.
+    """
+
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    reload: Literal["HUP", "USR1", "USR2"] | None = None
+    timeout_s: float = Field(default=30.0, gt=0, le=45)
+    warm_up_s: int = Field(default=600, ge=0)
+    holds_data: bool | None = None
+    backups_of: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_started_again(self) -> Self:
+        if self.stop and not self.start:
+            raise ValueError("stop needs start: what is stopped has to be started again")
+        return self
+
+
 class Target(Frozen):
     """
     One thing under care.
@@ -137,6 +217,8 @@ class Target(Frozen):
         mode: What Medic8 may do; without configuration it only diagnoses and plans.
         allow: Names of the strategies that may be applied when *mode* is ``act``.
         labels: Free words to group targets by.
+        runs_on: Name of the target that it runs on, such as the host of a server; None = not said.
+        depends_on: Names of the targets that it needs to do its work.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
         expiry: For how long keys of which prefixes may live (kind ``valkey``).
         threshold: Limits of the kind that are others here.
@@ -146,6 +228,12 @@ class Target(Frozen):
         idle_client_age_s: From so many seconds without a command on, a client may be closed where connections
             run out (kind ``valkey``).
         scale: What gives it more to live on (kind ``valkey``).
+        prune: Which files may go when a file system fills up (kind ``host``).
+        prune_backups: Whether backups that retention does not keep may go then, without anybody being asked
+            again (kind ``host``).
+        process: What is to be known of it beside its address (kind ``process``).
+        request: What it is asked for (kind ``endpoint``).
+        fail_over: How it is served by another server (kind ``endpoint``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -155,6 +243,8 @@ class Target(Frozen):
     mode: Mode = Mode.OBSERVE
     allow: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
+    runs_on: str | None = None
+    depends_on: tuple[str, ...] = ()
     setting: tuple[SettingRule, ...] = ()
     expiry: tuple[ExpiryRule, ...] = ()
     threshold: tuple[ThresholdRule, ...] = ()
@@ -163,6 +253,11 @@ class Target(Frozen):
     scrub_mib_per_s: float | None = Field(default=None, gt=0)
     idle_client_age_s: int = Field(default=3600, ge=1)
     scale: Scale | None = None
+    prune: tuple[PruneRule, ...] = ()
+    prune_backups: bool = False
+    process: ProcessCare | None = None
+    request: HttpRequest = HttpRequest()
+    fail_over: FailOver | None = None
 
     @property
     def address(self) -> str:
@@ -173,6 +268,11 @@ class Target(Frozen):
     def replica_addresses(self) -> tuple[str, ...]:
         """The replicas' addresses with their credentials, for opening connections and for nothing else."""
         return tuple(each.get_secret_value() for each in self.replicas)
+
+    @property
+    def beneath(self) -> tuple[str, ...]:
+        """The names of the targets that it stands on, the nearest first, each once."""
+        return tuple(dict.fromkeys((*((self.runs_on,) if self.runs_on else ()), *self.depends_on)))
 
     @property
     def grid_name(self) -> str:

@@ -59,7 +59,9 @@ def check_approvals(approved: Collection[str]) -> tuple[str, ...]:
     return tuple(digest.lower() for digest in approved)
 
 
-def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admission:
+def admit(
+    plan: Plan, target: Target, approved: Collection[str] = (), *, is_agreed: bool = False
+) -> Admission:
     """
     Whether *plan* may be carried out on *target*; what is not allowed is refused.
 
@@ -71,6 +73,7 @@ def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admissi
         plan: What is to be done.
         target: Says by ``mode`` and ``allow`` what may be done to it.
         approved: Digests of plans that a person agreed to, 12 digits or more of each.
+        is_agreed: Whether the configuration agrees to such plans once and for all.
     """
     if plan.belongs_to:
         return _refused(
@@ -87,7 +90,7 @@ def admit(plan: Plan, target: Target, approved: Collection[str] = ()) -> Admissi
             f"strategy {plan.strategy} is not on the allow-list of target {target.name}, "
             f"which allows {allowed}",
         )
-    if plan.needs_approval and not is_approved(plan, approved):
+    if plan.needs_approval and not is_agreed and not is_approved(plan, approved):
         return _refused(APPROVAL, _not_approved(plan, target, approved))
     return GRANTED
 

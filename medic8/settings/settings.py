@@ -28,6 +28,7 @@ class Settings(Frozen):
         saved_state: Folder of what recoveries save before they change anything.
         max_saved_mib: Most MiB that one recovery may save.
         keep: For how long what they saved is kept.
+        claims: Folder in which what is on this host is claimed; None = the usual one of this user.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -40,6 +41,7 @@ class Settings(Frozen):
     saved_state: Path
     max_saved_mib: int = Field(default=1024, gt=0)
     keep: Keep = Keep()
+    claims: Path | None = None
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:

@@ -72,12 +72,14 @@ class RecoveryTable(Frozen):
         max_saved_mib: Most MiB that one recovery may save.
         keep_days: For how many days what a recovery saved is kept after it has ended.
         keep_mib: Most MiB that is kept of ended recoveries together.
+        claims: Folder in which what is on this host is claimed.
     """
 
     folder: str | None = None
     max_saved_mib: int = Field(default=1024, gt=0)
     keep_days: int = Field(default=KEEP_DAYS, ge=0, le=36_500)
     keep_mib: int | None = Field(default=None, ge=0)
+    claims: str | None = None
 
 
 class State(TypedDict):
@@ -88,6 +90,7 @@ class State(TypedDict):
     saved_state: Path
     max_saved_mib: int
     keep: Keep
+    claims: Path | None
 
 
 def read_state(document: Document, home: Path) -> State:
@@ -101,6 +104,9 @@ def read_state(document: Document, home: Path) -> State:
         saved_state=_folder(document, recovery.folder, home / "recoveries"),
         max_saved_mib=recovery.max_saved_mib,
         keep=Keep(days=recovery.keep_days, mib=recovery.keep_mib),
+        claims=None
+        if recovery.claims is None
+        else document.folder / expand(recovery.claims, document.environ),
     )
 
 

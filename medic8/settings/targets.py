@@ -16,7 +16,9 @@ from medic8.settings.credentials import (
 )
 from medic8.settings.document import Document
 from medic8.settings.lines import KeyPath
+from medic8.settings.places import expand
 from medic8.settings.problems import in_field, listed, nearest, shown
+from medic8.targets.fields import strangers
 from medic8.targets.kind import TargetKind
 from medic8.targets.registry import kind_named, kind_names
 from medic8.targets.valkey.client import address_problems
@@ -34,6 +36,7 @@ def read_targets(document: Document) -> tuple[Target, ...]:
         return ()
     found = [_read_target(document, index, values) for index, values in enumerate(entries)]
     _refuse_twins(document, entries)
+    _check_what_they_stand_on(document, entries)
     return tuple(target for target in found if target is not None)
 
 
@@ -65,6 +68,9 @@ def _read_target(document: Document, index: int, values: object) -> Target | Non
     replicas = _replicas(document, owner, path, table.replica_addresses, fields["url"])
     if replicas is None:
         return None
+    if table.request.ca_file is not None:
+        file = document.folder / expand(str(table.request.ca_file), document.environ)
+        fields["request"] = table.request.model_copy(update={"ca_file": file})
     target = Target.model_validate({**fields, "replicas": replicas})
     if kind is not None:
         _check_with_kind(document, owner, path, target, kind)
@@ -109,7 +115,7 @@ def _check_with_kind(document: Document, owner: str, path: KeyPath, target: Targ
             text = f'got {shown(name)}, expected a strategy of kind "{kind.name}"{hint}'
             document.wrong_field(owner, path, ("allow", index), text)
     _check_thresholds(document, owner, path, target, kind)
-    for sentence in kind.requires(target):
+    for sentence in (*kind.requires(target), *strangers(target)):
         document.wrong(path, f"{owner}: {sentence}")
 
 
@@ -141,3 +147,44 @@ def _refuse_twins(document: Document, entries: list[Any]) -> None:
             text = f"the target of line {line} has this name too"
             document.wrong_field(f"target {shown(name)}", ("target", index), ("name",), text)
         first.setdefault(name, index)
+
+
+def _check_what_they_stand_on(document: Document, entries: list[Any]) -> None:
+    """Refuse names of no target, and targets that stand on themselves."""
+    tables = {
+        str(values["name"]): (index, values)
+        for index, values in enumerate(entries)
+        if isinstance(values, dict) and isinstance(values.get("name"), str)
+    }
+    for name, (index, values) in tables.items():
+        for field, other in _stands_on(values):
+            if other not in tables:
+                text = f"got {shown(other)}, expected the name of a target{nearest(other, tables)}"
+                document.wrong_field(f"target {shown(name)}", ("target", index), field, text)
+            elif circle := _way_back(name, other, tables):
+                text = f"{' stands on '.join(circle)}: nothing can stand on itself"
+                document.wrong_field(f"target {shown(name)}", ("target", index), field, text)
+
+
+def _stands_on(values: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    """What a target names that it stands on, with the field; what is no name is noted elsewhere."""
+    needs = values.get("depends_on", ())
+    named: list[tuple[KeyPath, Any]] = [(("runs_on",), values.get("runs_on"))]
+    named += [
+        (("depends_on", place), each) for place, each in enumerate(needs if isinstance(needs, list) else ())
+    ]
+    return [(field, name) for field, name in named if isinstance(name, str)]
+
+
+def _way_back(start: str, at: str, tables: dict[str, tuple[int, dict[str, Any]]]) -> list[str]:
+    """How *at* leads to *start* again, from *start* to *start*; empty if it does not."""
+    ways, been = [[start, at]], {at}
+    while ways:
+        way = ways.pop()
+        if way[-1] == start:
+            return way
+        for _, further in _stands_on(tables[way[-1]][1]) if way[-1] in tables else ():
+            if further not in been:
+                been.add(further)
+                ways.append([*way, further])
+    return []

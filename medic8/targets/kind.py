@@ -7,20 +7,24 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from medic8.analysis.causes import CauseRule
 from medic8.analysis.detector import IssueRule
+from medic8.analysis.remedy import Remedy
 from medic8.analysis.threshold import Threshold
 from medic8.backups.place import BackupPlace
 from medic8.backups.repository import Repository
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish, VerifyReport
 from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.issue import Issue
+from medic8.model.performance import AnalyzerResult
 from medic8.model.plan import Plan, Step, Unit
 from medic8.model.recovery import Claim, Recovery
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.resolution import Change
+from medic8.model.resources import ResourceMetrics, Tracked
 from medic8.model.target import Resource, Target
 from medic8.samples import SampleStore
 
@@ -48,6 +52,7 @@ class Surroundings:
         recoveries: Gives those with steps that were done since a time; None if nobody knows.
         samples: Where what changes slowly is kept; None = it is not.
         watch_s: For how long to look at what changes now; 0 = only for moments.
+        claims: Folder in which what is on this host is claimed; None = the usual one of this user.
     """
 
     backups: BackupPlace
@@ -56,6 +61,7 @@ class Surroundings:
     recoveries: Callable[[datetime], Iterable[Recovery]] | None = None
     samples: SampleStore | None = None
     watch_s: float = 0.0
+    claims: Path | None = None
 
 
 class Holds(StrEnum):
@@ -238,6 +244,23 @@ class Diagnostic(Protocol):
         """
 
 
+class PerformanceAnalyzer(Protocol):
+    """A read-only look at how fast a target is, for ``watch_s`` seconds of *around* at most."""
+
+    def __call__(self, target: Target, around: Surroundings, report: DiagnosticReport) -> AnalyzerResult:
+        """
+        Measure.
+
+        Args:
+            target: What to look at.
+            around: What may be used beside it.
+            report: Its diagnosis of a moment ago, so that nothing is read twice.
+        Raises:
+            UnreachableError: the target did not answer or did not let us in.
+            TransientError: it stopped answering half way.
+        """
+
+
 class Strategy(Protocol):
     """A pure function from an issue and what is known to a plan."""
 
@@ -257,12 +280,20 @@ class TargetKind:
         rules: Which findings are signs of which issue.
         thresholds: By name, from where on its diagnostics find something; a target may set others.
         causes: Which findings lead to which others, the most trusted first.
+        causes_beneath: By the kind of what it stands on: which of that one's findings lead to its own. Clues
+            look at what was read of that one.
         strategies: By the name that an allow-list spells, the cheapest and safest first.
         open_session: Opens the connection for changing a target.
         compare: The numbers of two reports that belong into a before/after table.
         requires: What is wrong with a target's configuration for this kind, one sentence each.
         backups: How they are backed up; None if they are not.
         guards: What must not become worse; None if nothing is watched.
+        analyzers: By name, what measures how fast a target is.
+        monitors: By name, what tells from a diagnosis how resources are used.
+        tracked: What of a target's samples may fill up, by its diagnosis.
+        remedies: By a finding's code, what is to be done where it tells of slowness or of a shortage.
+        agrees: Whether a target's configuration agrees once and for all to a plan of this kind that would
+            wait for a person.
     """
 
     name: str
@@ -275,5 +306,13 @@ class TargetKind:
     requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())
     backups: Backups | None = None
     guards: Guards | None = None
+    agrees: Callable[[Plan, Target], bool] = field(default=lambda _plan, _target: False)
     causes: tuple[CauseRule, ...] = ()
+    causes_beneath: Mapping[str, tuple[CauseRule, ...]] = field(default_factory=dict)
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    analyzers: Mapping[str, PerformanceAnalyzer] = field(default_factory=dict)
+    monitors: Mapping[str, Callable[[DiagnosticReport], tuple[ResourceMetrics, ...]]] = field(
+        default_factory=dict
+    )
+    tracked: Callable[[DiagnosticReport], tuple[Tracked, ...]] = field(default=lambda _: ())
+    remedies: Mapping[str, Remedy] = field(default_factory=dict)

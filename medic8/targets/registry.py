@@ -10,7 +10,13 @@ from medic8.errors import ConfigurationError
 from medic8.targets.kind import TargetKind
 
 #: Where each of our own kinds is defined, imported only when it is asked for.
-_OURS = {"grid": "medic8.targets.grid.kind", "valkey": "medic8.targets.valkey.kind"}
+_OURS = {
+    "grid": "medic8.targets.grid.kind",
+    "valkey": "medic8.targets.valkey.kind",
+    "process": "medic8.targets.process.kind",
+    "host": "medic8.targets.host.kind",
+    "endpoint": "medic8.targets.endpoint.kind",
+}
 
 _GROUP = "medic8.targets"
 

@@ -226,3 +226,20 @@ def test_the_documented_rules_are_those_of_the_code() -> None:
         f"| {told(each.causes)} | {told(each.effects)} | {each.why} |" for each in kind_named("valkey").causes
     ]
     assert rows == wanted
+
+
+def test_the_documented_rules_about_what_lies_beneath_are_those_of_the_code() -> None:
+    """docs/causes.md has one row for each rule of each kind, in the same order."""
+
+    def told(codes: frozenset[str]) -> str:
+        return ", ".join(f"`{code}`" for code in sorted(codes))
+
+    text = (Path(__file__).parents[2] / "docs" / "causes.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| kind `")]
+    assert rows == [
+        f"| kind `{name}` on `{beneath}` | {told(each.causes)} | {told(each.effects)} | {each.why} |"
+        for name in kind_names()
+        for beneath, rules in kind_named(name).causes_beneath.items()
+        for each in rules
+    ]
+    assert rows

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
-from medic8.model.backup import BackupManifest, GridContent
+from medic8.model.backup import BACKUP_FORMAT, BackupManifest, GridContent
 
 NOW = datetime(2026, 3, 31, 18, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def a_backup(age: timedelta, *, of: str = "a", lost_pages: int = 0, number: int 
     """A backup of a grid that is as old as *age*."""
     at = NOW - age
     return BackupManifest(
-        format=2,
+        format=BACKUP_FORMAT,
         id=f"{at:%Y%m%dT%H%M%SZ}-{number:06x}",
         kind="grid",
         name="lab",

@@ -92,7 +92,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nested beyond reason": (lambda path: path.write_text("[" * 100_000), "its manifest is none"),
     "changed": (change("content_bytes", 5), "does not match its seal"),
     "unsealed": (change("seal", ""), "does not match its seal"),
-    "too new": (change("format", 3), "has format 3; the limit is format 2"),
+    "too new": (change("format", 4), "has format 4; the limit is format 3"),
     "unknown field": (change("extra", 1), "extra: Extra inputs"),
     "wrong type": (change("parts", "x"), "parts: "),
     "no time zone": (change("created_at", "2026-03-31T18:00:00"), "created_at: "),

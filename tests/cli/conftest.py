@@ -23,10 +23,12 @@ from medic8.model.backup import (
 )
 from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
+from medic8.model.performance import PerformanceReport
 from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
+from medic8.model.resources import ResourceReport
 from medic8.model.saved import Pruning
 from medic8.targets.kind import Progress
 
@@ -44,6 +46,8 @@ class Answers:
     """
 
     report: DiagnosticReport | BaseException | None = None
+    performance: PerformanceReport | BaseException | None = None
+    resources: ResourceReport | BaseException | None = None
     treatment: Treatment | BaseException | None = None
     sweep: Sweep | BaseException | None = None
     backup: BackupManifest | BaseException | None = None
@@ -61,6 +65,16 @@ class Answers:
         print("a library prints while it works")  # noqa: T201
         self.asked.append(("diagnose", target, watch_s) if watch_s else ("diagnose", target))
         return _answer(self.report)
+
+    def troubleshoot_performance(self, target: str, *, seconds: float) -> PerformanceReport:
+        """Answer with what holds it up."""
+        self.asked.append(("troubleshoot_performance", target, seconds))
+        return _answer(self.performance)
+
+    def troubleshoot_resources(self, target: str) -> ResourceReport:
+        """Answer with how its resources are used."""
+        self.asked.append(("troubleshoot_resources", target))
+        return _answer(self.resources)
 
     def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
         """Answer with the treatment."""

@@ -97,7 +97,7 @@ def test_the_labs_configuration_is_a_right_one(tmp_path: Path) -> None:
     """``medic8 up`` must not write what every other command refuses."""
     assert write_lab_configuration(tmp_path, "valkey://127.0.0.1:6390/0") is not None
     settings = load_settings(environ={"MEDIC8_HOME": str(tmp_path)}, cwd=Path("/"))
-    assert [target.name for target in settings.targets] == ["lab", "lab-server"]
+    assert [target.name for target in settings.targets] == ["lab", "lab-server", "lab-process", "lab-host"]
     assert [rule.name for rule in settings.target("lab-server").setting] == [
         "tcp-keepalive",
         "slowlog-max-len",

@@ -2,19 +2,22 @@
 Count every write of this process, and strike at one of them.
 
 Installed in a forked child only. Seen are: commits of the journal that changed something (SQLAlchemy's events
-and the dialect's COMMIT), changes of files below the folder of saved states (audit events, and `fsync`), and
-whatever is sent to a server that is not known to be read-only. Nothing of Medic8 is replaced.
+and the dialect's COMMIT), changes of files below the folder of saved states (audit events, and `fsync`),
+whatever is sent to a server that is not known to be read-only, and what is changed on this host: claims,
+weights of control groups, signals, and what a supervisor is told. Nothing of Medic8 is replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import select
 import signal
 import socket
 import sqlite3
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +44,12 @@ _READS = frozenset(
 
 #: Commands of which one subcommand changes what others see.
 _NEARLY_READS = {b"CLIENT": b"KILL", b"MEMORY": b"PURGE"}
+
+#: What changes something when it is told to a supervisor.
+_TOLD = (b"supervisor.stopProcess", b"supervisor.startProcess")
+
+#: Files on this host that are changed outside of the folder of saved states.
+_KEPT = (".claim", ".unread", "upstream")
 
 
 class Phase(StrEnum):
@@ -146,6 +155,79 @@ def install(watch: Watch) -> None:
     _watch_files(watch)
     _watch_journals(watch)
     _watch_servers(watch)
+    _watch_host(watch)
+
+
+def _watch_host(watch: Watch) -> None:
+    _watch_claims(watch)
+    _watch_fail_over(watch)
+    write_bytes, send_signal = Path.write_bytes, signal.pidfd_send_signal
+
+    def written(self: Path, content: bytes) -> int:
+        if not str(self).startswith("/sys/fs/cgroup/"):
+            return write_bytes(self, content)
+        with watch.write("file", self.name):
+            return write_bytes(self, content)
+
+    def sent(*arguments: Any) -> None:
+        with watch.write("file", "signal"):
+            send_signal(*arguments)
+
+    Path.write_bytes = written  # type: ignore[method-assign, assignment]
+    signal.pidfd_send_signal = sent
+    _watch_supervisors(watch)
+
+
+def _watch_claims(watch: Watch) -> None:
+    replace, unlink = os.replace, os.unlink
+
+    def replaced(source: Any, target: Any, **options: Any) -> None:
+        with _noted(watch, target, "replace"):
+            replace(source, target, **options)
+
+    def unlinked(path: Any, **options: Any) -> None:
+        with _noted(watch, path, "unlink"):
+            unlink(path, **options)
+
+    os.replace, os.unlink = replaced, unlinked
+
+
+def _noted(watch: Watch, path: Any, act: str) -> contextlib.AbstractContextManager[object]:
+    name = Path(str(path)).name
+    return watch.write("file", f"{act} {name}") if name.endswith(_KEPT) else contextlib.nullcontext()
+
+
+def _watch_fail_over(watch: Watch) -> None:
+    write_text, communicate = Path.write_text, subprocess.Popen.communicate
+
+    def marked(self: Path, text: str, *arguments: Any, **options: Any) -> int:
+        with _noted(watch, self, "write"):
+            return write_text(self, text, *arguments, **options)
+
+    def waited(self: Any, *arguments: Any, **options: Any) -> Any:
+        with watch.write("file", "command"):
+            return communicate(self, *arguments, **options)
+
+    Path.write_text = marked  # type: ignore[method-assign]
+    subprocess.Popen.communicate = waited  # type: ignore[method-assign]
+
+
+def _watch_supervisors(watch: Watch) -> None:
+    request = http.client.HTTPConnection.request
+
+    def asked(self: Any, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> None:
+        called = next((name for name in _TOLD if name in (body or b"")), None)
+        if called is None:
+            request(self, method, url, body, *arguments, **options)
+            return
+        with watch.write("target", called.decode()) as loses:
+            request(self, method, url, body, *arguments, **options)
+            if watch.waits_for_answers():
+                select.select([self.sock], [], [], _PATIENCE_S)
+            if loses:
+                _lose(self.sock)
+
+    http.client.HTTPConnection.request = asked  # type: ignore[method-assign]
 
 
 def _watch_files(watch: Watch) -> None:

@@ -20,10 +20,13 @@ from pathlib import Path
 
 from medic8.recovery.journal import Journal
 from tests.crash import (
+    endpoint_scenes,
     grid_scenes,
+    host_scenes,
     lock_scenes,
     memory_scenes,
     network_scenes,
+    process_scenes,
     settings_scene,
     slow_scenes,
     sync_scenes,
@@ -41,10 +44,13 @@ _MOST_ENDERS = 4
 
 EXPECTED: dict[str, Expected] = {
     **grid_scenes.SCENES,
+    **host_scenes.SCENES,
     **lock_scenes.SCENES,
     **settings_scene.SCENES,
     **memory_scenes.SCENES,
     **network_scenes.SCENES,
+    **process_scenes.SCENES,
+    **endpoint_scenes.SCENES,
     **slow_scenes.SCENES,
     **sync_scenes.SCENES,
 }

@@ -106,8 +106,8 @@ def scene_for(strategy: str, table: Mapping[str, Expected]) -> Expected:
 
 
 def around(folder: Path) -> Surroundings:
-    """What a kind may use beside the target: backups in *folder*."""
-    return Surroundings(backups=BackupPlace.of(folder / "backups"), now=NOW)
+    """What a kind may use beside the target: backups and claims in *folder*."""
+    return Surroundings(backups=BackupPlace.of(folder / "backups"), now=NOW, claims=folder / "claims")
 
 
 def plan_by(strategy: str, target: Target, surroundings: Surroundings) -> Plan:

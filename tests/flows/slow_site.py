@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import valkey
+import valkey.exceptions
 
 from flows.run import run
+from medic8.local.scratch import ScratchValkey
 from medic8.model.resolution import Outcome, Resolution, Treatment
+from medic8.settings import load_settings
+from medic8.targets.valkey.strategies import STRATEGIES
+from tests.targets.valkey.looking_at import report_on
 
 CONFIGURATION = """
 [[target]]
@@ -50,6 +55,15 @@ def heal_as_agreed(strategy: str) -> Resolution:
     return resolution_by(run("heal", target="server", approved=[asked.plan.digest]), strategy)
 
 
+def heal_with_a_yes(strategy: str, *looks: str) -> Resolution:
+    """Heal once, with a yes to the plan that *looks* lead to; for tests of what comes after the asking."""
+    target = load_settings().target("server")
+    report = report_on(target.address, only=looks)
+    plans = [STRATEGIES[strategy](issue, report, target) for issue in report.issues]
+    (plan,) = [each for each in plans if each.units]
+    return resolution_by(run("heal", target="server", approved=[plan.digest]), strategy)
+
+
 def plain(url: str) -> valkey.Valkey:
     """A client that is none of Medic8's."""
     return valkey.Valkey.from_url(url)
@@ -61,3 +75,15 @@ def wait_for(condition: Callable[[], object], *, most_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def fill(server: ScratchValkey) -> None:
+    """Write until the server refuses it."""
+    with plain(server.url) as client:
+        client.config_set("maxmemory", str(32 << 20))
+        for number in range(10_000):
+            try:
+                client.set(f"key:{number}", b"x" * 10_000)
+            except valkey.exceptions.OutOfMemoryError:
+                return
+        raise AssertionError("the server takes more than its limit")

@@ -13,22 +13,10 @@ import valkey.exceptions
 from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.resolution import Outcome
-from tests.flows.slow_site import Site, heal_as_agreed, plain, wait_for
+from tests.flows.slow_site import Site, fill, heal_as_agreed, heal_with_a_yes, plain, wait_for
 from tests.raw_clients import RawClient, connected
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-def fill(server: ScratchValkey) -> None:
-    """Write until the server refuses it."""
-    with plain(server.url) as client:
-        client.config_set("maxmemory", str(32 << 20))
-        for number in range(10_000):
-            try:
-                client.set(f"key:{number}", b"x" * 10_000)
-            except valkey.exceptions.OutOfMemoryError:
-                return
-        raise AssertionError("the server takes more than its limit")
 
 
 def test_a_memory_limit_is_raised_by_one_step_and_writes_succeed_again(
@@ -156,5 +144,5 @@ def test_an_answer_that_is_no_yes_is_told_as_what_it_is(
     """Refused: nothing was changed. Anything else: a person has to look."""
     configure_scaling(server, site, command, trial)
     fill(server)
-    resolution = heal_as_agreed("scale_out")
+    resolution = heal_with_a_yes("scale_out", "controller", "memory")
     assert (resolution.outcome, reason in resolution.reason) == (outcome, True), resolution.reason

@@ -29,7 +29,6 @@ from medic8.targets.valkey.client import connection
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
-KIND = kind_named("valkey")
 
 
 def until(is_so: Callable[[], bool]) -> bool:
@@ -65,25 +64,27 @@ class Lab:
         self,
         url: str = "",
         *,
+        kind: str = "valkey",
         one_by_one: bool = False,
         timeout_s: float = 5.0,
         watch_s: float = 0.0,
         now: datetime = NOW,
     ) -> list[Issue]:
         """The issues that a diagnosis finds, but for what is only worth knowing."""
+        looked_at = kind_named(kind)
         around = replace(AROUND, watch_s=watch_s, now=now)
-        target = Target(name="lab", kind="valkey", url=url or self.server.url, timeout_s=timeout_s)
+        target = Target(name="lab", kind=kind, url=url or self.server.url, timeout_s=timeout_s)
 
         def take(name: str) -> DiagnosticResult:
             try:
-                return KIND.diagnostics[name](target, around)
+                return looked_at.diagnostics[name](target, around)
             except UnreachableError as exc:
                 gone = Finding(code=UNREACHABLE, severity=Severity.CRITICAL, text=str(exc))
                 return DiagnosticResult(diagnostic=name, findings=(gone,), taken_at=NOW)
             except TransientError:  # tried again in life; here it has seen nothing
                 return DiagnosticResult(diagnostic=name, taken_at=NOW)
 
-        with ThreadPoolExecutor(1 if one_by_one else len(KIND.diagnostics)) as pool:
-            results = list(pool.map(take, KIND.diagnostics))
-        found = detect_issues(analyze(results), KIND.rules, target="lab", at=NOW)
+        with ThreadPoolExecutor(1 if one_by_one else len(looked_at.diagnostics)) as pool:
+            results = list(pool.map(take, looked_at.diagnostics))
+        found = detect_issues(analyze(results), looked_at.rules, target="lab", at=NOW)
         return [issue for issue in found if issue.severity is not Severity.INFO]

@@ -36,9 +36,10 @@ from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.client import connection, setting
 
 STOCK = np.random.default_rng(6).integers(0, 256, (8, 65_536), dtype=np.uint8).view(CELL)
-OF_LOCKS = {"stale_lock", "deadlock"}
+#: What other tests try, as it takes processes.
+OF_WORK = {"stale_lock", "deadlock", "lost_updates", "damage_primary_alone"}
 IN_GROUPS = sorted(
-    {name for name, fault in FAULTS.items() if fault.part == "grid"} - {"damage_manifest_copy", *OF_LOCKS}
+    {name for name, fault in FAULTS.items() if fault.part == "grid"} - {"damage_manifest_copy", *OF_WORK}
 )
 BEYOND_PARITY = {"damage_three_of_a_group", "lose_pages"}
 SEEDS = range(3)

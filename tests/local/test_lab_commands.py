@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,11 +14,13 @@ import pytest
 import valkey
 
 from medic8.cli.complete import fault_names, state_names
+from medic8.cli.lab_configuration import write_lab_configuration
 from medic8.cli.run import run
 from medic8.local.lab.actors import recorded
 from medic8.local.lab.faults import FAULTS
 from medic8.local.lab.states import STATES
 from medic8.local.records import Note, StackRecord, write_record
+from medic8.settings import load_settings
 from medic8.targets.registry import kind_named
 from tests.local.broken_lab import Lab
 
@@ -135,7 +138,7 @@ def test_the_list_names_every_fault_and_state(medic8: Medic8, capsys: pytest.Cap
     told = capsys.readouterr().out
     assert [name for name in (*FAULTS, *STATES) if name not in told] == []
     assert fault_names("proxy") == ["proxy_delays", "proxy_drops", "proxy_resets"]
-    assert state_names("b") == ["bulk_import", "business_growth"]
+    assert state_names("b") == ["bulk_import", "business_growth", "batch_load"]
 
 
 def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
@@ -156,5 +159,27 @@ def test_the_document_lists_the_faults_and_states_of_the_code() -> None:
 
 def test_what_heals_a_fault_is_a_strategy() -> None:
     """No fault names one that is not there."""
-    known = {name for kind in ("grid", "valkey") for name in kind_named(kind).strategies}
+    known = {name for kind in ("grid", "valkey", "process", "host") for name in kind_named(kind).strategies}
     assert {fault.healed_by for fault in FAULTS.values() if fault.healed_by} <= known
+
+
+def test_every_strategy_has_a_fault_or_a_reason() -> None:
+    """Whoever wants to see one at work finds out how, or why the lab cannot show it."""
+    document = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
+    reasons = set(
+        re.findall(r"^- `(\w+)`: ", document.split("no fault names")[1].split("###")[0], re.MULTILINE)
+    )
+    known = {name for kind in ("grid", "valkey", "process") for name in kind_named(kind).strategies}
+    shown = {fault.healed_by for fault in FAULTS.values()}
+    assert known - shown - reasons == set()
+    assert reasons - known == set()
+
+
+def test_the_labs_targets_allow_what_its_faults_are_healed_by(lab: Lab) -> None:
+    """And what is called for scaling."""
+    lab.home.mkdir()
+    write_lab_configuration(lab.home, lab.server.url)
+    targets = load_settings(environ={"MEDIC8_HOME": str(lab.home)}, cwd=Path("/")).targets
+    allowed = {name for target in targets for name in target.allow}
+    assert {fault.healed_by for fault in FAULTS.values() if fault.healed_by} - allowed == set()
+    assert "scale_out" in allowed

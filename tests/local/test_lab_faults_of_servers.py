@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from cryptography import x509
 
 from medic8.local.lab.faults import FAULTS
 from medic8.model.issue import IssueType
+from medic8.targets.valkey.data_files import Part
+from tests.damaged_files import is_readable
 from tests.local.broken_lab import Lab, until
 from tests.targets.valkey import vanishing
 
@@ -66,6 +69,23 @@ def is_full_of_clients(client: valkey.Valkey) -> bool:
     return client.info("stats")["rejected_connections"] > 0 and len(named(client, "lab-idle")) > 90
 
 
+def one_key_is_read(client: valkey.Valkey) -> bool:
+    before = client.info("stats")["keyspace_hits"]
+    return until(lambda: client.info("stats")["keyspace_hits"] > before + 500) and (
+        client.object("freq", "medic8-lab-price:all") > 30
+    )
+
+
+def is_asked_one_by_one(client: valkey.Valkey) -> bool:
+    before, said = client.info("stats"), int(named(client, "lab-shop")[0]["tot-cmds"])
+    assert until(lambda: int(named(client, "lab-shop")[0]["tot-cmds"]) > said + 500)
+    after = client.info("stats")
+    reads, commands = (
+        after[name] - before[name] for name in ("total_reads_processed", "total_commands_processed")
+    )
+    return named(client, "lab-shop")[0]["cmd"] == "get" and reads > commands * 0.9
+
+
 def is_behind(client: valkey.Valkey) -> bool:
     """Nearly always: for a moment it goes on."""
 
@@ -88,10 +108,26 @@ def are_half_open(client: valkey.Valkey) -> bool:
     return len(gone) == 3 and not {each["addr"] for each in gone} & ends
 
 
+def is_sound(client: valkey.Valkey, part: Part) -> bool:
+    """Whether the server's own tool reads a copy of the file, or of the part of it that has a checksum."""
+    folder = Path(client.config_get("dir")["dir"])
+    pattern = "dump.rdb" if part is Part.SNAPSHOT else "appendonlydir/*.base.rdb"
+    (path,) = folder.glob(pattern)
+    return is_readable(client.info("server")["executable"], path)
+
+
 #: What is to be seen without Medic8, and as what a diagnosis names it.
 EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
     "slow_reader": (
         lambda client: int(named(client, "lab-slow-reader")[0]["omem"]) >= 24 * MIB,
+        IssueType.MEMORY_LEAK,
+        "client output",
+    ),
+    "clients_without_limit": (
+        lambda client: (
+            int(named(client, "lab-slow-reader")[0]["omem"]) >= 24 * MIB
+            and client.config_get("maxmemory")["maxmemory"] == str(360 * MIB)
+        ),
         IssueType.MEMORY_LEAK,
         "client output",
     ),
@@ -138,6 +174,18 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         lambda client: "BUSY" in refusal(client, "GET", "mine"),
         IssueType.SLOW_OPERATIONS,
         "BUSY",
+    ),
+    "hot_key": (one_key_is_read, IssueType.SLOW_OPERATIONS, "hot keys"),
+    "one_by_one": (is_asked_one_by_one, IssueType.SLOW_OPERATIONS, "commands one by one"),
+    "damaged_snapshot": (
+        lambda client: not is_sound(client, Part.SNAPSHOT),
+        IssueType.GRID_CORRUPTION,
+        "snapshot",
+    ),
+    "damaged_aof": (
+        lambda client: not is_sound(client, Part.AOF),
+        IssueType.GRID_CORRUPTION,
+        "append-only file",
     ),
     "failed_save": (
         lambda client: "MISCONF" in refusal(client, "SET", "mine", "1"),
@@ -294,7 +342,8 @@ def test_every_fault_of_the_server_is_tried_here() -> None:
     tried = {*EXPECTED, "writable_replica_changed", "diverged_replica", "broken_replication"}
     tried |= {"proxy_delays", "proxy_drops", "proxy_resets", "background_load", "setting_out_of_range"}
     tried |= {"expiring_certificate", "flapping"}
-    assert {name for name, fault in FAULTS.items() if fault.part != "grid"} == tried
+    others = {"grid", "process", "host", "endpoint"}
+    assert {name for name, fault in FAULTS.items() if fault.part not in others} == tried
 
 
 def test_every_fault_says_what_heals_it_or_what_a_person_does() -> None:

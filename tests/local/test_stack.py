@@ -18,9 +18,13 @@ import valkey
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.local import stack
 from medic8.local.home import medic8_home
+from medic8.local.lab.bench import Bench
+from medic8.local.lab.breakage import make
+from medic8.local.lab.faults import FAULTS
 from medic8.local.loopback import free_port
 from medic8.local.records import only_one, read_record
 from medic8.local.stack import StackStatus
+from medic8.targets.valkey.client import connection
 
 # As a user has it who works with Prefect: none of this may reach our server.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
@@ -171,6 +175,28 @@ def test_with_an_external_prefect_only_valkey_is_started(running: StackStatus, t
     finally:
         stack.remove(tmp_path / "home", progress=quiet)
     assert stack.status(running.home, environment=ENVIRONMENT).is_up
+
+
+def test_files_that_the_lab_has_damaged_are_written_anew_before_the_server_stops(
+    running: StackStatus, tmp_path: Path
+) -> None:
+    """It would not start from them again."""
+    home = tmp_path / "home"
+    environment = ENVIRONMENT | {"PREFECT_API_URL": str(running.prefect_api_url), "no_proxy": "127.0.0.1"}
+    said: list[str] = []
+    try:
+        status = stack.up(home, progress=quiet, environment=environment)
+        with connection(str(status.valkey_url)) as client:
+            client.set("wave", "kept")
+            for fault in ("damaged_snapshot", "damaged_aof"):
+                make(FAULTS[fault], Bench(client, "lab"), target="lab", seed=1)
+        stack.down(home, progress=said.append, environment=environment)
+        assert "the append-only file is written anew" in said
+        status = stack.up(home, progress=quiet, environment=environment)
+        with connection(str(status.valkey_url)) as client:
+            assert client.get("wave") == b"kept"
+    finally:
+        stack.remove(home, progress=quiet)
 
 
 def test_a_killed_valkey_is_seen_and_comes_back_with_its_data(running: StackStatus) -> None:

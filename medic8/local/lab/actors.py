@@ -78,7 +78,7 @@ class Troupe:
     url: str
 
     def start(
-        self, act: str, *, seed: int = 0, amount: int = 0, style: str = "", to: str = ""
+        self, act: str, *, seed: int = 0, amount: int = 0, style: str = "", to: str = "", grid: str = ""
     ) -> tuple[Actor, Ready]:
         """
         Start an actor and wait until it has done what is to be there at once.
@@ -91,6 +91,7 @@ class Troupe:
             amount: How much; what it counts depends on the program.
             style: Which way; what there is depends on the program.
             to: The address to act on, if it is not the lab's server but what another actor offers.
+            grid: Name of the lab's grid, for who works on it.
         Raises:
             RefusedError: too many run already, or the server does not allow it.
             UnreachableError: it ended, or was not ready in time.
@@ -102,7 +103,15 @@ class Troupe:
                 f"{len(running)} actors of the lab run already, at most {MOST_ACTORS} may; "
                 '"medic8 lab reset" ends them'
             )
-        order = Order(act=act, url=to or self.url, seed=seed, amount=amount, style=style, folder=str(folder))
+        order = Order(
+            act=act,
+            url=to or self.url,
+            seed=seed,
+            amount=amount,
+            style=style,
+            grid=grid,
+            folder=str(folder),
+        )
         with _launched(folder) as (child, identity):
             actor = Actor(act=act, identity=identity)
             _write(folder, actor)

@@ -21,6 +21,9 @@ from medic8.targets.grid.manifest import read_manifest
 
 _BITS = 8
 
+#: A script whose command no replica and no append-only file is told of.
+_HERE_ALONE = "redis.set_repl(redis.REPL_NONE) return redis.call('BITFIELD', KEYS[1], unpack(ARGV))"
+
 
 class Value(NamedTuple):
     """One value of a parity group that is there: a data block, P or Q."""
@@ -99,7 +102,7 @@ class Bench:
         """
         if self.troupe is None:
             raise RefusedError(f"act {act}: there is no home that actors could be recorded in")
-        actor, ready = self.troupe.start(act, seed=seed, amount=amount, style=style, to=to)
+        actor, ready = self.troupe.start(act, seed=seed, amount=amount, style=style, to=to, grid=self.grid)
         self.started.append(actor)
         return tuple(Harm(what=told, actor=actor.shown, url=actor.url) for told in ready.told)
 
@@ -108,11 +111,22 @@ class Bench:
         while self.troupe is not None and self.started:
             end(self.troupe.home, self.started.pop())
 
-    def flip_bit(self, key: str, at: int, bit: int) -> None:
-        """Flip one bit of a value, *bit* 0 being the lowest of its byte, at one moment."""
+    def flip_bit(self, key: str, at: int, bit: int, *, is_here_alone: bool = False) -> None:
+        """
+        Flip one bit of a value at one moment.
+
+        Args:
+            key: Of the value.
+            at: Which byte.
+            bit: 0 is its lowest.
+            is_here_alone: Replicas keep the value as it is, as where this server's own memory is damaged.
+        """
         # BITFIELD counts the highest bit first; a one-bit number that is increased wraps around.
-        offset = at * _BITS + _BITS - 1 - bit
-        self.client.execute_command("BITFIELD", key, "INCRBY", "u1", offset, 1)
+        words = ("INCRBY", "u1", at * _BITS + _BITS - 1 - bit, 1)
+        if is_here_alone:
+            self.client.eval(_HERE_ALONE, 1, key, *map(str, words))
+        else:
+            self.client.execute_command("BITFIELD", key, *words)
 
 
 def spread(rng: random.Random, values: Sequence[Value], count: int, *, per_group: int) -> list[Value]:

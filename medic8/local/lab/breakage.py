@@ -13,8 +13,9 @@ from medic8.model.frozen import Frozen
 if TYPE_CHECKING:
     from medic8.local.lab.bench import Bench
 
-#: What can be broken: a grid's values, the server under it, or the way to that server.
-Part = Literal["grid", "server", "replica", "way"]
+#: What can be broken: a grid's values, the server under it, the way to that server, a process beside it,
+#: the host under all of it, or an endpoint.
+Part = Literal["grid", "server", "replica", "way", "process", "host", "endpoint"]
 
 
 class Harm(Frozen):
@@ -98,6 +99,7 @@ class State:
         looks_like: What it may be taken for.
         make: Brings so much of it about, at random.
         most: Greatest strength.
+        part: Whose state it is.
     """
 
     name: str
@@ -107,6 +109,7 @@ class State:
     looks_like: str
     make: Callable[[Bench, random.Random, int], tuple[Harm, ...]]
     most: int | None = None
+    part: Part = "server"
 
 
 def make(

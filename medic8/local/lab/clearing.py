@@ -12,6 +12,7 @@ import valkey.exceptions
 
 from medic8.errors import UnreachableError
 from medic8.local.lab.acting.order import PREFIX
+from medic8.local.lab.files import mend_files
 from medic8.local.lab.settings import put_settings_back
 from medic8.local.lab.snapshots import unblock_saves
 from medic8.targets.valkey.client import first_connection, info, setting
@@ -73,6 +74,7 @@ def clear(client: valkey.Valkey) -> tuple[str, ...]:
     """
     # In this order: a replica, and a server that cannot save, takes no writes; one that is full takes few.
     lines = [*_take_over(client), *_save_again(client), *put_settings_back(client), *_close_half_open(client)]
+    lines += mend_files(client)
     if client.exists(SCRIPTS):
         client.script_flush("ASYNC")
         lines.append("the lab's scripts are gone")

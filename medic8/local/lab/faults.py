@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from medic8.local.lab import endpoint_faults
 from medic8.local.lab.breakage import Fault
 from medic8.local.lab.copies import damage_manifest_copy, damage_record
 from medic8.local.lab.damage import delete_blocks, flip_bits
-from medic8.local.lab.groups import damage_three_of_a_group, delete_two_of_a_group, lose_pages
+from medic8.local.lab.groups import (
+    damage_primary_alone,
+    damage_three_of_a_group,
+    delete_two_of_a_group,
+    lose_pages,
+)
 from medic8.local.lab.locks import deadlock, stale_lock
 from medic8.local.lab.names import named
+from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server import (
     client_faults,
+    file_faults,
     half_open,
     memory_faults,
     replica_faults,
@@ -19,6 +27,7 @@ from medic8.local.lab.on_server import (
 )
 from medic8.local.lab.places import misplace_block, stale_block
 from medic8.local.lab.settings import setting_out_of_range
+from medic8.local.lab.updates import lost_updates
 
 _PARITY, _BACKUP = "rebuild_from_parity", "restore_from_backup"
 _QUARANTINE = "quarantine_lost_pages"
@@ -41,6 +50,14 @@ _ALL = (
         1,
         _BACKUP,
         damage_three_of_a_group,
+    ),
+    Fault(
+        "damage_primary_alone",
+        "damages as much on the primary of a replica, whose own values stay good",
+        "groups",
+        1,
+        "restore_from_replica",
+        damage_primary_alone,
     ),
     Fault(
         "lose_pages",
@@ -93,13 +110,27 @@ _ALL = (
         "release_deadlock_victim",
         deadlock,
     ),
+    Fault(
+        "lost_updates",
+        "has processes count in one cell, two of which write over what others have counted",
+        "refused writes",
+        120,
+        "",
+        lost_updates,
+        advice="read and write under grid.lock, or name grid.versions; writes=checked refuses all else",
+        most=2000,
+    ),
     *client_faults.FAULTS,
     *half_open.FAULTS,
     *memory_faults.FAULTS,
     *slowness.FAULTS,
     *save_faults.FAULTS,
+    *file_faults.FAULTS,
     *replica_faults.FAULTS,
     *way_faults.FAULTS,
+    *processes.FAULTS,
+    *hosts.FAULTS,
+    *endpoint_faults.FAULTS,
 )
 
 #: All faults, by name.

@@ -11,6 +11,7 @@ from medic8.errors import RefusedError
 from medic8.local.lab.bench import Bench, Value, in_groups
 from medic8.local.lab.breakage import Harm
 from medic8.local.lab.damage import WITHIN_PARITY
+from medic8.local.lab.on_server.replica_faults import new_replica
 from medic8.targets.grid.errors import GridDamagedError
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
@@ -37,12 +38,26 @@ def delete_two_of_a_group(bench: Bench, rng: random.Random, strength: int) -> tu
 
 def damage_three_of_a_group(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Flip a bit of the same page in three blocks of each of *strength* groups: more than parity can bear."""
+    groups = _groups(rng, bench.blocks(), strength, least=_BEYOND_PARITY)
+    return _damage_three(bench, rng, groups, is_here_alone=False)
+
+
+def damage_primary_alone(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Start a replica, and damage three blocks of each of *strength* groups on its primary alone."""
+    groups = _groups(rng, bench.blocks(), strength, least=_BEYOND_PARITY)
+    harms = new_replica(bench, "follows", 1)
+    return (*harms, *_damage_three(bench, rng, groups, is_here_alone=True))
+
+
+def _damage_three(
+    bench: Bench, rng: random.Random, groups: Sequence[list[Value]], *, is_here_alone: bool
+) -> tuple[Harm, ...]:
     harms = []
-    for members in _groups(rng, bench.blocks(), strength, least=_BEYOND_PARITY):
+    for members in groups:
         page = rng.randrange(PAGES)
         for value in rng.sample(members, _BEYOND_PARITY):
             at, bit = page * PAGE_BYTES + rng.randrange(PAGE_BYTES), rng.randrange(_BITS)
-            bench.flip_bit(value.key, at, bit)
+            bench.flip_bit(value.key, at, bit, is_here_alone=is_here_alone)
             what = (
                 f"page {page} of {value.name} is damaged (bit {bit} of byte {at:,}): one of three of "
                 f"group {value.group}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import valkey
 
-from medic8.local.lab.clearing import clear
+from medic8.local.lab.clearing import OWN, clear
 from medic8.model.frozen import Frozen
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.grid import Grid, Source
@@ -16,6 +16,7 @@ from medic8.targets.grid.manifest import read_manifest
 DEPTH = 8
 
 _AT_ONCE = 1000
+_DEPTH = f"{OWN}depth"
 
 
 class LabReset(Frozen):
@@ -52,11 +53,11 @@ def reset(
         client: To the lab's server.
         name: Of the grid.
         content: What to fill it with.
-        depth: Its layers; None is as many as before, and `DEPTH` if it was not there.
+        depth: Its layers; None is as many as before the lab made it deeper, and `DEPTH` if it was not there.
         on_progress: Called with groups done and groups in all.
     """
-    taken_back = clear(client)
     depth = _depth(client, name) if depth is None else depth
+    taken_back = clear(client)
     remove_grid(client, name)
     grid = Grid.create(client, name, depth)
     grid.fill(content, on_progress=on_progress)
@@ -71,7 +72,15 @@ def remove_grid(client: valkey.Valkey, name: str) -> None:
             client.unlink(*found[start : start + _AT_ONCE])
 
 
+def remember_depth(client: valkey.Valkey, name: str, depth: int) -> None:
+    """Have the server remember how many layers the grid *name* had before the lab made it deeper."""
+    client.set(f"{_DEPTH}:{name}", depth, nx=True)
+
+
 def _depth(client: valkey.Valkey, name: str) -> int:
+    remembered = client.get(f"{_DEPTH}:{name}")
+    if isinstance(remembered, bytes):
+        return int(remembered)
     try:
         return read_manifest(client, name).manifest.depth
     except NotAGridError:

@@ -6,7 +6,9 @@ import random
 
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Harm, State
+from medic8.local.lab.grid_states import STATES as OF_GRIDS
 from medic8.local.lab.names import named
+from medic8.local.lab.on_host import hosts, processes
 from medic8.local.lab.on_server.replica_faults import new_replica
 from medic8.local.lab.settings import change_setting
 from medic8.model.wording import size
@@ -55,6 +57,11 @@ def capped_stream(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm
     return bench.start("stream", seed=rng.randrange(_SEEDS), amount=strength, style="capped")
 
 
+def endpoint_well(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Start a service that answers well, after *strength* milliseconds."""
+    return bench.start("service", seed=rng.randrange(_SEEDS), amount=strength, style="slow")
+
+
 def rolling_deploy(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Hold *strength* connections of which one after the other comes anew."""
     return bench.start("churn", amount=strength)
@@ -87,6 +94,7 @@ def doubled_traffic(bench: Bench, rng: random.Random, strength: int) -> tuple[Ha
 
 
 _ALL = (
+    *OF_GRIDS,
     State(
         "cache_at_its_limit",
         "a cache is full, and evicts as much as is written",
@@ -187,6 +195,16 @@ _ALL = (
         1,
     ),
     State(
+        "endpoint_well",
+        "a service answers well, and takes its time for it",
+        "milliseconds",
+        200,
+        "a service that is slow",
+        endpoint_well,
+        500,
+        part="endpoint",
+    ),
+    State(
         "doubled_traffic",
         "applications read and write twice as often as the background load does",
         "times the load",
@@ -195,6 +213,8 @@ _ALL = (
         doubled_traffic,
         10,
     ),
+    *processes.STATES,
+    *hosts.STATES,
 )
 
 #: All states, by name.

@@ -203,6 +203,7 @@ class _Work:
                 lost_pages=self.lost_pages,
                 read_blocks=self.read_blocks,
                 gone_blocks=self._gone_blocks(base),
+                takes_checked_only=self.manifest.takes_checked_only,
             ),
         )
         self.repository.write(backup)

@@ -184,6 +184,9 @@ for n = 1, checks do
 end
 
 local first = checks * 4 + 2
+if not redis.acl_check_cmd and #ARGV > first + 3 then
+  return redis.error_reply('scripting here cannot ask for the permission of every write beforehand')
+end
 if redis.acl_check_cmd then
   for at = first, #ARGV, 4 do
     local kind, key = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
@@ -274,7 +277,7 @@ def _fits(checks: Sequence[Check], writes: Sequence[Write]) -> bool:
 
 
 def _is_scripting_missing(exc: valkey.exceptions.ResponseError) -> bool:
-    """Whether *exc* says that this server, or this user, has no EVAL; nothing ran then."""
+    """Whether this server, or this user, has no EVAL, or our script says so; nothing was written then."""
     text = str(exc).lower()
     return (
         "unknown command" in text

@@ -11,7 +11,7 @@ from medic8.model.grid import GridConsistency, GridHealth, GridReport
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.layout import SIDE, P
-from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.grid.manifest import read_settled_manifest
 from medic8.targets.grid.replicas import primary_of
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.valkey.conversation import conversation, raise_first
@@ -31,7 +31,7 @@ def diagnose_grid(client: valkey.Valkey, name: str, options: ScrubOptions | None
     Raises:
         NotAGridError: there is no grid of that name, or it is of another format.
     """
-    state = read_manifest(client, name)
+    state = read_settled_manifest(client, name)
     manifest = state.manifest
     at_risk = risks(client, manifest)
     result = scrub(client, manifest, options)

@@ -14,7 +14,7 @@ from medic8.model.target import Target
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import sums_key
-from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.grid.manifest import read_settled_manifest
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection
@@ -59,7 +59,7 @@ def _read_grid(
     client: valkey.Valkey, name: str, plan: Plan, known: Sequence[HardReading]
 ) -> list[HardReading]:
     try:
-        state = read_manifest(client, name)
+        state = read_settled_manifest(client, name)
         groups = [int(about) for about in of(known, _GROUPS) if about]
         if not known:
             groups = _sample(client, state.manifest, _touched(plan))

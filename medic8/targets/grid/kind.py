@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.causes import CauseRule
 from medic8.analysis.changes import changes
 from medic8.analysis.detector import IssueRule
 from medic8.errors import ConfigurationError
@@ -15,9 +16,12 @@ from medic8.targets.grid.backups import GridBackups
 from medic8.targets.grid.diagnostics import DIAGNOSTICS
 from medic8.targets.grid.guards import GridGuards
 from medic8.targets.grid.keys import check_name
+from medic8.targets.grid.performance import analyze_pages, monitor_grid
 from medic8.targets.grid.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.client import address_problems
+from medic8.targets.valkey.performance import analyze_service
+from medic8.targets.valkey.remedies import REMEDIES
 
 RULES = (
     IssueRule(
@@ -87,19 +91,23 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of a grid."""
-    wrong = [
-        *address_problems(target.address),
-        *(f"setting {rule.name!r} belongs to a target of kind 'valkey'" for rule in target.setting),
-        *(f"expiry of {rule.prefix!r} belongs to a target of kind 'valkey'" for rule in target.expiry),
-    ]
-    if target.scale is not None:
-        wrong.append("field 'scale' belongs to kind 'valkey'")
+    wrong = [*address_problems(target.address)]
     try:
         check_name(target.grid_name)
     except ConfigurationError as exc:
         wrong.append(str(exc))
     return tuple(wrong)
 
+
+CAUSES_BENEATH = {
+    "valkey": (
+        CauseRule(
+            causes=frozenset({UNREACHABLE, "server.busy", "server.loading"}),
+            effects=frozenset({UNREACHABLE}),
+            why="A grid is as reachable as its server.",
+        ),
+    )
+}
 
 KIND = TargetKind(
     name="grid",
@@ -112,4 +120,8 @@ KIND = TargetKind(
     requires=requires,
     backups=GridBackups(),
     guards=GridGuards(),
+    causes_beneath=CAUSES_BENEATH,
+    analyzers={"pages": analyze_pages, "service": analyze_service},
+    monitors={"grid": monitor_grid},
+    remedies={code: each for code, each in REMEDIES.items() if code.startswith("commands.")},
 )

@@ -23,14 +23,7 @@ import valkey.exceptions
 
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.wording import span
-from medic8.targets.grid.compare_and_write import (
-    Check,
-    CompareAndWrite,
-    HasBytes,
-    HoldsExactly,
-    IsAbsent,
-    WriteValue,
-)
+from medic8.targets.grid.compare_and_write import Check, CompareAndWrite, HasBytes, HoldsExactly, IsAbsent
 from medic8.targets.grid.errors import LockBusyError, LockLostError, OutdatedError
 from medic8.targets.grid.format import Manifest
 from medic8.targets.grid.keys import conflicts_key, lock_key, wait_key
@@ -49,7 +42,14 @@ from medic8.targets.grid.lock_record import (
     pack_lock,
     pack_wait,
 )
-from medic8.targets.grid.lock_writing import replaced
+from medic8.targets.grid.lock_writing import (
+    UNANSWERED,
+    released,
+    released_after_all,
+    replaced,
+    taken,
+    taken_after_all,
+)
 from medic8.targets.grid.permit import ANYBODY, Permit
 
 #: Groups that one owner locks at once: 512 layers, 1 GiB.
@@ -193,17 +193,18 @@ class Locks:
                         f"({value}); it is not written over"
                     )
                 found = value if isinstance(value, Lock) else None
+                # One of ours that we do not know is what a lost reply has left when nobody answered at all.
                 if found is None or not found.is_held or found.owner == self._owner:
                     if self._take_from(found, group, now_ms, lease_s):
                         return
-                    continue
-                waits = self._wait(waits, group, now_ms, lease_s)
-                if time.monotonic() >= ends_s:
-                    raise LockBusyError(
-                        f"grid {self._manifest.name!r}: {lock_in_words(found, now_ms)}; waited for "
-                        f"{span(timeout_s)}"
-                    )
-                _pause(attempt)
+                    why = f"others are faster each time to take the lock of group {group}"
+                else:
+                    waits = self._wait(waits, group, now_ms, lease_s)
+                    why = lock_in_words(found, now_ms)
+                left_s = ends_s - time.monotonic()
+                if left_s <= 0:
+                    raise LockBusyError(f"grid {self._manifest.name!r}: {why}; waited for {span(timeout_s)}")
+                _pause(attempt, most_s=left_s)
                 attempt += 1
                 if attempt % _LOOKS_PER_CHECK == 0:
                     self._check_all(tuple(self._mine))
@@ -225,13 +226,16 @@ class Locks:
             broken_by=found.broken_by if found else None,
             name=self._name,
         )
-        key = lock_key(self._manifest.name, group)
-        before: Check = HoldsExactly(key, pack_lock(found)) if found else IsAbsent(key)
-        if not self._compare_and_write([before], [WriteValue(key, pack_lock(new))]).is_written:
-            return False
-        with self._mutex:
-            self._mine[group] = new
-        return True
+        try:
+            is_ours = taken(self._manifest, self._compare_and_write, found, new)
+        except UNANSWERED:
+            # It may be ours and nobody would know: it would keep everybody out until somebody breaks it.
+            with self._another_way() as (client, compare_and_write):
+                is_ours = taken_after_all(client, self._manifest, compare_and_write, found, new)
+        if is_ours:
+            with self._mutex:
+                self._mine[group] = new
+        return is_ours
 
     def _wait(self, waits: Wait | None, group: int, now_ms: int, lease_s: float) -> Wait:
         """Say that we wait for *group*, unless that was said lately."""
@@ -265,8 +269,7 @@ class Locks:
                 renewed_s = now_s
 
     def _renew(self, groups: Sequence[int], lease_s: float) -> None:
-        with another_connection(self._client) as client:
-            compare_and_write = CompareAndWrite(client, road=self._compare_and_write.road)
+        with self._another_way() as (client, compare_and_write):
             deadline_ms = now_ms_of(client) + int(lease_s * 1000)
             for group in groups:
                 with self._mutex:
@@ -365,17 +368,23 @@ class Locks:
         return problem
 
     def _release(self, mine: Lock) -> bool:
-        now_ms = now_ms_of(self._client)
-        free = replaced(
-            self._client, self._manifest, self._compare_and_write, mine, lambda it: it.released(now_ms)
-        )
-        return free is not None
+        try:
+            return released(self._client, self._manifest, self._compare_and_write, mine)
+        except UNANSWERED:
+            with self._another_way() as (client, compare_and_write):
+                return released_after_all(client, self._manifest, compare_and_write, mine)
+
+    @contextmanager
+    def _another_way(self) -> Iterator[tuple[valkey.Valkey, CompareAndWrite]]:
+        """A connection of our own: the user's is in use by another thread, or has just been lost."""
+        with another_connection(self._client) as client:
+            yield client, CompareAndWrite(client, road=self._compare_and_write.road)
 
 
-def _pause(attempt: int) -> None:
-    """Wait at random up to a bound that doubles from 2 ms to a fifth of a second."""
+def _pause(attempt: int, *, most_s: float) -> None:
+    """Wait at random up to a bound that doubles from 2 ms to a fifth of a second, *most_s* at most."""
     bound_s = min(_LONGEST_PAUSE_S, _SHORTEST_PAUSE_S * 2 ** min(attempt, 10))
-    time.sleep(random.uniform(0, bound_s))  # noqa: S311  # jitter, not cryptography
+    time.sleep(min(most_s, random.uniform(0, bound_s)))  # noqa: S311  # jitter, not cryptography
 
 
 def _checked_name(name: str) -> bytes:

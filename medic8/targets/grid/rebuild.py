@@ -34,7 +34,7 @@ from medic8.targets.grid.image import WrongType
 from medic8.targets.grid.judgement import Candidates, Judgement, judge
 from medic8.targets.grid.keys import manifest_keys
 from medic8.targets.grid.layout import P, Q, member_of
-from medic8.targets.grid.manifest import read_manifest
+from medic8.targets.grid.manifest import read_manifest, read_settled_manifest
 from medic8.targets.grid.reading import read_group
 from medic8.targets.grid.saved_value import canonical, present, swap
 from medic8.targets.valkey.conversation import conversation
@@ -91,7 +91,7 @@ def inspect_group(
 
 def inspect_manifest(client: valkey.Valkey, name: str) -> tuple[RebuildItem, ...]:
     """The copy of the manifest that must be written from the other one, if any."""
-    state = read_manifest(client, name)
+    state = read_settled_manifest(client, name)
     return tuple(
         RebuildItem(
             grid=name,

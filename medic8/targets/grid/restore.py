@@ -67,7 +67,7 @@ def restore_grid(
     Write what a backup has of the grid called *name* where it is lost or missing.
 
     Where nothing of a grid's manifest is there any more, the grid of the backup
-    is created again, with its UUID.
+    is created again, with its UUID; it takes checked writes only if it did.
 
     Args:
         client: Used for nothing else meanwhile.
@@ -91,7 +91,9 @@ def restore_grid(
         if client.exists(*manifest_keys(name)):
             raise
         content = reader.content
-        manifest = Manifest(name, uuid.UUID(content.uuid), content.depth, content.created_s)
+        manifest = Manifest(
+            name, uuid.UUID(content.uuid), content.depth, content.created_s, content.takes_checked_only
+        )
         create_manifest(client, manifest)
         is_created = True
     if str(manifest.uuid) != reader.content.uuid:
@@ -118,6 +120,8 @@ def restore_into_new(
     """
     Create a grid called *name*, with a UUID of its own, and write into it what a backup has.
 
+    It takes checked writes only if the grid of the backup did.
+
     Raises:
         GridExistsError: there is a grid of that name; nothing was changed.
         ConfigurationError: no grid may be called so, or a block lies outside the backup's grid.
@@ -125,7 +129,9 @@ def restore_into_new(
     chosen = options or RestoreOptions()
     reader = BackupReader(repository, backup, reads_whole_packs=chosen.blocks is None)
     wanted = _wanted_by_group(reader, chosen.blocks)
-    manifest = Grid.create(client, name, reader.content.depth).manifest
+    manifest = Grid.create(
+        client, name, reader.content.depth, takes_checked_only=reader.content.takes_checked_only
+    ).manifest
     work = _Restore(client, manifest, reader, chosen, is_created=True)
     for group, blocks in wanted:
         work.group(group, blocks)

@@ -46,16 +46,17 @@ def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str) 
     return Clue(if_so=if_so, if_not=if_not, look=look)
 
 
-def _at_limit() -> Clue:
-    def look(results: Results) -> bool | None:
-        used, limit = (_number(results, "memory", f"memory.{name}") for name in ("used", "limit"))
-        return None if used is None or not limit else used >= 0.9 * limit
+def _is_at_limit(results: Results) -> bool | None:
+    used, limit = (_number(results, "memory", f"memory.{name}") for name in ("used", "limit"))
+    return None if used is None or not limit else used >= 0.9 * limit
 
-    return Clue(
-        if_so="used memory is at 90% of its limit or more",
-        if_not="used memory is below 90% of its limit",
-        look=look,
-    )
+
+#: Whether a server is so full that it refuses what needs memory.
+AT_LIMIT = Clue(
+    if_so="used memory is at 90% of its limit or more",
+    if_not="used memory is below 90% of its limit",
+    look=_is_at_limit,
+)
 
 
 def _many_connections(code: str) -> Clue:
@@ -101,7 +102,7 @@ _FULL: _Rules = (
         "memory.near_limit",
         "errors.oom",
         "Where nothing may be evicted, a server at its limit refuses every write that needs memory.",
-        _at_limit(),
+        AT_LIMIT,
     ),
     _rule(
         "clients.output memory.client_buffers",
@@ -221,6 +222,16 @@ _HELD_UP: _Rules = (
         "clients.monitor",
         "commands.processor latency.high clients.output memory.client_buffers",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.one_by_one",
+        "commands.processor",
+        "For each command by itself the server reads and writes once, which takes longer than the command.",
+    ),
+    _rule(
+        "keys.hot",
+        "commands.processor latency.high",
+        "All look-ups of a key are served by one thread, and wait for each other.",
     ),
     _rule("persistence.slow_fork", "latency.high", "Nothing is answered while the process is forked."),
     _rule("persistence.slow_disk", "latency.high", "With appendfsync, writes wait for a slow disk."),

@@ -17,8 +17,9 @@ import valkey
 import valkey.exceptions
 from valkey.client import Pipeline
 
-from medic8.errors import ClaimedError, ClaimGoneError, FencedError
+from medic8.errors import ClaimGoneError, FencedError
 from medic8.model.recovery import Claim
+from medic8.targets.claim_record import holder_of, require_replaceable
 from medic8.targets.valkey.client import RECOVERY, was_cut_off
 from medic8.targets.valkey.slots import slot_tag
 
@@ -99,25 +100,22 @@ def _take_on_full_server(
             "EVAL", _ON_FULL_SERVER, 1, key, holder, claim.content, int(lasts_s * 1000)
         )
     except valkey.exceptions.ResponseError:
-        raise refusal from None  # an older server, or no scripts: it is full, and that is what counts
+        raise valkey.exceptions.OutOfMemoryError(
+            f"{refusal} (before Redis 7.0, and without scripts, a full server cannot be claimed)"
+        ) from None
     if not taken:
         raise FencedError("the claim on the server changed at the same moment")
 
 
 def _require_replaceable(client: valkey.Valkey | Pipeline, key: bytes, claim: Claim, holder: bytes) -> None:
     """See that what *holder* says may be replaced by *claim*."""
-    if holder and not _is_of(claim.journal, holder):
-        left_ms = cast("int", client.pttl(key))
-        lapses = (
-            f"its claim lapses in {left_ms / 1000:.0f} s"
-            if left_ms >= 0
-            else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
-        )
-        raise ClaimedError(
-            f"the server is being repaired by recovery {_name(holder)} of another journal; {lapses}"
-        )
-    if _number(holder) > claim.fence.number:
-        raise FencedError(f"recovery {_name(holder)} has claimed the server since")
+    left_ms = cast("int", client.pttl(key)) if holder else 0
+    lapses = (
+        f"its claim lapses in {left_ms / 1000:.0f} s"
+        if left_ms >= 0
+        else f"its claim has no expiry; if nobody repairs there: DEL {key.decode()}"
+    )
+    require_replaceable(holder, claim, what="the server", lapses=lapses)
 
 
 def _take_at(client: valkey.Valkey, key: bytes, claim: Claim, *, lasts_s: float) -> None:
@@ -141,12 +139,37 @@ def renew(client: valkey.Valkey, claim: Claim, *, lasts_s: float) -> None:
         ClaimGoneError: it lapsed, or was evicted or deleted.
         FencedError: it is another's.
     """
+    lasts_ms = int(lasts_s * 1000)
     for place in places_of(claim, database_of(client)):
         with _database(client, place.database), client.pipeline() as pipe:
             guard(pipe, claim, place.key)
             pipe.multi()
-            pipe.pexpire(place.key, int(lasts_s * 1000))
-            carry_out(pipe)
+            pipe.pexpire(place.key, lasts_ms)
+            try:
+                carry_out(pipe)
+            except valkey.exceptions.OutOfMemoryError:
+                _on_full_server(client, claim, place.key, "PEXPIRE", lasts_ms)
+
+
+#: Before Redis 7.4 and Valkey 8.0 a full server takes no command within MULTI, but scripts that take no
+#: memory. Source: Redis 7.2, server.c, processCommand, reject_cmd_on_oom.
+_IF_STILL_OURS = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call(ARGV[2], KEYS[1], unpack(ARGV, 3))
+return 1
+"""
+
+
+def _on_full_server(client: valkey.Valkey, claim: Claim, key: bytes, *command: str | int) -> None:
+    """
+    Have *command* done with *key* if that still holds *claim*.
+
+    Raises:
+        FencedError: it does not.
+    """
+    name, *more = command
+    if not client.execute_command("EVAL", _IF_STILL_OURS, 1, key, claim.content, name, *more):
+        raise FencedError("the claim on the server changed at the same moment")
 
 
 def release(client: valkey.Valkey, claim: Claim) -> None:
@@ -158,8 +181,11 @@ def release(client: valkey.Valkey, claim: Claim) -> None:
                 continue
             pipe.multi()
             pipe.delete(place.key)
-            with contextlib.suppress(valkey.exceptions.WatchError):
-                pipe.execute()
+            with contextlib.suppress(valkey.exceptions.WatchError, FencedError):
+                try:
+                    pipe.execute()
+                except valkey.exceptions.OutOfMemoryError:
+                    _on_full_server(client, claim, place.key, "DEL")
 
 
 def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
@@ -176,7 +202,7 @@ def guard(pipe: Pipeline, claim: Claim, key: bytes) -> None:
     if present is None:
         raise ClaimGoneError(f"{lost}: it is gone")
     if present != claim.content:
-        raise FencedError(f"{lost}: recovery {_name(present)} holds it")
+        raise FencedError(f"{lost}: recovery {holder_of(present)} holds it")
 
 
 _SMALL_WRITE_ON_FULL_SERVER = """#!lua flags=allow-oom
@@ -284,16 +310,19 @@ def carry_out(pipe: Pipeline) -> list[object]:
         raise FencedError("the claim on the server changed at the same moment") from exc
 
 
-def _is_of(journal: str, content: bytes) -> bool:
-    return content.split(b" ")[0] == journal.encode()
+def carry_out_if_full_too(pipe: Pipeline, claim: Claim, key: bytes) -> list[object]:
+    """
+    `carry_out` for commands that change no key, also on a full server that takes nothing within MULTI.
 
+    There the claim at *key* is compared one round trip before them, and not at the same moment.
 
-def _number(content: bytes) -> int:
-    """The number of the fence in *content*; 0 if there is none to be read."""
-    number = content.rpartition(b" ")[2].partition(b":")[0]
-    return int(number) if number.isdigit() else 0
-
-
-def _name(content: bytes) -> str:
-    parts = content.decode(errors="replace").split(" ")
-    return parts[1] if len(parts) > 1 else "unknown"
+    Raises:
+        ClaimGoneError: there is no claim; nothing was executed.
+        FencedError: it is another's; nothing was executed.
+    """
+    commands = [arguments for arguments, _ in pipe.command_stack]
+    try:
+        return carry_out(pipe)
+    except valkey.exceptions.OutOfMemoryError:  # so nothing was executed
+        guard(pipe, claim, key)
+        return [pipe.execute_command(*arguments) for arguments in commands]

@@ -15,6 +15,7 @@ import valkey.exceptions
 import valkey.retry
 
 from medic8.errors import ConfigurationError, RefusedError, TransientError, UnreachableError
+from medic8.model.wording import shown
 
 SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
 
@@ -24,6 +25,13 @@ _PORT = 6379
 #: Name that connections which change a server show in its ``CLIENT LIST``; once they are claimed for a
 #: recovery, followed by that and its fence's number.
 RECOVERY = "medic8-recovery"
+
+#: What a node of a cluster answers for keys that it does not have.
+#: Source: Valkey documentation, Cluster specification, MOVED and ASK redirection.
+_ELSEWHERE = ("MOVED ", "ASK ")
+
+#: Longest text of an error that is shown; who calls a script or a module may choose it.
+_MOST_OF_AN_ANSWER = 300
 
 #: Reads of whole 64 KiB values are half as fast with the client's default of 64 KiB.
 _SOCKET_READ_BYTES = 1 << 20
@@ -238,7 +246,13 @@ def reaching(url: str, *, connecting: bool = False) -> Iterator[None]:
             raise
         raise TransientError(f"{where} stopped answering: {exc.__context__}") from exc
     except valkey.exceptions.ResponseError as exc:
-        raise RefusedError(f"{where} answered: {exc}") from exc
+        answer = shown(str(exc), _MOST_OF_AN_ANSWER)
+        if answer.startswith(_ELSEWHERE):
+            raise RefusedError(
+                f"{where} is one node of a cluster and has not all of the keys ({answer}): Medic8 reads each "
+                "node by itself, and neither a grid nor a repair that is spread over several"
+            ) from exc
+        raise RefusedError(f"{where} answered: {answer}") from exc
 
 
 def was_cut_off(exc: valkey.exceptions.WatchError) -> bool:

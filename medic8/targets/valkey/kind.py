@@ -10,10 +10,14 @@ from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.causes import CAUSES
+from medic8.targets.valkey.causes_beneath import CAUSES_BENEATH
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
+from medic8.targets.valkey.performance import analyze_service
 from medic8.targets.valkey.policy import POLICY, SETTABLE
+from medic8.targets.valkey.remedies import REMEDIES
+from medic8.targets.valkey.resources import monitor_server, tracked
 from medic8.targets.valkey.rules import RULES
 from medic8.targets.valkey.strategies import STRATEGIES
 
@@ -33,8 +37,6 @@ def requires(target: Target) -> tuple[str, ...]:
         *_setting_problems(target),
         *_expiry_problems(target),
     ]
-    if target.grid is not None:
-        wrong.append("field 'grid' belongs to kind 'grid'")
     return tuple(wrong)
 
 
@@ -78,4 +80,9 @@ KIND = TargetKind(
     backups=ValkeyBackups(),
     guards=ServerGuards(),
     causes=CAUSES,
+    causes_beneath=CAUSES_BENEATH,
+    analyzers={"service": analyze_service},
+    monitors={"server": monitor_server},
+    tracked=tracked,
+    remedies=REMEDIES,
 )

@@ -164,6 +164,30 @@ _SLOWNESS = (
     ),
 )
 
+_TRAFFIC = (
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
+        "Programs ask {target} for one thing at a time",
+        "clients.one_by_one",
+        cause="A program asks in a loop (N+1) and waits for a round trip each time, and the server reads and "
+        "writes for each command, which takes it longer than the command.",
+    ),
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
+        "Commands wait in {target} for their own client",
+        "clients.waiting_input",
+        symptoms=("Operation timeouts",),
+        cause="A program sends on without reading the answers, behind a command that blocks or in a "
+        "transaction that it does not end.",
+    ),
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
+        "Most look-ups of {target} are of a few keys",
+        "keys.hot",
+        cause="One key lies on one server and is served by one thread, however many others there are.",
+    ),
+)
+
 _CONNECTIONS = (
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,
@@ -274,6 +298,7 @@ RULES = (
     *_REPLICATION,
     *_FILES,
     *_SLOWNESS,
+    *_TRAFFIC,
     *_CONNECTIONS,
     *_ERRORS,
     *_SETTINGS,

@@ -7,16 +7,20 @@ import pytest
 import valkey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lossy_way import lossy_way
 
 from medic8.errors import ConfigurationError, TransientError
+from medic8.local.scratch import ScratchValkey
 from medic8.targets.grid.compare_and_write import Road
 from medic8.targets.grid.errors import GridDamagedError, GridExistsError, NotAGridError
 from medic8.targets.grid.format import CELL, cells
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import manifest_keys, role_key, sums_key
 from medic8.targets.grid.look import Look, Wanted
+from medic8.targets.grid.manifest import read_settled_manifest
 from medic8.targets.grid.scrub import ScrubOptions, scrub
 from medic8.targets.grid.write import Patience
+from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.conversation import conversation
 
 RNG = np.random.default_rng(3)
@@ -188,6 +192,31 @@ def test_what_is_no_grid_is_named(client: valkey.Valkey) -> None:
     client.set(copy, mine)
     with pytest.raises(NotAGridError, match="the manifest is of grid"):
         Grid.open(client, "lab")
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_copies_of_a_manifest_that_differ_while_a_grid_grows_are_no_damage(
+    client: valkey.Valkey, valkey_server: ScratchValkey, grows: bool
+) -> None:
+    """They are looked at again before that counts; who grew it may have died in between, and then it does."""
+    grid = Grid.create(client, "lab", 1)
+    primary, copy = manifest_keys("lab")
+    before = client.get(copy)
+    grid.grow(2)
+    client.set(copy, before)
+    looks: list[bytes] = []
+
+    def second_write() -> bool:
+        looks.append(client.get(copy))
+        if grows and len(looks) > 1:
+            client.set(copy, client.get(primary))
+        return False
+
+    with lossy_way(valkey_server.port) as way, connection(way.url) as slow:
+        way.about, way.is_lost = copy.encode(), second_write
+        state = read_settled_manifest(slow, "lab")
+    assert (state.manifest.depth, state.good_copies) == (2, 2 if grows else 1)
+    assert looks == [before] * 2
 
 
 def test_one_good_copy_of_the_manifest_is_enough(client: valkey.Valkey) -> None:

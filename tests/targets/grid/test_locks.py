@@ -14,8 +14,9 @@ import lock_owners
 import numpy as np
 import pytest
 import valkey
+from lossy_way import lossy_way
 
-from medic8.errors import ConfigurationError, RefusedError
+from medic8.errors import ConfigurationError, RefusedError, UnreachableError
 from medic8.local.scratch import ScratchValkey
 from medic8.targets.grid.compare_and_write import Road
 from medic8.targets.grid.errors import LockBusyError, LockLostError, OutdatedError
@@ -397,3 +398,76 @@ def test_locks_do_without_scripts(grid: Grid, client: valkey.Valkey, valkey_serv
             assert lock_of(client, grid, 0).is_held
     assert grid.read_cells([FIRST])["id"] == 4
     assert not lock_of(client, grid, 0).is_held
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_lock_whose_taking_was_not_answered_is_ours_or_is_taken(
+    client: valkey.Valkey, grid: Grid, valkey_server: ScratchValkey, road: Road, arrives: bool
+) -> None:
+    """Also where nothing arrived; it is taken once, and given back although the connection is gone."""
+    seen: list[Lock] = []
+
+    def work() -> None:
+        with mine.lock([FIRST], timeout_s=0), contextlib.suppress(UnreachableError):
+            seen.append(lock_of(client, grid, 0))
+            raise UnreachableError
+
+    with lossy_way(valkey_server.port) as way, connection(way.url) as lossy:
+        mine = Grid.open(lossy, "lab", owner="unheard", road=road)
+        replies = iter([True])
+        way.arrives, way.is_lost = arrives, lambda: next(replies, False)
+        work()
+    assert [(lock.is_held, lock.number, lock.name) for lock in seen] == [(True, 1, b"unheard")]
+    assert [lock_of(client, grid, 0)] == [seen[0].released(lock_of(client, grid, 0).since_ms)]
+
+
+def test_a_lock_whose_giving_back_was_not_answered_is_not_said_to_be_lost(
+    client: valkey.Valkey, grid: Grid, valkey_server: ScratchValkey
+) -> None:
+    """Also where another has taken it since; but if it was broken, it was lost."""
+    with lossy_way(valkey_server.port) as way:
+
+        def work(then: Callable[[], object]) -> None:
+            way.is_lost = lambda: False
+            with connection(way.url) as lossy, Grid.open(lossy, "lab").lock([FIRST], lease_s=600):
+                replies = iter([True])
+
+                def is_lost() -> bool:
+                    is_first = next(replies, False)
+                    if not is_first:
+                        then()
+                    return is_first
+
+                way.is_lost = is_lost
+
+        work(lambda: None)
+        assert lock_of(client, grid, 0).state is LockState.FREE
+        with contextlib.ExitStack() as held:
+            work(lambda: held.enter_context(grid.lock([FIRST])))
+            assert lock_of(client, grid, 0).name == b"the test"
+        way.arrives = False
+        with pytest.raises(LockLostError):
+            work(lambda: break_it(client, grid, 0))
+
+
+def test_who_is_never_the_first_gives_up_in_time(
+    client: valkey.Valkey, grid: Grid, valkey_server: ScratchValkey
+) -> None:
+    """And does not keep the server busy meanwhile: each try comes later than the one before."""
+    tries: list[int] = []
+
+    def is_lost() -> bool:
+        with grid.lock([FIRST]):
+            tries.append(lock_of(client, grid, 0).number)
+        return len(tries) > 300  # to end, if it never did
+
+    with lossy_way(valkey_server.port) as way, connection(way.url) as late:
+        mine = Grid.open(late, "lab", owner="late")
+        way.is_lost = is_lost
+        with pytest.raises(
+            LockBusyError, match="others are faster each time to take the lock of group 0; waited"
+        ):
+            mine.lock([FIRST], timeout_s=0.4).__enter__()
+    assert 2 <= len(tries) < 60
+    assert lock_of(client, grid, 0).name == b"the test"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import threading
 import time
 import uuid
@@ -91,6 +93,37 @@ def test_an_emptied_server_gets_its_grid_back_byte_for_byte(
     report = restore_grid(client, NAME, repository, backup)
     assert (report.is_created, report.asked, report.written, report.is_whole) == (True, 56, 56, True)
     assert everything(client) == before
+
+
+def make_format_2(manifest: Path) -> None:
+    """Make a backup one that was written before format 3."""
+    document = json.loads(manifest.read_text()) | {"format": 2}
+    del document["seal"], document["grid"]["takes_checked_only"]
+    sealed = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    document["seal"] = f"sha256:{hashlib.sha256(sealed).hexdigest()}"
+    manifest.write_text(json.dumps(document))
+
+
+def test_a_grid_that_takes_checked_writes_only_does_so_after_a_restore(
+    client: valkey.Valkey, repository: Repository, tmp_path: Path
+) -> None:
+    """In its own place and in a new one; not from a backup of format 2, which never said it."""
+    grid = Grid.create(client, NAME, 1, takes_checked_only=True)
+    with grid.lock():
+        grid.fill(some_cells)
+    backup = create_backup(client, NAME, repository, now=NOW)
+    before = everything(client)
+    client.flushall()
+    restore_grid(client, NAME, repository, backup)
+    assert everything(client) == {key: value for key, value in before.items() if not key.endswith(b":lock")}
+    restore_into_new(client, "beside", repository, backup)
+    for name in (NAME, "beside"):
+        with pytest.raises(RefusedError, match="takes checked writes only"):
+            Grid.open(client, name).write_cells([0], cells(1))
+    make_format_2(tmp_path / "backups" / "grid" / NAME / "manifests" / f"{backup.id}.json")
+    client.flushall()
+    restore_grid(client, NAME, repository, repository.read(backup.id))
+    Grid.open(client, NAME).write_cells([0], cells(1))
 
 
 def test_only_what_is_lost_is_written_and_what_is_newer_stays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.causes import link_causes
@@ -12,12 +13,17 @@ from medic8.model.issue import Finding
 from medic8.model.report import DiagnosticReport, DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.facts import Facts
-from medic8.targets.kind import Surroundings
+from medic8.targets.kind import Surroundings, TargetKind
+from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.memory import judge_buffers, judge_fragmentation
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+_USER = "ACL SETUSER medic8 on >PASSWORD "
+
+#: The looks that say what clients take, and who owns the settings.
+OF_CLIENTS = ("controller", "memory", "clients")
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
 
 
@@ -25,27 +31,39 @@ def a_target(url: str, **fields: object) -> Target:
     return Target.model_validate({"name": "server", "kind": "valkey", "url": url, **fields})
 
 
+def as_user(url: str, *commands: str) -> str:
+    """The address of *url* for a user who may do nothing but *commands*."""
+    with connection(url) as admin:
+        admin.acl_setuser(
+            "limited", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=[*commands]
+        )
+    return url.replace("valkey://", "valkey://limited:any@")
+
+
 def look(url: str, diagnostic: str, **fields: object) -> DiagnosticResult:
     return DIAGNOSTICS[diagnostic](a_target(url, **fields), AROUND)
 
 
-def report_on(url: str, *, without: tuple[str, ...] = (), **fields: object) -> DiagnosticReport:
+def report_on(
+    url: str, *, without: tuple[str, ...] = (), only: tuple[str, ...] = tuple(DIAGNOSTICS), **fields: object
+) -> DiagnosticReport:
+    """A report; with *only* the looks that a test is about it takes no two seconds."""
     target = a_target(url, **fields)
-    return report_of(*(take(target, AROUND) for name, take in DIAGNOSTICS.items() if name not in without))
+    return report_of(*(DIAGNOSTICS[name](target, AROUND) for name in only if name not in without))
 
 
-def report_of(*results: DiagnosticResult) -> DiagnosticReport:
+def report_of(*results: DiagnosticResult, kind: TargetKind = KIND) -> DiagnosticReport:
     """A report of what is given, judged as a real one."""
     analysis = analyze(results)
     return DiagnosticReport(
         target="server",
-        kind="valkey",
+        kind=kind.name,
         results={each.diagnostic: each for each in results},
         analysis=analysis,
         issues=link_causes(
-            detect_issues(analysis, KIND.rules, target="server", at=NOW),
+            detect_issues(analysis, kind.rules, target="server", at=NOW),
             {each.diagnostic: each for each in results},
-            KIND.causes,
+            kind.causes,
         ),
         taken_at=NOW,
     )
@@ -95,3 +113,10 @@ def found(result: DiagnosticResult, code: str) -> Finding:
     """The one finding with *code*."""
     (finding,) = [each for each in result.findings if each.code == code]
     return finding
+
+
+def rules_of_the_document() -> list[str]:
+    """The ACL rules of the user that docs/diagnosis-of-servers.md describes."""
+    document = Path(__file__).parents[3] / "docs" / "diagnosis-of-servers.md"
+    (line,) = [line for line in document.read_text().splitlines() if line.startswith(_USER)]
+    return line.removeprefix(_USER).split()

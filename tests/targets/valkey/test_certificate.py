@@ -19,10 +19,11 @@ from medic8.model.issue import IssueType, Severity
 from medic8.model.plan import Plan, StepClass
 from medic8.model.recovery import Claim, Fence
 from medic8.model.report import DiagnosticReport, DiagnosticResult
+from medic8.targets.certificates import days_left
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.kind import KIND
-from medic8.targets.valkey.looks.certificate import days_left, look_at_certificate
+from medic8.targets.valkey.looks.certificate import look_at_certificate
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
 from medic8.targets.valkey.looks.certificate_trust import why_trust_may_change
 from medic8.targets.valkey.plans.certificate import plan_reload

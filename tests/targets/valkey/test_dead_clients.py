@@ -9,16 +9,16 @@ import pytest
 import valkey
 from hypothesis import given
 from hypothesis import strategies as st
-from looking_at import AROUND, a_target, found, look, report_on
+from looking_at import AROUND, OF_CLIENTS, a_target, found, look, report_on
 
 from medic8.errors import ChangedError, VerifyError
 from medic8.model.issue import IssueType
 from medic8.model.plan import Plan, StepClass
 from medic8.model.recovery import Claim, Fence
 from medic8.targets.facts import Facts
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import connection
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.looks.dead_clients import (
     judge_dead,
@@ -35,7 +35,7 @@ DAY_S = int(timedelta(days=1).total_seconds())
 
 
 def plan_of(url: str, strategy: str, **fields: object) -> Plan | None:
-    report = report_on(url, without=("keys", "commands", "errors", "persistence", "replication"), **fields)
+    report = report_on(url, only=("reachability", *OF_CLIENTS, "settings"), **fields)
     plans = [STRATEGIES[strategy](issue, report, a_target(url, **fields)) for issue in report.issues]
     return next((plan for plan in plans if plan.units), None)
 
@@ -203,7 +203,7 @@ def test_keepalive_is_planned_within_the_sites_rule(valkey_url: str) -> None:
         assert ruled is not None
         assert [each.units[0].steps[0].arguments["value"] for each in (usual, ruled)] == ["300", "120"]
         assert not usual.needs_approval
-        report = report_on(valkey_url, without=("keys", "commands"))
+        report = report_on(valkey_url, only=("reachability", *OF_CLIENTS, "settings"))
         assert {issue.issue_type for issue in report.issues} == {IssueType.NETWORK}
 
 

@@ -449,6 +449,7 @@ def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
         "clients.blocked_by_module",
         "controller.recognised",
         "diagnostic.refused",
+        "keys.busy",
         "persistence.none",
         "replication.full_syncs_past",
         "server.refuses",

@@ -25,14 +25,14 @@ from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.plans.clients import plan_kill_hogs
 from tests.raw_clients import RawClient, clients_of, slow_reader, wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.looking_at import AROUND, NOW, a_target, report_of, report_on
+from tests.targets.valkey.looking_at import AROUND, NOW, OF_CLIENTS, a_target, report_of, report_on
 
 LIMIT = 8 << 20
 
 
 def plan_for(url: str, *about: str) -> Plan:
     """The plan for the issue about the first of *about* that a real diagnosis finds."""
-    report = report_on(url)
+    report = report_on(url, only=OF_CLIENTS)
     issue = next(each for each in report.issues if each.about in about)
     return plan_kill_hogs(issue, report, a_target(url))
 
@@ -305,7 +305,7 @@ def test_who_calls_itself_a_recovery_is_in_no_plan_and_stops_no_other_kill(
 ) -> None:
     """It is named as left alone; the other one is closed."""
     with slow_reader(valkey_url, "medic8-recovery-of-mine") as posing, slow_reader(valkey_url, "job") as hog:
-        report = report_on(valkey_url)
+        report = report_on(valkey_url, only=OF_CLIENTS)
         (finding,) = [each for each in report.analysis.findings if each.code == "clients.output"]
         assert [each["client"] for each in finding.objects] == [hog.id]
         (left,) = [each for each in finding.evidence if each.what == "closed by no plan"]

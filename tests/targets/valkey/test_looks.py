@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import valkey
-from looking_at import AROUND, a_target, found, look, report_on
+from looking_at import AROUND, a_target, as_user, found, look, report_on, rules_of_the_document
 
 from medic8.analysis import markdown
 from medic8.analysis.analyzer import UNREACHABLE
@@ -29,19 +32,11 @@ from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.controller import MANAGED_BY, Belonging, owner_of
 from medic8.targets.valkey.looks.server_log import read_end, warnings_of
 from medic8.targets.valkey.plans.planning import plan_of, set_one
+from tests.replicas import until
 
 #: Control characters, what turns a terminal's writing direction, and bytes that are no UTF-8.
 HOSTILE = b"\x1b[2J\x07evil\r\n\xff\xfe\xe2\x80\xae<script>|`"
 RULE = {"name": "slowlog-max-len", "minimum": 1000}
-
-
-def as_user(url: str, *commands: str) -> str:
-    """The address of *url* for a user who may do nothing but *commands*."""
-    with connection(url) as admin:
-        admin.acl_setuser(
-            "limited", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=[*commands]
-        )
-    return url.replace("valkey://", "valkey://limited:any@")
 
 
 @pytest.mark.parametrize(
@@ -98,13 +93,8 @@ def test_who_may_not_ask_for_sentinels_does_not_call_the_roles_nobodys(valkey_ur
 
 def test_the_user_that_the_document_describes_sees_everything(valkey_url: str) -> None:
     """And may write nothing."""
-    rules = next(
-        line.split(">PASSWORD ")[1].split()
-        for line in (Path(__file__).parents[3] / "docs" / "diagnosis-of-servers.md").read_text().splitlines()
-        if line.startswith("ACL SETUSER medic8 on >PASSWORD ")
-    )
     with connection(valkey_url) as admin:
-        admin.execute_command("ACL", "SETUSER", "medic8", "on", "nopass", *rules)
+        admin.execute_command("ACL", "SETUSER", "medic8", "on", "nopass", *rules_of_the_document())
         admin.xgroup_create("stream", "group", "0", mkstream=True)
     url = valkey_url.replace("valkey://", "valkey://medic8:any@")
     report = report_on(url, setting=(RULE,))
@@ -186,15 +176,19 @@ def test_names_of_megabytes_are_not_fetched_without_end(tmp_path: Path) -> None:
     assert len([each for each in ours if each["command"].startswith(b"SCAN")]) <= 15
 
 
-def test_more_clients_than_can_be_listed_are_sampled(tmp_path: Path) -> None:
+def test_ten_thousand_clients_are_sampled(tmp_path: Path) -> None:
     """CLIENT LIST over all of them would stop the server; a look at some says that it is one."""
-    with scratch_valkey(tmp_path) as server:
-        held = [valkey.Valkey.from_url(server.url, client_name="held") for _ in range(1100)]
-        for client in held:
-            client.ping()
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(10_000, most - 1000)  # the server has as many, and both have others
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (allowed, most))
+        server = stack.enter_context(scratch_valkey(tmp_path, config={"maxclients": str(wanted + 300)}))
+        for _ in range(wanted):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        client = stack.enter_context(connection(server.url))
+        until(lambda: client.info("clients")["connected_clients"] > wanted)
         result = look(server.url, "clients")
-        for client in held:
-            client.close()
     listed = result.reading("clients.listed")
     assert listed is not None
     assert 100 <= int(listed.value) <= 500
@@ -221,7 +215,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
 
 def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> None:
     """What it was called with may be a secret."""
-    with valkey.Valkey.from_url(valkey_url) as client:  # a connection of ours would be left out
+    with valkey.Valkey.from_url(valkey_url) as client:
         client.eval("for i = 1, 600000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
         client.sort("numbers", by="nosort", desc=True, get="secret-*")
         result = look(valkey_url, "commands")
@@ -229,6 +223,13 @@ def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> N
     assert any("SORT numbers" in seen or "EVAL" in seen for seen in facts)
     assert "secret" not in result.model_dump_json()
     assert "redis.call" not in result.model_dump_json()
+
+
+def test_whoever_is_called_as_our_looks_are_does_not_hide_its_slow_commands(valkey_url: str) -> None:
+    """Ours are known by the address as well."""
+    with connection(valkey_url, name="medic8", timeout_s=60) as client:
+        client.eval("for i = 1, 400000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
+        assert found(look(valkey_url, "commands"), "commands.slow").severity is Severity.WARNING
 
 
 def look_for_ever(url: str) -> None:
@@ -281,7 +282,7 @@ def test_a_file_that_is_not_its_log_is_not_read_as_one(name: str) -> None:
 
 
 def test_a_cluster_and_a_sentinel_are_recognised(tmp_path: Path) -> None:
-    """Roles are theirs; settings are not."""
+    """Roles are a Sentinel's, settings are not; a cluster is only read."""
     (tmp_path / "cluster").mkdir()
     with scratch_valkey(tmp_path) as server, valkey.Valkey.from_url(server.url) as client:
         assert look(server.url, "controller").findings == ()
@@ -294,9 +295,9 @@ def test_a_cluster_and_a_sentinel_are_recognised(tmp_path: Path) -> None:
         clustered = look(server.url, "controller")
     assert [each.about for each in watched.findings] == ["Sentinel"]
     assert [each.about for each in clustered.findings] == ["Valkey Cluster"]
-    for result in (watched, clustered):
+    for result, is_all in ((watched, False), (clustered, True)):
         assert result.reading("controller.owns.roles") is not None
-        assert result.reading("controller.owns.settings") is None
+        assert (result.reading("controller.owns.settings") is not None) is is_all
 
 
 def test_what_a_controller_owns_is_refused_and_advised(valkey_url: str) -> None:

@@ -12,7 +12,7 @@ import valkey
 
 from medic8.errors import ChangedError, FencedError
 from medic8.model.plan import Plan, StepClass, Unit
-from medic8.model.recovery import Recovery, RecoveryState, StepState
+from medic8.model.recovery import StepState
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
 from medic8.recovery.journal import Journal
@@ -25,27 +25,15 @@ from medic8.targets.valkey.plans.memory import plan_flush
 from medic8.targets.valkey.plans.planning import set_one
 from tests.raw_clients import RawClient, slow_reader, wait_until
 from tests.recovery.steps import take_all_steps
-from tests.targets.valkey.looking_at import AROUND, NOW, a_target, hogged, report_on
+from tests.targets.valkey.looking_at import AROUND, NOW, OF_CLIENTS, a_target, hogged, report_on
+from tests.targets.valkey.recovering import carry_out
 
 
 def plans(url: str, about: str) -> tuple[Plan, Plan]:
     """The plan to limit clients, and the one to drop scripts, for what a real diagnosis finds."""
-    report = report_on(url)
+    report = report_on(url, only=OF_CLIENTS)
     (issue,) = [each for each in report.issues if each.about == about]
     return tuple(make(issue, report, a_target(url)) for make in (plan_limits, plan_flush))  # type: ignore[return-value]
-
-
-def carry_out(url: str, plan: Plan, folder: Path, *, taken_back: bool = False) -> Recovery:
-    journal = Journal(f"sqlite:///{folder}/journal.sqlite")
-    with open_session(a_target(url), AROUND) as session:
-        recovery = contract.open_recovery(journal, session, plan, this_process(), at=NOW)
-        recovery = contract.save_state(
-            journal, session, recovery, folder=folder / "saved", limit_bytes=1 << 20
-        )
-        reached = take_all_steps(journal, session, recovery, clock=lambda: NOW)
-        if taken_back:
-            return undo.undo(journal, session, recovery, clock=lambda: NOW, reached=reached)
-        return contract.close(journal, session, recovery, RecoveryState.HEALTHY, at=NOW, reached=reached)
 
 
 def settings(url: str) -> tuple[str, str]:

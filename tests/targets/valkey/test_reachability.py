@@ -18,8 +18,8 @@ from medic8.local.loopback import free_port
 from medic8.local.scratch import scratch_valkey
 from medic8.model.issue import Finding, IssueType, Severity
 from medic8.model.report import Health
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.door import try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.reachability import judge_latency, judge_trial

@@ -10,16 +10,17 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looking_at import NOW, a_target, look, report_of, report_on
+from looking_at import NOW, OF_CLIENTS, a_target, look, report_of, report_on
 
 from medic8.local.scratch import scratch_valkey
 from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
 from medic8.model.report import DiagnosticResult
 from medic8.targets.facts import Facts
+from medic8.targets.machine.cgroup import left_in_cgroup
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.looks.facts import parse_info
-from medic8.targets.valkey.looks.machine import Available, Unknown, available_to, left_in_cgroup
+from medic8.targets.valkey.looks.machine import Available, Unknown, available_to
 from medic8.targets.valkey.looks.room import Room, room_of
 from medic8.targets.valkey.plans.limits import plan_raise
 
@@ -194,7 +195,7 @@ def test_a_full_server_has_a_plan_that_does_not_change_with_every_byte(tmp_path:
         client.setrange("filler", int((32 << 20) * 0.93) - info(client, "memory")["used_memory"], b"x")
         plans = []
         for number in range(2):
-            report = report_on(server.url)
+            report = report_on(server.url, only=OF_CLIENTS)
             (issue,) = [each for each in report.issues if each.about == "memory"]
             plans.append(plan_raise(issue, report, a_target(server.url)))
             client.set(f"more:{number}", "x" * 1000)
@@ -203,7 +204,7 @@ def test_a_full_server_has_a_plan_that_does_not_change_with_every_byte(tmp_path:
         readings = {each.name for each in look(server.url, "memory").readings}
         assert {"memory.raised_takes", "memory.machine_has"} <= readings
         client.config_set("maxmemory", str(20 << 20))
-        report = report_on(server.url)
+        report = report_on(server.url, only=OF_CLIENTS)
         (issue,) = [each for each in report.issues if each.about == "memory"]
         none = plan_raise(issue, report, a_target(server.url))
         assert none.units == ()

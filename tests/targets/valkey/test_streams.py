@@ -248,6 +248,7 @@ def test_of_streams_that_grow_now_the_one_that_nobody_trims_is_found(valkey_url:
     finding = found(result, "keys.growing_stream")
     assert finding.text.startswith("stream events grows by")
     assert "nobody has ever trimmed it" in finding.text
+    assert any("has not come to yet" in each.what for each in finding.evidence)
     assert any("XADD events MAXLEN '~' N" in line for line in finding.advice)
     assert {each.code for each in result.findings} == {"keys.growing_stream", "memory.leak"}
     symptom, cause = sorted(report_of(result).issues, key=lambda each: each.about)

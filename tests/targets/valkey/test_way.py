@@ -8,8 +8,9 @@ import sys
 
 from looking_at import look
 
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import options_of
-from medic8.targets.valkey.looks import kernel, reachability
+from medic8.targets.valkey.looks import reachability
 from medic8.targets.valkey.looks.flapping import judge_flapping
 from tests.targets.valkey.bad_doors import HOST, door
 from tests.targets.valkey.own_network import alone

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 import valkey
 
-from medic8.targets.valkey.looks import kernel
+from medic8.targets.machine import kernel
 from tests.raw_clients import RawClient, wait_until
 
 #: Source: Linux, include/uapi/linux/tcp.h. A socket in this mode is closed without a packet being sent.

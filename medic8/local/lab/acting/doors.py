@@ -32,7 +32,7 @@ def expiring(order: Order) -> Play:
     folder = Path(tempfile.mkdtemp(prefix="certificate-", dir=order.folder))
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate = _certify(folder, timedelta(days=order.amount))
+        certificate = certify(folder, timedelta(days=order.amount))
         context.load_cert_chain(certificate)
         with line(order, "lab-control") as client, socket.create_server((HOST, 0)) as door:
             threading.Thread(target=_serve, args=(door, context, order.url), daemon=True).start()
@@ -107,8 +107,8 @@ def _attend(visitor: socket.socket, url: str) -> None:
                 (server if source is visitor else visitor).sendall(piece)
 
 
-def _certify(folder: Path, left: timedelta) -> Path:
-    """Write a certificate of its own, with its key, and say where."""
+def certify(folder: Path, left: timedelta, host: str = HOST) -> Path:
+    """Write a certificate of its own for *host*, with its key, and say where."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "medic8 lab")])
     now = datetime.now(UTC)
@@ -120,7 +120,7 @@ def _certify(folder: Path, left: timedelta) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _LASTED)
         .not_valid_after(now + left + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -24,6 +24,7 @@ class Order(Frozen):
         seed: Chooses where there is a choice.
         amount: How much; see the program.
         style: Which way; see the program.
+        grid: Name of the lab's grid; empty for who does not work on it.
         folder: Where files may be put.
         lasts_s: When to end at the latest, in seconds.
     """
@@ -33,6 +34,7 @@ class Order(Frozen):
     seed: int = 0
     amount: int = 0
     style: str = ""
+    grid: str = ""
     folder: str = ""
     lasts_s: int = LASTS_S
 

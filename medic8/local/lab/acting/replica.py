@@ -39,6 +39,7 @@ def replica(order: Order) -> Play:
     config = {"replicaof": f"{options['host']} {options['port']}", "save": '""'}
     with line(order, "lab-control") as primary, ScratchValkey(folder, config=config) as server:
         try:
+            _wait_until_loaded(server)
             with connection(server.url, name="lab-control") as client:
                 _wait(client, "master_link_status", "up")
                 _wait_for_primary(primary, server.port)
@@ -112,6 +113,18 @@ def _wait_for_primary(primary: valkey.Valkey, port: int) -> None:
     ):
         if time.monotonic() > deadline:
             raise UnreachableError(f"the replica at port {port} is not online after {_WAIT_S:g} s")
+
+
+def _wait_until_loaded(server: ScratchValkey) -> None:
+    """Wait until a connection comes about: it begins with a PING, which nobody is answered meanwhile."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            with connection(server.url, name="lab-control"):
+                break
+        except UnreachableError:
+            if time.monotonic() > deadline:
+                raise
         time.sleep(_LOOK_S)
 
 

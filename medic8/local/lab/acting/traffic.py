@@ -12,7 +12,7 @@ import valkey
 import valkey.exceptions
 
 from medic8.errors import RefusedError, UnreachableError
-from medic8.local.lab.acting.line import line
+from medic8.local.lab.acting.line import answer, bare, command, line, rest
 from medic8.local.lab.acting.order import PREFIX, Order, Play, Ready
 from medic8.targets.valkey.client import info
 
@@ -24,6 +24,9 @@ _FORGOTTEN = 0.3
 _AT_ONCE = 2000
 _BATCH = 100
 _FIRST_BATCHES = 10
+
+#: After so many the key's counter stands out, if the server counts. Source: valkey.conf, lfu-log-factor 10.
+_FIRST_READS = 40_000
 _MOST_KEYS = 200_000
 _PIECE_BYTES = 16 << 10
 _MIB = 1 << 20
@@ -48,6 +51,50 @@ def load(order: Order) -> Play:
             due = max(due + 1 / _ROUNDS_PER_S, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             _some(client, rng, each_round)
+
+
+def hot(order: Order) -> Play:
+    """Read one key *amount* times a second, in batches as a program does that has many threads."""
+    key, each_round = f"{PREFIX}price:all", max(1, order.amount // _ROUNDS_PER_S)
+    with line(order) as client:
+        for turn in itertools.count():
+            began_s = time.monotonic()
+            pipe = client.pipeline(transaction=False)
+            if turn % (_EXPIRE_S * _ROUNDS_PER_S // 2) == 0:
+                pipe.set(key, "1", ex=_EXPIRE_S)
+            for _ in range(each_round):
+                pipe.get(key)
+            pipe.execute(raise_on_error=False)
+            if turn * each_round < _FIRST_READS:
+                continue
+            if (turn - 1) * each_round < _FIRST_READS:
+                yield Ready(told=(f"a client called lab-hot reads {key} {order.amount:,} times a second",))
+            time.sleep(max(0.0, 1 / _ROUNDS_PER_S - (time.monotonic() - began_s)))
+
+
+def one_by_one(order: Order) -> Play:
+    """Read value after value, each when the one before has come, up to *amount* times a second."""
+    rng = random.Random(order.seed)  # noqa: S311  # chance that can be repeated, not cryptography
+    each_round = max(1, order.amount // _ROUNDS_PER_S)
+    values = {f"{PREFIX}article:{number}": rng.randbytes(_VALUE_BYTES) for number in range(_KEYS)}
+    gets = [command("GET", key) for key in values]
+    with line(order, "lab-control") as client, bare(order.url) as asking:
+        pipe = client.pipeline(transaction=False)
+        for key, value in values.items():
+            pipe.set(key, value, ex=2 * order.lasts_s)
+        pipe.execute()
+        asking.sendall(command("CLIENT", "SETNAME", "lab-shop"))
+        answer(asking)
+        for turn in itertools.count():
+            began_s = time.monotonic()
+            for get in rng.choices(gets, k=each_round):
+                asking.sendall(get)
+                answer(asking)
+            if turn == 0:
+                yield Ready(
+                    told=(f"a client called lab-shop reads {order.amount:,} values a second, one by one",)
+                )
+            rest(client, max(0.0, 1 / _ROUNDS_PER_S - (time.monotonic() - began_s)))
 
 
 def leak(order: Order) -> Play:

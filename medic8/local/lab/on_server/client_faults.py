@@ -8,11 +8,15 @@ from medic8.errors import RefusedError
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import Fault, Harm
 from medic8.local.lab.settings import change_setting
+from medic8.model.wording import size
 from medic8.targets.valkey.client import info, setting
 
 _NEARLY = 0.85
 _OUTPUT = "client-output-buffer-limit"
 _MIB = 1 << 20
+
+#: A limit for all clients together, 5 % of the memory, is below what waits for one of them.
+_LIMIT_PARTS = 15
 
 #: So much more is asked for, since the kernel takes some of it.
 _KERNEL_MIB = 8
@@ -34,6 +38,19 @@ def slow_reader(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm,
             "such a client"
         )
     return bench.start("slow_reader", amount=strength)
+
+
+def clients_without_limit(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have *strength* MiB wait for a client, of a server that limits its memory, and not its clients."""
+    limit, used = strength * _LIMIT_PARTS * _MIB, int(info(bench.client, "memory")["used_memory"])
+    if used > limit // 2:
+        raise RefusedError(
+            f"strength {strength}: {size(used)} are in use, and a limit of {size(limit)} would be near"
+        )
+    change_setting(bench.client, "maxmemory-clients", "0")
+    change_setting(bench.client, "maxmemory", str(limit))
+    said = Harm(what=f"maxmemory is {size(limit)}, and maxmemory-clients is 0: no limit")
+    return (said, *slow_reader(bench, rng, strength))
 
 
 def forgotten_monitor(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
@@ -83,6 +100,16 @@ FAULTS = (
         24,
         "kill_hogging_client",
         slow_reader,
+        "server",
+        most=256,
+    ),
+    Fault(
+        "clients_without_limit",
+        "as slow_reader, of a server that limits its memory, and not that of its clients",
+        "MiB",
+        24,
+        "limit_client_buffers",
+        clients_without_limit,
         "server",
         most=256,
     ),

@@ -14,6 +14,7 @@ _BUSY_AFTER_MS = 100
 _LAZY = "lazyfree-lazy-user-del"
 _EVENTS = "notify-keyspace-events"
 _FIELD_BYTES = 256 << 10
+_POLICY, _COUNTING = "maxmemory-policy", "volatile-lfu"
 
 
 def runaway_command(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
@@ -41,6 +42,19 @@ def big_deletes(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm,
     before = change_setting(bench.client, _LAZY, "no")
     said = Harm(what=f"setting {_LAZY} is no and was {before}")
     return (said, *bench.start("delete", amount=strength))
+
+
+def hot_key(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have the server count look-ups, and a client read one key *strength* times a second."""
+    # Of what expires, since a grid's values do not.
+    before = change_setting(bench.client, _POLICY, _COUNTING)
+    said = Harm(what=f"setting {_POLICY} is {_COUNTING}, so that look-ups are counted, and was {before}")
+    return (said, *bench.start("hot", seed=rng.randrange(1 << 30), amount=strength))
+
+
+def one_by_one(bench: Bench, rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have a client read up to *strength* values a second, each when the one before has come."""
+    return bench.start("one_by_one", seed=rng.randrange(1 << 30), amount=strength)
 
 
 def expiry_storm(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
@@ -102,5 +116,27 @@ FAULTS = (
         busy_script,
         "server",
         most=1,
+    ),
+    Fault(
+        "hot_key",
+        "most look-ups are of one key, and the server counts look-ups (volatile-lfu)",
+        "look-ups a second",
+        10_000,
+        "",
+        hot_key,
+        "server",
+        "keep it in the programs (CLIENT TRACKING), read it from replicas, or write it as several keys",
+        50_000,
+    ),
+    Fault(
+        "one_by_one",
+        "a client reads value after value, each when the one before has come",
+        "reads a second",
+        10_000,
+        "",
+        one_by_one,
+        "server",
+        "ask for many at once: MGET, HMGET, or a pipeline",
+        50_000,
     ),
 )

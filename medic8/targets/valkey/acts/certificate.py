@@ -12,7 +12,6 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.acts.act import Act, ActedOn
-from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, options_of, setting
 from medic8.targets.valkey.looks.certificate import presented_at
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
@@ -67,7 +66,7 @@ class CertificateAct(Act):
             told = {name: str(setting(pipe, name)) for name in ("tls-cert-file", "tls-key-file")}
             pipe.multi()
             pipe.execute_command("CONFIG", "SET", *(word for pair in told.items() for word in pair))
-            carry_out(pipe)
+            server.carry_out(pipe, claim, step)
 
     def verify(self, server: ActedOn, steps: Sequence[Step]) -> None:
         """A new handshake presents the renewed certificate, and a client that verifies it gets in."""

@@ -13,7 +13,6 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.acts.act import Act, ActedOn
-from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.looks.clients import has_own_address, parse_list, what_it_is_in
 from medic8.targets.valkey.looks.dead_clients import without_peer
 
@@ -84,7 +83,7 @@ class KillClientAct(Act):
             pipe.execute_command(
                 *("CLIENT", "KILL", "ID", ask.client, "ADDR", ask.address, "TYPE", "normal", "SKIPME", "yes")
             )
-            carry_out(pipe)
+            server.carry_out(pipe, claim, step)
 
     def took_effect(self, server: ActedOn, step: Step, recovery: str) -> bool | None:
         """Whether the connection is closed; it does not matter by whom."""

@@ -8,7 +8,6 @@ from medic8.errors import RefusedError
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey.acts.act import Act, ActedOn
-from medic8.targets.valkey.claim import carry_out
 
 PURGE_MEMORY = "purge_memory"
 
@@ -37,7 +36,7 @@ class PurgeAct(Act):
         with server.guarded(claim, step) as pipe:
             pipe.multi()
             pipe.memory_purge()
-            carry_out(pipe)
+            server.carry_out(pipe, claim, step)
 
     def verify(self, server: ActedOn, steps: Sequence[Step]) -> None:
         """The server answers; whether memory came back is for the new diagnosis to say."""

@@ -14,7 +14,6 @@ from medic8.model.recovery import Claim
 from medic8.model.wording import counted, measured
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.acts.resync import require_room_for_a_copy
-from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, info, setting
 from medic8.targets.valkey.data_files import (
     SETTINGS,
@@ -107,7 +106,7 @@ class RewriteAct(Act):
         with server.guarded(claim, step) as pipe:
             pipe.multi()
             pipe.execute_command(_COMMAND[part])
-            carry_out(pipe)
+            server.carry_out(pipe, claim, step)
         deadline_s = time.monotonic() + _BEGINS_S
         while b"damaged " + files.identity(part).encode() == expected and time.monotonic() < deadline_s:
             _let_it_begin(server.client)

@@ -12,7 +12,6 @@ from medic8.model.frozen import Frozen
 from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey.acts.act import Act, ActedOn
-from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import info
 
 FLUSH_SCRIPTS = "flush_scripts"
@@ -58,7 +57,7 @@ class FlushScriptsAct(Act):
                 raise ChangedError("the cached scripts were dropped by somebody else")
             pipe.multi()
             pipe.execute_command("SCRIPT", "FLUSH", "ASYNC")
-            carry_out(pipe)
+            server.carry_out(pipe, claim, step)
 
     def verify(self, server: ActedOn, steps: Sequence[Step]) -> None:
         """There are no longer too many."""

@@ -14,7 +14,6 @@ from medic8.model.plan import Step
 from medic8.model.recovery import Claim
 from medic8.targets.valkey.acts.act import Act, ActedOn
 from medic8.targets.valkey.by_hand import cli, stretch
-from medic8.targets.valkey.claim import carry_out
 from medic8.targets.valkey.client import connection, info, setting
 
 SET_SETTING = "set_setting"
@@ -87,7 +86,7 @@ class SettingAct(Act):
             pipe.multi()
             pipe.config_set(name, new.decode())
             pipe.config_get(name)
-            answer = carry_out(pipe)[1]
+            answer = server.carry_out(pipe, claim, step)[1]
         became = answer.get(name) if isinstance(answer, dict) else None
         if became != new.decode():
             if expected is not None:
@@ -135,7 +134,7 @@ def _take_back(server: ActedOn, step: Step, value: bytes, claim: Claim) -> None:
     with server.guarded(claim, step) as pipe:
         pipe.multi()
         pipe.config_set(_arguments(step).name, value.decode())
-        carry_out(pipe)
+        server.carry_out(pipe, claim, step)
 
 
 def _arguments(step: Step) -> SetSetting:

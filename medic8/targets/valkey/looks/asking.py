@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -42,6 +44,47 @@ _ANSWERS = (
     valkey.exceptions.BusyLoadingError,
     valkey.exceptions.AuthenticationError,
 )
+
+
+class Tally(NamedTuple):
+    """What all looks of this process have been answered: commands, and the batches they were sent in."""
+
+    commands: int = 0
+    batches: int = 0
+
+
+class OwnLooks:
+    """
+    What tells the looks of this process from everybody else's, whatever those call themselves.
+
+    It is one for the whole process, since several looks run at once on connections of their own.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self._ends: deque[str] = deque(maxlen=most)  # those of long ago have no slow command that counts
+        self._tally = Tally()
+        self._lock = threading.Lock()
+
+    @property
+    def tally(self) -> Tally:
+        """All that was answered so far."""
+        return self._tally
+
+    def opened(self, *ends: str) -> None:
+        """A connection was opened from one of *ends*, whichever way the server writes it."""
+        self._ends.extend(ends)
+
+    def answered(self, commands: int) -> None:
+        """So many commands, sent at once, were answered."""
+        with self._lock:
+            self._tally = Tally(self._tally.commands + commands, self._tally.batches + 1)
+
+    def has(self, name: str, address: str) -> bool:
+        """Whether a connection is one of ours by its name and its address, as the server has them."""
+        return name == LOOKING and address in self._ends
+
+
+OWN_LOOKS = OwnLooks()
 
 
 class Refusal(NamedTuple):
@@ -101,7 +144,9 @@ class Server:
     def try_all(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """The answers to *commands*, sent at once; a `Refusal` in the place of each that was refused."""
         self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-        return [self._answer() for _ in commands]
+        answers = [self._answer() for _ in commands]
+        OWN_LOOKS.answered(len(commands))
+        return answers
 
     def try_one(self, *command: str | bytes | int) -> Any:
         """The answer to one command, or a `Refusal`."""
@@ -245,5 +290,15 @@ def looking(target: Target) -> Iterator[Server]:
     """
     with first_connection(target.address, timeout_s=target.timeout_s) as connection:
         server = Server(connection, user_of(target.address))
+        OWN_LOOKS.opened(*_ends_of(server.socket))
         server.try_one("CLIENT", "SETNAME", LOOKING)
         yield server
+
+
+def _ends_of(ours: socket.socket) -> tuple[str, ...]:
+    """Our end as CLIENT LIST and the log of slow commands write it; of a Unix socket the server's path."""
+    if ours.family == socket.AF_UNIX:
+        path = ours.getpeername()
+        return f"{path}:0", f"[{path}:0]:0"  # Redis, and Valkey 9
+    host, port = ours.getsockname()[:2]
+    return (f"[{host}]:{port}" if ours.family == socket.AF_INET6 else f"{host}:{port}",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,16 +17,16 @@ from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
 from medic8.model.wording import moment, shown
+from medic8.targets.certificates import days_left
 from medic8.targets.kind import Surroundings
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import redact
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
 from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 from medic8.targets.valkey.tls import is_secure, secured, verdict_of
 
-_DAY = timedelta(days=1)
 _ABOUT = "certificate"
 
 #: What the evidence is called that says why nothing is done.
@@ -96,11 +96,6 @@ def presented_at(url: str, peer: tuple[str, int], *, timeout_s: float) -> x509.C
             return x509.load_der_x509_certificate(talk.getpeercert(binary_form=True) or b"")
     except (OSError, ValueError) as exc:
         raise UnreachableError(f"{redact(url)} presents no certificate: {exc}") from exc
-
-
-def days_left(certificate: x509.Certificate, now: datetime) -> float:
-    """How many days it is good from *now* on; less than 0 = it has expired."""
-    return (certificate.not_valid_after_utc - now) / _DAY
 
 
 def judge_expiry(

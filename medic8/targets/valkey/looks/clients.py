@@ -15,8 +15,8 @@ from medic8.model.target import Target
 from medic8.model.wording import as_text
 from medic8.targets.facts import Facts, grown, pairs
 from medic8.targets.kind import Surroundings
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import RECOVERY
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.blocked_clients import blocked_readings, judge_blocked
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
@@ -82,6 +82,8 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 "bytes",
             ),
         )
+        if facts and "paused_actions" not in facts:
+            server.unseen.append("whether commands are held back (CLIENT PAUSE): Valkey tells it from 8.1 on")
         dead = without_peer(listed, doubts=server.unseen)
         keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
         own = server.try_one("CLIENT", "ID")

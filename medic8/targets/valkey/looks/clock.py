@@ -12,7 +12,7 @@ from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
 from medic8.model.wording import moment
-from medic8.targets.valkey.looks import kernel
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 

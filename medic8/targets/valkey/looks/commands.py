@@ -13,7 +13,7 @@ from medic8.model.target import Target
 from medic8.model.wording import as_text, shown, span
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.asking import LOOKING, Refusal, Server, looking
+from medic8.targets.valkey.looks.asking import OWN_LOOKS, Refusal, Server, looking
 from medic8.targets.valkey.looks.clients import (
     MOST_CLOSED,
     MOST_LISTED,
@@ -33,6 +33,7 @@ from medic8.targets.valkey.looks.deletions import (
     not_spared,
     set_since_s,
 )
+from medic8.targets.valkey.looks.one_by_one import judge_one_by_one, judge_waiting_input, two_moments
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
@@ -61,11 +62,12 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
     """What the server did during a moment, and the slow commands of the last ten minutes."""
     policy = policy_of(target)
     with looking(target) as server:
-        before, facts, seconds = server.info_twice(
-            "server", "stats", "cpu", "commandstats", "latencystats", interval_s=_INTERVAL_S
+        earlier, later, seconds = two_moments(
+            server, "server", "stats", "cpu", "commandstats", "latencystats", interval_s=_INTERVAL_S
         )
+        before, facts = earlier.facts, later.facts
         times = command_times(before, facts)
-        slow = _slow_commands(server, facts)
+        slow = slow_commands(server, facts)
         lazy = lazy_settings(server, before, facts, slow)
         now_s = (facts.number("server_time_usec") or 0.0) / 1e6
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
@@ -99,6 +101,8 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_deletions(slow, lazy, policy=policy),
             *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy),
             *judge_runaways(slow, _clients_behind(server, slow), policy=policy),
+            *judge_one_by_one(earlier, later, seconds, policy=policy),
+            *judge_waiting_input(earlier, later, policy=policy),
         )
         return server.result("commands", around, readings, findings)
 
@@ -302,7 +306,7 @@ def parse_entry(entry: object) -> SlowCommand | None:
     return SlowCommand(name, float(at_s), took_us / 1e6, client, address, lazy)
 
 
-def _slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
+def slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
     """The slow commands of the last while that are not ours, by the server's clock."""
     now_us = facts.number("server_time_usec")
     reply = server.try_one("COMMANDLOG", "GET", _MOST_ENTRIES, "slow")
@@ -314,7 +318,9 @@ def _slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
     return [
         entry
         for entry in entries
-        if entry.took_s >= _SLOW_S and entry.client != LOOKING and now_us / 1e6 - entry.at_s <= RECENT_S
+        if entry.took_s >= _SLOW_S
+        and not OWN_LOOKS.has(entry.client, entry.address)
+        and now_us / 1e6 - entry.at_s <= RECENT_S
     ]
 
 

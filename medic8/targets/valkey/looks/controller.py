@@ -21,6 +21,11 @@ MANAGED_BY = "managed-by"
 
 _HELLO = "__sentinel__:hello"
 
+#: Who lets nothing at all be changed here; not there if nobody does.
+READ_ONLY = "controller.read_only"
+
+_CLUSTER = "Valkey Cluster"
+
 #: Why nobody can say who owns the roles; not there if it was seen.
 _ROLES_UNSEEN = "controller.roles_unseen"
 
@@ -99,6 +104,8 @@ def look_at_controller(target: Target, around: Surroundings) -> DiagnosticResult
             for belonging in Belonging
             if (owner := next((each for each in found if belonging in each.owns), None))
         ]
+        if _CLUSTER in {each.name for each in found}:
+            readings.append(reading(READ_ONLY, _CLUSTER))
         if not is_told:
             readings.append(reading(_ROLES_UNSEEN, "PUBSUB NUMSUB was refused"))
         return server.result("controller", around, readings, judge_controllers(found))
@@ -124,7 +131,8 @@ def recognise(
                 name=label, owns=_ALL, sign=f"label {MANAGED_BY} of the target", advice="where it is told to"
             )
         )
-    if not has_config and not found:
+    is_sentinel = "sentinel" in (facts.get("redis_mode"), facts.get("server_mode"))
+    if not has_config and not found and not is_sentinel:
         found.append(
             Controller(
                 name="somebody who renamed or removed CONFIG",
@@ -142,17 +150,17 @@ def recognise(
                 advice="by SENTINEL FAILOVER and SENTINEL SET on a Sentinel",
             )
         )
-    if "sentinel" in (facts.get("redis_mode"), facts.get("server_mode")):
+    if is_sentinel:
         found.append(
             Controller(name="a Sentinel itself", owns=_ALL, sign="server_mode", advice="by SENTINEL SET")
         )
     if facts.get("cluster_enabled") == "1":
         found.append(
             Controller(
-                name="Valkey Cluster",
-                owns=_ROLES,
+                name=_CLUSTER,
+                owns=_ALL,  # our claim is one key, which lies on one of its nodes: the others are unguarded
                 sign="cluster_enabled:1",
-                advice="by CLUSTER FAILOVER and valkey-cli --cluster",
+                advice="by CLUSTER FAILOVER, valkey-cli --cluster, and CONFIG SET on each node",
             )
         )
     return tuple(found)

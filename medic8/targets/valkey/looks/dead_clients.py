@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.targets.facts import Facts
-from medic8.targets.valkey.looks import kernel
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: The setting that has the kernel ask silent clients whether they live. Source: valkey.conf.

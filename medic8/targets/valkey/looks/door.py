@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from medic8.errors import ConfigurationError
 from medic8.model.issue import Evidence
 from medic8.model.wording import shown, span
+from medic8.targets.certificates import Fault, fault_of
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import options_of
-from medic8.targets.valkey.looks import kernel
 from medic8.targets.valkey.looks.door_words import Ending
 from medic8.targets.valkey.tls import is_secure, secured
 
@@ -37,17 +38,11 @@ _ENDINGS_OF_CONNECT = {
     errno.ENOTSOCK: Ending.NO_SOCKET,
 }
 
-#: Verdicts of OpenSSL on a certificate. Source: OpenSSL, x509_vfy.h.
 _ENDINGS_OF_CERTIFICATE = {
-    9: Ending.TLS_NOT_YET,
-    10: Ending.TLS_EXPIRED,
-    2: Ending.TLS_ISSUER,
-    18: Ending.TLS_ISSUER,
-    19: Ending.TLS_ISSUER,
-    20: Ending.TLS_ISSUER,
-    21: Ending.TLS_ISSUER,
-    62: Ending.TLS_NAME,
-    64: Ending.TLS_NAME,
+    Fault.NOT_YET: Ending.TLS_NOT_YET,
+    Fault.EXPIRED: Ending.TLS_EXPIRED,
+    Fault.ISSUER: Ending.TLS_ISSUER,
+    Fault.NAME: Ending.TLS_NAME,
 }
 
 
@@ -215,7 +210,8 @@ def _answer_ending(talk: socket.socket) -> tuple[Ending, str]:
 
 def _handshake_ending(error: Exception, url: str, timeout_s: float) -> Ending:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _ENDINGS_OF_CERTIFICATE.get(error.verify_code, Ending.TLS_OTHER)
+        fault = fault_of(error)
+        return _ENDINGS_OF_CERTIFICATE[fault] if fault else Ending.TLS_OTHER
     if _answers_plainly(url, timeout_s):
         return Ending.NO_TLS
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):

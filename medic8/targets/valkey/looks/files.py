@@ -8,12 +8,13 @@ from medic8.errors import RefusedError
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
-from medic8.model.wording import as_text, shown
+from medic8.model.wording import shown
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.data_files import SETTINGS, Part, located
 from medic8.targets.valkey.file_check import damage_of
 from medic8.targets.valkey.looks.asking import Refusal, looking
+from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.server_log import is_here
 
 #: Label of a target by which a person lets larger files be checked.
@@ -98,8 +99,11 @@ def _require_no_modules(modules: object) -> None:
         if modules.is_unknown:
             return
         raise RefusedError("whether the server has modules may not be asked (+module|list)")
-    names = [as_text(each[each.index(b"name") + 1]) for each in modules] if isinstance(modules, list) else []
-    foreign = sorted(set(names) - _BUILT_IN)
+    told = [parse_flat(each) for each in modules] if isinstance(modules, list) else []
+    # What is part of the program has no path, as vectorset of Redis 8, or is one of Valkey's own.
+    foreign = sorted(
+        each.get("name", "") for each in told if each.get("path") != "" and each.get("name") not in _BUILT_IN
+    )
     if foreign:
         raise RefusedError(
             f"it may have values of the module {shown(foreign[0])}, which a copy is read without"

@@ -28,10 +28,10 @@ _PAUSE_S = 0.002
 _FIRST_STEP = 1
 _MOST_STEP = 100
 _MUCH_BYTES = 64 << 10
-_MOST_BYTES = 8 << 20
+MOST_BYTES = 8 << 20
 
 #: Longest name that is sent back to ask about its key; longer ones are counted and skipped.
-_MOST_NAME = 64 << 10
+MOST_NAME = 64 << 10
 
 #: Elements of a container that the server measures to estimate its size.
 _ELEMENTS = 5
@@ -140,6 +140,11 @@ def interval(hits: int, of: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def next_step(step: int, size: int, most: int) -> int:
+    """How many keys to ask a scan for next: at most *most*, and fewer if *step* has brought many bytes."""
+    return max(1, step // 4) if size > _MUCH_BYTES else min(most, step * 2)
+
+
 def _names(server: Server, wanted: int, until_s: float) -> Iterator[list[bytes]]:
     cursor, step, seen, fetched = b"0", _FIRST_STEP, set[bytes](), 0
     while len(seen) < wanted and time.perf_counter() < until_s:
@@ -148,13 +153,13 @@ def _names(server: Server, wanted: int, until_s: float) -> Iterator[list[bytes]]
             return
         cursor, names = reply
         size = sum(map(len, names))
-        step = max(1, step // 4) if size > _MUCH_BYTES else min(_MOST_STEP, step * 2)
+        step = next_step(step, size, _MOST_STEP)
         new = [name for name in dict.fromkeys(names) if name not in seen][: wanted - len(seen)]
         seen.update(new)
         for start in range(0, len(new), _BATCH):
             yield new[start : start + _BATCH]
         fetched += size
-        if fetched > _MOST_BYTES:
+        if fetched > MOST_BYTES:
             server.unseen.append(f"keys: names are so large ({fetched >> 20} MiB) that sampling ended")
             return
         if cursor == b"0":
@@ -162,9 +167,9 @@ def _names(server: Server, wanted: int, until_s: float) -> Iterator[list[bytes]]
 
 
 def _look_at(server: Server, names: Sequence[bytes], database: int) -> list[SampledKey]:
-    small = [name for name in names if len(name) <= _MOST_NAME]
+    small = [name for name in names if len(name) <= MOST_NAME]
     if len(small) < len(names):
-        server.unseen.append(f"keys: some have names over {_MOST_NAME >> 10} KiB, which were not looked at")
+        server.unseen.append(f"keys: some have names over {MOST_NAME >> 10} KiB, which were not looked at")
     commands: list[tuple[str | bytes | int, ...]] = []
     for name in small:
         commands += [("TYPE", name), ("PTTL", name), ("MEMORY", "USAGE", name, "SAMPLES", _ELEMENTS)]

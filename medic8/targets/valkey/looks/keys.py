@@ -1,4 +1,4 @@
-"""What kinds of keys there are, which are large, which never expire, and which streams nobody drains."""
+"""What kinds of keys there are, which are large, hot or never expire, and which streams nobody drains."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from medic8.model.wording import shown, size
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.facts import parse_flat
+from medic8.targets.valkey.looks.hot_keys import look_for_hot_keys
 from medic8.targets.valkey.looks.key_sample import (
     Keyspace,
     SampledKey,
@@ -48,7 +49,7 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
     """The exact numbers by INFO, and a sample for everything else."""
     policy = policy_of(target)
     with looking(target) as server:
-        facts = server.info("keyspace", "memory")
+        facts = server.info("server", "keyspace", "memory")
         spaces = databases(facts)
         sample = sample_keys(server, spaces, first=database_of(target.address))
         pending = _pending(server, sample)
@@ -73,11 +74,14 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
             ]
             largest = max(sample, key=lambda each: each.size_bytes or 0)
             readings.append(reading("keys.largest_sampled", largest.size_bytes, "bytes"))
+        counted, hot = look_for_hot_keys(server, target, around, facts, spaces)
+        readings += counted
         findings = (
             *judge_large(sample, total, policy=policy),
             *judge_evictable(spaces, facts.get("maxmemory_policy", ""), policy=policy),
             *judge_forgotten(sample, policy=policy),
             *judge_pending(pending, policy=policy),
+            *hot,
         )
         return server.result("keys", around, readings, findings)
 

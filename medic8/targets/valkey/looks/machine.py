@@ -5,19 +5,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
 
 from medic8.targets.facts import Facts
+from medic8.targets.machine.cgroup import left_in_cgroup
 
 #: A process is the server if it has been running as long as the server says, give or take so much.
 _SLACK_S = 5.0
-
-_PROC = Path("/proc")
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Available(NamedTuple):
@@ -86,43 +83,3 @@ def _is_here(address: str) -> bool:
         return True
     own = {each.address for every in psutil.net_if_addrs().values() for each in every}
     return any(each in own or ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
-
-
-def left_in_cgroup(pid: int, *, proc: Path = _PROC, groups: Path = _CGROUPS) -> int | None:
-    """
-    What the tightest memory limit among the control groups of process *pid* leaves; None without a limit.
-
-    Pages of files that nobody uses are given back under pressure and do not
-    count, as the kubelet reckons. Source: Linux, Documentation/admin-guide/cgroup-v2.rst,
-    Memory Interface Files; Kubernetes documentation, Node-pressure Eviction.
-    """
-    try:
-        lines = (proc / str(pid) / "cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    left: list[int] = []
-    for line in lines:
-        number, names, path = [*line.split(":", 2), "", ""][:3]
-        if number == "0" and not names:
-            root, files = groups, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in names.split(","):
-            root = groups / "memory"
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        folder = root / path.lstrip("/")
-        # A container sees its own group at the root, whatever path its process is told.
-        for each in (folder, *folder.parents) if folder.is_dir() else (root,):
-            if each == root or root in each.parents:
-                left += _left(each, *files)
-    return min(left, default=None)
-
-
-def _left(folder: Path, limit: str, used: str, idle: str) -> list[int]:
-    """What one group leaves, if it has a limit."""
-    try:
-        most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
-        stat = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
-        return [max(0, int(most) - now + int(stat.get(idle, 0)))] if most != "max" else []
-    except (OSError, ValueError):
-        return []

@@ -32,13 +32,14 @@ def look_at_persistence(target: Target, around: Surroundings) -> DiagnosticResul
         before, facts, _ = server.info_twice(
             "persistence", "stats", "memory", "server", "keyspace", interval_s=_INTERVAL_S
         )
-        settings = server.settings("save", "stop-writes-on-bgsave-error", "appendfsync")
+        settings = server.settings("save", "stop-writes-on-bgsave-error", "appendfsync", "dir")
         readings = (
             reading("persistence.rdb_status", facts.text("rdb_last_bgsave_status")),
             reading("persistence.unsaved_changes", facts.whole("rdb_changes_since_last_save"), "count"),
             reading("persistence.aof", facts.get("aof_enabled") == "1" if "aof_enabled" in facts else None),
             reading("persistence.last_fork", _fork_s(facts), "seconds"),
             reading("persistence.delayed_fsync", facts.whole("aof_delayed_fsync"), "count"),
+            reading("persistence.folder", settings.get("dir")),
             reading("persistence.copied_on_write", facts.whole("rdb_last_cow_size"), "bytes"),
         )
         findings = judge_persistence(facts, settings, before, policy=policy_of(target))

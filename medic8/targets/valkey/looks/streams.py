@@ -279,6 +279,11 @@ def _finding(grows: Rising, known: Details, *, since: Sample, policy: ServerPoli
         also=(
             Evidence(what="grows since", seen=moment(since.at)),
             Evidence(what=f"{number.counts} now", seen=f"{number.value:,.0f}"),
+            *(
+                (Evidence(what="a cap (MAXLEN) that it has not come to yet", seen="would not show"),)
+                if number.counts is Counts.ENTRIES and known.is_trimmed is False
+                else ()
+            ),
             Evidence(
                 what="growth an hour",
                 seen=f"{an_hour:,.0f} entries" + (f", {size(an_hour_bytes)}" if an_hour_bytes else ""),

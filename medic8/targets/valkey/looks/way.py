@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import Reading, reading
-from medic8.targets.valkey.looks import kernel
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 _CONNECTIONS = 3

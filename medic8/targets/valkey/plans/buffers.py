@@ -7,8 +7,9 @@ from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import size
+from medic8.targets.planning import rests_on, value_of
 from medic8.targets.valkey.looks.controller import Belonging
-from medic8.targets.valkey.plans.planning import plan_of, rests_on, set_one, value_of
+from medic8.targets.valkey.plans.planning import plan_of, set_one
 from medic8.targets.valkey.policy import CLIENTS_SHARE, OUTPUT_LIMITS
 
 LIMIT_CLIENT_BUFFERS = "limit_client_buffers"

@@ -6,11 +6,12 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets.planning import objects_of
 from medic8.targets.valkey.acts.certificate import RELOAD_CERTIFICATE as RELOAD
 from medic8.targets.valkey.acts.certificate import ReloadCertificate
 from medic8.targets.valkey.looks.certificate import WHY_NOT
 from medic8.targets.valkey.looks.controller import Belonging
-from medic8.targets.valkey.plans.planning import objects_of, plan_of
+from medic8.targets.valkey.plans.planning import plan_of
 
 RELOAD_CERTIFICATE = "reload_certificate"
 

@@ -9,8 +9,9 @@ from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import shown
+from medic8.targets.planning import objects_of
 from medic8.targets.valkey.acts.clients import KILL_CLIENT, KillClient
-from medic8.targets.valkey.plans.planning import objects_of, plan_of
+from medic8.targets.valkey.plans.planning import plan_of
 
 KILL_HOGGING_CLIENT = "kill_hogging_client"
 

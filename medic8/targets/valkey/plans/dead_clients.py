@@ -6,12 +6,13 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets.planning import objects_of
 from medic8.targets.valkey.acts.clients import KillClient
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.looks.dead_clients import KEEPALIVE
 from medic8.targets.valkey.looks.settings import nearest_good
 from medic8.targets.valkey.plans.clients import plan_kills
-from medic8.targets.valkey.plans.planning import objects_of, plan_of, set_one
+from medic8.targets.valkey.plans.planning import plan_of, set_one
 
 KEEP_CONNECTIONS_ALIVE = "keep_connections_alive"
 KILL_DEAD_CLIENTS = "kill_dead_clients"

@@ -7,12 +7,18 @@ from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import shown, span
+from medic8.targets.planning import objects_of
 from medic8.targets.valkey.acts.expiry import EXPIRE_KEY, ExpireKey
-from medic8.targets.valkey.plans.planning import objects_of, plan_of
+from medic8.targets.valkey.plans.planning import is_before_redis_7, plan_of
 
 EXPIRE_FORGOTTEN_KEYS = "expire_forgotten_keys"
 
 _FOUND = "keys.without_expiry"
+
+_TOO_OLD = (
+    "This server is older than Redis 7.0 and does not tell when a key expires (PEXPIRETIME), so that an "
+    "expiry could not be taken back for sure: give the keys one by EXPIRE yourself."
+)
 
 
 def plan_expiry(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
@@ -22,8 +28,11 @@ def plan_expiry(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
     Each key is a step, taken back by itself where the expiry is still the one
     that was set. A person has to agree, since nothing brings a key back that has expired.
     What is proven stands, although others may leave more such keys meanwhile than one plan treats.
+    Before Redis 7.0 a server does not tell when a key expires, so that nobody could take it back for sure.
     """
-    wanted = [ExpireKey.model_validate(each) for each in objects_of(issue, report, _FOUND)]
+    found = [ExpireKey.model_validate(each) for each in objects_of(issue, report, _FOUND)]
+    cannot = bool(found) and is_before_redis_7(report)
+    wanted = [] if cannot else found
     steps = tuple(_step(ask, target) for ask in sorted(wanted, key=lambda each: each.key))
     more = issue.extent - len(steps)
     after = span(wanted[0].after_s) if wanted else ""
@@ -34,7 +43,7 @@ def plan_expiry(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         target,
         [Unit(title=f"expiry of {issue.about}", steps=steps, proves_itself=True)] if steps else [],
         summary=f"Have {len(steps):,} {issue.about} expire in {after}. It can be taken back until then.",
-        nothing="No key of a configured prefix lacks an expiry.",
+        nothing=_TOO_OLD if cannot else "No key of a configured prefix lacks an expiry.",
         risk=Risk.HIGH if steps else Risk.LOW,
         left_open=(f"{more:,} more {issue.about} have no expiry: heal again",) if steps and more > 0 else (),
     )

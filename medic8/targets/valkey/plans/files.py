@@ -6,11 +6,12 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets.planning import rests_on
 from medic8.targets.valkey.acts.rewrite import REWRITE_FILE, RewriteFile
 from medic8.targets.valkey.data_files import Part
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.looks.files import CODES
-from medic8.targets.valkey.plans.planning import plan_of, rests_on
+from medic8.targets.valkey.plans.planning import plan_of
 
 REWRITE_FILES = "rewrite_files"
 

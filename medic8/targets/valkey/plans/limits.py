@@ -7,11 +7,12 @@ from medic8.model.plan import Plan, Risk, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import size, span
+from medic8.targets.planning import objects_of, rests_on
 from medic8.targets.valkey.acts.clients import KillClient
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.looks.room import Room
 from medic8.targets.valkey.plans.clients import plan_kills
-from medic8.targets.valkey.plans.planning import objects_of, plan_of, rests_on, set_one
+from medic8.targets.valkey.plans.planning import plan_of, set_one
 from medic8.targets.valkey.policy import policy_of
 
 RAISE_MEMORY_LIMIT = "raise_memory_limit"

@@ -6,10 +6,11 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets.planning import rests_on
 from medic8.targets.valkey.acts.purge import PURGE_MEMORY as PURGE
 from medic8.targets.valkey.acts.scripts import FLUSH_SCRIPTS as FLUSH
 from medic8.targets.valkey.acts.scripts import FlushScripts
-from medic8.targets.valkey.plans.planning import plan_of, rests_on
+from medic8.targets.valkey.plans.planning import plan_of
 from medic8.targets.valkey.policy import policy_of
 
 PURGE_MEMORY = "purge_memory"

@@ -1,36 +1,23 @@
-"""Make a plan of the steps that a strategy found."""
+"""Make a plan for a server of the steps that a strategy found."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-
-from pydantic import JsonValue
+from collections.abc import Sequence
 
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Risk, Step, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets import planning
+from medic8.targets.planning import value_of
 from medic8.targets.valkey.acts.settings import SET_SETTING, SetSetting
-from medic8.targets.valkey.looks.controller import Belonging, owner_of
+from medic8.targets.valkey.looks.controller import READ_ONLY, Belonging, owner_of
 
 
-def objects_of(issue: Issue, report: DiagnosticReport, code: str) -> Iterator[dict[str, JsonValue]]:
-    """What the findings *code* that *issue* rests on tell of each object; none for another issue."""
-    for finding in report.analysis.findings:
-        if finding.code == code and finding.about == issue.about:
-            yield from finding.objects
-
-
-def rests_on(issue: Issue, report: DiagnosticReport, codes: Collection[str]) -> bool:
-    """Whether *issue* rests on a finding with one of *codes*."""
-    return any(each.code in codes and each.about == issue.about for each in report.analysis.findings)
-
-
-def value_of(report: DiagnosticReport, diagnostic: str, name: str) -> float | str | bool | None:
-    """What a reading showed; None if it was not seen."""
-    result = report.results.get(diagnostic)
-    seen = result.reading(name) if result else None
-    return None if seen is None else seen.value
+def is_before_redis_7(report: DiagnosticReport) -> bool:
+    """Whether the server is older than Redis 7.0, by its version; every Valkey is newer."""
+    major = str(value_of(report, "reachability", "version") or "").partition(".")[0]
+    return major.isdecimal() and int(major) < 7  # noqa: PLR2004 - Redis 7.0
 
 
 def set_one(target: Target, name: str, found: str, value: str) -> Step:
@@ -71,13 +58,19 @@ def plan_of(
         belongs: What of the server it changes, as far as a controller may own that.
         left_open: What it cannot heal.
     """
-    return Plan(
-        target=target.name,
-        strategy=strategy,
-        issue_fingerprint=issue.fingerprint,
-        summary=summary if units else nothing,
+    return planning.plan_of(
+        strategy,
+        issue,
+        target,
+        units,
+        summary=summary,
+        nothing=nothing,
         risk=risk,
-        units=tuple(units),
+        belongs_to=_owner(belongs, report) if units else "",
         left_open=left_open,
-        belongs_to=owner_of(belongs, report) if belongs and units else "",
     )
+
+
+def _owner(belongs: Belonging | None, report: DiagnosticReport) -> str:
+    owner = owner_of(belongs, report) if belongs else ""
+    return owner or str(value_of(report, "controller", READ_ONLY) or "")

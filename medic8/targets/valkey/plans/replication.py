@@ -6,11 +6,12 @@ from medic8.model.issue import Issue
 from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.targets.planning import objects_of, rests_on
 from medic8.targets.valkey.acts.resync import RESYNC, Resync
 from medic8.targets.valkey.acts.settings import SetSetting
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.looks.full_copies import BUFFER, limits_of
-from medic8.targets.valkey.plans.planning import objects_of, plan_of, rests_on, set_one
+from medic8.targets.valkey.plans.planning import plan_of, set_one
 
 RESIZE_BACKLOG = "resize_backlog"
 RESYNC_REPLICA = "resync_replica"

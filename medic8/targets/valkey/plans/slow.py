@@ -8,12 +8,13 @@ from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
 from medic8.model.wording import shown
+from medic8.targets.planning import objects_of
 from medic8.targets.valkey.acts.busy_scripts import KILL_SCRIPT as KILL
 from medic8.targets.valkey.acts.busy_scripts import KillScript
 from medic8.targets.valkey.acts.clients import KillClient
 from medic8.targets.valkey.looks.controller import Belonging
 from medic8.targets.valkey.plans.clients import plan_kills
-from medic8.targets.valkey.plans.planning import objects_of, plan_of, set_one
+from medic8.targets.valkey.plans.planning import plan_of, set_one
 
 FREE_LAZILY = "free_lazily"
 KILL_SLOW_CLIENT = "kill_slow_client"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import itertools
 import re
@@ -183,8 +184,14 @@ def end_of(text: str) -> End | None:
 def _end(text: str) -> End:
     """The end that the kernel writes in words of 32 bits, each in the order of this machine's bytes."""
     words, port = text.split(":")
+    return End(_address(words), int(port, 16))
+
+
+# Of ten thousand connections most go to a few addresses.
+@functools.lru_cache(maxsize=4096)
+def _address(words: str) -> str:
     raw = b"".join(int(words[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(words), 8))
-    return End(_plain(ipaddress.ip_address(raw)), int(port, 16))
+    return _plain(ipaddress.ip_address(raw))
 
 
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

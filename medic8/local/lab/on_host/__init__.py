@@ -1,0 +1,1 @@
+"""What can be wrong beside the lab's server, on its host."""

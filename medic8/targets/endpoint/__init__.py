@@ -1,0 +1,1 @@
+"""Kind ``endpoint``: an HTTP address in front of a service."""

@@ -1,0 +1,82 @@
+"""What may be done about an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.model.endpoint import FailOver
+from medic8.model.issue import Issue
+from medic8.model.plan import Plan, Risk, Step, Unit
+from medic8.model.report import DiagnosticReport
+from medic8.model.target import Target
+from medic8.model.wording import shown
+from medic8.targets.endpoint.endings import MAY_BE_OURS
+from medic8.targets.endpoint.haproxy import SET_SERVER_STATE, SetServerState
+from medic8.targets.endpoint.upstream_file import SWITCH_FILE, SwitchFile
+from medic8.targets.kind import Strategy
+from medic8.targets.planning import objects_of
+
+FAIL_OVER = "fail_over"
+
+#: The endpoint serves nobody: every request fails. Who redirects is alive, and may be meant to.
+_SERVES_NOBODY = frozenset({UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.endless"})
+
+
+def plan_fail_over(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
+    """
+    Plan to have another server serve the endpoint, where every request to it fails.
+
+    One that is slow, answers now and then, or at some addresses, is left alone: it serves somebody. So is one
+    that may fail for us alone.
+    """
+    hook = target.fail_over
+    serves_nobody = not _SERVES_NOBODY.isdisjoint(issue.signs)
+    endings = {each.get("ending") for each in objects_of(issue, report, UNREACHABLE)}
+    is_ours = not endings.isdisjoint(MAY_BE_OURS)
+    units = (_unit(hook, target),) if hook is not None and serves_nobody and not is_ours else ()
+    if not serves_nobody:
+        nothing = "It serves somebody, so that nothing is moved."
+    elif is_ours:
+        nothing = "It may fail for us alone, by our name server, way or trust, so that nothing is moved."
+    else:
+        nothing = "Nothing is configured under fail_over that could serve it."
+    return Plan(
+        target=target.name,
+        strategy=FAIL_OVER,
+        issue_fingerprint=issue.fingerprint,
+        summary="Have the standby serve the endpoint, once it was asked and answers well; put back if the "
+        "endpoint is not served then."
+        if units
+        else nothing,
+        risk=Risk.MEDIUM if units else Risk.LOW,
+        units=units,
+        left_open=("whoever served it before is still to be repaired, and put back in service",)
+        if units
+        else (),
+    )
+
+
+def _unit(hook: FailOver, target: Target) -> Unit:
+    if hook.haproxy is not None:
+        step = Step(
+            title=f"take server {hook.server} of backend {hook.backend} out of service",
+            action=SET_SERVER_STATE,
+            arguments=SetServerState(
+                socket=str(hook.haproxy), backend=hook.backend, server=hook.server
+            ).model_dump(),
+            touches=f"server {hook.backend}/{hook.server}",
+            time_limit_s=3 * target.timeout_s + 30,
+        )
+    else:
+        step = Step(
+            title=f"put {shown(hook.spare)!r} in the place of {shown(hook.active)!r} in {hook.file}",
+            action=SWITCH_FILE,
+            arguments=SwitchFile(file=str(hook.file), active=hook.active, spare=hook.spare).model_dump(),
+            touches=f"file {hook.file}",
+            time_limit_s=3 * target.timeout_s + hook.timeout_s + 30,
+        )
+    return Unit(title=f"have the standby serve {target.name}", steps=(step,))
+
+
+STRATEGIES: Mapping[str, Strategy] = {FAIL_OVER: plan_fail_over}

@@ -1,0 +1,1 @@
+"""A host: the machine that Medic8 runs on."""

@@ -1,0 +1,1 @@
+"""Steps on the host, one module for each kind of step."""

@@ -1,0 +1,20 @@
+"""Which findings about a host lead to which others."""
+
+from __future__ import annotations
+
+from medic8.analysis.causes import CauseRule
+
+_ROOM = frozenset({"disk.space", "disk.inodes", "disk.filling"})
+
+CAUSES = (
+    CauseRule(
+        causes=frozenset({"files.old", "files.overdue", "backups.not_kept"}),
+        effects=_ROOM,
+        why="What may go still takes room.",
+    ),
+    CauseRule(
+        causes=frozenset({"memory.pressure", "memory.swapping", "memory.low"}),
+        effects=frozenset({"disk.slow"}),
+        why="What does not fit into memory is read from disks again and again.",
+    ),
+)

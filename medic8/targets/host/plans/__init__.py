@@ -1,0 +1,1 @@
+"""Plans for the host, one module for each strategy."""

@@ -1,0 +1,1 @@
+"""What this machine tells, by /proc and /sys; it is only read."""

@@ -1,0 +1,1 @@
+"""Who starts and stops a process: supervisord, systemd, or commands of the site."""
