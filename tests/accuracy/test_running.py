@@ -11,6 +11,7 @@ import pytest
 from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw
 from benchmarks.accuracy.running import run
+from benchmarks.accuracy.variants.lab import LEFT_OUT
 from medic8.local.programs import find_valkey
 
 INDEPENDENT = ("benchmarks.accuracy.oracle", "benchmarks.accuracy.variant", "benchmarks.accuracy.scoring")
@@ -30,9 +31,8 @@ def test_every_fault_and_state_of_the_lab_is_a_variant_or_said_not_to_be() -> No
     from medic8.local.lab.faults import FAULTS
     from medic8.local.lab.states import STATES
 
-    left_out = {"background_load", "half_open_clients", "diverged_replica", "planned_failover"}
     known = {each.removeprefix("lab.") for each in catalogue()[0] if each.startswith("lab.")}
-    assert {*FAULTS, *STATES} - known == left_out
+    assert {*FAULTS, *STATES} - known == LEFT_OUT
 
 
 def test_a_fault_and_a_healthy_state_are_run_scored_and_gone(

@@ -220,6 +220,51 @@ def _comes_and_goes(client: valkey.Valkey) -> bool:
     return _becomes(is_up) and _becomes(lambda: not is_up())
 
 
+#: What the lab has and is no variant; docs/accuracy.md says why. A new one is to be added here or below.
+LEFT_OUT = frozenset(
+    [
+        "background_load",
+        "half_open_clients",
+        "diverged_replica",
+        "planned_failover",
+        "clients_without_limit",
+        "damage_primary_alone",
+        "damaged_aof",
+        "damaged_snapshot",
+        "hot_key",
+        "lost_updates",
+        "one_by_one",
+        "growing_grid",
+        "slow_lock_owner",
+        "sparse_grid",
+        "writers_during_scrub",
+        "batch_load",
+        "planned_restart",
+        "cpu_hog",
+        "descriptor_leak",
+        "leaking_process",
+        "restart_loop",
+        "thread_leak",
+        "zombies",
+        "log_rotation",
+        "page_cache",
+        "sawtooth_memory",
+        "warming_process",
+        "full_disk",
+        "full_queue",
+        "endpoint_busy",
+        "endpoint_ending",
+        "endpoint_endless",
+        "endpoint_expired",
+        "endpoint_fails",
+        "endpoint_flaps",
+        "endpoint_other_name",
+        "endpoint_silent",
+        "endpoint_slow",
+        "endpoint_well",
+    ]
+)
+
 VARIANTS = (
     _grid("flip_bits", (1, 32), Cause.DAMAGED_VALUES),
     _grid("delete_blocks", (1, 12), Cause.DAMAGED_VALUES),
