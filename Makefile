@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Tests wait for servers more than they compute, so one process more than there are processors.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
 
-.PHONY: help install demo demo-large test engines crash lint types contracts check bench lock clean
+.PHONY: help install demo demo-large test engines crash lint types contracts check bench accuracy lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ check: test lint types contracts ## All that the gate runs
 
 bench: install ## Run the benchmarks; each prints a table and JSON
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+accuracy: install ## Measure how often a diagnosis is right (hours); make accuracy ARGS=--sample for a few runs
+	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
 lock: ## Pin the requirements anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra exchange \

@@ -1,0 +1,1 @@
+"""Variants whose author has not seen the detectors; never used for tuning."""

@@ -1,0 +1,183 @@
+"""One run: another process breaks, we look, and are scored."""
+
+from __future__ import annotations
+
+import json
+import random
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy.drawing import Draw
+from benchmarks.accuracy.scoring import Score, score
+from benchmarks.accuracy.variant import Truth
+
+_PATIENCE_S = 120.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class SideError(Exception):
+    """The side that breaks could not do what it was told."""
+
+
+@dataclass
+class Result:
+    """
+    What one run came to.
+
+    Attributes:
+        draw: What was drawn.
+        error: Why the run does not count; empty if it does.
+        scores: One for each fault, or one of a healthy state.
+        said: What was said, for people: type and object of each issue.
+        extra: How many roots there were beyond the faults.
+        treats: Strategies that would have been carried out without a person.
+        detect_s: From broken to the end of the look that found something; None if none did.
+        heal_s: From broken to the oracle's word that it is gone; None = was not healed.
+        is_healable: Whether the authors say that it may be healed.
+        healing: (strategy, outcome, reason) of each treatment; None if it was not tried.
+        is_gone: Whether the oracle says so after healing.
+        harm: Keys that were whole before healing and are not now.
+    """
+
+    draw: Draw
+    error: str = ""
+    scores: list[Score] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    extra: int = 0
+    treats: list[str] = field(default_factory=list)
+    detect_s: float | None = None
+    heal_s: float | None = None
+    is_healable: bool = False
+    healing: list[tuple[str, str, str]] | None = None
+    is_gone: bool = False
+    harm: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class Side:
+    """The process that breaks."""
+
+    def __init__(self, draw: Draw, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.accuracy.side"],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        order = {
+            "variants": draw.variants,
+            "strengths": draw.strengths,
+            "seed": draw.seed,
+            "folder": str(folder),
+        }
+        self.ready = self.ask(json.dumps(order))
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """
+        Tell it something; its answer.
+
+        Raises:
+            SideError: it could not, or does not answer.
+        """
+        talk = self._process
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        talk.stdin.write(line + "\n")
+        talk.stdin.flush()
+        if not select.select([talk.stdout], [], [], _PATIENCE_S)[0]:
+            raise SideError(f"{line[:80]}: no answer within {_PATIENCE_S:g} s")
+        answer = json.loads(talk.stdout.readline() or '{"error": "it has ended"}')
+        if "error" in answer:
+            raise SideError(str(answer["error"]))
+        return dict(answer)
+
+    def close(self) -> None:
+        """Let it end what it started."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+@contextmanager
+def side_for(draw: Draw) -> Iterator[tuple[Side, Path]]:
+    """Get the side that breaks *draw*, and a folder; both are gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="accuracy-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        broken = folder / "side"
+        broken.mkdir()
+        side = Side(draw, broken)
+        try:
+            yield side, folder
+        finally:
+            side.close()
+
+
+def run(draw: Draw, *, is_to_heal: bool = False) -> Result:
+    """Break it, look, be scored, and heal it if that was asked for."""
+    result = Result(draw)
+    try:
+        with side_for(draw) as (side, folder):
+            _run(result, side, folder, is_to_heal=is_to_heal)
+    except (SideError, OSError, ValueError) as exc:
+        result.error = f"{type(exc).__name__}: {exc}"[:400]
+    return result
+
+
+def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
+    from benchmarks.accuracy import answers, looking  # noqa: PLC0415 - both import Prefect: its settings come first
+    from benchmarks.accuracy.side import truth_of  # noqa: PLC0415
+
+    name = f"t-{random.Random(result.draw.seed).randrange(1 << 24):06x}"
+    broken = side.ask("break")
+    began_s = time.monotonic()
+    if not all(broken["there"]):
+        raise SideError(f"not there after it was broken: {broken['there']}")
+    site = looking.configure(folder, side.ready, name, broken["url"])
+    target = site.target(name)
+    report = looking.found(target, site)
+    if looking.has_found(report):
+        result.detect_s = time.monotonic() - began_s
+    truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
+    said = answers.said_by(report)
+    result.scores = score(truths, said)
+    result.said = [
+        f"{each.issue_type}: {each.about} ({', '.join(each.signs)})"
+        f"{'' if not each.follows_from else ' <- ' + each.follows_from[0].title}"
+        for each in report.issues
+        if each.severity != "info"
+    ]
+    faults = [each for each in truths if each.answer != "none"]
+    result.extra = max(0, sum(each.is_root for each in said) - len(faults))
+    result.treats = looking.would_treat(report, target)
+    result.is_healable = bool(faults) and all(each.healable for each in truths)
+    if is_to_heal and faults:
+        _heal(result, side, name, began_s)
+
+
+def _heal(result: Result, side: Side, name: str, began_s: float) -> None:
+    from benchmarks.accuracy import healing  # noqa: PLC0415
+
+    result.healing = healing.heal(name)
+    judged = side.ask("judge")
+    result.is_gone = not any(judged["there"])
+    result.harm = judged["harm"]
+    if result.is_gone:
+        result.heal_s = time.monotonic() - began_s

@@ -1,0 +1,1 @@
+"""Variants that the detectors were made with."""

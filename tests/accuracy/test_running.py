@@ -1,0 +1,60 @@
+"""The measurement itself, on real servers, and the independence of who judges."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.accuracy.catalogue import catalogue
+from benchmarks.accuracy.drawing import Draw
+from benchmarks.accuracy.running import run
+from benchmarks.accuracy.variants.lab import LEFT_OUT
+from medic8.local.programs import find_valkey
+
+INDEPENDENT = ("benchmarks.accuracy.oracle", "benchmarks.accuracy.variant", "benchmarks.accuracy.scoring")
+
+
+def test_who_judges_imports_nothing_of_medic8() -> None:
+    """Neither the oracle nor the scores, by whatever way."""
+    program = (
+        f"import sys, {', '.join(INDEPENDENT)}; print([each for each in sys.modules if 'medic8' in each])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_fault_and_state_of_the_lab_is_a_variant_or_said_not_to_be() -> None:
+    """What is left out is named here, and why in docs/accuracy.md."""
+    from medic8.local.lab.faults import FAULTS
+    from medic8.local.lab.states import STATES
+
+    known = {each.removeprefix("lab.") for each in catalogue()[0] if each.startswith("lab.")}
+    assert {*FAULTS, *STATES} - known == LEFT_OUT
+
+
+def test_a_fault_and_a_healthy_state_are_run_scored_and_gone(
+    require: Callable[[Callable[[], object]], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The lab in another process, a look, and the author's truth held against it."""
+    require(lambda: find_valkey(tmp_path_factory.mktemp("programs"), None))
+    sick, well = (
+        run(Draw((name,), (much,), 5))
+        for name, much in (("lab.slow_reader", 24), ("lab.waiting_clients", 10))
+    )
+    assert (sick.error, well.error) == ("", "")
+    assert [(each.truth, each.is_type, each.is_cause) for each in sick.scores] == [
+        ("memory_leak", True, True)
+    ]
+    assert sick.detect_s is not None
+    assert [(each.truth, each.answer) for each in well.scores] == [("none", "none")], well.said
+    assert well.treats == []
+
+
+def test_a_fault_that_is_not_there_is_not_counted() -> None:
+    """Nobody is scored for what was not broken."""
+    result = run(Draw(("lab.big_key",), (0,), 5))
+    assert result.error
+    assert result.scores == []
