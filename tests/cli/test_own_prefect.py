@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import http.server
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from medic8.errors import ConfigurationError
 from medic8.local import stack
 from medic8.local.home import make_home
+from medic8.local.prefect_server import PREFERRED_PORT
 
 SECRET = "hunter2-of-ann"  # noqa: S105  # of a server that lives for a minute
 KEY = "pnu_0123456789abcdef"
@@ -74,6 +77,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Get the address of a Prefect server that wants a password of everybody."""
     home = make_home(tmp_path_factory.mktemp("guarded") / "home")
     environ = CLEAN | {"PREFECT_SERVER_API_AUTH_STRING": f"ann:{SECRET}"}
+    # At its usual port Prefect's own profile names a server that nobody has to have meant.
+    taken = socket.socket()
+    with contextlib.suppress(OSError):
+        taken.bind(("127.0.0.1", PREFERRED_PORT))
+        taken.listen()
     try:
         yield str(stack.up(home, progress=lambda _: None, environment=environ).prefect_api_url)
     except ConfigurationError as error:
@@ -81,6 +89,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             raise
         pytest.skip(str(error))
     finally:
+        taken.close()
         stack.remove(home, progress=lambda _: None)
 
 
