@@ -78,10 +78,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = make_home(tmp_path_factory.mktemp("guarded") / "home")
     environ = CLEAN | {"PREFECT_SERVER_API_AUTH_STRING": f"ann:{SECRET}"}
     # At its usual port Prefect's own profile names a server that nobody has to have meant.
-    taken = socket.socket()
+    taken = contextlib.ExitStack()
     with contextlib.suppress(OSError):
-        taken.bind(("127.0.0.1", PREFERRED_PORT))
-        taken.listen()
+        taken.enter_context(socket.create_server(("127.0.0.1", PREFERRED_PORT)))
     try:
         yield str(stack.up(home, progress=lambda _: None, environment=environ).prefect_api_url)
     except ConfigurationError as error:
