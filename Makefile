@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Tests wait for servers more than they compute, so one process more than there are processors.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
 
-.PHONY: help install demo demo-large test engines crash lint types contracts check bench accuracy lock clean
+.PHONY: help install demo demo-large test every-fault engines crash lint types contracts check bench accuracy lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ demo-large: install ## The same with a 256 MiB grid
 # Whole files to each process, since servers are shared by the tests of a file; the slow ones come first by name.
 test: install ## Run the tests (README's test command)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+every-fault: install ## Break and heal every fault of the lab by the command line (some twenty minutes)
+	@$(BIN)/python -m tests.every_fault $(ARGS)
 
 engines: install ## Try the server programs that MEDIC8_ENGINES names, and those on the PATH
 	@MEDIC8_ENGINES="$$MEDIC8_ENGINES:$$(command -v redis-server):$$(command -v valkey-server)" \
