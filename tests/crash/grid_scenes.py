@@ -121,8 +121,12 @@ class GridScene:
             for key, good in self._good.items():
                 if now[key] != good:
                     client.delete(key) if good is None else client.set(key, good)
-            if self._replica and client.wait(1, 20_000) != 1:
-                raise TimeoutError("the replica did not follow within 20 s")
+            if self._replica:
+                # WAIT asks for what this connection wrote, and it may have had nothing to write.
+                client.set("staged", "1")
+                client.delete("staged")
+                if client.wait(1, 20_000) != 1:
+                    raise TimeoutError("the replica did not follow within 20 s")
             for group, suffix, command, arguments in self._harm:
                 key = group_key(NAME, group, suffix)
                 client.eval(_ALONE, 1, key, command, key, *arguments)
