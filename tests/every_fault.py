@@ -37,6 +37,9 @@ timeout_s = 3
 #: Shown only while one watches, or across diagnoses.
 _WATCHED = {"growing_stream": "10", "leaking_process": "10", "descriptor_leak": "10", "thread_leak": "10"}
 
+#: Connections are closed once they have been idle for as long as the lab's configuration says.
+_PATIENCE_S = {"idle_clients": 62, "too_many_clients": 62}
+
 _GOOD = {"resolved", "partly_resolved"}
 
 
@@ -94,7 +97,7 @@ def tried(site: Site, fault: Fault) -> str:
         site.medic8("backup", "create", "lab")
     broken = site.asked("lab", "break", fault.name, "--seed", "7")
     target = site.name_target(fault, broken)
-    time.sleep(1)
+    time.sleep(_PATIENCE_S.get(fault.name, 1))
     watch = ("--watch", _WATCHED[fault.name]) if fault.name in _WATCHED else ()
     report = site.asked("diagnose", target, *watch)
     if fault.name == "background_load":
