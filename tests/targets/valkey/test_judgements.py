@@ -113,7 +113,7 @@ def judge_everything(before: Facts, after: Facts, settings: Facts = NONE) -> tup
         *commands.judge_processor(
             commands.processor_share(before, after, 0.3), commands.command_times(before, after), 0.3
         ),
-        *keys.judge_evictable(key_sample.databases(after), after.get("maxmemory_policy", "")),
+        *keys.judge_evictable(key_sample.databases(after), after),
     )
 
 
@@ -350,10 +350,13 @@ def test_a_key_without_expiry_in_a_small_sample_is_no_leak() -> None:
 def test_a_cache_that_may_evict_only_what_expires_needs_something_to_evict() -> None:
     """Exact, by the numbers of INFO; a server that may evict anything is well."""
     full = [Keyspace(0, 1000, 50)]
-    assert [each.code for each in keys.judge_evictable(full, "volatile-lru")] == ["keys.unexpiring"]
-    assert keys.judge_evictable(full, "allkeys-lru") == ()
-    assert keys.judge_evictable([Keyspace(0, 1000, 500)], "volatile-lru") == ()
-    assert keys.judge_evictable([], "volatile-lru") == ()
+    volatile = facts_of(maxmemory=1 << 30, maxmemory_policy="volatile-lru")
+    assert [each.code for each in keys.judge_evictable(full, volatile)] == ["keys.unexpiring"]
+    assert keys.judge_evictable(full, facts_of(maxmemory=1 << 30, maxmemory_policy="allkeys-lru")) == ()
+    assert keys.judge_evictable([Keyspace(0, 1000, 500)], volatile) == ()
+    assert keys.judge_evictable([], volatile) == ()
+    # Without a limit nothing is ever evicted, and nothing refused for it.
+    assert keys.judge_evictable(full, facts_of(maxmemory=0, maxmemory_policy="volatile-lru")) == ()
 
 
 def test_small_servers_have_no_fragmentation() -> None:

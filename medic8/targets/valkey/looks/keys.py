@@ -11,6 +11,7 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.model.wording import shown, size
+from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.facts import parse_flat
@@ -78,7 +79,7 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
         readings += counted
         findings = (
             *judge_large(sample, total, policy=policy),
-            *judge_evictable(spaces, facts.get("maxmemory_policy", ""), policy=policy),
+            *judge_evictable(spaces, facts, policy=policy),
             *judge_forgotten(sample, policy=policy),
             *judge_pending(pending, policy=policy),
             *hot,
@@ -124,11 +125,16 @@ def judge_large(
 
 
 def judge_evictable(
-    spaces: Sequence[Keyspace], eviction: str, *, policy: ServerPolicy = POLICY
+    spaces: Sequence[Keyspace], facts: Facts, *, policy: ServerPolicy = POLICY
 ) -> tuple[Finding, ...]:
-    """Whether a server that may evict only what expires has enough of it; exact, by INFO."""
+    """
+    Whether a server that may evict only what expires has enough of it; exact, by INFO.
+
+    One without a limit evicts nothing, whatever its policy.
+    """
     total = sum(each.keys for each in spaces)
-    if not eviction.startswith("volatile-") or not total:
+    eviction = facts.text("maxmemory_policy")
+    if not eviction.startswith("volatile-") or not facts.whole("maxmemory") or not total:
         return ()
     staying = total - sum(each.expiring for each in spaces)
     return over(
