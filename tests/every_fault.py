@@ -75,9 +75,12 @@ class Site:
         name = f"at-{len(self._file.read_text())}"
         issuers = [line.split()[4].rstrip(":") for line in broken["what"] if line.startswith("its issuer")]
         more = f'[target.request]\nca_file = "{issuers[0]}"' if issuers else ""
-        kind = "endpoint" if fault.part == "endpoint" else "valkey"
+        kind, url = "endpoint" if fault.part == "endpoint" else "valkey", broken["url"]
+        if fault.name == "diverged_replica":  # met where the primary names it
+            more = f'replicas = ["{url}"]\nmode = "act"\nallow = ["{fault.healed_by}"]'
+            url = self.asked("up")["valkey_url"]
         with self._file.open("a") as file:
-            file.write(_AT_AN_ADDRESS.format(name=name, kind=kind, url=broken["url"], more=more))
+            file.write(_AT_AN_ADDRESS.format(name=name, kind=kind, url=url, more=more))
         return name
 
     @property
@@ -92,10 +95,12 @@ def tried(site: Site, fault: Fault) -> str:
     Raises:
         AssertionError: something else than the table says.
     """
-    site.medic8("lab", "reset")
+    code, said = site.medic8("lab", "reset")
+    assert code == 0, f"the lab cannot be reset: {said[-300:]}"
     if fault.healed_by == "restore_from_backup":
         site.medic8("backup", "create", "lab")
     broken = site.asked("lab", "break", fault.name, "--seed", "7")
+    assert "fault" in broken, broken
     target = site.name_target(fault, broken)
     time.sleep(_PATIENCE_S.get(fault.name, 1))
     watch = ("--watch", _WATCHED[fault.name]) if fault.name in _WATCHED else ()
