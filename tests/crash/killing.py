@@ -198,18 +198,18 @@ def _noted(watch: Watch, path: Any, act: str) -> contextlib.AbstractContextManag
 
 
 def _watch_fail_over(watch: Watch) -> None:
-    write_text, communicate = Path.write_text, subprocess.Popen.communicate
+    write_text, end = Path.write_text, subprocess.Popen.__exit__
 
     def marked(self: Path, text: str, *arguments: Any, **options: Any) -> int:
         with _noted(watch, self, "write"):
             return write_text(self, text, *arguments, **options)
 
-    def waited(self: Any, *arguments: Any, **options: Any) -> Any:
+    def ended(self: Any, *arguments: Any) -> None:
         with watch.write("file", "command"):
-            return communicate(self, *arguments, **options)
+            end(self, *arguments)
 
     Path.write_text = marked  # type: ignore[method-assign]
-    subprocess.Popen.communicate = waited  # type: ignore[method-assign]
+    subprocess.Popen.__exit__ = ended  # type: ignore[method-assign]
 
 
 def _watch_supervisors(watch: Watch) -> None:
