@@ -106,7 +106,8 @@ class EndpointSession:
             return self._haproxy().state(ask.backend, ask.server)
         if self._claim is not None and self._reader is not None and self._reader.is_needed:
             with self._mark.held(self._claim):
-                self._reader.catch_up()
+                pass  # it is still ours; the command itself runs without the lock, as in `swap`
+            self._reader.catch_up()
         return read_file(self._file(step))
 
     def prepare(self, step: Step) -> bytes | None:

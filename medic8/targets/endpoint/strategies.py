@@ -15,7 +15,7 @@ from medic8.targets.endpoint.endings import MAY_BE_OURS
 from medic8.targets.endpoint.haproxy import SET_SERVER_STATE, SetServerState
 from medic8.targets.endpoint.upstream_file import SWITCH_FILE, SwitchFile
 from medic8.targets.kind import Strategy
-from medic8.targets.planning import objects_of
+from medic8.targets.planning import objects_of, plan_of
 
 FAIL_OVER = "fail_over"
 
@@ -41,16 +41,15 @@ def plan_fail_over(issue: Issue, report: DiagnosticReport, target: Target) -> Pl
         nothing = "It may fail for us alone, by our name server, way or trust, so that nothing is moved."
     else:
         nothing = "Nothing is configured under fail_over that could serve it."
-    return Plan(
-        target=target.name,
-        strategy=FAIL_OVER,
-        issue_fingerprint=issue.fingerprint,
+    return plan_of(
+        FAIL_OVER,
+        issue,
+        target,
+        units,
         summary="Have the standby serve the endpoint, once it was asked and answers well; put back if the "
-        "endpoint is not served then."
-        if units
-        else nothing,
+        "endpoint is not served then.",
+        nothing=nothing,
         risk=Risk.MEDIUM if units else Risk.LOW,
-        units=units,
         left_open=("whoever served it before is still to be repaired, and put back in service",)
         if units
         else (),
