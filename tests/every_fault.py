@@ -4,8 +4,9 @@ Break every fault of the lab and heal it, by the command line alone, and see whe
     python -m tests.every_fault [FAULT ...]        (make every-fault)
 
 It takes some twenty minutes for all of them, on a local stack of its own, and prints a line for each as it
-goes. What is healed must be healed by what docs/lab.md names, with a yes to its plans alone; what
-is for a person must be found, and come with advice. Exit status 0 only if all of it is so.
+goes. What is healed must be healed by what docs/lab.md names, with a yes to its plans alone; what is for a
+person must show as some issue with advice, and the tests of the lab (tests/local) hold that its type is the
+right one. Exit status 0 only if all of it is so.
 """
 
 from __future__ import annotations
