@@ -161,6 +161,8 @@ def test_every_source_in_its_order_and_then_a_person(client: valkey.Valkey) -> N
 def test_a_yes_to_a_plan_is_none_to_the_plan_that_had_to_be_made_instead(client: valkey.Valkey) -> None:
     """One more page is lost by the time it is carried out: the new plan waits for a yes of its own."""
     client.delete(*(role_key(NAME, BY_NOTHING, member) for member in (0, 2, 8)))
+    # Until it has done the same, the replica is a source of them.
+    assert client.wait(1, 5000) == 1
     planned = run("heal", target="lab", dry_run=True)
     plan = quarantine_of(planned)
     client.delete(role_key(NAME, BY_NOTHING, 9))

@@ -59,7 +59,12 @@ def watched(*, busy: int = 0, nice: int = 0, steal: int = 0, running: int | None
             steal=steal * part // 2,
             idle=idle * part // 2,
             running=running,
-            processes=(a_process(7, part / 2, "hog"), a_process(8, 0.0)),
+            processes=(
+                a_process(7, part / 2, "hog"),
+                a_process(8, 0.0),
+                # Takes more than anybody, and yields to everybody.
+                a_process(9, part, "batch")._replace(nice=19),
+            ),
         )
         for part in range(3)
     ]

@@ -160,11 +160,11 @@ def share_of(before: Moment, after: Moment, *kinds: str) -> float | None:
 
 
 def most_busy(before: Moment, after: Moment) -> list[tuple[Process, float]]:
-    """Who took most processor time between two moments, and how many seconds of it."""
+    """Who took most processor time that is not nice between two moments, and how many seconds of it."""
     took = [
         (each, each.cpu_s - before.processes[key].cpu_s)
         for key, each in after.processes.items()
-        if key in before.processes
+        if key in before.processes and each.nice <= 0
     ]
     return sorted((pair for pair in took if pair[1] > 0), key=lambda pair: -pair[1])[:_SHOWN]
 
