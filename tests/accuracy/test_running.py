@@ -14,7 +14,12 @@ from benchmarks.accuracy.running import run
 from benchmarks.accuracy.variants.lab import LEFT_OUT
 from medic8.local.programs import find_valkey
 
-INDEPENDENT = ("benchmarks.accuracy.oracle", "benchmarks.accuracy.variant", "benchmarks.accuracy.scoring")
+INDEPENDENT = (
+    "benchmarks.accuracy.oracle",
+    "benchmarks.accuracy.neighbour",
+    "benchmarks.accuracy.variant",
+    "benchmarks.accuracy.scoring",
+)
 
 
 def test_who_judges_imports_nothing_of_medic8() -> None:
@@ -51,6 +56,24 @@ def test_a_fault_and_a_healthy_state_are_run_scored_and_gone(
     assert sick.detect_s is not None
     assert [(each.truth, each.answer) for each in well.scores] == [("none", "none")], well.said
     assert well.treats == []
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "told"),
+    [
+        ("lab.zombies", 12, ("resource_exhaustion", "zombies")),
+        ("lab.endpoint_other_name", 1, ("network", "unreachable")),
+        ("lab.full_queue", 40, ("network", "accept_queue")),
+    ],
+)
+def test_a_fault_beside_a_server_is_run_and_scored(name: str, strength: int, told: tuple[str, str]) -> None:
+    """Of a process, an endpoint and the host, each with the site that its author gave it."""
+    result = run(Draw((name,), (strength,), 5))
+    if name == "lab.full_queue" and "the host had it before" in result.error:
+        pytest.skip(result.error)  # another test fills a queue on this very host
+    assert result.error == ""
+    assert [(each.answer, each.is_cause) for each in result.scores] == [(told[0], True)], result.said
+    assert told[1] in result.said[0]
 
 
 def test_a_fault_that_is_not_there_is_not_counted() -> None:
