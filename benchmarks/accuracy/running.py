@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import select
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.drawing import Draw
+from benchmarks.accuracy.renaming import renamed
 from benchmarks.accuracy.scoring import Score, score
 from benchmarks.accuracy.variant import ON_A_SERVER, Truth
 
@@ -71,9 +73,12 @@ class Side:
     """The process that breaks."""
 
     def __init__(self, draw: Draw, folder: Path) -> None:
+        code = folder.parent / "code"
+        renamed(_ROOT, code, random.Random(draw.seed))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.accuracy.side"],
-            cwd=_ROOT,
+            cwd=code,
+            env={**os.environ, "PYTHONPATH": str(code)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

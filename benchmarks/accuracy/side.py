@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.catalogue import catalogue
+from benchmarks.accuracy.renaming import word
 from benchmarks.accuracy.scenery import Scenery, beside, on_a_server
 from benchmarks.accuracy.site import together
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
-
-_LETTERS = "bcdfghjklmnpqrstvwxz"
 
 
 def main() -> int:
@@ -49,10 +48,6 @@ def _say(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 
-def _word(rng: random.Random) -> str:
-    return "".join(rng.choice(_LETTERS) for _ in range(6))
-
-
 class Run:
     """An application, with a server or without, and what is broken beside it and judged."""
 
@@ -61,7 +56,7 @@ class Run:
         folder = Path(order["folder"])
         self._variants = variants
         self._kind = variants[0].kind if variants else "valkey"
-        app, grid = _word(rng), _word(rng) if self._kind == "grid" else ""
+        app, grid = word(rng), word(rng) if self._kind == "grid" else ""
         if not variants or any(each.needs_server for each in variants):
             config = dict(pair for each in variants for pair in each.config)
             self._scenery: Scenery = on_a_server(folder, app, grid, order["seed"], config, cleanup)
@@ -78,8 +73,8 @@ class Run:
                     data=self._scenery.data or own,
                     server_pid=self._scenery.server_pid,
                     grid=grid,
-                    prefix=_word(rng),
-                    word=_word(rng),
+                    prefix=word(rng),
+                    word=word(rng),
                     strength=strength,
                     rng=random.Random(rng.random()),
                     cleanup=cleanup,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw
+from benchmarks.accuracy.renaming import renamed
 from benchmarks.accuracy.running import run
 from benchmarks.accuracy.variants.lab import LEFT_OUT
 from medic8.local.programs import find_valkey
+
+ROOT = Path(__file__).resolve().parents[2]
 
 INDEPENDENT = (
     "benchmarks.accuracy.oracle",
@@ -29,6 +35,19 @@ def test_who_judges_imports_nothing_of_medic8() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_side_that_breaks_gives_the_labs_things_other_names_in_each_run(tmp_path: Path) -> None:
+    """Keys, clients and programs: what is diagnosed cannot be known by its name."""
+    names = []
+    for seed in (1, 2):
+        code = tmp_path / str(seed)
+        renamed(ROOT, code, random.Random(seed))
+        lab = [each.read_text() for each in (code / "medic8/local/lab").rglob("*.py")]
+        assert not any("medic8-lab-" in text or '"lab-' in text for text in lab)
+        names.append(re.findall(r'^PREFIX = "(\w+)-"$', "\n".join(lab), re.MULTILINE))
+        assert (code / "medic8/targets").resolve() == ROOT / "medic8/targets"
+    assert len({*names[0], *names[1]}) == 2
 
 
 def test_every_fault_and_state_of_the_lab_is_a_variant_or_said_not_to_be() -> None:
