@@ -25,7 +25,7 @@ def soak(duration_s: float, seed: int, tell: Callable[[str], None]) -> tuple[flo
     looks, treated = 0, list[str]()
     began_s = time.monotonic()
     with side_for(Draw((), (), seed)) as (side, folder):
-        site = looking.configure(folder, side.ready, "soak", side.ready["url"])
+        site = looking.configure(folder, side.ready, "soak")
         while time.monotonic() < began_s + duration_s:
             report = looking.diagnose(site.target("soak"), site)
             for strategy in looking.would_treat(report, site.target("soak")):

@@ -32,7 +32,8 @@ def _always(_: valkey.Valkey) -> bool:
     return True
 
 
-def _becomes(is_so: Callable[[], bool], within_s: float = 8.0) -> bool:
+def becomes(is_so: Callable[[], bool], within_s: float = 8.0) -> bool:
+    """Whether *is_so* within a time."""
     deadline = time.monotonic() + within_s
     while not is_so():
         if time.monotonic() > deadline:
@@ -63,7 +64,7 @@ def _grows(section: str, field: str, least: int = 1) -> Look:
             return int(found["usec"] if isinstance(found, dict) else found)
 
         before = now()
-        return _becomes(lambda: now() >= before + least)
+        return becomes(lambda: now() >= before + least)
 
     return look
 
@@ -77,7 +78,8 @@ def _deletes(client: valkey.Valkey) -> bool:
     return any(each["command"].startswith(b"DEL medic8-lab-basket") for each in client.slowlog_get(64))
 
 
-def _broken(kind: str, name: str, stage: Stage) -> str:
+def broken(kind: str, name: str, stage: Stage) -> str:
+    """Break it on the stage's server, and note what was broken under its name; where it is met."""
     client = stage.cleanup.enter_context(connection(stage.url, name="accuracy-lab"))
     home = stage.folder / f"home-{name}"
     rules = tuple(SettingRule(name=each, minimum=low, maximum=high) for each, low, high in _RULES)
@@ -147,7 +149,7 @@ def _grid(name: str, strength: tuple[int, int], cause: Cause, answer: Answer = _
         "grid",
         strength,
         partial(told, name, truth),
-        partial(_broken, "fault", name),
+        partial(broken, "fault", name),
         partial(_still_hurt, name),
         _site,
     )
@@ -170,7 +172,7 @@ def _fault(
         "valkey",
         strength,
         partial(_true, truth),
-        partial(_broken, "fault", name),
+        partial(broken, "fault", name),
         partial(_seen, name, look),
         _site,
         alone=alone,
@@ -184,7 +186,7 @@ def _state(name: str, strength: tuple[int, int], look: Look = _always) -> Varian
         "valkey",
         strength,
         partial(_true, Truth(Answer.NONE, Cause.NONE)),
-        partial(_broken, "state", name),
+        partial(broken, "state", name),
         partial(_seen, name, look),
         _site,
         is_healthy=True,
@@ -217,7 +219,7 @@ def _comes_and_goes(client: valkey.Valkey) -> bool:
         with valkey.Valkey.from_url(url, socket_timeout=1, retry=None) as each:
             return not _silent(each)
 
-    return _becomes(is_up) and _becomes(lambda: not is_up())
+    return becomes(is_up) and becomes(lambda: not is_up())
 
 
 #: What the lab has and is no variant; docs/accuracy.md says why. A new one is to be added here or below.
@@ -238,30 +240,7 @@ LEFT_OUT = frozenset(
         "slow_lock_owner",
         "sparse_grid",
         "writers_during_scrub",
-        "batch_load",
-        "planned_restart",
         "cpu_hog",
-        "descriptor_leak",
-        "leaking_process",
-        "restart_loop",
-        "thread_leak",
-        "zombies",
-        "log_rotation",
-        "page_cache",
-        "sawtooth_memory",
-        "warming_process",
-        "full_disk",
-        "full_queue",
-        "endpoint_busy",
-        "endpoint_ending",
-        "endpoint_endless",
-        "endpoint_expired",
-        "endpoint_fails",
-        "endpoint_flaps",
-        "endpoint_other_name",
-        "endpoint_silent",
-        "endpoint_slow",
-        "endpoint_well",
     ]
 )
 
