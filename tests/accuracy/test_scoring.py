@@ -11,7 +11,7 @@ from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw, draws
 from benchmarks.accuracy.oracle import harm, mishealed
 from benchmarks.accuracy.running import Result
-from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, wilson
+from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate, wilson
 from benchmarks.accuracy.telling import Measured, Soaked, missed
 from benchmarks.accuracy.variant import Answer, Cause, Truth
 
@@ -74,6 +74,13 @@ def test_the_interval_is_wilsons(right: int, count: int, low: float, high: float
 def test_none_in_n_tries_is_not_nothing() -> None:
     """Three in n, and anything where nothing was tried."""
     assert [upper_bound_of_none(count) for count in (300, 2, 0)] == [0.01, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("count", "bound"), [(0, 2.996), (1, 4.744), (10, 16.962)])
+def test_a_rate_has_an_upper_bound(count: int, bound: float) -> None:
+    """Poisson's, as tables have it; twice the time halves it."""
+    assert upper_rate(count, 1.0) == pytest.approx(bound, rel=0.01)
+    assert upper_rate(count, 2.0) == pytest.approx(bound / 2, rel=0.01)
 
 
 def test_a_cell_of_the_matrix_has_n_and_an_interval() -> None:
