@@ -19,6 +19,7 @@ from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.safety.admission import admit
 from medic8.settings import Settings, load_settings
+from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from medic8.targets.treatment import choose_plan
 from tasks.detect import detect
@@ -90,6 +91,14 @@ _TABLES: dict[str, Callable[[dict[str, Any]], Iterable[tuple[str, dict[str, Any]
     "host": lambda site: [("[[target.prune]]", rule) for rule in site["prune"]],
     "endpoint": _of_an_endpoint,
 }
+
+
+def back_up(target: Target, site: Settings) -> None:
+    """Write a verified backup, as the flow `back_up` does; nothing for kinds that are not backed up."""
+    backups = kind_named(target.kind).backups
+    if backups is not None:
+        around = Surroundings(backups=site.backups, now=datetime.now(UTC))
+        backups.create(target, around, is_full=False, prefix="", names=())
 
 
 def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:

@@ -154,6 +154,9 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
 
     name = f"t-{random.Random(result.draw.seed).randrange(1 << 24):06x}"
     found_before = _looked_at_before(side, folder, name)
+    if is_to_heal and side.ready["kind"] == "grid":
+        well = looking.configure(folder, side.ready, name)
+        looking.back_up(well.target(name), well)
     # A host is not the run's own: whatever else it has is neither the fault nor a false alarm.
     before = found_before if side.ready["kind"] == "host" else set()
     broken = side.ask("break")

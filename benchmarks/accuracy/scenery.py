@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import valkey
@@ -31,6 +32,7 @@ class Scenery:
         url: The server's address; empty without one.
         data: The server's folder; None without one.
         server_pid: The server's process; 0 without one.
+        replica_url: Of the replica that follows the server; empty without one.
         log: What the application says of its service.
         contents: What of it may not change, by name; empty where nothing can be read.
     """
@@ -38,6 +40,7 @@ class Scenery:
     url: str
     data: Path | None
     server_pid: int
+    replica_url: str
     log: Path
     contents: Callable[[], dict[str, str]]
 
@@ -45,16 +48,30 @@ class Scenery:
         """How the application was served in the last moments."""
         return oracle.service(self.log, after_s=time.monotonic() - 1.5)
 
-    def harm(self, original: Mapping[str, str], broken: Mapping[str, str]) -> list[str]:
-        """What was whole when it was found, and is not any more."""
+    def harm(
+        self, original: Mapping[str, str], broken: Mapping[str, str], given_up: Collection[str] = ()
+    ) -> list[str]:
+        """What was whole when it was found and is not any more, and what was healed to something else."""
         after = self.contents()
-        return oracle.harm(original, broken, after) if after else ["nothing can be read"]
+        if not after:
+            return ["nothing can be read"]
+        return [
+            *oracle.harm(original, broken, after),
+            *oracle.mishealed(original, broken, after, given_up),
+        ]
 
 
 def on_a_server(
-    folder: Path, app: str, grid: str, seed: int, config: Mapping[str, str], cleanup: ExitStack
+    folder: Path,
+    app: str,
+    grid: str,
+    seed: int,
+    config: Mapping[str, str],
+    cleanup: ExitStack,
+    *,
+    has_replica: bool = False,
 ) -> Scenery:
-    """A server with an application on it, and with a grid if that has a name."""
+    """A server with an application on it, with a grid if that has a name, and with a replica if asked for."""
     server = cleanup.enter_context(scratch_valkey(folder, config=config))
     with valkey.Valkey.from_url(server.url) as client:
         if grid:
@@ -62,18 +79,35 @@ def on_a_server(
             cells = stock.view(CELL)
             reset(client, grid, lambda block: cells[block % 8], depth=8)
         oracle.fill(client, app)
+    replica_url = _replica(folder / "replica", server.url, cleanup) if has_replica else ""
     keys = oracle.static_keys(app)
 
     def contents() -> dict[str, str]:
         try:
             with valkey.Valkey.from_url(server.url, socket_timeout=5, retry=None) as client:
-                return oracle.contents(client, keys)
+                found = oracle.contents(client, keys)
+                return {**found, **oracle.grid_contents(client, grid)} if grid else found
         except valkey.exceptions.ValkeyError:
             return {}
 
     log = folder / "load.jsonl"
-    _load(oracle.__file__, [server.url, app, str(seed), str(log)], log, cleanup)
-    return Scenery(server.url, server.data, server.pid, log, contents)
+    _load(oracle.__file__, [server.url, app, str(seed), str(log), grid], log, cleanup)
+    return Scenery(server.url, server.data, server.pid, replica_url, log, contents)
+
+
+def _replica(folder: Path, url: str, cleanup: ExitStack) -> str:
+    folder.mkdir()
+    place = urlsplit(url)
+    follows = {"replicaof": f"{place.hostname} {place.port}"}
+    replica = cleanup.enter_context(scratch_valkey(folder, config=follows))
+    deadline = time.monotonic() + _BOUND_S
+    with valkey.Valkey.from_url(replica.url) as client, valkey.Valkey.from_url(url) as primary:
+        while client.info("replication")["master_link_status"] != "up":
+            if time.monotonic() > deadline:
+                raise OSError(f"the replica does not follow within {_BOUND_S:g} s")
+            time.sleep(0.05)
+        primary.execute_command("WAIT", 1, 10_000)
+    return replica.url
 
 
 def beside(folder: Path, app: str, seed: int, cleanup: ExitStack) -> Scenery:
@@ -81,7 +115,7 @@ def beside(folder: Path, app: str, seed: int, cleanup: ExitStack) -> Scenery:
     files, log = folder / app, folder / "load.jsonl"
     neighbour.fill(files)
     load = _load(neighbour.__file__, [str(files), str(seed), str(log)], log, cleanup)
-    return Scenery("", None, 0, log, lambda: neighbour.contents(files, load.pid))
+    return Scenery("", None, 0, "", log, lambda: neighbour.contents(files, load.pid))
 
 
 def _load(program: str, words: list[str], log: Path, cleanup: ExitStack) -> subprocess.Popen[bytes]:

@@ -59,7 +59,10 @@ class Run:
         app, grid = word(rng), word(rng) if self._kind == "grid" else ""
         if not variants or any(each.needs_server for each in variants):
             config = dict(pair for each in variants for pair in each.config)
-            self._scenery: Scenery = on_a_server(folder, app, grid, order["seed"], config, cleanup)
+            has_replica = any(each.has_replica for each in variants)
+            self._scenery: Scenery = on_a_server(
+                folder, app, grid, order["seed"], config, cleanup, has_replica=has_replica
+            )
         else:
             self._scenery = beside(folder, app, order["seed"], cleanup)
         self._stages = []
@@ -78,6 +81,7 @@ class Run:
                     strength=strength,
                     rng=random.Random(rng.random()),
                     cleanup=cleanup,
+                    replica_url=self._scenery.replica_url,
                 )
             )
         self._original = self._broken = self._scenery.contents()
@@ -114,7 +118,7 @@ class Run:
         service = self._scenery.service()
         return {
             "there": self._there(),
-            "harm": self._scenery.harm(self._original, self._broken),
+            "harm": self._scenery.harm(self._original, self._broken, self._rewritten()),
             "is_served": service.is_met,
             "p95_ms": service.p95_ms,
             "errors": service.errors,
@@ -124,6 +128,9 @@ class Run:
         """What the authors say is true."""
         told = [each.truth(stage) for each, stage in zip(self._variants, self._stages, strict=True)]
         return {"truths": [dataclasses.asdict(each) for each in told]}
+
+    def _rewritten(self) -> set[str]:
+        return {key for stage in self._stages for key in stage.rewritten}
 
     def _there(self) -> list[bool]:
         return [each.is_there(stage) for each, stage in zip(self._variants, self._stages, strict=True)]

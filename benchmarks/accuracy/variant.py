@@ -107,6 +107,9 @@ class Stage:
         cleanup: What is called at the end of the run, the last first.
         notes: For the variant's own use between `prepare`, `break_it`, `site` and `is_there`.
         said: The line that the last program of `keep_going` has printed, such as its port.
+        rewritten: Keys of the grid that the variant has written as an application does, so that what was
+            there before is not the right value; or of which nothing can bring the right value back.
+        replica_url: Address of a replica that follows the server; empty where `Variant.has_replica` is not.
     """
 
     url: str
@@ -121,6 +124,8 @@ class Stage:
     cleanup: ExitStack
     notes: dict[str, str] = field(default_factory=dict)
     said: str = ""
+    rewritten: list[str] = field(default_factory=list)
+    replica_url: str = ""
 
     def client(self, url: str = "", *, name: str = "", timeout_s: float = 30.0) -> valkey.Valkey:
         """A plain client that tries nothing twice, closed at the end of the run; values are bytes."""
@@ -220,6 +225,7 @@ class Variant:
             an address of its own). Variants of the kinds process and endpoint always are.
         config: Directives of ``valkey.conf`` for the server of this run.
         has_server: Whether kinds process, host and endpoint get a server too.
+        has_replica: Whether a replica follows the server, in step with it before anything is broken.
         prepare: Brings about what is there while all is well, such as a healthy process, service or disk;
             returns its address, empty if there is nothing to be looked at yet.
     """
@@ -235,6 +241,7 @@ class Variant:
     alone: bool = False
     config: tuple[tuple[str, str], ...] = ()
     has_server: bool = False
+    has_replica: bool = False
     prepare: Callable[[Stage], str] = _nothing
 
     @property

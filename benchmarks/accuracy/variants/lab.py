@@ -25,6 +25,9 @@ _GRID, _LEAK, _SYNC = Answer.GRID_CORRUPTION, Answer.MEMORY_LEAK, Answer.SYNCHRO
 _SLOW, _FULL, _NET = Answer.SLOW_OPERATIONS, Answer.RESOURCE_EXHAUSTION, Answer.NETWORK
 _RULES = (("tcp-keepalive", 60, 300), ("slowlog-max-len", 128, None))
 
+#: These write as an application does before they break.
+_REWRITTEN = frozenset({"stale_block", "lose_pages"})
+
 Look = Callable[[valkey.Valkey], bool]
 
 
@@ -90,6 +93,8 @@ def broken(kind: str, name: str, stage: Stage) -> str:
         what, bench, target="accuracy", seed=stage.rng.randrange(1 << 30), strength=stage.strength
     )
     stage.notes[name] = made.model_dump_json()
+    if name in _REWRITTEN:
+        stage.rewritten += made.keys
     stage.notes[f"{name} keys"] = json.dumps(_digests(stage, made.keys))
     return made.url
 
@@ -142,7 +147,7 @@ def _block(key: str) -> int | None:
 
 
 def _grid(name: str, strength: tuple[int, int], cause: Cause, answer: Answer = _GRID) -> Variant:
-    truth = Truth(answer, cause, healable=name not in {"lose_pages", "damage_three_of_a_group"})
+    truth = Truth(answer, cause, healable=name != "lose_pages")
     told = _of_blocks if answer is _GRID else lambda _name, known, _stage: known
     return Variant(
         f"lab.{name}",
@@ -230,7 +235,6 @@ LEFT_OUT = frozenset(
         "diverged_replica",
         "planned_failover",
         "clients_without_limit",
-        "damage_primary_alone",
         "damaged_aof",
         "damaged_snapshot",
         "hot_key",
@@ -249,6 +253,7 @@ VARIANTS = (
     _grid("delete_blocks", (1, 12), Cause.DAMAGED_VALUES),
     _grid("delete_two_of_a_group", (1, 4), Cause.DAMAGED_VALUES),
     _grid("damage_three_of_a_group", (1, 3), Cause.DAMAGED_VALUES),
+    _grid("damage_primary_alone", (1, 2), Cause.DAMAGED_VALUES),
     _grid("lose_pages", (1, 2), Cause.DAMAGED_VALUES),
     _grid("misplace_block", (1, 6), Cause.DAMAGED_VALUES),
     _grid("stale_block", (1, 6), Cause.DAMAGED_VALUES),
