@@ -103,6 +103,18 @@ def open_door(call: Call) -> Door:
         UnreachableError: the server that the user has named does not answer or does not let us in, or none
             could be started.
     """
+    access = reach(call)
+    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
+    return PrefectDoor(access)
+
+
+def reach(call: Call) -> PrefectAccess:
+    """
+    The way to the Prefect server that answers; else the local stack is started.
+
+    Raises:
+        UnreachableError: as for `open_door`.
+    """
     from medic8.local import stack
 
     home = call.settings.home
@@ -111,9 +123,7 @@ def open_door(call: Call) -> Door:
         if status.server("prefect").state != "external":
             call.screen.say("no Prefect server runs; starting the local stack (medic8 down stops it)")
         status = stack.up(home, progress=call.screen.say, environment=call.environ)
-    access = way_to(call, status)
-    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
-    return PrefectDoor(access)
+    return way_to(call, status)
 
 
 def way_to(call: Call, status: StackStatus) -> PrefectAccess:
