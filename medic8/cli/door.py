@@ -135,14 +135,12 @@ def way_to(call: Call, status: StackStatus) -> PrefectAccess:
     """
     from medic8.local.prefect_access import access_to
     from medic8.local.prefect_answer import ask
+    from medic8.local.status import way_to_own
 
     if status.server("prefect").state == "external":
         return access_to("", call.environ)  # asked already
-    access = access_to(str(status.prefect_api_url), call.environ)
+    access = way_to_own(str(status.prefect_api_url), call.environ)
     _go_past_proxies(call.environ)
-    # Who starts our server with a password of its own need not say it twice.
-    if not access.auth_string and (own := call.environ.get("PREFECT_SERVER_API_AUTH_STRING")):
-        access = access.model_copy(update={"auth_string": own})
     if problem := ask(access).problem:
         raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
     return access
