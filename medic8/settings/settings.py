@@ -10,6 +10,7 @@ from pydantic import Field
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
+from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.saved import Keep
 from medic8.model.target import Target
 
@@ -29,6 +30,8 @@ class Settings(Frozen):
         max_saved_mib: Most MiB that one recovery may save.
         keep: For how long what they saved is kept.
         claims: Folder in which what is on this host is claimed; None = the usual one of this user.
+        policy: What binds runs that nobody has begun by hand.
+        observer: When the one who looks is suspected.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -42,6 +45,8 @@ class Settings(Frozen):
     max_saved_mib: int = Field(default=1024, gt=0)
     keep: Keep = Keep()
     claims: Path | None = None
+    policy: Policy = Policy()
+    observer: ObserverCheck = ObserverCheck()
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:
