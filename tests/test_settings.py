@@ -382,8 +382,10 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         ("# one\n[recovry]\n", '2: "recovry": not known; did you mean "recovery"?'),
         (
             "[zzz]\n",
-            '1: "zzz": not known; known are "target", "backups", "journal", "recovery", "policy" and '
-            '"observer"',
+            (
+                '1: "zzz": not known; known are "target", "backups", "journal", "recovery", "policy" and '
+                '"observer"'
+            ),
         ),
         (
             "[recovery]\nmax_saved_mib = 0\n",
