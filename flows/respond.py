@@ -32,8 +32,8 @@ def respond(target: str, generation: str = "") -> State[Response]:
     """
     Diagnose a target that alerts are about, and treat what is wrong as far as its configuration allows.
 
-    An alert is a hint where to look, and no diagnosis. If another one arrives after the last look began, there is
-    another look before this ends.
+    An alert is a hint where to look, and no diagnosis. If another arrives after the last look began,
+    there is another look before this ends.
 
     Args:
         target: The target's name in the configuration.

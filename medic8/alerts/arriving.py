@@ -281,7 +281,7 @@ def _write(connection: sa.Connection, work: _Work) -> None:
 
 
 def _clear_if_over(connection: sa.Connection, generation: str, now_s: float) -> None:
-    """End a generation whose alerts are all over, unless its run has begun to treat; that only hears of it."""
+    """End a generation whose alerts are all over, unless its run has begun to treat."""
     alerts, generations = tables.alerts, tables.alert_generations
     fires = (
         sa.select(alerts.c.id).where(alerts.c.generation == generation, alerts.c.status == "firing").limit(1)

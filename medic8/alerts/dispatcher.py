@@ -119,7 +119,7 @@ class Dispatcher:
                 self.inbox.hold(each.id, str(exc))
 
     def _why_not(self, generation: Generation) -> str:
-        """Why nothing is tried again on a target that an earlier run did not heal; the run itself asks again."""
+        """Why nothing is tried again on a target that an earlier run did not heal; the run asks as well."""
         if not generation.is_again:
             return ""
         question = asking(

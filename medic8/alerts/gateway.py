@@ -1,4 +1,4 @@
-"""Take alerts in over HTTP: durable before the answer, and answered so that senders repeat what was not taken."""
+"""Take alerts in over HTTP: durable before the answer, which has senders repeat what was not taken."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.body import BodyError, parsed
@@ -31,6 +32,8 @@ PATH = "/v1/alerts"
 
 #: Longest that a request waits until it is durable; senders wait for 10 s and repeat.
 PATIENCE_S = 8.0
+
+_BUSY = HTTPStatus.SERVICE_UNAVAILABLE
 
 #: When a sender may try again.
 RETRY_S = 5
@@ -138,29 +141,29 @@ class _Door:
 
     async def answer(self, name: str, request: Request) -> Response:
         """What a request gets."""
-        source = self._sources.get(name)
-        if source is None:
-            return self._refused("unknown source", "", HTTPStatus.NOT_FOUND, "there is no such source")
         try:
-            body = await asyncio.wait_for(self._body(request), PATIENCE_S)
-        except TimeoutError:
-            return self._refused(
-                "slow", name, HTTPStatus.SERVICE_UNAVAILABLE, "the body did not come in time"
-            )
-        if body is None:
-            text = f"the body is larger than {self._how.max_body_kib} KiB"
-            return self._refused("too large", name, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+            return await self._answered(self._source(name), request)
+        except _RefusalError as exc:
+            self._metrics.refused(name if name in self._sources else "", exc.why)
+            return _said(exc.status, exc.text)
+
+    def _source(self, name: str) -> AlertSource:
+        if name not in self._sources:
+            raise _RefusalError("unknown source", HTTPStatus.NOT_FOUND, "there is no such source")
+        return self._sources[name]
+
+    async def _answered(self, source: AlertSource, request: Request) -> Response:
+        body = await self._body(request)
         headers = {key.lower(): value for key, value in request.headers.items()}
         if not is_from(source, body, headers, has_certificate=self._has_certificates):
-            return self._refused("not let in", name, HTTPStatus.UNAUTHORIZED, "not let in")
-        if not self._left[name].spend(time.monotonic()):
+            raise _RefusalError("not let in", HTTPStatus.UNAUTHORIZED, "not let in")
+        if not self._left[source.name].spend(time.monotonic()):
             # 429 would be the word for it, and Alertmanager gives up on that.
-            text = f"more than {self._how.per_s} requests a second"
-            return self._refused("too many", name, HTTPStatus.SERVICE_UNAVAILABLE, text)
+            raise _RefusalError("too many", _BUSY, f"more than {self._how.per_s} requests a second")
         try:
-            batch = batch_of(source.format, parsed(body), name, headers)
+            batch = batch_of(source.format, parsed(body), source.name, headers)
         except BodyError as exc:
-            return self._refused("no batch", name, HTTPStatus.UNPROCESSABLE_ENTITY, str(exc))
+            raise _RefusalError("no batch", HTTPStatus.UNPROCESSABLE_ENTITY, str(exc)) from None
         return await self._taken(source, batch)
 
     async def _taken(self, source: AlertSource, batch: Batch) -> Response:
@@ -177,23 +180,40 @@ class _Door:
             taken = await asyncio.wait_for(asyncio.wrap_future(self._writer.hand(arrival)), PATIENCE_S)
         except (TransientError, TimeoutError):
             text = "the inbox cannot be written, or does not answer; repeat it"
-            return self._refused("inbox", source.name, HTTPStatus.SERVICE_UNAVAILABLE, text)
+            raise _RefusalError("inbox", _BUSY, text) from None
         self._metrics.took(source.name, taken, time.monotonic() - began_s)
         return JSONResponse(taken.model_dump())
 
-    async def _body(self, request: Request) -> bytes | None:
-        """The body; None, and the rest of it is not read, if it is too large."""
-        most = self._how.max_body_kib << 10
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > most:
-                return None
+    async def _body(self, request: Request) -> bytes:
+        """The body; of one that is too large the rest is not read."""
+        most, body = self._how.max_body_kib << 10, bytearray()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > most:
+                        text = f"the body is larger than {self._how.max_body_kib} KiB"
+                        raise _RefusalError("too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        except (TimeoutError, ClientDisconnect):
+            raise _RefusalError("slow", _BUSY, "the body did not come in time") from None
         return bytes(body)
 
-    def _refused(self, why: str, source: str, status: HTTPStatus, text: str) -> Response:
-        self._metrics.refused(source, why)
-        return _said(status, text)
+
+class _RefusalError(Exception):
+    """
+    A request is not taken.
+
+    Attributes:
+        why: In two words, for who counts.
+        status: What the sender is told.
+        text: In words.
+    """
+
+    def __init__(self, why: str, status: HTTPStatus, text: str) -> None:
+        super().__init__(why, status, text)
+        self.why = why
+        self.status = status
+        self.text = text
 
 
 def _said(status: HTTPStatus, text: str) -> Response:

@@ -30,7 +30,7 @@ class Inbox:
         Take *arrivals* in, all or none; what became of each.
 
         Raises:
-            SilentError: the database did not answer; whether they are in is not known, and a repeat is harmless.
+            SilentError: the database did not answer; whether they are in is not known; a repeat is harmless.
         """
         with self._alone() as connection:
             return take(connection, arrivals, now_s)
@@ -38,7 +38,7 @@ class Inbox:
     # -- what answers them -------------------------------------------------------------------
 
     def begin_diagnosis(self, generation: str) -> bool:
-        """Note that a diagnosis begins, for all alerts that have joined by now; false if it is not needed any more."""
+        """Note that a diagnosis begins, for all alerts that have joined by now; false if none needs it."""
         table = tables.alert_generations
         return self._changed(generation, seen=table.c.accepted)
 
@@ -48,7 +48,7 @@ class Inbox:
 
     def end(self, generation: str, outcome: End, now_s: float, reason: str = "") -> bool:
         """
-        End *generation*; false if an alert has joined it since its last diagnosis began, which then is made again.
+        End *generation*; false if an alert has joined it since its last diagnosis began.
 
         True as well if it has been ended before.
         """
@@ -82,7 +82,7 @@ class Inbox:
         return self._generations(tables.alert_generations.c.to_cancel.is_(sa.true()))
 
     def link(self, generation: Generation, run: str) -> bool:
-        """Note that *run* answers *generation*; false if it ended meanwhile, and the run is to be cancelled."""
+        """Note that *run* answers *generation*; false if that ended, and the run is to be cancelled."""
         table = tables.alert_generations
         this = table.c.id == generation.id, table.c.attempt == generation.attempt, table.c.run.in_(("", run))
         with self._alone() as connection:
@@ -116,7 +116,7 @@ class Inbox:
             return bool(done.rowcount)
 
     def run_died(self, generation: Generation, now_s: float, reason: str) -> bool:
-        """Have another run started for a generation whose run died; false, and it is ended, after too many."""
+        """Have another run started for one whose run died; false, and it is ended, after too many."""
         table = tables.alert_generations
         if generation.attempt >= MOST_ATTEMPTS:
             self.give_up(generation.id, End.FAILED, now_s, reason)
@@ -149,7 +149,7 @@ class Inbox:
             return tuple(_row(each) for each in connection.execute(question))
 
     def counts(self) -> dict[str, int]:
-        """How many generations wait for a run, have one, and how many alerts fire that name no known target."""
+        """How many generations wait for a run or have one; how many alerts fire about no known target."""
         alerts, table = tables.alerts, tables.alert_generations
         is_open = table.c.open_target.is_not(None)
         unknown = (

@@ -17,7 +17,7 @@ from medic8.model.alert import Taken
 
 
 class Metrics:
-    """Counters of one gateway; names of sources are the only labels that come from outside, and are configured."""
+    """Counters of one gateway; no label of them comes from outside."""
 
     def __init__(self) -> None:
         self._all = CollectorRegistry()
@@ -69,7 +69,7 @@ class Metrics:
         self._silent.labels(name).inc()
 
     def shown(self, inbox: Inbox) -> tuple[bytes, str]:
-        """All of it as text, and the type of that; without what only the inbox knows if it does not answer."""
+        """All of it as text, and the type of that; as far as the inbox answers."""
         try:
             counts = inbox.counts()
         except TransientError:

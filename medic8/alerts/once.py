@@ -40,8 +40,8 @@ def step(alert: Alert, known: Known | None, now_s: float) -> Step:
     """
     What *alert* does that arrives at *now_s*.
 
-    A rule looks back: it fires for minutes after its reason is gone. So a repeat after a target was healed is an
-    echo until that time has passed; one after a run that did not heal is a reason to try again.
+    A rule looks back: it fires for minutes after its reason is gone. So a repeat after a target was healed is
+    an echo until that time has passed; one after a run that did not heal is a reason to try again.
     """
     if not alert.is_firing:
         return Step.ENDS

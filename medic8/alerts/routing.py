@@ -30,7 +30,7 @@ PLACES = (
 )
 
 #: What public rules are called, the kinds of target that they mean, and the issue that they hint at.
-#: Source: awesome-prometheus-alerts (Redis, Host and hardware, Blackbox); node-mixin; the first that fits counts.
+#: Source: awesome-prometheus-alerts (Redis, Host and hardware, Blackbox); node-mixin. The first counts.
 PUBLIC_RULES: tuple[tuple[str, tuple[str, ...], IssueType | None], ...] = (
     (r"(Redis|Valkey)(Down|RejectedConnections)", ("valkey", "grid"), IssueType.NETWORK),
     (
@@ -140,7 +140,7 @@ def heartbeat_of(alert: Alert, heartbeats: Iterable[Heartbeat]) -> Heartbeat | N
 
 
 def around(name: str, targets: tuple[Target, ...]) -> tuple[str, ...]:
-    """What stands on *name*, what it stands on, and what shares that with it: where alerts left out may be from."""
+    """What stands on *name*, what it stands on, and what shares that: where alerts left out may be from."""
     known = {each.name: each for each in targets}
     beneath = set(known[name].beneath) if name in known else set()
     near = [
@@ -166,7 +166,7 @@ def _has(match: dict[str, str], alert: Alert) -> bool:
 
 
 class _Named:
-    """The target that a value is the name, the address or the machine of; of several the kind that is meant."""
+    """The target that a value is the name, address or machine of; of several the kind that is meant."""
 
     def __init__(self, targets: tuple[Target, ...]) -> None:
         self._names = frozenset(each.name for each in targets)

@@ -33,8 +33,8 @@ class Runs:
     """
     The runs of a server.
 
-    Every call raises `TransientError` if the server does not answer or does not let us in, and `RefusedError` if
-    it does not take what it is given.
+    Every call raises `TransientError` if the server does not answer or does not let us in, and `RefusedError`
+    if it does not take what it is given.
     """
 
     def __init__(self, access: PrefectAccess, client: httpx.Client) -> None:
@@ -44,7 +44,7 @@ class Runs:
 
     def start(self, generation: Generation, deployment: str) -> str:
         """
-        The id of the run for *generation*, started if it is not there: of many who start it, all get the same.
+        The id of the run for *generation*, started if it is not there; all who start it get the same.
 
         Raises:
             RefusedError: there is no such deployment.
@@ -75,9 +75,7 @@ class Runs:
 
     def states(self, runs: Sequence[str]) -> Mapping[str, tuple[Run, str]]:
         """What became of each of *runs*, and the words for it."""
-        states: dict[str, tuple[Run, str]] = {
-            each: (Run.GONE, "the server does not know it") for each in runs
-        }
+        states: dict[str, tuple[Run, str]] = dict.fromkeys(runs, (Run.GONE, "the server does not know it"))
         for begin in range(0, len(runs), _PAGE):
             some = runs[begin : begin + _PAGE]
             question = {"flow_runs": {"id": {"any_": list(some)}}, "limit": _PAGE}

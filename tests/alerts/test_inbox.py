@@ -197,7 +197,7 @@ def test_who_cannot_be_written_is_told(inbox: Inbox, tmp_path: Path) -> None:
 
 
 def test_alerts_and_the_ends_of_runs_race_and_none_is_lost(inbox: Inbox) -> None:
-    """An alert joins an open generation before its end, or opens another: each has one that looked after it."""
+    """An alert joins a generation before its end, or opens another: each has one that looked after it."""
     stop = threading.Event()
 
     def answer() -> None:

@@ -1,5 +1,5 @@
 """
-Notifications of Icinga, Nagios and Checkmk as JSON: their macros by name, in any case, with or without prefix.
+Notifications of Icinga, Nagios and Checkmk as JSON: macros by name, in any case, with or without prefix.
 
 Their notification scripts post what they are given in the environment. Source: Nagios Core, "Standard
 Macros"; Icinga 2, "Notification"; Checkmk, "Notification scripts".
@@ -56,7 +56,7 @@ _ASIDE = frozenset(
 
 def batch_of(body: Any, source: str) -> Batch:
     """
-    The problem, or its end, of a notification, or of each in a list; none of one about a downtime or the like.
+    The problem, or its end, of a notification, or of each in a list; none of one about a downtime.
 
     Raises:
         BodyError: it is neither an object nor a list.
