@@ -21,12 +21,21 @@ def require_standby(target: Target) -> None:
     Raises:
         RefusedError: it does not; the message says how.
     """
-    if target.fail_over is None:
-        raise RefusedError(f"target {target.name} has nothing configured under fail_over")
-    standby = target.model_copy(update={"url": target.fail_over.standby})
-    asked = ask_often(standby)
+    asked = ask_often(standby_of(target))
     if problem := problem_of(asked, target):
         raise RefusedError(f"the standby {asked.place.shown} does not serve either: {problem}")
+
+
+def standby_of(target: Target) -> Target:
+    """
+    Whoever is to serve *target* next, as a target of its own.
+
+    Raises:
+        RefusedError: no url of it is configured.
+    """
+    if target.fail_over is None or target.fail_over.standby is None:
+        raise RefusedError(f"target {target.name} has no standby configured under fail_over")
+    return target.model_copy(update={"url": target.fail_over.standby})
 
 
 def await_service(target: Target, *, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:

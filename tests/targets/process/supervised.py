@@ -166,13 +166,14 @@ def until(holds: object, what: str, wait_s: float = _WAIT_S) -> None:
 
 
 @contextlib.contextmanager
-def supervised(folder: Path) -> Iterator[Program]:
-    """Get a supervisord of its own; gone after the block, with what it started."""
+def supervised(folder: Path, *, also: str = "") -> Iterator[Program]:
+    """Get a supervisord of its own, with programs that *also* configures; gone after the block, with all."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "worker.py").write_text(WORKER)
     os.mkfifo(folder / "fifo")
     configuration = folder / "supervisord.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, python=sys.executable, user=os.geteuid()))
+    text = _CONFIGURATION.format(folder=folder, python=sys.executable, user=os.geteuid())
+    configuration.write_text(text + also)
     with (folder / "out").open("w") as out:
         server = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)], stdout=out, stderr=out

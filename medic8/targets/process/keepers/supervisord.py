@@ -105,12 +105,16 @@ class Supervisord:
 
     def by_hand(self) -> str:
         """By ``supervisorctl``."""
+        return self.command("start")
+
+    def command(self, word: str) -> str:
+        """The shell command by which a person has the program do *word*: ``start`` or ``stop``."""
         at = (
             f"unix://{self._name.socket}"
             if self._name.socket
             else f"http://{self._name.host}:{self._name.port}"
         )
-        return f"supervisorctl -s {shlex.quote(at)} start {shlex.quote(self._name.program)}"
+        return f"supervisorctl -s {shlex.quote(at)} {word} {shlex.quote(self._name.program)}"
 
     def _starts(self, program: str, now_s: float) -> int | None:
         try:
