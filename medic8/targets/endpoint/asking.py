@@ -199,7 +199,7 @@ class _Watch:
 
 
 def _headers(answer: httpx.Response) -> dict[str, str]:
-    wanted = ("location", "retry-after", "server", "content-encoding")
+    wanted = ("location", "retry-after", "server", "content-encoding", "date")
     return {name: answer.headers[name] for name in wanted if name in answer.headers}
 
 

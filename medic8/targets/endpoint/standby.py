@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 from collections.abc import Callable
 
 from medic8.errors import RefusedError, VerifyError
 from medic8.model.target import Target
+from medic8.targets.calls import pause_s
 from medic8.targets.endpoint.answers import that_count, wrong_with
 from medic8.targets.endpoint.asking_often import Asked, ask_often
 from medic8.targets.endpoint.endings import Ending
-
-_LOOK_EVERY_S = 0.2
 
 
 def require_standby(target: Target) -> None:
@@ -46,7 +47,7 @@ def await_service(target: Target, *, patience_s: float, clock: Callable[[], floa
         VerifyError: that has not come about within *patience_s* seconds.
     """
     ends_s = clock() + patience_s
-    while True:
+    for look in itertools.count():
         asked = ask_often(target)
         problem = problem_of(asked, target)
         if not problem:
@@ -55,7 +56,8 @@ def await_service(target: Target, *, patience_s: float, clock: Callable[[], floa
             raise VerifyError(
                 f"{asked.place.shown} is not served well {patience_s:g} s after the change: {problem}"
             )
-        time.sleep(_LOOK_EVERY_S)
+        # Who has just begun to serve is not helped by being asked at once.
+        time.sleep(pause_s(look, random.random))
 
 
 def problem_of(asked: Asked, target: Target) -> str:
