@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from medic8.model.frozen import Frozen
 
@@ -35,6 +36,34 @@ class HttpRequest(Frozen):
     def _can_be_seen(self) -> Self:
         if self.method == "HEAD" and self.body:
             raise ValueError("body cannot be looked at with method HEAD, whose answer has none")
+        return self
+
+
+class Vantage(Frozen):
+    """
+    Another place from which an endpoint is asked.
+
+    Attributes:
+        name: How people call it.
+        source: An address of this host from which it is asked (``from`` in a configuration).
+        proxy: Url of an HTTP proxy through which it is asked; may hold a secret, and is never printed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    source: str | None = Field(default=None, alias="from")
+    proxy: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.source is None) == (self.proxy is None):
+            raise ValueError(f"vantage {self.name!r} needs either from or proxy")
+        if self.source is not None:
+            try:
+                ipaddress.ip_address(self.source)
+            except ValueError:
+                raise ValueError(f"from {self.source!r} of vantage {self.name!r} is no address") from None
         return self
 
 

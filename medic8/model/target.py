@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from medic8.model.endpoint import FailOver, HttpRequest
+from medic8.model.endpoint import FailOver, HttpRequest, Vantage
 from medic8.model.frozen import Frozen
 from medic8.model.issue import IssueType
 
@@ -234,6 +234,7 @@ class Target(Frozen):
         process: What is to be known of it beside its address (kind ``process``).
         request: What it is asked for (kind ``endpoint``).
         fail_over: How it is served by another server (kind ``endpoint``).
+        vantage: From where else it is asked (kind ``endpoint``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -258,6 +259,7 @@ class Target(Frozen):
     process: ProcessCare | None = None
     request: HttpRequest = HttpRequest()
     fail_over: FailOver | None = None
+    vantage: tuple[Vantage, ...] = Field(default=(), max_length=8)
 
     @property
     def address(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -20,27 +19,28 @@ from medic8.targets.endpoint.asking_often import Asked, ask_often, without
 from medic8.targets.endpoint.busy import BUSY, told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, NOT_REACHED, Ending
 from medic8.targets.endpoint.policy import POLICY, EndpointPolicy, policy_of
+from medic8.targets.endpoint.replies import GOOD, that_count, wrong_with
+from medic8.targets.endpoint.vantage import look_from_elsewhere, told_by
 from medic8.targets.kind import Surroundings
-
-_GOOD = range(200, 300)
 
 
 def look_at_requests(target: Target, around: Surroundings) -> DiagnosticResult:
     """
-    Ask each address of the endpoint some times.
+    Ask each address of the endpoint some times, from here and from where else the target says.
 
     Raises:
         ConfigurationError: its url or its file of issuers cannot be used.
     """
     asked = ask_often(target)
     left_out = f"{len(asked.unasked)} more addresses of {asked.place.host}: only the first were asked"
-    return DiagnosticResult(
+    result = DiagnosticResult(
         diagnostic="requests",
         readings=readings_of(asked, target.request),
         findings=judge(asked, target.request, policy_of(target)),
         unseen=(left_out,) if asked.unasked else (),
         taken_at=around.now,
     )
+    return told_by(result, look_from_elsewhere(target, asked), asked.place)
 
 
 def readings_of(asked: Asked, request: HttpRequest) -> tuple[Reading, ...]:
@@ -91,36 +91,6 @@ def judge(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POLICY) -
         *_some_fail(asked, failing, request, policy),
         *judge_speed(asked, request, policy),
     )
-
-
-def that_count(replies: Sequence[Reply]) -> tuple[Reply, ...]:
-    """
-    *replies* without those that no client would mind.
-
-    Where a name leads to several addresses and one answers, clients come there all the same if another is a
-    loopback address that nobody listens at, or an IPv6 address that this machine has no way to.
-    """
-    if not any(reply.ending is Ending.ANSWERED for reply in replies):
-        return tuple(replies)
-    return tuple(reply for reply in replies if not _is_passed_over(reply))
-
-
-def _is_passed_over(reply: Reply) -> bool:
-    address = ipaddress.ip_address(reply.address.partition("%")[0])
-    if reply.ending is Ending.REFUSED:
-        return address.is_loopback
-    return reply.ending is Ending.NO_ROUTE and address.version == 6  # noqa: PLR2004 - IPv6
-
-
-def wrong_with(reply: Reply, request: HttpRequest) -> str:
-    """Why *reply* is no good answer to *request*, in a few words; empty if it is good."""
-    if reply.ending is not Ending.ANSWERED:
-        return str(reply.ending)
-    if reply.status not in (request.status or _GOOD):
-        return f"status {reply.status}"
-    if request.body and request.body.encode() not in reply.body:
-        return "another body"
-    return ""
 
 
 def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POLICY) -> tuple[Finding, ...]:
@@ -188,7 +158,7 @@ def _answers_badly(
         words = ENDING_WORDS[reply.ending]
         code = "endpoint.endless" if reply.ending is Ending.ENDLESS else "endpoint.redirects"
         return fact(code, Severity.ERROR, words.means, about="answer", evidence=facts, advice=words.advice)
-    if reply.status not in (request.status or _GOOD):
+    if reply.status not in (request.status or GOOD):
         return _bad_status(answers, facts, request, asked.secrets)
     return fact(
         "endpoint.body",

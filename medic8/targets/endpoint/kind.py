@@ -16,6 +16,7 @@ from medic8.targets.endpoint.rules import CAUSES_BENEATH, RULES
 from medic8.targets.endpoint.service import service_problems
 from medic8.targets.endpoint.session import open_session
 from medic8.targets.endpoint.strategies import STRATEGIES
+from medic8.targets.endpoint.vantage import vantage_problems
 from medic8.targets.kind import TargetKind
 
 
@@ -32,6 +33,7 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of an endpoint."""
     wrong = list(address_problems(target.address))
+    wrong += vantage_problems(target)
     hook = target.fail_over
     if hook is not None and hook.standby is not None:
         standby = address_problems(hook.standby.get_secret_value())

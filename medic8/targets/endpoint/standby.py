@@ -10,9 +10,9 @@ from collections.abc import Callable
 from medic8.errors import RefusedError, VerifyError
 from medic8.model.target import Target
 from medic8.targets.calls import pause_s
-from medic8.targets.endpoint.answers import that_count, wrong_with
 from medic8.targets.endpoint.asking_often import Asked, ask_often
 from medic8.targets.endpoint.endings import Ending
+from medic8.targets.endpoint.replies import that_count, wrong_with
 
 
 def require_standby(target: Target) -> None:

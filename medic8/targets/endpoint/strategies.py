@@ -18,13 +18,11 @@ from medic8.targets.endpoint.endings import MAY_BE_OURS
 from medic8.targets.endpoint.haproxy import SET_SERVER_STATE, SetServerState
 from medic8.targets.endpoint.service import SET_SERVICE, SetService, supervised
 from medic8.targets.endpoint.upstream_file import SWITCH_FILE, SwitchFile
+from medic8.targets.endpoint.vantage import SERVES_NOBODY
 from medic8.targets.kind import Strategy
-from medic8.targets.planning import objects_of, plan_of
+from medic8.targets.planning import objects_of, plan_of, value_of
 
 FAIL_OVER = "fail_over"
-
-#: The endpoint serves nobody: every request fails. Who redirects is alive, and may be meant to.
-_SERVES_NOBODY = frozenset({UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.endless"})
 
 
 def plan_fail_over(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
@@ -32,17 +30,23 @@ def plan_fail_over(issue: Issue, report: DiagnosticReport, target: Target) -> Pl
     Plan to have another server serve the endpoint, where every request to it fails.
 
     One that is slow, answers now and then, or at some addresses, is left alone: it serves somebody. So is one
-    that may fail for us alone.
+    that may fail for us alone, and one that does not fail from most of the places that it is asked from.
     """
     hook = target.fail_over
-    serves_nobody = not _SERVES_NOBODY.isdisjoint(issue.signs)
+    serves_nobody = not SERVES_NOBODY.isdisjoint(issue.signs)
     endings = {each.get("ending") for each in objects_of(issue, report, UNREACHABLE)}
     is_ours = not endings.isdisjoint(MAY_BE_OURS)
-    units = (_unit(hook, target),) if hook is not None and serves_nobody and not is_ours else ()
+    asked_from, failing = (_count(report, f"places.{name}") for name in ("asked_from", "failing"))
+    # Where a place cannot tell, our own way may be gone: then it does not agree.
+    is_agreed = 2 * failing > asked_from if asked_from else True
+    may = serves_nobody and is_agreed and not is_ours
+    units = (_unit(hook, target),) if hook is not None and may else ()
     if not serves_nobody:
         nothing = "It serves somebody, so that nothing is moved."
     elif is_ours:
         nothing = "It may fail for us alone, by our name server, way or trust, so that nothing is moved."
+    elif not is_agreed:
+        nothing = f"It fails from {failing} of {asked_from} places: no majority, so that nothing is moved."
     else:
         nothing = "Nothing is configured under fail_over that could serve it."
     return plan_of(
@@ -58,6 +62,11 @@ def plan_fail_over(issue: Issue, report: DiagnosticReport, target: Target) -> Pl
         if units
         else (),
     )
+
+
+def _count(report: DiagnosticReport, name: str) -> int:
+    value = value_of(report, "requests", name)
+    return int(value) if isinstance(value, int | float) else 0
 
 
 def _unit(hook: FailOver, target: Target) -> Unit:

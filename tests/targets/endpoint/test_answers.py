@@ -21,12 +21,13 @@ from medic8.local.loopback import free_port
 from medic8.model.endpoint import HttpRequest
 from medic8.model.issue import Severity
 from medic8.targets.endpoint.address import Place, address_problems, place_of
-from medic8.targets.endpoint.answers import judge, that_count, wrong_with
+from medic8.targets.endpoint.answers import judge
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
 from medic8.targets.endpoint.asking_often import Asked, Name, redirected
 from medic8.targets.endpoint.busy import told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 from medic8.targets.endpoint.policy import POLICY
+from medic8.targets.endpoint.replies import that_count, wrong_with
 from tests.targets.endpoint.services import (
     Behaviour,
     answers,
