@@ -19,6 +19,7 @@ from medic8.safety.admission import admit
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from medic8.targets.treatment import choose_plan
+from medic8.targets.valkey.policy import SETTABLE
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 
@@ -41,7 +42,9 @@ def configure(folder: Path, ready: dict[str, Any], name: str, url: str) -> Setti
     ]
     if kind == "grid":
         lines.append(f'grid = "{ready["grid"]}"')
-    for setting, low, high in ready["setting"] if kind == "valkey" else ():
+    # A range for a setting that may not be set by itself is none that a site can have configured.
+    allowed = [each for each in ready["setting"] if kind == "valkey" and each[0] in SETTABLE]
+    for setting, low, high in allowed:
         lines += ["", "[[target.setting]]", f'name = "{setting}"']
         lines += [f"minimum = {low}"] if low is not None else []
         lines += [f"maximum = {high}"] if high is not None else []

@@ -131,7 +131,7 @@ class ServerPolicy(Frozen):
         source=f"{_DOCTOR}: more than 1000",
     )
     tracking: Threshold = Threshold(
-        what="table of client-side caching, of maxmemory (without one, of used memory), from 100 MiB on",
+        what="table of client-side caching, of maxmemory or used memory, from 100 MiB on (unlimited: 1 MiB)",
         warning=0.25,
         unit="share",
         source=f"{_CONF}, tracking-table-max-keys: a million keys, 100 MB at least; the limit is {_OURS}",
@@ -326,7 +326,12 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
     )
-
+    unacknowledged: Threshold = Threshold(
+        what="entries not acknowledged of all that a group was given, if 1,000 of 3 consumers or more",
+        warning=0.5,
+        unit="share",
+        source=f"Valkey documentation, Streams, Consumer groups: what is done is acknowledged; {_OURS}",
+    )
     stream_growth: Threshold = Threshold(
         what="growth over the time looked at, at least, if it is 1 MiB, or 1,000 entries of a group, or more",
         warning=0.05,

@@ -31,7 +31,7 @@ def test_memory_that_the_sample_explains_is_not_looked_for() -> None:
     sample = [SampledKey(b"row:%d" % number, 0, "string", 100, False) for number in range(100)]
     assert unexplained_bytes(sample, 60_000, Facts({"used_memory_dataset": "6200000"})) == 0
     assert unexplained_bytes(sample, 60_000, Facts({"used_memory_dataset": "18000000"})) == 12_000_000
-    assert unexplained_bytes(sample, 100, Facts({"used_memory_dataset": "18000000"})) == 0
+    assert unexplained_bytes(sample, 100, Facts({"used_memory_dataset": "18000000"})) == 17_990_000
     assert unexplained_bytes(sample, 60_000, Facts({})) == 0
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from medic8.analysis.judging import over
+from medic8.analysis.judging import over, share
 from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
@@ -26,11 +26,15 @@ from medic8.targets.valkey.looks.key_sample import (
     sample_keys,
 )
 from medic8.targets.valkey.looks.large_keys import look_for_large
-from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
+from medic8.targets.valkey.looks.stalled import look_for_stalled
+from medic8.targets.valkey.policy import LEAST_STREAM_ENTRIES, POLICY, ServerPolicy, policy_of
 
 #: Streams of the sample whose consumer groups are looked at, and groups of each that count.
 _MOST_STREAMS = 8
 _MOST_GROUPS = 50
+
+#: What fewer consumers have not acknowledged may be one batch that is under way.
+_LEAST_CONSUMERS = 3
 
 #: A prefix is judged by itself if so many of its keys are in the sample, and so many of those expire.
 _LEAST_OF_PREFIX = 50
@@ -40,11 +44,22 @@ _SHOWN = 5
 
 
 class Pending(NamedTuple):
-    """What a consumer group of a stream has not acknowledged; both names are as the server has them."""
+    """
+    What a consumer group of a stream has not acknowledged.
+
+    Attributes:
+        stream: Its name, as the server has it.
+        group: As well.
+        entries: How many.
+        given: How many the group was ever given; None if the server does not know.
+        consumers: How many consumers it has.
+    """
 
     stream: bytes
     group: bytes
     entries: int
+    given: int | None = None
+    consumers: int = 0
 
 
 def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -56,9 +71,10 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
         sample = sample_keys(server, spaces, first=database_of(target.address))
         pending = _pending(server, sample)
         total = sum(each.keys for each in spaces)
-        beyond, and_slow = look_for_large(
+        beyond, and_slow, left = look_for_large(
             server, spaces, sample, facts, first=database_of(target.address), policy=policy
         )
+        stalled = look_for_stalled(server, facts, left, policy=policy)
         readings = [
             reading("keys.count", total, "count"),
             reading("keys.expiring", sum(each.expiring for each in spaces), "count"),
@@ -88,6 +104,7 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_forgotten(_without_rule(sample, target), policy=policy),
             *judge_pending(pending, policy=policy),
             *hot,
+            *stalled,
         )
         return server.result("keys", around, readings, findings)
 
@@ -206,7 +223,7 @@ def judge_pending(pending: Sequence[Pending], *, policy: ServerPolicy = POLICY) 
     found: tuple[Finding, ...] = ()
     for most in sorted(worst.values(), key=lambda each: -each.entries):
         stream, group = shown(most.stream), shown(most.group)
-        found += over(
+        found += _never_acknowledged(most, policy) or over(
             "keys.pending",
             policy.pending,
             most.entries,
@@ -221,6 +238,32 @@ def judge_pending(pending: Sequence[Pending], *, policy: ServerPolicy = POLICY) 
     return found
 
 
+def _never_acknowledged(pending: Pending, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """
+    Whether most of all that a group was ever given is pending, however much that is.
+
+    One batch, or that of one consumer, may just be under way.
+    """
+    if pending.entries < LEAST_STREAM_ENTRIES or pending.consumers < _LEAST_CONSUMERS:
+        return ()
+    stream, group = shown(pending.stream), shown(pending.group)
+    return over(
+        "keys.pending",
+        policy.unacknowledged,
+        share(pending.entries, pending.given),
+        f"{{seen}} of all that group {group} of stream {stream} was ever given is not acknowledged",
+        about=f"stream {stream}",
+        what=f"of {pending.given:,} entries of stream {stream} those that group {group} did not acknowledge",
+        also=(
+            Evidence(what="pending entries", seen=f"{pending.entries:,} of {pending.consumers:,} consumers"),
+        ),
+        advice=(
+            f"XINFO CONSUMERS {stream} {group} tells whose they are; XAUTOCLAIM moves those of dead ones",
+            "have consumers send XACK",
+        ),
+    )
+
+
 def _pending(server: Server, sample: Sequence[SampledKey]) -> list[Pending]:
     found: list[Pending] = []
     last = sample[-1].database if sample else 0
@@ -232,10 +275,16 @@ def _pending(server: Server, sample: Sequence[SampledKey]) -> list[Pending]:
     return found
 
 
-def parse_group(reply: object) -> tuple[bytes, int]:
-    """Name and pending entries of one group of XINFO GROUPS."""
+def parse_group(reply: object) -> tuple[bytes, int, int | None, int]:
+    """Of one group of XINFO GROUPS what `Pending` holds of it."""
     fields = parse_flat(reply)
-    return fields.get("name", "").encode("utf-8", "replace"), fields.whole("pending") or 0
+    name = fields.get("name", "").encode("utf-8", "replace")
+    return (
+        name,
+        fields.whole("pending") or 0,
+        fields.whole("entries-read"),
+        fields.whole("consumers") or 0,
+    )
 
 
 def _share_in_words(count: int, sampled: int, total: int) -> str:

@@ -63,9 +63,9 @@ def unexplained_bytes(sample: Sequence[SampledKey], total: int, facts: Facts) ->
         facts: The section ``memory`` of INFO.
     """
     dataset = facts.number("used_memory_dataset")
-    if dataset is None or not sample or len(sample) >= total:
+    if dataset is None or (total and not sample):
         return 0
-    left = dataset - sum(each.size_bytes or 0 for each in sample) / len(sample) * total
+    left = dataset - sum(each.size_bytes or 0 for each in sample) * max(total / max(len(sample), 1), 1)
     return int(left) if left >= _LEAST_SHARE * dataset else 0
 
 
@@ -77,9 +77,9 @@ def look_for_large(
     *,
     first: int,
     policy: ServerPolicy = POLICY,
-) -> tuple[list[SampledKey], int]:
+) -> tuple[list[SampledKey], int, int]:
     """
-    Large keys that *sample* does not hold, and how many large keys slow commands were sent for.
+    Large keys that *sample* does not hold, and what else the search for them tells.
 
     Args:
         server: Its connection ends up in another database.
@@ -88,23 +88,29 @@ def look_for_large(
         facts: The section ``memory`` of INFO.
         first: The database that the address names; the log of slow commands tells none.
         policy: The limits of the target.
+    Returns:
+        Those keys; how many large keys slow commands were sent for; and how many bytes of data no key
+        explains, 0 if not all were looked at.
     """
     known = {(each.database, each.name) for each in sample}
     slow = slow_names(server)
     asked = look_at_names(server, slow, first) if slow and server.go_to(first) else []
     named = [each for each in asked if policy.key_bytes.severity(each.size_bytes)]
     found = [each for each in named if (each.database, each.name) not in known]
-    left = unexplained_bytes(sample, sum(each.keys for each in spaces), facts)
-    left -= sum(each.size_bytes or 0 for each in found)
-    if policy.key_bytes.severity(left):
+    total = sum(each.keys for each in spaces)
+    left = unexplained_bytes(sample, total, facts) - sum(each.size_bytes or 0 for each in found)
+    if policy.client_output.severity(left) and len(sample) < total:
         known |= {(each.database, each.name) for each in found}
         more, is_whole = _search(server, spaces, policy)
-        found += [each for each in more if (each.database, each.name) not in known]
+        more = [each for each in more if (each.database, each.name) not in known]
+        found += more
+        left -= sum(each.size_bytes or 0 for each in more)
         if not is_whole and not found:
             server.unseen.append(
                 f"large keys: {size(left)} of data are in keys that {_MOST_S:g} s did not suffice to look at"
             )
-    return found, len(named)
+        left = left if is_whole else 0
+    return found, len(named), max(left, 0)
 
 
 def _search(
