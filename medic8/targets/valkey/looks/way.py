@@ -31,6 +31,8 @@ class Way(NamedTuple):
         variation_s: By how much that strays, in seconds.
         waiting: Connections that wait to be accepted, where the server is on this machine; else None.
         overflowed: How often a full accept queue of this machine turned a connection away meanwhile.
+        idle_s: For how much of a PING's round trip (median) the server did nothing, in seconds; None if it
+            does not tell.
     """
 
     connect_s: tuple[float, ...] = ()
@@ -41,6 +43,7 @@ class Way(NamedTuple):
     variation_s: float | None = None
     waiting: int | None = None
     overflowed: int | None = None
+    idle_s: float | None = None
 
     @property
     def usual_connect_s(self) -> float | None:
@@ -97,6 +100,7 @@ def way_readings(way: Way) -> tuple[Reading | None, ...]:
         reading("network.connect", None if connect_s is None else round(connect_s, 6), "seconds"),
         reading("network.round_trip", way.round_trip_s, "seconds"),
         reading("network.variation", way.variation_s, "seconds"),
+        reading("network.idle", None if way.idle_s is None else round(way.idle_s, 6), "seconds"),
         reading("network.sent", way.sent, "count"),
         reading("network.resent", way.resent, "count"),
         reading("network.waiting", way.waiting, "count"),
@@ -116,6 +120,8 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             "run programs near the server, keep connections open (pools), and pipeline commands",
         ),
     )
+    if not found:
+        found = _between(way, policy)
     found += over(
         "network.loss",
         policy.resent,
@@ -147,6 +153,29 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             ),
         )
     return found
+
+
+def _between(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """Whether answers are late that the server was done with, though connections open quickly."""
+    connect_s = way.usual_connect_s
+    return over(
+        "network.slow_way",
+        policy.way,
+        way.idle_s,
+        "of a PING's round trip {seen} pass while the server does nothing: the way is slow, and not it",
+        about="network",
+        also=()
+        if connect_s is None
+        else (
+            Evidence(
+                what="opening a connection, by whoever accepts it first", seen=f"{connect_s * 1000:.1f} ms"
+            ),
+        ),
+        advice=(
+            "look at what stands between and answers for the server: a proxy, balancer, tunnel or sidecar",
+            "redis-cli --latency or valkey-cli --latency on the server's own host shows it without the way",
+        ),
+    )
 
 
 def _waiting(peer: Any) -> int | None:
