@@ -7,7 +7,7 @@ import time
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import ask, fill, info, wait_until
+from benchmarks.accuracy.held_out.neighbours import ask, clients_of, fill, info, wait_until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 GROUPS = 64
@@ -76,7 +76,7 @@ def _touch(stage: Stage, keys: list[str]) -> valkey.Valkey:
     return client
 
 
-def _truth(stage: Stage) -> Truth:
+def _truth(_: Stage) -> Truth:
     return Truth(Answer.GRID_CORRUPTION, Cause.DAMAGED_VALUES, healable=True)
 
 
@@ -85,7 +85,7 @@ def _truth_blocks(stage: Stage) -> Truth:
     return Truth(Answer.GRID_CORRUPTION, Cause.DAMAGED_VALUES, objects=blocks, healable=True)
 
 
-def _truth_lost(stage: Stage) -> Truth:
+def _truth_lost(_: Stage) -> Truth:
     return Truth(Answer.GRID_CORRUPTION, Cause.DAMAGED_VALUES)
 
 
@@ -219,12 +219,12 @@ def _page_is_there(stage: Stage) -> bool:
     name = stage.word.encode()
 
     def has_come() -> bool:
-        return any(each["name"].encode() == name and each["cmd"] == "mget" for each in client.client_list())
+        return any(each["name"].encode() == name and each["cmd"] == "mget" for each in clients_of(client))
 
     return wait_until(has_come, within_s=2)
 
 
-def _truth_page(stage: Stage) -> Truth:
+def _truth_page(_: Stage) -> Truth:
     return Truth(
         Answer.SLOW_OPERATIONS,
         Cause.COSTLY_COMMAND,
@@ -266,7 +266,7 @@ def _snapshot_of_grid(stage: Stage) -> str:
 
 def _snapshot_went_well(stage: Stage) -> bool:
     now = info(stage.client(), "persistence")
-    return now["rdb_last_bgsave_status"] == "ok" and now["rdb_saves"] > 0
+    return str(now["rdb_last_bgsave_status"]) == "ok" and int(now["rdb_saves"]) > 0
 
 
 def _nothing(_: Stage) -> Truth:

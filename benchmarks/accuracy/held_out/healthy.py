@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.accuracy.held_out.neighbours import ask, fill, info, seed_of, start_replica, wait_until
+from benchmarks.accuracy.held_out.neighbours import (
+    ask,
+    clients_of,
+    fill,
+    info,
+    seed_of,
+    start_replica,
+    wait_until,
+)
 from benchmarks.accuracy.variant import Answer, Site, Stage, Truth, Variant
 
 CACHE = """
@@ -61,7 +69,7 @@ import sys, time, valkey
 
 url, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 release = 1
-fleet = [valkey.Valkey.from_url(url, client_name="%s-r%d-%d" % (name, release, each)) for each in range(count)]
+fleet = [valkey.Valkey.from_url(url, client_name="%s-r1-%d" % (name, each)) for each in range(count)]
 for each in fleet:
     each.ping()
 print("there", flush=True)
@@ -177,7 +185,7 @@ def _port(stage: Stage) -> str:
 
 
 def _named(stage: Stage) -> int:
-    return sum(1 for each in stage.client().client_list() if each["name"].startswith(stage.word))
+    return sum(1 for each in clients_of(stage.client()) if each["name"].startswith(stage.word))
 
 
 def _cache(stage: Stage) -> str:
@@ -218,7 +226,7 @@ def _snapshots(stage: Stage) -> str:
 def _snapshot_is_new(stage: Stage) -> bool:
     now = info(stage.client(), "persistence")
     has_keys = next(stage.client().scan_iter(f"{stage.prefix}:*", count=1000), None) is not None
-    return now["rdb_last_bgsave_status"] == "ok" and has_keys
+    return str(now["rdb_last_bgsave_status"]) == "ok" and has_keys
 
 
 def _start(stage: Stage, program: str) -> str:
@@ -264,7 +272,7 @@ def _replica(stage: Stage) -> str:
 
 def _replica_in_step(stage: Stage) -> bool:
     now = info(stage.client(), "replication")
-    return now["connected_slaves"] > 0 and now["slave0"]["state"] == "online"
+    return int(now["connected_slaves"]) > 0 and str(now["slave0"]["state"]) == "online"
 
 
 def _expires(stage: Stage) -> bool:

@@ -6,6 +6,7 @@ import valkey
 
 from benchmarks.accuracy.held_out.neighbours import (
     ask,
+    clients_of,
     fill,
     grows,
     info,
@@ -136,7 +137,7 @@ def _dashboard_is_there(stage: Stage) -> bool:
     client = stage.client()
 
     def unread() -> list[int]:
-        return [int(each["omem"]) for each in client.client_list() if each["name"] == stage.word]
+        return [int(each["omem"]) for each in clients_of(client) if each["name"] == stage.word]
 
     return any(each > 1 << 20 for each in unread())
 

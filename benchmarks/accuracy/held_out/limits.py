@@ -5,20 +5,19 @@ from __future__ import annotations
 import resource
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import valkey
 
 from benchmarks.accuracy.held_out.neighbours import (
-    address,
     ask,
+    clients_of,
     fill,
-    free_port,
     grows,
     info,
     open_way,
     port_of,
-    server_program,
     setting,
     wait_until,
 )
@@ -74,28 +73,6 @@ while True:
         sock.close()
     if burst:
         time.sleep(pause)
-"""
-
-SUPERVISE = """
-import subprocess, sys, time, random
-
-seconds, seed, line = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-rng = random.Random(seed)
-told = False
-child = None
-try:
-    while True:
-        child = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if not told:
-            time.sleep(0.5)
-            print("there", flush=True)
-        told = True
-        time.sleep(seconds * rng.uniform(0.8, 1.2))
-        child.kill()
-        child.wait()
-        time.sleep(0.2)
-finally:
-    child.kill()
 """
 
 
@@ -167,7 +144,7 @@ def _pool_is_there(stage: Stage) -> bool:
     client = stage.client()
 
     def mine() -> int:
-        return sum(1 for each in client.client_list() if each["name"] == stage.word)
+        return sum(1 for each in clients_of(client) if each["name"] == stage.word)
 
     return mine() > 100 and grows(mine)
 
@@ -185,7 +162,7 @@ def _relay_keeps_the_dead(stage: Stage) -> str:
 
 def _dead_are_there(stage: Stage) -> bool:
     time.sleep(0.3)
-    names = [each["name"] for each in stage.client().client_list()]
+    names = [each["name"] for each in clients_of(stage.client())]
     return names.count(stage.word) > 30
 
 
@@ -219,7 +196,7 @@ def _limit_of_file_size(stage: Stage) -> str:
 
 
 def _save_fails(stage: Stage) -> bool:
-    return info(stage.client(), "persistence")["rdb_last_bgsave_status"] == "err"
+    return str(info(stage.client(), "persistence")["rdb_last_bgsave_status"]) == "err"
 
 
 def _folder_swept(stage: Stage) -> str:
@@ -229,10 +206,8 @@ def _folder_swept(stage: Stage) -> str:
     fill(client, [("SET", f"{stage.prefix}:{each}", "s" * 500) for each in range(stage.strength * 100)])
     wait_until(lambda: info(client, "persistence")["aof_rewrite_in_progress"] == 0)
     shutil.rmtree(folder)
-    try:
+    with suppress(valkey.ResponseError):
         ask(client, "BGREWRITEAOF")
-    except valkey.ResponseError:
-        pass
     wait_until(lambda: _rewrite_fails(stage))
     return ""
 
@@ -254,39 +229,6 @@ def _is_set(stage: Stage) -> bool:
         return False
     name, value = stage.notes["setting"].split()
     return setting(stage.client(), name) == value
-
-
-def _crash_loop(stage: Stage) -> str:
-    """A unit's limit of memory ends the server again and again, and the unit starts it again."""
-    port = free_port()
-    line = [server_program(stage), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    line += ["--dir", str(stage.folder), "--pidfile", str(stage.folder / "pid"), "--daemonize", "no"]
-    stage.cleanup.callback(_end_by_port, port)
-    words = (str(stage.strength), str(stage.rng.randrange(1 << 30)), *line)
-    stage.keep_going(SUPERVISE, *words)
-    stage.notes["loop"] = address(port)
-    return address(port)
-
-
-def _end_by_port(port: int) -> None:
-    """The supervisor got SIGKILL: what it has started last is still to be ended."""
-    try:
-        with valkey.Valkey(port=port, socket_timeout=5, retry=None) as client:
-            client.shutdown(nosave=True)
-    except (valkey.ValkeyError, OSError):
-        pass
-
-
-def _loop_is_there(stage: Stage) -> bool:
-    if "loop" not in stage.notes:
-        return False
-    seen: set[str] = set()
-
-    def two() -> bool:
-        seen.add(str(info(stage.client(stage.notes["loop"]), "server")["run_id"]))
-        return len(seen) > 1
-
-    return wait_until(two, within_s=9.5)
 
 
 def _exhausted(cause: Cause, *also: Cause, healable: bool = False) -> Truth:
@@ -394,19 +336,5 @@ VARIANTS = (
         lambda stage: _set(stage, "tcp-keepalive", stage.strength),
         _is_set,
         site=lambda _: Site(setting=(("tcp-keepalive", 60, 600),)),
-    ),
-    Variant(
-        "started_again_and_again",
-        "valkey",
-        (2, 4),
-        lambda _: Truth(
-            Answer.NETWORK,
-            Cause.RESTARTS,
-            also_answer=(Answer.RESOURCE_EXHAUSTION,),
-            also_cause=(Cause.WAY_FLAPS,),
-        ),
-        _crash_loop,
-        _loop_is_there,
-        alone=True,
     ),
 )

@@ -105,7 +105,7 @@ def free_port() -> int:
 
 def port_of(url: str) -> int:
     """The port in an address."""
-    return int(url.rsplit(":", 1)[1].split("/")[0])
+    return int(url.rsplit(":", 1)[1].split("/", 1)[0])
 
 
 def address(port: int, scheme: str = "valkey") -> str:
@@ -125,13 +125,17 @@ def ask(client: valkey.Valkey, *words: str | int | bytes) -> Any:
 
 def info(client: valkey.Valkey, section: str) -> dict[str, Any]:
     """A section of INFO."""
-    answer: dict[str, Any] = ask(client, "INFO", section)
-    return answer
+    return dict(ask(client, "INFO", section))
+
+
+def clients_of(client: valkey.Valkey) -> list[dict[str, str]]:
+    """What CLIENT LIST shows."""
+    return list(ask(client, "CLIENT LIST"))
 
 
 def setting(client: valkey.Valkey, name: str) -> str:
     """A setting's value now."""
-    found: dict[str, Any] = client.config_get(name)
+    found = dict(ask(client, "CONFIG GET", name))
     return str(found[name])
 
 

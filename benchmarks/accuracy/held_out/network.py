@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import address, free_port, open_way, port_of, wait_until
+from benchmarks.accuracy.held_out.neighbours import (
+    address,
+    free_port,
+    info,
+    open_way,
+    port_of,
+    server_program,
+    wait_until,
+)
 from benchmarks.accuracy.variant import Answer, Cause, Site, Stage, Truth, Variant
 
 TLS = """
@@ -40,6 +49,29 @@ def serve(raw):
 
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+SUPERVISE = """
+import subprocess, sys, time, random
+
+seconds, seed, line = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+rng = random.Random(seed)
+told = False
+child = None
+try:
+    while True:
+        child = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not told:
+            time.sleep(0.5)
+            print("there", flush=True)
+        told = True
+        time.sleep(seconds * rng.uniform(0.8, 1.2))
+        child.kill()
+        child.wait()
+        time.sleep(0.2)
+finally:
+    child.kill()
 """
 
 
@@ -155,6 +187,39 @@ def _certificate_is_refused(stage: Stage) -> bool:
     return False
 
 
+def _crash_loop(stage: Stage) -> str:
+    """A unit's limit of memory ends the server again and again, and the unit starts it again."""
+    port = free_port()
+    line = [server_program(stage), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    line += ["--dir", str(stage.folder), "--pidfile", str(stage.folder / "pid"), "--daemonize", "no"]
+    stage.cleanup.callback(_end_by_port, port)
+    words = (str(stage.strength), str(stage.rng.randrange(1 << 30)), *line)
+    stage.keep_going(SUPERVISE, *words)
+    stage.notes["loop"] = address(port)
+    return address(port)
+
+
+def _end_by_port(port: int) -> None:
+    """The supervisor got SIGKILL: what it has started last is still to be ended."""
+    with (
+        suppress(valkey.ValkeyError, OSError),
+        valkey.Valkey(port=port, socket_timeout=5, retry=None) as client,
+    ):
+        client.shutdown(nosave=True)
+
+
+def _loop_is_there(stage: Stage) -> bool:
+    if "loop" not in stage.notes:
+        return False
+    seen: set[str] = set()
+
+    def two() -> bool:
+        seen.add(str(info(stage.client(stage.notes["loop"]), "server")["run_id"]))
+        return len(seen) > 1
+
+    return wait_until(two, within_s=9.5)
+
+
 def _network(cause: Cause, *also: Cause, also_answer: tuple[Answer, ...] = ()) -> Truth:
     return Truth(Answer.NETWORK, cause, also_cause=also, also_answer=also_answer)
 
@@ -232,6 +297,20 @@ VARIANTS = (
         lambda _: _network(Cause.CERTIFICATE),
         _old_certificate,
         _certificate_is_refused,
+        alone=True,
+    ),
+    Variant(
+        "started_again_and_again",
+        "valkey",
+        (2, 4),
+        lambda _: Truth(
+            Answer.NETWORK,
+            Cause.RESTARTS,
+            also_answer=(Answer.RESOURCE_EXHAUSTION,),
+            also_cause=(Cause.WAY_FLAPS,),
+        ),
+        _crash_loop,
+        _loop_is_there,
         alone=True,
     ),
 )

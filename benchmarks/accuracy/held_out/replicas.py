@@ -6,6 +6,7 @@ import valkey
 
 from benchmarks.accuracy.held_out.neighbours import (
     ask,
+    clients_of,
     fill,
     grows,
     info,
@@ -88,7 +89,7 @@ def _holder_crashed(stage: Stage) -> str:
 
 
 def _names(client: valkey.Valkey) -> set[str]:
-    return {str(each["name"]) for each in client.client_list()}
+    return {str(each["name"]) for each in clients_of(client)}
 
 
 def _crash_is_there(stage: Stage) -> bool:
@@ -254,7 +255,7 @@ VARIANTS = (
     Variant(
         "invoices_lock_left",
         "valkey",
-        (1, 6),
+        (1, 4),
         lambda stage: _lock(stage, Cause.STALE_LOCK, "lock:invoices"),
         _holder_crashed,
         _crash_is_there,
@@ -262,7 +263,7 @@ VARIANTS = (
     Variant(
         "transfers_wait",
         "valkey",
-        (2, 4),
+        (2, 3),
         lambda stage: _lock(stage, Cause.DEADLOCK, "lock:account"),
         _transfers,
         lambda stage: wait_until(lambda: _transfers_are_there(stage), within_s=1),

@@ -6,7 +6,7 @@ import time
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import ask, fill, info, seed_of, wait_until
+from benchmarks.accuracy.held_out.neighbours import ask, clients_of, fill, info, seed_of, wait_until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 REPEAT = """
@@ -54,16 +54,16 @@ client = valkey.Valkey.from_url(url)
 turn = 0
 while True:
     begun = time.time()
-    at = int(begun) + 5
+    at = (int(begun) + 5) * 1000
     for begin in range(0, count, 1000):
         pipe = client.pipeline(transaction=False)
         for each in range(begin, begin + 1000):
-            pipe.set("%s:fare:%d:%d" % (prefix, turn % 2, each), "%040x" % rng.getrandbits(160), exat=at)
+            pipe.set("%s:fare:%d:%d" % (prefix, turn % 2, each), "%040x" % rng.getrandbits(160), pxat=at)
         pipe.execute()
     if turn == 0:
         print("there", flush=True)
     turn += 1
-    time.sleep(max(0.0, at + 0.5 - time.time()))
+    time.sleep(max(0.0, at / 1000 + 0.5 - time.time()))
 """
 
 WATCH = """
@@ -248,7 +248,7 @@ def _watch(stage: Stage) -> str:
 
 
 def _watch_is_there(stage: Stage) -> bool:
-    return any("O" in each["flags"] for each in stage.client().client_list())
+    return any("O" in each["flags"] for each in clients_of(stage.client()))
 
 
 def _costly(*also: Cause, objects: tuple[str, ...] = ()) -> Truth:
