@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import valkey
@@ -199,23 +197,30 @@ def _save_fails(stage: Stage) -> bool:
     return str(info(stage.client(), "persistence")["rdb_last_bgsave_status"]) == "err"
 
 
-def _folder_swept(stage: Stage) -> str:
-    """A sweeper of old files has taken the folder of the log away; the next rewrite finds no place."""
+def _hole_in_log(stage: Stage) -> str:
+    """Some sectors under the log of commands read as zeros, behind the server's back."""
     client = stage.client()
+    fill(client, [("SET", f"{stage.prefix}:{each}", "s" * 500) for each in range(1000)])
     folder = stage.data / setting(client, "appenddirname")
-    fill(client, [("SET", f"{stage.prefix}:{each}", "s" * 500) for each in range(stage.strength * 100)])
-    wait_until(lambda: info(client, "persistence")["aof_rewrite_in_progress"] == 0)
-    shutil.rmtree(folder)
-    with suppress(valkey.ResponseError):
-        ask(client, "BGREWRITEAOF")
-    wait_until(lambda: _rewrite_fails(stage))
+    path = max(folder.glob("*.incr.aof"), key=lambda each: each.stat().st_size)
+    size = 512 * stage.strength
+    place = stage.rng.randrange(path.stat().st_size // 4, path.stat().st_size // 2) // 512 * 512
+    with path.open("r+b") as log:
+        log.seek(place)
+        log.write(bytes(size))
+    stage.notes["hole"] = f"{place} {size} {path}"
     return ""
 
 
-def _rewrite_fails(stage: Stage) -> bool:
-    client = stage.client()
-    is_bad = info(client, "persistence")["aof_last_bgrewrite_status"] == "err"
-    return is_bad or not (stage.data / setting(client, "appenddirname")).is_dir()
+def _hole_is_there(stage: Stage) -> bool:
+    if "hole" not in stage.notes:
+        return False
+    place, size, path = stage.notes["hole"].split(" ", 2)
+    if not Path(path).exists():
+        return False
+    with Path(path).open("rb") as log:
+        log.seek(int(place))
+        return log.read(int(size)) == bytes(int(size))
 
 
 def _set(stage: Stage, name: str, value: int) -> str:
@@ -311,12 +316,18 @@ VARIANTS = (
         _save_fails,
     ),
     Variant(
-        "log_folder_swept",
+        "log_with_a_hole",
         "valkey",
-        (1, 20),
-        lambda _: _exhausted(Cause.SAVE_FAILS, Cause.DAMAGED_FILES),
-        _folder_swept,
-        _rewrite_fails,
+        (1, 64),
+        lambda _: Truth(
+            Answer.RESOURCE_EXHAUSTION,
+            Cause.DAMAGED_FILES,
+            also_answer=(Answer.GRID_CORRUPTION,),
+            also_cause=(Cause.SAVE_FAILS,),
+            healable=True,
+        ),
+        _hole_in_log,
+        _hole_is_there,
         config=(("appendonly", "yes"),),
     ),
     Variant(

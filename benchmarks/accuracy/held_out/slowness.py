@@ -267,7 +267,7 @@ VARIANTS = (
     Variant(
         "ranking_fetched_whole",
         "valkey",
-        (40, 120),
+        (40, 100),
         lambda stage: _costly(Cause.LARGE_KEY, objects=(stage.prefix,)),
         _leaderboard,
         lambda stage: _is_costly(stage, "zrevrange", least_us=5_000),
@@ -309,7 +309,7 @@ VARIANTS = (
     Variant(
         "rankings_rotate",
         "valkey",
-        (80, 250),
+        (80, 180),
         lambda _: Truth(
             Answer.SLOW_OPERATIONS,
             Cause.SLOW_DELETE,
@@ -323,7 +323,7 @@ VARIANTS = (
     Variant(
         "fares_at_the_full_minute",
         "valkey",
-        (40, 120),
+        (30, 70),
         lambda stage: Truth(Answer.SLOW_OPERATIONS, Cause.EXPIRY_STORM, objects=(stage.prefix,)),
         _fares,
         _fares_are_there,
