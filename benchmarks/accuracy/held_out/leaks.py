@@ -335,5 +335,5 @@ VARIANTS = (
             ("repl-diskless-sync-delay", "0"),
         ),
     ),
-    Variant("tenant_has_left", "valkey", (200, 400), _holes_truth, _holes, _holes_are_there),
+    Variant("tenant_has_left", "valkey", (100, 180), _holes_truth, _holes, _holes_are_there),
 )

@@ -323,7 +323,7 @@ VARIANTS = (
     Variant(
         "fares_at_the_full_minute",
         "valkey",
-        (30, 70),
+        (25, 50),
         lambda stage: Truth(Answer.SLOW_OPERATIONS, Cause.EXPIRY_STORM, objects=(stage.prefix,)),
         _fares,
         _fares_are_there,
