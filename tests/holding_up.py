@@ -7,7 +7,7 @@ import time
 import valkey
 import valkey.exceptions
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 #: Makes a set of which freeing takes a server some tenths of a second.
 _LARGE = """

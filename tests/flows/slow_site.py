@@ -69,7 +69,7 @@ def plain(url: str) -> valkey.Valkey:
     return valkey.Valkey.from_url(url)
 
 
-def wait_for(condition: Callable[[], object], *, most_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], *, most_s: float = 60.0) -> None:
     """Wait until *condition* holds."""
     deadline_s = time.monotonic() + most_s
     while not condition():

@@ -81,7 +81,7 @@ def up(home: Path) -> StackStatus:
 
 def until(condition: Callable[[], object]) -> None:
     """Wait, with a bound, until *condition* is true."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -48,7 +48,7 @@ def kill(status: StackStatus, *names: str) -> None:
         pid = status.server(name).pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(
         stack.status(status.home, environment=ENVIRONMENT).server(name).state == "running" for name in names
     ):

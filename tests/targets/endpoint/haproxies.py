@@ -69,7 +69,7 @@ def haproxy(folder: Path, first: int, second: int) -> Iterator[Running]:
         command = [shutil.which("haproxy") or "haproxy", "-W", "-f", str(file)]
         child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        ends_s = time.monotonic() + 30
+        ends_s = time.monotonic() + 60
         while True:
             assert child.poll() is None, (folder / "haproxy.log").read_text()
             assert time.monotonic() < ends_s
@@ -81,4 +81,4 @@ def haproxy(folder: Path, first: int, second: int) -> Iterator[Running]:
     finally:
         # Its workers as well; a master that is told to end while it reloads goes on.
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait(30)
+        child.wait(60)

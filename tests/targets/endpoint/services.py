@@ -150,10 +150,10 @@ def service(
     finally:
         is_over.set()
         socket.create_connection(listener.getsockname()).close()
-        accepting.join(timeout=30)
+        accepting.join(timeout=60)
         listener.close()
         for each in threads:
-            each.join(timeout=30)
+            each.join(timeout=60)
 
 
 def endpoint(url: str, **fields: Any) -> Target:

@@ -105,7 +105,7 @@ def test_whoever_streams_for_ever_is_left_in_time(treat: Behaviour) -> None:
         began_s = time.monotonic()
         result = look(endpoint(f"http://{HOST}:{port}/"))
     # Two requests of 0.6 s each; the bound has room for a machine under load.
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 60
     assert result.findings
 
 
@@ -202,7 +202,7 @@ def redirecting() -> Iterator[int]:
             yield server.server_port
         finally:
             server.shutdown()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
 
 
 def test_redirects_are_followed_to_the_same_server_only_and_never_in_a_circle() -> None:

@@ -38,7 +38,7 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(timeout=30)
+        thread.join(timeout=60)
 
 
 def refused(url: str, *command: str) -> Callable[[], None]:
@@ -183,7 +183,7 @@ def slowly_loading(server: ScratchValkey) -> Iterator[str]:
         yield url
     finally:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 def test_busy(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_busy(tmp_path: Path) -> None:
         finally:
             with valkey.Valkey.from_url(server.url) as person:
                 person.script_kill()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
     busy = found(report.results["reachability"], "server.busy")
     assert busy.severity is Severity.CRITICAL
     assert found(in_another_database, "server.busy").advice == busy.advice
