@@ -115,7 +115,7 @@ def dying(step: int, home: Path, what: str) -> bool:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
     return ended.returncode != 0

@@ -73,8 +73,9 @@ def haproxy(folder: Path, first: int, second: int) -> Iterator[Running]:
         while True:
             assert child.poll() is None, (folder / "haproxy.log").read_text()
             assert time.monotonic() < ends_s
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
                 socket.create_connection((HOST, port), timeout=5).close()
+                talk.connect(str(control))
                 break
             time.sleep(0.02)
         yield Running(f"http://{HOST}:{port}/", control, file, child.pid)
