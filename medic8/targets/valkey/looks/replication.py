@@ -124,9 +124,10 @@ def judge_replicas(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Find
         name = f"{replica.text('ip')}:{replica.text('port')}"
         offset, silent_s = replica.number("offset"), replica.number("lag")
         if replica.get("state", "online") != "online":
+            # As each does that is added; copies again and again are found as such.
             found += fact(
-                "replication.lag",
-                Severity.WARNING,
+                "replication.copying",
+                Severity.INFO,
                 f"replica {name} is getting a full copy",
                 about="replication",
                 evidence=(Evidence(what=f"replica {name}", seen=replica.text("state"), limit="online"),),
