@@ -201,6 +201,7 @@ def test_a_heal_that_is_interrupted_undoes_what_it_had_begun(
         while settings_of(valkey_url) != ("1000", "120"):
             assert time.monotonic() < deadline
             assert child.poll() is None, child.communicate()
+            time.sleep(0.02)  # the settings are watched for two seconds
         child.send_signal(number)
         output, errors = child.communicate(timeout=60)
     finally:
@@ -234,7 +235,7 @@ def test_a_refused_undo_is_not_called_a_refusal(configure: Configure, valkey_url
         deadline = time.monotonic() + 30
         with connection(valkey_url) as client:
             while settings_of(valkey_url) != ("1000", "120") and time.monotonic() < deadline:
-                pass
+                time.sleep(0.02)
             client.replicaof("127.0.0.1", "1")
             client.config_set("tcp-keepalive", "299")
 

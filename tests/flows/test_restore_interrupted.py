@@ -63,6 +63,7 @@ def kill_half_way(url: str) -> None:
         while settings_of(url) != ("1000", "120"):
             assert time.monotonic() < deadline
             assert child.poll() is None, child.communicate()
+            time.sleep(0.02)  # the settings are watched for two seconds
         child.send_signal(signal.SIGKILL)
 
 
@@ -172,6 +173,7 @@ def test_a_run_that_died_without_a_recovery_is_marked_as_well(journal: Journal, 
             "medic8.owner" in each.labels for each in runs_about_the_server() if each.id not in before
         ):
             assert time.monotonic() < deadline
+            time.sleep(0.1)  # the looks take seconds
         child.send_signal(signal.SIGKILL)
     assert settings_of(valkey_url) == ("10", "300")
     assert journal.holding() == ()

@@ -367,6 +367,7 @@ def test_an_undo_that_is_interrupted_heals_again_what_it_had_put_back(client: va
         while client.exists(*keys) == len(keys):
             assert time.monotonic() < deadline_s
             assert child.poll() is None, child.communicate()
+            time.sleep(0.005)
         child.send_signal(signal.SIGTERM)
         output, errors = child.communicate(timeout=60)
     finally:

@@ -103,12 +103,16 @@ class Wish(NamedTuple):
         context: Whom we trust; None without TLS.
         timeout_s: All of it has to be over by then.
         authorization: The header of that name; empty = none.
+        source: The address of this host that it is asked from; empty = the system chooses.
+        proxy: Url of the HTTP proxy that it is asked through; empty = none.
     """
 
     method: str
     context: ssl.SSLContext | None
     timeout_s: float
     authorization: str = ""
+    source: str = ""
+    proxy: str = ""
 
 
 async def ask(place: Place, address: str, wish: Wish) -> Reply:
@@ -117,7 +121,7 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
 
     Args:
         place: What for.
-        address: An IPv4 or IPv6 address of its host.
+        address: An IPv4 or IPv6 address of its host; through a proxy the host itself.
         wish: How.
     """
     watch = _Watch()
@@ -151,7 +155,12 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
 
 def _client(wish: Wish) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        verify=wish.context if wish.context is not None else False,
+        transport=httpx.AsyncHTTPTransport(
+            verify=wish.context if wish.context is not None else False,
+            local_address=wish.source or None,
+            proxy=wish.proxy or None,
+            trust_env=False,
+        ),
         # There is one limit around all of it, which also ends who sends one byte a second.
         timeout=wish.timeout_s,
         trust_env=False,  # a proxy or a password of this shell is no part of what is asked
@@ -199,7 +208,7 @@ class _Watch:
 
 
 def _headers(answer: httpx.Response) -> dict[str, str]:
-    wanted = ("location", "retry-after", "server", "content-encoding")
+    wanted = ("location", "retry-after", "server", "content-encoding", "date")
     return {name: answer.headers[name] for name in wanted if name in answer.headers}
 
 

@@ -125,9 +125,10 @@ def _started(server: subprocess.Popen[bytes], keeper: Supervisord, folder: Path)
         if server.poll() is not None:
             said = (folder / "supervisord.out").read_text().strip().splitlines() or ["nothing"]
             raise RefusedError(f"supervisord ended at once and said: {said[-1]}")
+        # Who is not asked before it listens does not come to be left alone for a while.
         with contextlib.suppress(Medic8Error):
-            kept = keeper.look()
-            if (folder / BEGUN).exists() and (kept.pid is not None or kept.state is KeptState.FAILS):
+            kept = keeper.look() if (folder / BEGUN).exists() else None
+            if kept is not None and (kept.pid is not None or kept.state is KeptState.FAILS):
                 return kept.pid or 0
         time.sleep(_LOOK_S)
     raise RefusedError(f"supervisord has not started the program within {_WAIT_S:g} s")
