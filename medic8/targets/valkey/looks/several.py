@@ -13,7 +13,7 @@ from medic8.model.target import Target
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import looking
 
-#: So many fresh connections, as long as all take no longer than that: of two servers that take turns by chance,
+#: So many fresh connections, while all take no longer than that: of two servers that take turns by chance,
 #: eight connections meet both in 127 of 128 cases.
 _CONNECTIONS, _MOST_S = 7, 1.0
 
