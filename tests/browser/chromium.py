@@ -81,7 +81,9 @@ class Page:
         }})()"""
         deadline = time.monotonic() + PATIENCE_S
         while not (place := self.run(script)):
-            assert time.monotonic() < deadline, f"nothing to click says {words!r}; the page: {self.text[:2000]}"
+            assert time.monotonic() < deadline, (
+                f"nothing to click says {words!r}; the page: {self.text[:2000]}"
+            )
             time.sleep(0.2)
         self.click_at(*place)
 
@@ -115,7 +117,12 @@ def browsing(folder: Path) -> Iterator[Page]:
     command += ["--no-first-run", "--no-proxy-server", "--disable-background-networking", "--mute-audio"]
     # Nothing but what this machine serves is asked for: a page would wait for what nobody answers.
     command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-    command += ["--window-size=1300,1400", "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
+    command += [
+        "--window-size=1300,1400",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={folder}",
+        "about:blank",
+    ]
     (folder / "DevToolsActivePort").unlink(missing_ok=True)
     with (folder / "chromium.log").open("wb") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -45,17 +45,24 @@ def test_each_has_a_name_of_its_own_and_runs_on_the_queue_of_its_target(
     titles = [each.title for each in all_wanted]
     assert len(set(titles)) == len(titles)
     queues = {each.title: each.queue for each in all_wanted}
-    assert queues["heal/on demand"] == "default"
-    assert queues["heal/on demand at rack-7"] == "rack-7"
-    assert queues["health/box"] == "default"
-    assert queues["health/cache"] == queues["back_up/cache"] == "rack-7"
-    assert {"restore_interrupted/default", "restore_interrupted/rack-7", "watch_schedules/default"} <= set(titles)
-    assert "diagnose_grid/on demand at rack-7" not in titles
-    assert "diagnose/waves" not in titles  # no samples are kept of grids
-    assert {"back_up/waves", "prune_backups/waves", "back_up/box"}.isdisjoint(titles)  # not configured
+    assert queues["heal/heal a target"] == "default"
+    assert queues["heal/heal a target at rack-7"] == "rack-7"
+    assert queues["health/health of box"] == "default"
+    assert queues["health/health of cache"] == queues["back_up/backup of cache"] == "rack-7"
+    assert {
+        "restore_interrupted/end interrupted recoveries at rack-7",
+        "watch_schedules/watch schedules",
+    } <= set(titles)
+    assert "diagnose_grid/diagnose a grid at rack-7" not in titles
+    assert "diagnose/samples of waves" not in titles  # no samples are kept of grids
+    assert {"back_up/backup of waves", "prune_backups/prune backups of waves"}.isdisjoint(
+        titles
+    )  # not configured
 
 
-def test_forms_have_choices_switches_numbers_and_text_and_nothing_else(all_wanted: tuple[Wanted, ...]) -> None:
+def test_forms_have_choices_switches_numbers_and_text_and_nothing_else(
+    all_wanted: tuple[Wanted, ...],
+) -> None:
     """A union is a box for JSON in one of Prefect's interfaces, and a secret is plain text."""
     for each in all_wanted:
         assert not {"anyOf", "oneOf", "allOf", "$ref"} & set(words(each.form))
@@ -79,12 +86,12 @@ def test_no_address_and_no_secret_is_told_to_the_server(all_wanted: tuple[Wanted
 def test_targets_and_strategies_are_the_ones_that_are_configured(all_wanted: tuple[Wanted, ...]) -> None:
     """Each queue offers its own; the only target is chosen already."""
     forms = {each.title: each.form["properties"] for each in all_wanted}
-    assert forms["heal/on demand"]["target"]["enum"] == ["box", "waves"]
-    assert forms["heal/on demand"]["strategy"]["enum"] == ["any"]
-    there = forms["heal/on demand at rack-7"]
+    assert forms["heal/heal a target"]["target"]["enum"] == ["box", "waves"]
+    assert forms["heal/heal a target"]["strategy"]["enum"] == ["any"]
+    there = forms["heal/heal a target at rack-7"]
     assert (there["target"]["enum"], there["target"]["default"]) == (["cache"], "cache")
     assert there["strategy"]["enum"] == ["any", "purge_memory", "set_settings"]
-    assert forms["diagnose_grid/on demand"]["target"]["enum"] == ["waves"]
+    assert forms["diagnose_grid/diagnose a grid"]["target"]["enum"] == ["waves"]
 
 
 def test_what_changes_something_is_a_dry_run_by_hand_until_a_person_says_otherwise(
@@ -92,16 +99,27 @@ def test_what_changes_something_is_a_dry_run_by_hand_until_a_person_says_otherwi
 ) -> None:
     """Who clicks through a form has changed nothing."""
     by_hand = {each.title: each.parameters for each in all_wanted}
-    for title in ("heal/on demand", "undo/on demand", "prune_backups/on demand", "prune_saved_state/default"):
+    for title in (
+        "heal/heal a target",
+        "undo/undo a resolution",
+        "prune_backups/prune backups",
+        "prune_saved_state/prune saved state",
+    ):
         assert by_hand[title]["dry_run"] is True
     schedules = {each.title: each.schedule for each in all_wanted if each.schedule}
-    assert schedules["prune_saved_state/default"].parameters == {"dry_run": False}
+    assert schedules["prune_saved_state/prune saved state"].parameters == {"dry_run": False}
 
 
-def test_a_schedule_heals_only_where_that_was_asked_for(all_wanted: tuple[Wanted, ...], tmp_path: Path) -> None:
+def test_a_schedule_heals_only_where_that_was_asked_for(
+    all_wanted: tuple[Wanted, ...], tmp_path: Path
+) -> None:
     """And nothing where the target does not let anybody act, whatever the schedule says."""
     heals = {each.title: each.parameters.get("heal_allowed") for each in all_wanted if each.flow == "health"}
-    assert heals == {"health/box": False, "health/cache": True, "health/waves": False}
+    assert heals == {
+        "health/health of box": False,
+        "health/health of cache": True,
+        "health/health of waves": False,
+    }
     observing = site_of(tmp_path, SITE.replace('mode = "act"', 'mode = "observe"'))
     assert not any(each.parameters.get("heal_allowed") for each in wanted(observing))
 
@@ -152,7 +170,9 @@ def test_nothing_runs_by_itself_where_all_is_zero(tmp_path: Path) -> None:
     text = f'[schedule]\n{none}\n[[target]]\nname = "box"\nkind = "host"\nurl = "host:local"\n'
     found = wanted(site_of(tmp_path, text))
     assert not any(each.schedule for each in found)
-    assert {"heal/on demand", "restore_interrupted/default"} <= {each.title for each in found}
+    assert {"heal/heal a target", "restore_interrupted/end interrupted recoveries"} <= {
+        each.title for each in found
+    }
 
 
 def test_another_pool_has_names_of_its_own(tmp_path: Path) -> None:
@@ -166,8 +186,14 @@ def test_another_pool_has_names_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[schedule]\nhealth = 5\n", r'2: \[schedule\]: field "health": 5 seconds is less than 10; 0 is never'),
-        ('[deployments]\npool = "A b"\n', r'2: \[deployments\]: field "pool": got "A b", expected lower-case'),
+        (
+            "[schedule]\nhealth = 5\n",
+            r'2: \[schedule\]: field "health": 5 seconds is less than 10; 0 is never',
+        ),
+        (
+            '[deployments]\npool = "A b"\n',
+            r'2: \[deployments\]: field "pool": got "A b", expected lower-case',
+        ),
         (
             '[[target]]\nname = "box"\nkind = "host"\nurl = "host:local"\n[target.schedule]\nbackup = 60\n',
             r'6: target "box": field "schedule.backup": targets of kind "host" are not backed up',
