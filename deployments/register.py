@@ -66,7 +66,7 @@ def _there(server: Server, site: Settings, needed: Iterable[Wanted]) -> dict[str
         if title in titles and title not in ours:
             raise ConfigurationError(
                 f'the deployment "{title}" of the server is not ours: its work pool is '
-                f'"{found.get("work_pool_name")}" and its tags are {sorted(found.get("tags") or ())}, ours are in '
+                f'"{found.get("work_pool_name")}" and its tags are {found.get("tags")}, ours are in '
                 f'"{pool}" with tag "{TAG}"; remove it, or name another pool in [deployments]'
             )
     return ours

@@ -199,8 +199,8 @@ def test_another_pool_has_names_of_its_own(tmp_path: Path) -> None:
             r'6: target "box": field "schedule.backup": targets of kind "host" are not backed up',
         ),
         (
-            '[[target]]\nname = "box"\nkind = "host"\nurl = "host:local"\n[target.schedule]\nhealt = 60\n',
-            r'6: target "box": field "schedule.healt": not known; did you mean "health"\?',
+            '[[target]]\nname = "box"\nkind = "host"\nurl = "host:local"\n[target.schedule]\nsample = 60\n',
+            r'6: target "box": field "schedule.sample": not known; did you mean "samples"\?',
         ),
     ],
 )
