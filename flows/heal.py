@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from pydantic import BeforeValidator
 
 from flows.diagnose import diagnose
 from flows.interruption import interruption
@@ -32,6 +35,14 @@ from tasks.track import tags_of, untagged
 #: After these the next strategy may still help.
 _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 
+#: Instead of the name of a strategy.
+ANY = "any"
+
+
+def _digests(given: object) -> object:
+    """The digests in a line of text: that is what a person can write into a form."""
+    return given.replace(",", " ").split() if isinstance(given, str) else given
+
 
 @flow(
     name="heal",
@@ -43,8 +54,9 @@ _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 def heal(
     target: str,
     dry_run: bool = False,
-    approved: list[str] | None = None,
+    approved: Annotated[list[str] | None, BeforeValidator(_digests)] = None,
     issues: list[str] | None = None,
+    strategy: str = ANY,
 ) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows, causes before symptoms.
@@ -54,6 +66,7 @@ def heal(
         dry_run: Show the plans and change nothing.
         approved: Digests of plans that a person agreed to.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
+        strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
     """
     agreed = list(check_approvals(approved or []))
     site = load_settings()
@@ -61,13 +74,15 @@ def heal(
     with untagged():
         interrupted = () if dry_run else _end_interrupted(subject, site)
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
-    beneath, report, ended = _treat_beneath(before, site, agreed, dry_run=dry_run)
+    beneath, report, ended = (
+        _treat_beneath(before, site, agreed, dry_run=dry_run) if strategy == ANY else ((), before, {})
+    )
     resolutions = list[Resolution]()
     known = {issue.fingerprint for issue in before.issues if not issues or issue.fingerprint in issues}
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
-        treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
+        treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run, only=strategy)
         resolutions += treated
-        ended[issue.fingerprint] = ended_as(treated, subject.allow)
+        ended[issue.fingerprint] = ended_as(treated, subject.allow) if treated else Outcome.UNSUPPORTED
     if not dry_run:
         with untagged():
             tell_all(site)
@@ -121,18 +136,22 @@ def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:
 
 
 def _treat_issue(
-    target: Target, issue: Issue, report: DiagnosticReport, approved: list[str], *, dry_run: bool
+    target: Target, issue: Issue, report: DiagnosticReport, approved: list[str], *, dry_run: bool, only: str
 ) -> tuple[list[Resolution], DiagnosticReport]:
-    """Try one strategy after another until the issue is gone; also the newest report."""
+    """Try one strategy after another, or *only* one, until the issue is gone; also the newest report."""
     resolutions: list[Resolution] = []
     present: Issue | None = issue
-    for _ in kind_named(target.kind).strategies or (None,):
+    known = kind_named(target.kind).strategies
+    others = () if only == ANY else tuple(each for each in known if each != only)
+    for _ in known or (None,):
         if present is None:
             break
         tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
         with untagged():
-            plan = plan_treatment(target, present, report, tried, () if dry_run else tuple(approved))
-        if resolutions and (plan is None or not plan.units):
+            plan = plan_treatment(
+                target, present, report, (*others, *tried), () if dry_run else tuple(approved)
+            )
+        if (resolutions or others) and (plan is None or not plan.units):
             break
         resolution = _resolve(target, present, plan, report, approved, dry_run=dry_run)
         resolutions.append(resolution)

@@ -15,7 +15,7 @@ from medic8.settings.settings import Settings
 from medic8.settings.state import read_state
 from medic8.settings.targets import read_targets
 
-_TABLES = ("target", "backups", "journal", "recovery")
+_TABLES = ("target", "backups", "journal", "recovery", "schedule", "deployments")
 
 
 def load_settings(

@@ -11,6 +11,7 @@ from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
 from medic8.model.saved import Keep
+from medic8.model.schedule import Deployments, SiteSchedule
 from medic8.model.target import Target
 
 
@@ -29,6 +30,8 @@ class Settings(Frozen):
         max_saved_mib: Most MiB that one recovery may save.
         keep: For how long what they saved is kept.
         claims: Folder in which what is on this host is claimed; None = the usual one of this user.
+        schedule: What runs by itself, unless a target says something else.
+        deployments: Where that is carried out.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -42,6 +45,8 @@ class Settings(Frozen):
     max_saved_mib: int = Field(default=1024, gt=0)
     keep: Keep = Keep()
     claims: Path | None = None
+    schedule: SiteSchedule = SiteSchedule()
+    deployments: Deployments = Deployments()
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:
@@ -65,6 +70,14 @@ class Settings(Frozen):
         question = f'; did you mean "{near[0]}"?' if near else ""
         names = ", ".join(f'"{each}"' for each in known)
         raise ConfigurationError(f'target "{name}" is not known; known are {names}{question}')
+
+    def queue_of(self, target: Target) -> str:
+        """The queue of the worker that can reach *target*."""
+        return target.queue or self.deployments.queue
+
+    def schedule_of(self, target: Target) -> SiteSchedule:
+        """What runs by itself for *target*."""
+        return self.schedule.of(target.schedule)
 
     @property
     def hint(self) -> str:
