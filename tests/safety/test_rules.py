@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections import Counter
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -324,3 +327,20 @@ def test_what_stands_on_one_host_is_one_failure_domain() -> None:
         "grid": ("host",),
         "alone": ("alone", "failure-domain=rack-7"),
     }
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "admission.md"
+
+
+def test_the_document_lists_every_rule_and_every_default() -> None:
+    """In the order in which they are asked; who reads it at night must not be told another number."""
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    assert [rule for rule, _ in rows] == list(RULES)
+    told = {
+        name: value
+        for _, fields in rows
+        for field in re.findall(r"`(\w+ = [^`]+)`", fields)
+        for name, value in tomllib.loads(field).items()
+    }
+    defaults = Policy().model_dump(mode="json") | ObserverCheck().model_dump(mode="json")
+    assert told == defaults
