@@ -334,7 +334,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "admission.md"
 
 def test_the_document_lists_every_rule_and_every_default() -> None:
     """In the order in which they are asked; who reads it at night must not be told another number."""
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| .* \|(.*)\|$", DOCUMENT.read_text(), re.MULTILINE)
     assert [rule for rule, _ in rows] == list(RULES)
     told = {
         name: value
