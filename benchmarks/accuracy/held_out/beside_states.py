@@ -249,10 +249,11 @@ def remove_log(stage: Stage) -> str:
 
 def is_held_open(stage: Stage) -> bool:
     """Whether it writes to a file that has no name."""
-    for each in Path(f"/proc/{_broken(stage)}/fd").iterdir():
-        with suppress(OSError):
-            if str(each.readlink()).endswith(f"{stage.word}.log (deleted)"):
-                return True
+    with suppress(OSError):
+        for each in list(Path(f"/proc/{_broken(stage)}/fd").iterdir()):
+            with suppress(OSError):
+                if str(each.readlink()).endswith(f"{stage.word}.log (deleted)"):
+                    return True
     return False
 
 
