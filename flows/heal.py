@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Annotated
 
 from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from pydantic import BeforeValidator
 
 from flows.diagnose import diagnose
 from flows.interruption import interruption
@@ -38,6 +40,14 @@ from tasks.track import tags_of, untagged
 #: After these the next strategy may still help.
 _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 
+#: Instead of the name of a strategy.
+ANY = "any"
+
+
+def _digests(given: object) -> object:
+    """The digests in a line of text: that is what a person can write into a form."""
+    return given.replace(",", " ").split() if isinstance(given, str) else given
+
 
 @flow(
     name="heal",
@@ -49,8 +59,9 @@ _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 def heal(
     target: str,
     dry_run: bool = False,
-    approved: list[str] | None = None,
+    approved: Annotated[list[str] | None, BeforeValidator(_digests)] = None,
     issues: list[str] | None = None,
+    strategy: str = ANY,
     origin: Origin = Origin.PERSON,
     override: str = "",
 ) -> State[Treatment]:
@@ -62,6 +73,7 @@ def heal(
         dry_run: Show the plans and change nothing.
         approved: Digests of plans that a person agreed to.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
+        strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
         origin: Who or what began it; what nobody decided has limits (docs/admission.md).
         override: Why a person goes on although there is a pause; empty = a pause stops it.
     """
@@ -77,13 +89,17 @@ def heal(
     if mandate.origin.is_automatic:
         with untagged():
             note_sighting(before, site)
-    beneath, report, ended = _treat_beneath(before, site, agreed, mandate, dry_run=dry_run)
+    beneath, report, ended = (
+        _treat_beneath(before, site, agreed, mandate, dry_run=dry_run) if strategy == ANY else ((), before, {})
+    )
     resolutions = list[Resolution]()
     known = {issue.fingerprint for issue in before.issues if not issues or issue.fingerprint in issues}
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
-        treated, report = _treat_issue(subject, issue, report, agreed, mandate, dry_run=dry_run)
+        treated, report = _treat_issue(
+            subject, issue, report, agreed, mandate, dry_run=dry_run, only=strategy
+        )
         resolutions += treated
-        ended[issue.fingerprint] = ended_as(treated, subject.allow)
+        ended[issue.fingerprint] = ended_as(treated, subject.allow) if treated else Outcome.UNSUPPORTED
     if not dry_run:
         with untagged(), suppress(SilentError):
             tell_all(site)
@@ -156,17 +172,22 @@ def _treat_issue(
     mandate: Mandate,
     *,
     dry_run: bool,
+    only: str,
 ) -> tuple[list[Resolution], DiagnosticReport]:
-    """Try one strategy after another until the issue is gone; also the newest report."""
+    """Try one strategy after another, or *only* one, until the issue is gone; also the newest report."""
     resolutions: list[Resolution] = []
     present: Issue | None = issue
-    for _ in kind_named(target.kind).strategies or (None,):
+    known = kind_named(target.kind).strategies
+    others = () if only == ANY else tuple(each for each in known if each != only)
+    for _ in known or (None,):
         if present is None:
             break
         tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
         with untagged():
-            plan = plan_treatment(target, present, report, tried, () if dry_run else tuple(approved))
-        if resolutions and (plan is None or not plan.units):
+            plan = plan_treatment(
+                target, present, report, (*others, *tried), () if dry_run else tuple(approved)
+            )
+        if (resolutions or others) and (plan is None or not plan.units):
             break
         resolution = _resolve(target, present, plan, report, approved, mandate, dry_run=dry_run)
         resolutions.append(resolution)

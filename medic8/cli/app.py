@@ -12,6 +12,7 @@ from medic8.cli import (
     backup,
     completion,
     demo,
+    deploy,
     diagnose,
     exchange,
     grid,
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
         stack.up,
         stack.down,
         stack.status,
+        deploy.deploy,
         demo.demo,
         completion.completion,
     ):

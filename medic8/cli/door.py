@@ -120,6 +120,18 @@ def open_door(call: Call) -> Door:
         UnreachableError: the server that the user has named does not answer or does not let us in, or none
             could be started.
     """
+    access = reach(call)
+    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
+    return PrefectDoor(access)
+
+
+def reach(call: Call) -> PrefectAccess:
+    """
+    The way to the Prefect server that answers; else the local stack is started.
+
+    Raises:
+        UnreachableError: as for `open_door`.
+    """
     from medic8.local import stack
 
     home = call.settings.home
@@ -128,9 +140,7 @@ def open_door(call: Call) -> Door:
         if status.server("prefect").state != "external":
             call.screen.say("no Prefect server runs; starting the local stack (medic8 down stops it)")
         status = stack.up(home, progress=call.screen.say, environment=call.environ)
-    access = way_to(call, status)
-    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
-    return PrefectDoor(access)
+    return way_to(call, status)
 
 
 def way_to(call: Call, status: StackStatus) -> PrefectAccess:
@@ -142,14 +152,12 @@ def way_to(call: Call, status: StackStatus) -> PrefectAccess:
     """
     from medic8.local.prefect_access import access_to
     from medic8.local.prefect_answer import ask
+    from medic8.local.status import way_to_own
 
     if status.server("prefect").state == "external":
         return access_to("", call.environ)  # asked already
-    access = access_to(str(status.prefect_api_url), call.environ)
+    access = way_to_own(str(status.prefect_api_url), call.environ)
     _go_past_proxies(call.environ)
-    # Who starts our server with a password of its own need not say it twice.
-    if not access.auth_string and (own := call.environ.get("PREFECT_SERVER_API_AUTH_STRING")):
-        access = access.model_copy(update={"auth_string": own})
     if problem := ask(access).problem:
         raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
     return access
