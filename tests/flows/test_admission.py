@@ -15,12 +15,13 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import VariableCreate
 
+from flows.health import health
 from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
-from medic8.model.policy import Origin, Pause
+from medic8.model.policy import Origin, Pause, Reservation
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution
-from medic8.recovery import pauses
+from medic8.recovery import pauses, reservations
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
 from medic8.targets.grid.format import CELL
@@ -132,17 +133,24 @@ def test_a_pause_between_two_units_stops_before_the_second(
 
 
 def test_a_schedule_has_a_budget_and_a_person_has_none(configure: Configure, valkey_url: str) -> None:
-    """What was begun on the target is counted in the journal."""
+    """What a health flow began is a schedule's, although it called the flow that people call."""
     configure()
     file = Path(load_settings().source or "")
     file.write_text(f"[policy]\nper_target = 1\n{file.read_text()}")
-    assert heal(origin=Origin.SCHEDULE).outcome is Outcome.RESOLVED
+    assert health("server", heal_allowed=True).is_healthy
+    (reserved,) = [each for each in begun() if each.mandate.origin is Origin.SCHEDULE]
+    assert (reserved.end, reserved.issue_type) == ("healthy", "slow_operations")
     set_settings(valkey_url, *AS_FOUND)
     refused = heal(origin=Origin.SCHEDULE)
     assert refused.refusal is not None
     assert (refused.refusal.rule, refused.refusal.numbers[0].seen) == ("budget", "1")
     assert settings_of(valkey_url) == AS_FOUND
     assert heal().outcome is Outcome.RESOLVED
+
+
+def begun() -> tuple[Reservation, ...]:
+    with Journal(load_settings().journal_url).transaction() as connection:
+        return reservations.since(connection, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_a_database_that_is_silent_refuses_and_the_history_says_so(
