@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,10 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 # Other tests run beside them, so how fast examples come says nothing about their strategy.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# A run in the background of a shell ignores Ctrl-C, and so would the processes of tests that have to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 #: What takes longest; begun first, so that at the end of a run by several processes none works alone.
