@@ -147,7 +147,7 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         IssueType.MEMORY_LEAK,
         "scripts",
     ),
-    "pending_entries": (entries_wait, IssueType.MEMORY_LEAK, "streams"),
+    "pending_entries": (entries_wait, IssueType.MEMORY_LEAK, "stream medic8-lab-jobs:all"),
     "growing_stream": (stream_grows, IssueType.MEMORY_LEAK, "stream medic8-lab-events:all"),
     "memory_full": (
         lambda client: "OutOfMemory" in refusal(client, "SET", "mine", "x" * 65_536),

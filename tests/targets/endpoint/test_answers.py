@@ -21,11 +21,13 @@ from medic8.local.loopback import free_port
 from medic8.model.endpoint import HttpRequest
 from medic8.model.issue import Severity
 from medic8.targets.endpoint.address import Place, address_problems, place_of
-from medic8.targets.endpoint.answers import judge, that_count, wrong_with
+from medic8.targets.endpoint.answers import judge
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
 from medic8.targets.endpoint.asking_often import Asked, Name, redirected
+from medic8.targets.endpoint.busy import told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 from medic8.targets.endpoint.policy import POLICY
+from medic8.targets.endpoint.replies import that_count, wrong_with
 from tests.targets.endpoint.services import (
     SHORT,
     Behaviour,
@@ -149,8 +151,35 @@ def test_who_is_too_busy_should_say_when_to_come_back() -> None:
     with service(status(503, "Retry-After: 7")) as port:
         told = only(look(endpoint(f"http://{HOST}:{port}/")))
     assert any("Retry-After" in line for line in without.advice)
-    assert not any("have it send Retry-After" in line for line in told.advice)
+    assert not any("Retry-After" in line for line in told.advice)
     assert any(fact.seen == "7" for fact in told.evidence)
+    with service(in_turn(answers(), status(429))) as port:
+        now_and_then = only(look(endpoint(f"http://{HOST}:{port}/")))
+    assert now_and_then.code == "endpoint.flapping"
+    assert any("Retry-After" in line for line in now_and_then.advice)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("120", ""),
+        ("Fri, 02 Jan 2026 03:05:00 GMT", ""),
+        ("0", "at once"),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", "at once"),
+        ("86400", "away for"),
+        ("9" * 400, "away for"),
+        ("soon", "neither"),
+        ("-5", "neither"),
+        ("٣", "neither"),
+        ("", "neither"),
+    ],
+)
+def test_what_clients_cannot_do_as_told_is_said(value: str, problem: str) -> None:
+    """A Retry-After must be seconds or a date, later than the answer, and no day away."""
+    headers = {"retry-after": value, "date": "Fri, 02 Jan 2026 03:04:00 GMT"}
+    told = told_clients([Reply("127.0.0.1", Ending.ANSWERED, "", {}, status=503, headers=headers)])
+    assert (len(told.advice) == 2, problem in told.evidence[0].seen) == (bool(problem), True)
+    assert told_clients([Reply("127.0.0.1", Ending.ANSWERED, "", {}, status=500)]) == ((), ())
 
 
 def test_the_body_must_contain_what_the_target_says() -> None:
