@@ -30,7 +30,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 #: What takes longest; begun first, so that at the end of a run by several processes none works alone.
-_FIRST = ("tests/flows/", "tests/crash/", "tests/local/", "tests/test_end_to_end.py", "tests/cli/")
+_FIRST = (
+    "tests/flows/",
+    "tests/crash/",
+    "tests/local/",
+    "tests/deployments/",
+    "tests/browser/",
+    "tests/test_end_to_end.py",
+    "tests/cli/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
