@@ -87,7 +87,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchV
 
 @pytest.fixture(scope="session")
 def _settings_at_the_start(valkey_server: ScratchValkey) -> dict[str, str]:
-    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
+    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True, socket_timeout=60) as client:
         return dict(client.config_get("*"))
 
 
@@ -96,7 +96,7 @@ def valkey_url(valkey_server: ScratchValkey, _settings_at_the_start: dict[str, s
     """Get the address of the shared server: no keys, functions or users, and the settings it began with."""
     if not valkey_server.server.identity.is_alive():
         valkey_server.start()
-    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
+    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True, socket_timeout=60) as client:
         client.replicaof("NO", "ONE")
         client.flushall(asynchronous=False)
         client.function_flush()
