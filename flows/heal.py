@@ -90,7 +90,9 @@ def heal(
         with untagged():
             note_sighting(before, site)
     beneath, report, ended = (
-        _treat_beneath(before, site, agreed, mandate, dry_run=dry_run) if strategy == ANY else ((), before, {})
+        _treat_beneath(before, site, agreed, mandate, dry_run=dry_run)
+        if strategy == ANY
+        else ((), before, {})
     )
     resolutions = list[Resolution]()
     known = {issue.fingerprint for issue in before.issues if not issues or issue.fingerprint in issues}
