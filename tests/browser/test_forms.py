@@ -81,7 +81,7 @@ def test_every_form_is_one_that_a_person_can_fill_in(
 
 
 def test_a_run_that_has_ended_says_what_was_found(
-    page: Page, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey_url: str
+    page: Page, prefect_told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey_url: str
 ) -> None:
     """Its state is the health, its message the reason, and its report an artifact."""
     text = f'[[target]]\nname = "seen"\nkind = "valkey"\nurl = "{valkey_url}"\n'
@@ -91,11 +91,11 @@ def test_a_run_that_has_ended_says_what_was_found(
     report = run("health", target="seen")
     question = {"flow_runs": {"name": {"any_": ["health of seen"]}}, "sort": "START_TIME_DESC", "limit": 1}
     (ended,) = httpx.post(
-        f"{prefect_api}/flow_runs/filter", json=question, trust_env=False, timeout=60
+        f"{prefect_told}/flow_runs/filter", json=question, trust_env=False, timeout=60
     ).json()
     state = report.analysis.health.value.capitalize()
     assert (ended["state"]["type"], ended["state"]["name"]) == ("COMPLETED", state)
-    root = prefect_api.removesuffix("/api")
+    root = prefect_told.removesuffix("/api")
     for interface in INTERFACES:
         page.go(f"{root}{interface}/runs/flow-run/{ended['id']}")
         page.wait("health of seen", state, "seen is")
