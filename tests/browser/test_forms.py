@@ -23,7 +23,7 @@ POOL = "seen-by-a-test"
 #: Where each of the two interfaces is.
 INTERFACES = ("", "/v2")
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
