@@ -31,7 +31,7 @@ demo: install ## Damage a real grid, diagnose it, heal it, and undo a recovery t
 demo-large: install ## The same with a 256 MiB grid
 	@$(BIN)/medic8 demo --large
 
-# Whole files to each process, since servers are shared by the tests of a file; the slow ones come first by name.
+# Whole files to each process, since servers are shared by the tests of a file; tests/conftest.py puts the slow ones first.
 test: install ## Run the tests (README's test command)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
-from prefect import flow, tags
+from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -18,16 +19,20 @@ from flows.returned import returned
 from medic8.analysis.order import ended_as, ended_beneath, gone, next_beneath, next_issue, waiting
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Mandate, Origin
 from medic8.model.recovery import Recovery
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.model.target import Target
+from medic8.recovery.faults import SilentError
 from medic8.recovery.interrupted import interrupted_on
 from medic8.recovery.journal import Journal
 from medic8.safety.admission import check_approvals
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.interrupted import end_recovery
+from tasks.observe import note_sighting
+from tasks.origin import origin_of_run
 from tasks.plan import plan_treatment
 from tasks.tell import sign
 from tasks.track import tags_of, untagged
@@ -57,6 +62,8 @@ def heal(
     approved: Annotated[list[str] | None, BeforeValidator(_digests)] = None,
     issues: list[str] | None = None,
     strategy: str = ANY,
+    origin: Origin = Origin.PERSON,
+    override: str = "",
 ) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows, causes before symptoms.
@@ -67,24 +74,36 @@ def heal(
         approved: Digests of plans that a person agreed to.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
         strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
+        origin: Who or what began it; what nobody decided has limits (docs/admission.md).
+        override: Why a person goes on although there is a pause; empty = a pause stops it.
     """
     agreed = list(check_approvals(approved or []))
     site = load_settings()
     subject = site.target(target)
     with untagged():
         interrupted = () if dry_run else _end_interrupted(subject, site)
+    mandate = Mandate(
+        origin=origin_of_run(origin), override=override, treatment=flow_run.get_root_flow_run_id() or ""
+    )
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
+    if mandate.origin.is_automatic:
+        with untagged():
+            note_sighting(before, site)
     beneath, report, ended = (
-        _treat_beneath(before, site, agreed, dry_run=dry_run) if strategy == ANY else ((), before, {})
+        _treat_beneath(before, site, agreed, mandate, dry_run=dry_run)
+        if strategy == ANY
+        else ((), before, {})
     )
     resolutions = list[Resolution]()
     known = {issue.fingerprint for issue in before.issues if not issues or issue.fingerprint in issues}
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
-        treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run, only=strategy)
+        treated, report = _treat_issue(
+            subject, issue, report, agreed, mandate, dry_run=dry_run, only=strategy
+        )
         resolutions += treated
         ended[issue.fingerprint] = ended_as(treated, subject.allow) if treated else Outcome.UNSUPPORTED
     if not dry_run:
-        with untagged():
+        with untagged(), suppress(SilentError):
             tell_all(site)
     treatment = Treatment(
         target=target,
@@ -105,7 +124,7 @@ def heal(
 
 
 def _treat_beneath(
-    report: DiagnosticReport, site: Settings, agreed: list[str], *, dry_run: bool
+    report: DiagnosticReport, site: Settings, agreed: list[str], mandate: Mandate, *, dry_run: bool
 ) -> tuple[tuple[Treatment, ...], DiagnosticReport, dict[str, Outcome]]:
     """
     Treat the causes that lie in what the target stands on, each once, by a run of this flow on that target.
@@ -118,7 +137,15 @@ def _treat_beneath(
         name, causes = found
         with untagged(), tags(*tags_of(site.target(name))):
             treatment = returned(
-                heal(name, dry_run=dry_run, approved=agreed, issues=list(causes), return_state=True),
+                heal(
+                    name,
+                    dry_run=dry_run,
+                    approved=agreed,
+                    issues=list(causes),
+                    origin=mandate.origin,
+                    override=mandate.override,
+                    return_state=True,
+                ),
                 Treatment,
             )
         treatments.append(treatment)
@@ -130,13 +157,24 @@ def _treat_beneath(
 
 def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:
     """End what earlier runs on *target* left half done when they died."""
-    dead = interrupted_on(Journal(site.journal_url), target.name)
+    try:
+        dead = interrupted_on(Journal(site.journal_url), target.name)
+    except SilentError as exc:
+        get_run_logger().warning("%s; whatever is to be done will be refused", exc)
+        return ()
     ended = [end_recovery(each, site, flow_run.get_id() or "") for each in dead]
     return tuple(each for each in ended if each is not None)
 
 
 def _treat_issue(
-    target: Target, issue: Issue, report: DiagnosticReport, approved: list[str], *, dry_run: bool, only: str
+    target: Target,
+    issue: Issue,
+    report: DiagnosticReport,
+    approved: list[str],
+    mandate: Mandate,
+    *,
+    dry_run: bool,
+    only: str,
 ) -> tuple[list[Resolution], DiagnosticReport]:
     """Try one strategy after another, or *only* one, until the issue is gone; also the newest report."""
     resolutions: list[Resolution] = []
@@ -153,7 +191,7 @@ def _treat_issue(
             )
         if (resolutions or others) and (plan is None or not plan.units):
             break
-        resolution = _resolve(target, present, plan, report, approved, dry_run=dry_run)
+        resolution = _resolve(target, present, plan, report, approved, mandate, dry_run=dry_run)
         resolutions.append(resolution)
         if resolution.after is not None:
             report = resolution.after
@@ -171,12 +209,20 @@ def _resolve(
     plan: Plan | None,
     report: DiagnosticReport,
     approved: list[str],
+    mandate: Mandate,
     *,
     dry_run: bool,
 ) -> Resolution:
     with tags(*tags_of(target, issue)):
         state = resolve(
-            target.name, issue, plan, report, dry_run=dry_run, approved=approved, return_state=True
+            target.name,
+            issue,
+            plan,
+            report,
+            dry_run=dry_run,
+            approved=approved,
+            mandate=mandate,
+            return_state=True,
         )
     return returned(state, Resolution)
 

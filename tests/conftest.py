@@ -24,6 +24,16 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+#: What takes longest; begun first, so that at the end of a run by several processes none works alone.
+_FIRST = ("tests/flows/", "tests/crash/", "tests/local/", "tests/test_end_to_end.py", "tests/cli/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; the order within a file stays."""
+    ranks = {item: [item.nodeid.startswith(each) for each in _FIRST] for item in items}
+    items.sort(key=lambda item: ranks[item], reverse=True)
+
+
 @pytest.fixture(scope="session")
 def require() -> Callable[[Callable[[], object]], None]:
     """
@@ -98,8 +108,12 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     Our own stack and not Prefect's test harness: entering takes about as long, and its SQLite stalls for
     seconds under flows that run side by side. A child process is given the address by
     ``prefect.settings.get_current_settings().to_environment_variables()``.
+
+    It gets the runs of flows with their states, results and artifacts. The logs and events of this process,
+    which cost it twice as much as all of that, it gets only of a test that asks for `prefect_told`.
     """
     from prefect.context import _temporary_global_settings_context, get_settings_context
+    from prefect.events.clients import NullEventsClient
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import (
@@ -109,6 +123,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_HOME,
         PREFECT_LOCAL_STORAGE_PATH,
+        PREFECT_LOGGING_TO_API_ENABLED,
         temporary_settings,
     )
 
@@ -126,12 +141,14 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                         PREFECT_LOCAL_STORAGE_PATH: folder / "client" / "storage",
                         # The heartbeat's thread holds every sync flow for a second at its end.
                         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                        PREFECT_LOGGING_TO_API_ENABLED: False,
                     },
                     restore_defaults={PREFECT_API_KEY, PREFECT_API_AUTH_STRING},
                 )
             )
             # As Prefect's harness does: flows in other threads see these settings as well.
             settings.enter_context(_temporary_global_settings_context(get_settings_context()))
+            EventsWorker.set_client_override(NullEventsClient)
             yield str(status.prefect_api_url)
             # What this process still has to tell is told while there is somebody to hear it.
             for worker in (APILogWorker, EventsWorker):
@@ -141,7 +158,23 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             raise
         pytest.skip(str(error))
     finally:
+        EventsWorker.set_client_override(None)
         stack.remove(home, progress=lambda _: None)
+
+
+@pytest.fixture
+def prefect_told(prefect_api: str) -> Iterator[str]:
+    """Get the address of that API, which gets the logs and events of this process as well: its task runs."""
+    from prefect.events.clients import NullEventsClient
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+    EventsWorker.set_client_override(None)
+    try:
+        with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+            yield prefect_api
+    finally:
+        EventsWorker.set_client_override(NullEventsClient)
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +186,7 @@ def ftp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["-w", "-d", str(folder), "-u", "medic8", "-P", "secret"]
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         while not is_listening(child.pid, port):
             assert child.poll() is None
             assert time.monotonic() < deadline_s
@@ -161,4 +194,4 @@ def ftp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"ftp://{HOST}:{port}/backups"
     finally:
         child.terminate()
-        child.wait(20)
+        child.wait(60)

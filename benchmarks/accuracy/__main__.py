@@ -10,6 +10,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,9 @@ from pathlib import Path
 from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw, draws
 from benchmarks.accuracy.healing import prefect_in
-from benchmarks.accuracy.running import Result, run
-from benchmarks.accuracy.soaking import soak
-from benchmarks.accuracy.telling import Measured, Soaked, last_line, missed, tables
+from benchmarks.accuracy.running import Result
+from benchmarks.accuracy.telling import Measured, last_line, missed, tables
+from benchmarks.accuracy.together import make, soak_at_once
 from benchmarks.accuracy.variant import Variant
 
 _FULL = {"held": 200, "tuned": 200, "healthy": 200, "heal": 100, "soak_s": 3600.0}
@@ -41,17 +42,17 @@ def main() -> int:
         if any(heals for _, heals in plans):
             folder = around.enter_context(tempfile.TemporaryDirectory(prefix="accuracy-prefect-"))
             around.enter_context(prefect_in(Path(folder)))
-        for number, (draw, heals) in enumerate(plans, start=1):
-            if args.most_s and time.monotonic() - began_s > args.most_s:
-                print(f"stopped after {args.most_s:g} s: {len(plans) - number + 1} runs were not made")
-                break
-            results.append(run(draw, is_to_heal=heals))
-            _tell(results[-1], f"{number}/{len(plans)} {time.monotonic() - began_s:.0f} s")
+        made = make(plans, jobs=args.jobs, most_s=args.most_s, is_shared=_is_shared(variants))
+        for number, result in enumerate(made, start=1):
+            results.append(result)
+            _tell(result, f"{number}/{len(plans)} {time.monotonic() - began_s:.0f} s")
             if args.json:
                 args.json.write_text(json.dumps([each.as_json() for each in results], indent=1))
+        if len(results) < len(plans):
+            print(f"stopped after {args.most_s:g} s: {len(plans) - len(results)} runs were not made")
         soaked = None
         if args.soak_s and not args.repeat:
-            soaked = Soaked(*_tupled(soak(args.soak_s, args.seed, print)))
+            soaked = soak_at_once(args.jobs, args.soak_s, args.seed, _states(args, variants))
     measured = Measured(results, held, soaked)
     print("\n".join(tables(measured)))
     not_met = missed(measured)
@@ -59,8 +60,15 @@ def main() -> int:
     return bool(not_met)
 
 
-def _tupled(found: tuple[float, int, list[str]]) -> tuple[float, int, tuple[str, ...]]:
-    return found[0], found[1], tuple(found[2])
+def _is_shared(variants: dict[str, Variant]) -> Callable[[Draw], bool]:
+    """Of a host, which all runs are made on."""
+    return lambda draw: any(variants[name].kind == "host" for name in draw.variants)
+
+
+def _states(args: argparse.Namespace, variants: dict[str, Variant]) -> list[Draw]:
+    """Every healthy state, for the soak; one drawn strength of each."""
+    well = [name for name, each in variants.items() if each.is_healthy and args.only in name]
+    return draws(variants, well, len(well), random.Random(args.seed))
 
 
 def _arguments() -> argparse.Namespace:
@@ -69,7 +77,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     for name in ("held", "tuned", "healthy", "heal"):
         parser.add_argument(f"--{name}", type=int, help=f"how many {name} runs")
-    parser.add_argument("--soak-s", type=float, help="how long a healthy server is looked at")
+    parser.add_argument("--soak-s", type=float, help="how long healthy targets are looked at, by each job")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="so many runs at once; as many as processors"
+    )
     parser.add_argument(
         "--most-s", type=float, default=0.0, help="draw no run after so many seconds; 0 = no end"
     )

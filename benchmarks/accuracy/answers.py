@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from benchmarks.accuracy.scoring import Said
 from benchmarks.accuracy.variant import Cause
 from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticReport
+from medic8.targets.endpoint.asking import Phase
+from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 
 #: By code, or by its first word and a point; what is in neither tells no cause (``latency.high``).
 CAUSES = {
@@ -17,6 +21,7 @@ CAUSES = {
     "clients.monitor": Cause.MONITOR,
     "clients.idle": Cause.IDLE_CLIENTS,
     "clients.dead": Cause.DEAD_CLIENTS,
+    "clients.no_keepalive": Cause.DEAD_CLIENTS,
     "clients.near_limit": Cause.MANY_CLIENTS,
     "clients.paused": Cause.PAUSED,
     "keys.forgotten_expiry": Cause.KEYS_WITHOUT_EXPIRY,
@@ -60,6 +65,7 @@ CAUSES = {
     "replication.writable": Cause.REPLICA_WRITABLE,
     "replication.diverged": Cause.REPLICA_DIFFERS,
     "replication.two_primaries": Cause.WRONG_PRIMARY,
+    "replication.several_primaries": Cause.WRONG_PRIMARY,
     "replication.foreign_primary": Cause.WRONG_PRIMARY,
     "replication.role_changed": Cause.WRONG_PRIMARY,
     "network.slow_way": Cause.WAY_SLOW,
@@ -71,12 +77,97 @@ CAUSES = {
     "server.clock": Cause.CLOCK,
     "server.clock_jumped": Cause.CLOCK,
     "server.restarts": Cause.RESTARTS,
+    # Processes.
+    "presence.restarts": Cause.RESTARTS,
+    "presence.gave_up": Cause.RESTARTS,
+    "health.check_failed": Cause.FAILS_ITS_WORK,
+    "activity.stuck": Cause.STUCK,
+    "activity.throttled": Cause.CPU_QUOTA,
+    "activity.hog": Cause.CPU_HOG,
+    "activity.disk_hog": Cause.DISK_HOG,
+    "activity.zombies": Cause.ZOMBIES,
+    "activity.group_pids": Cause.PROCESS_LIMIT,
+    "growth.memory": Cause.PROCESS_MEMORY_LEAK,
+    "growth.descriptors": Cause.DESCRIPTOR_LEAK,
+    "growth.threads": Cause.THREAD_LEAK,
+    "descriptors.near_limit": Cause.DESCRIPTOR_LIMIT,
+    "descriptors.deleted_files": Cause.DELETED_FILES,
+    "memory.of_host": Cause.MUCH_MEMORY,
+    "memory.of_group": Cause.GROUP_MEMORY,
+    "memory.address_space": Cause.ADDRESS_SPACE,
+    "memory.swapped": Cause.SWAPPING,
+    "data.backup_old": Cause.NO_BACKUP,
+    # Hosts.
+    "processor.pressure": Cause.HOST_CPU,
+    "processor.steal": Cause.STEAL,
+    "processor.throttled": Cause.CPU_QUOTA,
+    "memory.pressure": Cause.HOST_MEMORY,
+    "memory.low": Cause.HOST_MEMORY,
+    "memory.committed": Cause.HOST_MEMORY,
+    "memory.swapping": Cause.SWAPPING,
+    "memory.oom_kill": Cause.OOM_KILL,
+    "disk.space": Cause.DISK_FULL,
+    "disk.inodes": Cause.INODES_FULL,
+    "disk.filling": Cause.DISK_FILLS,
+    "disk.read_only": Cause.DISK_READ_ONLY,
+    "disk.errors": Cause.DISK_ERRORS,
+    "disk.degraded": Cause.DISK_ERRORS,
+    "disk.slow": Cause.SLOW_DISK,
+    "files.old": Cause.OLD_FILES,
+    "files.overdue": Cause.OLD_FILES,
+    "backups.not_kept": Cause.OLD_FILES,
+    "tables.files": Cause.FILE_TABLE,
+    "tables.threads": Cause.PROCESS_LIMIT,
+    "network.errors": Cause.WAY_SLOW,
+    "network.resent": Cause.WAY_SLOW,
+    "network.accept_queue": Cause.ACCEPT_QUEUE,
+    "network.conntrack": Cause.CONNECTION_TABLE,
+    "network.time_wait": Cause.CONNECTION_TABLE,
+    "network.ports": Cause.PORTS,
+    "kernel.": Cause.KERNEL_SETTING,
+    "clock.": Cause.CLOCK,
+    # Endpoints; what cannot be reached, does not end or is slow is told apart below.
+    "endpoint.status": Cause.WRONG_STATUS,
+    "endpoint.body": Cause.WRONG_BODY,
+    "endpoint.endless": Cause.ENDLESS,
+    "endpoint.redirects": Cause.REDIRECTS,
+    "endpoint.flapping": Cause.FLAPPING,
+    "endpoint.address_down": Cause.ONE_ADDRESS,
+    "endpoint.certificate_ends": Cause.CERTIFICATE,
+}
+
+#: How the requests to an endpoint ended that nobody serves.
+ENDINGS = {
+    Ending.UNRESOLVED: Cause.NAME_NOT_FOUND,
+    Ending.NAME_SERVER: Cause.NAME_SERVER,
+    Ending.REFUSED: Cause.REFUSED,
+    Ending.NO_ROUTE: Cause.NO_ROUTE,
+    Ending.DROPPED: Cause.DROPPED,
+    Ending.TLS_SILENT: Cause.TLS_FAILS,
+    Ending.TLS_EXPIRED: Cause.TLS_EXPIRED,
+    Ending.TLS_NOT_YET: Cause.TLS_EXPIRED,
+    Ending.TLS_NAME: Cause.TLS_NAME,
+    Ending.TLS_ISSUER: Cause.TLS_CHAIN,
+    Ending.TLS_OTHER: Cause.TLS_FAILS,
+    Ending.SILENT: Cause.SILENT,
+    Ending.CLOSED: Cause.CLOSED,
+    Ending.RESET: Cause.CLOSED,
+    Ending.NO_HTTP: Cause.NOT_HTTP,
+}
+
+#: The part of a request that takes most, by the words of the finding.
+_PARTS = {
+    Phase.NAME: Cause.SLOW_NAME,
+    Phase.CONNECT: Cause.SLOW_CONNECT,
+    Phase.TLS: Cause.SLOW_TLS,
+    Phase.WAIT: Cause.SLOW_ANSWER,
+    Phase.BODY: Cause.SLOW_BODY,
 }
 
 
 def said_by(report: DiagnosticReport) -> list[Said]:
     """What *report* says, from its top; what is only worth knowing is left out."""
-    told = [_said(issue) for issue in report.issues if issue.severity is not Severity.INFO]
+    told = [_said(issue, report) for issue in report.issues if issue.severity is not Severity.INFO]
     if told:
         return told
     odd = [each for each in report.analysis.findings if each.severity is not Severity.INFO]
@@ -84,13 +175,50 @@ def said_by(report: DiagnosticReport) -> list[Said]:
     return [Said("unknown", frozenset({Cause.UNKNOWN}), odd[0].text)] if odd else []
 
 
-def _said(issue: Issue) -> Said:
+def _said(issue: Issue, report: DiagnosticReport) -> Said:
     facts = (f"{each.what} {each.seen}" for each in issue.evidence)
     text = " ".join((issue.about, issue.title, issue.cause, *facts, *issue.advice))
-    causes = frozenset(cause_of(code) for code in issue.signs)
+    causes = frozenset(cause for code in issue.signs for cause in _causes(code, report))
     return Said(issue.issue_type, causes, text, not issue.follows_from)
 
 
+def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
+    """What *code* stands for in *report*, where the finding and the kind tell more than the code."""
+    findings = [each for each in report.analysis.findings if each.code == code]
+    match report.kind, code:
+        case "process", "target.unreachable":
+            return {Cause.NOT_RUNNING}
+        case "endpoint", "target.unreachable":
+            told = {str(each.get("ending")) for finding in findings for each in finding.objects}
+            return {cause for ending, cause in ENDINGS.items() if ending.value in told} or {Cause.UNKNOWN}
+        case "endpoint", "endpoint.slow":
+            return {
+                cause
+                for part, cause in _PARTS.items()
+                if any(f"most of it {part} (" in each.text for each in findings)
+            }
+        case "endpoint", "endpoint.redirects":
+            is_circle = any(ENDING_WORDS[Ending.CIRCLE].means in each.text for each in findings)
+            return {Cause.REDIRECT_LOOP if is_circle else Cause.REDIRECTS}
+        case _:
+            return {cause_of(code)}
+
+
 def cause_of(code: str) -> Cause:
-    """The cause that *code* stands for."""
+    """The cause that *code* alone stands for."""
     return CAUSES.get(code) or CAUSES.get(f"{code.partition('.')[0]}.", Cause.UNKNOWN)
+
+
+def without(report: DiagnosticReport, codes: Collection[str]) -> DiagnosticReport:
+    """*report* without findings of *codes*, and without issues that have no other signs."""
+    findings = tuple(each for each in report.analysis.findings if each.code not in codes)
+    issues = tuple(each for each in report.issues if not set(each.signs) <= set(codes))
+    gone = {each.fingerprint for each in report.issues} - {each.fingerprint for each in issues}
+    issues = tuple(
+        each.model_copy(
+            update={"follows_from": tuple(link for link in each.follows_from if link.cause not in gone)}
+        )
+        for each in issues
+    )
+    analysis = report.analysis.model_copy(update={"findings": findings})
+    return report.model_copy(update={"analysis": analysis, "issues": issues})

@@ -45,11 +45,11 @@ def draws(
         others = [
             variants[each]
             for each in names
-            if each != first and not variants[each].alone and variants[each].kind == chosen[0].kind
+            if each != first and not variants[each].is_alone and variants[each].kind == chosen[0].kind
         ]
         # Some variants stand alone, so that the others are paired more often to come to a quarter in all.
-        free = sum(not variants[each].alone for each in names) / len(names)
-        if others and not chosen[0].alone and rng.random() < TWO_AT_ONCE / free:
+        free = sum(not variants[each].is_alone for each in names) / len(names)
+        if others and not chosen[0].is_alone and rng.random() < TWO_AT_ONCE / free:
             chosen.append(rng.choice(others))
         drawn.append(
             Draw(

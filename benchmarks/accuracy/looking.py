@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy.answers import without
 from medic8.analysis.analyzer import UNREACHABLE, analyze
 from medic8.errors import TransientError
 from medic8.model.issue import Severity
@@ -17,42 +19,88 @@ from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.safety.admission import admit
 from medic8.settings import Settings, load_settings
+from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from medic8.targets.treatment import choose_plan
+from medic8.targets.valkey.policy import SETTABLE
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 
-#: Where one look found nothing, one watches for so long, in every run alike.
-WATCH_S = 4.0
+#: Where one look found nothing, one watches for so long, in every run of a kind alike. What grows in a
+#: process is told from a saw-tooth only by who has seen some of its teeth.
+WATCH_S = {"process": 20.0}
+USUAL_WATCH_S = 4.0
 _ATTEMPTS = 3
 
 
-def configure(folder: Path, ready: dict[str, Any], name: str, url: str) -> Settings:
-    """A site with this one target, everything allowed on it; also for flows of this process."""
-    kind = "grid" if ready["grid"] else "valkey"
-    lines = [
-        "[[target]]",
-        f'name = "{name}"',
-        f'kind = "{kind}"',
-        f'url = "{url}"',
-        'mode = "act"',
-        f"allow = {json.dumps(list(kind_named(kind).strategies))}",
-        f"timeout_s = {ready['timeout_s']}",
-    ]
-    if kind == "grid":
-        lines.append(f'grid = "{ready["grid"]}"')
-    for setting, low, high in ready["setting"] if kind == "valkey" else ():
-        lines += ["", "[[target.setting]]", f'name = "{setting}"']
-        lines += [f"minimum = {low}"] if low is not None else []
-        lines += [f"maximum = {high}"] if high is not None else []
-    for prefix, after in ready["expiry"] if kind == "valkey" else ():
-        lines += ["", "[[target.expiry]]", f'prefix = "{prefix}"', f"after = {after}"]
+def configure(folder: Path, told: dict[str, Any], name: str) -> Settings:
+    """
+    A site with this one target, everything allowed on it; also for flows of this process.
+
+    Args:
+        folder: Of the measurement.
+        told: What the side that breaks says of the target: kind, url, grid and site.
+        name: How the target is called.
+    """
+    kind, site = told["kind"], told["site"]
+    values = {
+        "name": name,
+        "kind": kind,
+        "url": told["url"],
+        "mode": "act",
+        "allow": list(kind_named(kind).strategies),
+        "timeout_s": site["timeout_s"],
+        "grid": told["grid"],
+    }
+    lines = _table("[[target]]", values)
+    limits = ({"name": limit, "warning": low, "error": high} for limit, low, high in site["threshold"])
+    for each in limits:
+        lines += _table("[[target.threshold]]", each)
+    for header, table in _TABLES[kind](site):
+        lines += _table(header, table)
     file = folder / "medic8.toml"
     file.write_text("\n".join(lines) + "\n")
     os.environ["MEDIC8_HOME"] = str(folder / "home")
     os.environ["MEDIC8_CONFIG"] = str(file)
     (folder / "home").mkdir(mode=0o700, exist_ok=True)
     return load_settings(file)
+
+
+def _table(header: str, values: dict[str, Any]) -> list[str]:
+    """A table in TOML, without what is not said: None, or empty."""
+    told = ((name, value) for name, value in values.items() if value not in (None, "", [], ()))
+    return ["", header, *(f"{name} = {json.dumps(value)}" for name, value in told)]
+
+
+def _of_a_server(site: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    # A range for a setting that may not be set by itself is none that a site can have configured.
+    for name, low, high in (each for each in site["setting"] if each[0] in SETTABLE):
+        yield "[[target.setting]]", {"name": name, "minimum": low, "maximum": high}
+    for prefix, after in site["expiry"]:
+        yield "[[target.expiry]]", {"prefix": prefix, "after": after}
+
+
+def _of_an_endpoint(site: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "[target.request]", site["request"]
+    if site["fail_over"]:
+        yield "[target.fail_over]", site["fail_over"]
+
+
+_TABLES: dict[str, Callable[[dict[str, Any]], Iterable[tuple[str, dict[str, Any]]]]] = {
+    "grid": lambda _: (),
+    "valkey": _of_a_server,
+    "process": lambda site: [("[target.process]", site["process"])],
+    "host": lambda site: [("[[target.prune]]", rule) for rule in site["prune"]],
+    "endpoint": _of_an_endpoint,
+}
+
+
+def back_up(target: Target, site: Settings) -> None:
+    """Write a verified backup, as the flow `back_up` does; nothing for kinds that are not backed up."""
+    backups = kind_named(target.kind).backups
+    if backups is not None:
+        around = Surroundings(backups=site.backups, now=datetime.now(UTC))
+        backups.create(target, around, is_full=False, prefix="", names=())
 
 
 def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
@@ -76,10 +124,19 @@ def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> Diagnostic
     )
 
 
-def found(target: Target, site: Settings) -> DiagnosticReport:
-    """One look; and if nothing is wrong, a watch."""
-    report = diagnose(target, site)
-    return report if has_found(report) else diagnose(target, site, WATCH_S)
+def found(target: Target, site: Settings, before: Collection[str] = ()) -> DiagnosticReport:
+    """
+    One look; and if nothing is wrong, a watch.
+
+    Args:
+        target: What to look at.
+        site: Its configuration.
+        before: Codes of findings that are left out.
+    """
+    report = without(diagnose(target, site), before)
+    if has_found(report):
+        return report
+    return without(diagnose(target, site, WATCH_S.get(target.kind, USUAL_WATCH_S)), before)
 
 
 def has_found(report: DiagnosticReport) -> bool:

@@ -14,7 +14,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ KEYS = 2000
 _STATIC = KEYS // 2
 _PER_S = 100
 _WINDOW_S = 0.5
+
+#: Of a grid's format: so many bytes of cells begin a data block, in pages of so many.
+CELLS_OF_A_BLOCK, _PAGE = 65_536, 4_096
 
 #: The application's objective: of its commands so many fail at most, and nineteen of twenty are so fast.
 MOST_ERRORS = 0.01
@@ -74,9 +77,43 @@ def static_keys(name: str) -> list[str]:
     return [f"{name}:{number}" for number in range(_STATIC)]
 
 
+def grid_contents(client: valkey.Valkey, grid: str) -> dict[str, str]:
+    """A digest of the cells of each data block of a grid, without what checksums stand after them."""
+    keys = sorted(
+        key.decode()
+        for key in client.scan_iter(f"m8:{{{grid}/*}}:*", count=1000)
+        if key.split(b"}:")[1].isdigit()
+    )
+    return {key: _digest_of(client.getrange(key, 0, CELLS_OF_A_BLOCK - 1)) for key in keys}
+
+
 def harm(original: Mapping[str, str], broken: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """The keys that were whole when they were found, and are not any more."""
-    return [key for key, was in original.items() if broken[key] == was and after[key] != was]
+    """What was whole when it was found, and is not any more."""
+    return [key for key, was in original.items() if broken.get(key, "") == was and after.get(key, "") != was]
+
+
+def mishealed(
+    original: Mapping[str, str],
+    broken: Mapping[str, str],
+    after: Mapping[str, str],
+    given_up: Collection[str],
+) -> list[str]:
+    """
+    What was damaged when it was found, and is now neither as it was found nor as it was before the damage.
+
+    Args:
+        original: Digests before anything was broken.
+        broken: Digests when it was broken.
+        after: Digests now; what is missing is empty.
+        given_up: Whose right value is not the original one, or known to nobody.
+    """
+    return [
+        f"{key}: not the original"
+        for key, was in original.items()
+        if key not in given_up
+        and broken.get(key, "") != was
+        and after.get(key, "") not in {was, broken.get(key, "")}
+    ]
 
 
 def _digest(client: valkey.Valkey, key: str) -> str:
@@ -85,7 +122,11 @@ def _digest(client: valkey.Valkey, key: str) -> str:
         return ""
     value = sorted(client.hgetall(key).items()) if kind == b"hash" else client.get(key)
     said = repr((kind, value, client.execute_command("PEXPIRETIME", key)))
-    return hashlib.sha256(said.encode()).hexdigest()
+    return _digest_of(said.encode())
+
+
+def _digest_of(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest() if value else ""
 
 
 def service(file: Path, *, after_s: float) -> Service:
@@ -97,8 +138,8 @@ def service(file: Path, *, after_s: float) -> Service:
     return Service(len(took) + errors, errors, took[int(len(took) * 0.95)] if took else 0.0)
 
 
-def work(url: str, name: str, seed: int, file: Path) -> None:
-    """Read and write as an application does, for ever."""
+def work(url: str, name: str, seed: int, file: Path, grid: str = "") -> None:
+    """Read and write as an application does, for ever; pages of a grid are only read."""
     rng = random.Random(seed)
     client = valkey.Valkey.from_url(url, socket_timeout=5, retry=None, client_name=f"{name}-app")
     with file.open("a") as out:
@@ -107,6 +148,8 @@ def work(url: str, name: str, seed: int, file: Path) -> None:
             while (now_s := time.monotonic()) < began_s + _WINDOW_S:
                 try:
                     _one(client, name, rng)
+                    if grid:
+                        _page(client, grid, rng)
                     took.append(round((time.monotonic() - now_s) * 1000, 2))
                 except valkey.exceptions.ValkeyError:
                     errors += 1
@@ -128,5 +171,11 @@ def _one(client: valkey.Valkey, name: str, rng: random.Random) -> None:
         client.get(key)
 
 
+def _page(client: valkey.Valkey, grid: str, rng: random.Random) -> None:
+    key = f"m8:{{{grid}/{rng.randrange(64)}}}:{rng.randrange(4)}"
+    at = rng.randrange(CELLS_OF_A_BLOCK // _PAGE) * _PAGE
+    client.getrange(key, at, at + _PAGE - 1)
+
+
 if __name__ == "__main__":
-    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import select
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.drawing import Draw
+from benchmarks.accuracy.renaming import renamed
 from benchmarks.accuracy.scoring import Score, score
-from benchmarks.accuracy.variant import Truth
+from benchmarks.accuracy.variant import ON_A_SERVER, Truth
 
 _PATIENCE_S = 120.0
 _ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +46,8 @@ class Result:
         is_healable: Whether the authors say that it may be healed.
         healing: (strategy, outcome, reason) of each treatment; None if it was not tried.
         is_gone: Whether the oracle says so after healing.
-        harm: Keys that were whole before healing and are not now.
+        harm: What was whole before healing and is not now.
+        before: What a host that is not the run's own had already before it was broken; that is not scored.
     """
 
     draw: Draw
@@ -59,6 +62,7 @@ class Result:
     healing: list[tuple[str, str, str]] | None = None
     is_gone: bool = False
     harm: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -69,9 +73,12 @@ class Side:
     """The process that breaks."""
 
     def __init__(self, draw: Draw, folder: Path) -> None:
+        code = folder.parent / "code"
+        renamed(_ROOT, code, random.Random(draw.seed))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.accuracy.side"],
-            cwd=_ROOT,
+            cwd=code,
+            env={**os.environ, "PYTHONPATH": str(code)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -146,16 +153,27 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     from benchmarks.accuracy.side import truth_of  # noqa: PLC0415
 
     name = f"t-{random.Random(result.draw.seed).randrange(1 << 24):06x}"
+    found_before = _looked_at_before(side, folder, name)
+    if is_to_heal and side.ready["kind"] == "grid":
+        well = looking.configure(folder, side.ready, name)
+        looking.back_up(well.target(name), well)
+    # A host is not the run's own: whatever else it has is neither the fault nor a false alarm.
+    before = found_before if side.ready["kind"] == "host" else set()
     broken = side.ask("break")
     began_s = time.monotonic()
     if not all(broken["there"]):
         raise SideError(f"not there after it was broken: {broken['there']}")
-    site = looking.configure(folder, side.ready, name, broken["url"])
+    site = looking.configure(folder, broken, name)
     target = site.target(name)
-    report = looking.found(target, site)
+    report = looking.found(target, site, before)
+    truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
+    result.before = sorted(before)
+    if had := {cause for each in truths for cause in (each.cause, *each.also_cause)} & {
+        answers.cause_of(code) for code in before
+    }:
+        raise SideError(f"the host had it before: {', '.join(sorted(had))}")
     if looking.has_found(report):
         result.detect_s = time.monotonic() - began_s
-    truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
     said = answers.said_by(report)
     result.scores = score(truths, said)
     result.said = [
@@ -170,6 +188,17 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     result.is_healable = bool(faults) and all(each.healable for each in truths)
     if is_to_heal and faults:
         _heal(result, side, name, began_s)
+
+
+def _looked_at_before(side: Side, folder: Path, name: str) -> set[str]:
+    """The codes of what is found while all is well; none where there is nothing to look at yet."""
+    from benchmarks.accuracy import looking  # noqa: PLC0415 - it imports Prefect, whose settings come first
+
+    if side.ready["kind"] in ON_A_SERVER or not side.ready["url"]:
+        return set()
+    site = looking.configure(folder, side.ready, name)
+    report = looking.diagnose(site.target(name), site)
+    return {each.code for each in report.analysis.findings if each.severity != "info"}
 
 
 def _heal(result: Result, side: Side, name: str, began_s: float) -> None:

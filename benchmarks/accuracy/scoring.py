@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from benchmarks.accuracy.variant import Answer, Cause, Truth
 
 _Z = 1.959964  # two-sided 95 %
+_Z_ONE_SIDED = 1.644854
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,18 @@ def wilson(right: int, count: int) -> tuple[float, float]:
 def upper_bound_of_none(count: int) -> float:
     """The 95 % upper bound of a rate of which *count* tries showed nothing (rule of three)."""
     return min(1.0, 3 / count) if count else 1.0
+
+
+def upper_rate(count: int, exposure: float) -> float:
+    """
+    The 95 % upper bound of a rate of which *count* were seen in *exposure*; infinite without any.
+
+    Source: E. B. Wilson and M. M. Hilferty (1931), The distribution of chi-square, for a Poisson count.
+    """
+    if not exposure:
+        return math.inf
+    more = count + 1
+    return more * (1 - 1 / (9 * more) + _Z_ONE_SIDED / (3 * math.sqrt(more))) ** 3 / exposure
 
 
 def share(right: int, count: int) -> str:

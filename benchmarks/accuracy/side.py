@@ -11,24 +11,16 @@ import dataclasses
 import json
 import random
 import signal
-import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import valkey
-
-from benchmarks.accuracy import oracle
 from benchmarks.accuracy.catalogue import catalogue
-from benchmarks.accuracy.variant import Answer, Cause, Site, Stage, Truth, Variant
-from medic8.local.lab.reset import reset
-from medic8.local.scratch import scratch_valkey
-from medic8.targets.grid.format import CELL
-
-_LETTERS = "bcdfghjklmnpqrstvwxz"
+from benchmarks.accuracy.renaming import word
+from benchmarks.accuracy.scenery import Scenery, beside, on_a_server
+from benchmarks.accuracy.site import together
+from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 
 def main() -> int:
@@ -37,8 +29,12 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     found, _ = catalogue()
     with ExitStack() as cleanup:
-        run = Run([found[name] for name in order["variants"]], order, cleanup)
-        _say(run.ready())
+        try:
+            run = Run([found[name] for name in order["variants"]], order, cleanup)
+            _say(run.ready())
+        except Exception as exc:  # noqa: BLE001 - whoever asked is told
+            _say({"error": f"{type(exc).__name__}: {exc}"})
+            return 1
         acts = {"break": run.break_it, "judge": run.judge, "truth": run.truth}
         for line in sys.stdin:
             try:
@@ -52,82 +48,77 @@ def _say(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 
-def _word(rng: random.Random) -> str:
-    return "".join(rng.choice(_LETTERS) for _ in range(6))
-
-
 class Run:
-    """One server with an application on it, broken and judged."""
+    """An application, with a server or without, and what is broken beside it and judged."""
 
     def __init__(self, variants: list[Variant], order: dict[str, Any], cleanup: ExitStack) -> None:
         rng = random.Random(order["seed"])
-        self._folder = Path(order["folder"])
+        folder = Path(order["folder"])
         self._variants = variants
-        self._app = _word(rng)
-        config = dict(pair for each in variants for pair in each.config)
-        server = cleanup.enter_context(scratch_valkey(self._folder, config=config))
-        self._grid = _word(rng) if variants and variants[0].kind == "grid" else ""
-        self._url = server.url
+        self._kind = variants[0].kind if variants else "valkey"
+        app, grid = word(rng), word(rng) if self._kind == "grid" else ""
+        if not variants or any(each.needs_server for each in variants):
+            config = dict(pair for each in variants for pair in each.config)
+            has_replica = any(each.has_replica for each in variants)
+            self._scenery: Scenery = on_a_server(
+                folder, app, grid, order["seed"], config, cleanup, has_replica=has_replica
+            )
+        else:
+            self._scenery = beside(folder, app, order["seed"], cleanup)
         self._stages = []
         for number, strength in enumerate(order["strengths"]):
-            folder = self._folder / f"fault-{number}"
-            folder.mkdir()
+            own = folder / f"fault-{number}"
+            own.mkdir()
             self._stages.append(
                 Stage(
-                    url=server.url,
-                    folder=folder,
-                    data=server.data,
-                    server_pid=server.pid,
-                    grid=self._grid,
-                    prefix=_word(rng),
-                    word=_word(rng),
+                    url=self._scenery.url,
+                    folder=own,
+                    data=self._scenery.data or own,
+                    server_pid=self._scenery.server_pid,
+                    grid=grid,
+                    prefix=word(rng),
+                    word=word(rng),
                     strength=strength,
                     rng=random.Random(rng.random()),
                     cleanup=cleanup,
+                    replica_url=self._scenery.replica_url,
                 )
             )
-        client = cleanup.enter_context(valkey.Valkey.from_url(server.url))
-        if self._grid:
-            stock = np.random.default_rng(order["seed"]).integers(0, 256, (8, 65_536), dtype=np.uint8)
-            cells = stock.view(CELL)
-            reset(client, self._grid, lambda block: cells[block % 8], depth=8)
-        oracle.fill(client, self._app)
-        self._keys = oracle.static_keys(self._app)
-        self._original = oracle.contents(client, self._keys)
-        self._broken = self._original
-        self._log = self._folder / "load.jsonl"
-        words = [sys.executable, oracle.__file__, server.url, self._app, str(order["seed"]), str(self._log)]
-        load = subprocess.Popen(words)
-        cleanup.callback(load.wait)
-        cleanup.callback(load.kill)
-        while not self._log.exists() or not self._log.stat().st_size:
-            time.sleep(0.02)
+        self._original = self._broken = self._scenery.contents()
+        told = [each.prepare(stage) for each, stage in zip(variants, self._stages, strict=True)]
+        self._url = next((url for url in told if url), self._usual_url())
+
+    def _usual_url(self) -> str:
+        if self._kind == "host":
+            return "host:local"
+        return self._scenery.url if self._kind in {"valkey", "grid"} else ""
 
     def ready(self) -> dict[str, Any]:
-        """Where the server is, and what the site has configured."""
+        """What is to be diagnosed (no address: nothing is there yet), and what the site has configured."""
         sites = [each.site(stage) for each, stage in zip(self._variants, self._stages, strict=True)]
         return {
+            "kind": self._kind,
             "url": self._url,
-            "grid": self._grid,
-            "setting": sorted({tuple(rule) for each in sites for rule in each.setting}, key=str),
-            "expiry": sorted({tuple(rule) for each in sites for rule in each.expiry}),
-            "timeout_s": min((each.timeout_s for each in sites), default=Site().timeout_s),
+            "grid": self._stages[0].grid if self._stages else "",
+            "site": dataclasses.asdict(together(sites)),
         }
 
     def break_it(self) -> dict[str, Any]:
-        """Break it; the address to diagnose, and whether each fault is there."""
+        """Break it; what is to be diagnosed now, and whether each fault is there."""
         urls = [each.break_it(stage) for each, stage in zip(self._variants, self._stages, strict=True)]
         there = self._there()
-        self._broken = self._contents() or self._original
-        return {"url": next((url for url in urls if url), self._url), "there": there}
+        self._broken = self._scenery.contents() or self._original
+        self._url = next((url for url in urls if url), self._url)
+        if not self._url:
+            raise ValueError("neither prepare nor break_it has told an address to diagnose")
+        return {**self.ready(), "there": there}
 
     def judge(self) -> dict[str, Any]:
         """Whether each fault is still there, what was harmed since, and how the application is served."""
-        after, since_s = self._contents(), time.monotonic() - 1.5
-        service = oracle.service(self._log, after_s=since_s)
+        service = self._scenery.service()
         return {
             "there": self._there(),
-            "harm": oracle.harm(self._original, self._broken, after) if after else ["nothing can be read"],
+            "harm": self._scenery.harm(self._original, self._broken, self._rewritten()),
             "is_served": service.is_met,
             "p95_ms": service.p95_ms,
             "errors": service.errors,
@@ -138,16 +129,11 @@ class Run:
         told = [each.truth(stage) for each, stage in zip(self._variants, self._stages, strict=True)]
         return {"truths": [dataclasses.asdict(each) for each in told]}
 
+    def _rewritten(self) -> set[str]:
+        return {key for stage in self._stages for key in stage.rewritten}
+
     def _there(self) -> list[bool]:
         return [each.is_there(stage) for each, stage in zip(self._variants, self._stages, strict=True)]
-
-    def _contents(self) -> dict[str, str]:
-        """Empty if the server answers nobody."""
-        try:
-            with valkey.Valkey.from_url(self._url, socket_timeout=5, retry=None) as client:
-                return oracle.contents(client, self._keys)
-        except valkey.exceptions.ValkeyError:
-            return {}
 
 
 def truth_of(said: dict[str, Any]) -> Truth:

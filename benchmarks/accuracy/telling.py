@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.accuracy.healing import SAID
 from benchmarks.accuracy.running import Result
-from benchmarks.accuracy.scoring import Score, matrix, share, upper_bound_of_none
+from benchmarks.accuracy.scoring import Score, matrix, share, upper_bound_of_none, upper_rate
 from benchmarks.accuracy.variant import Answer
 
 #: Type and cause right in so many of so many held-out faults at least; so many healthy runs; so much healed.
@@ -152,8 +152,8 @@ def _healthy(measured: Measured) -> list[str]:
         soak = measured.soak
         lines.append(
             f"- Soak: {len(soak.treated)} false treatments in {soak.days:.4f} target-days, {soak.looks} looks"
-            f" ({len(soak.treated) / soak.days:.1f} per target-day"
-            + (f"; upper bound {3 / soak.days:.0f})." if not soak.treated else ").")
+            f" ({len(soak.treated) / soak.days if soak.days else 0:.1f} per target-day;"
+            f" upper bound {upper_rate(len(soak.treated), soak.days):.0f})."
         )
     return lines
 

@@ -1,5 +1,5 @@
 """
-What a variant is: one way to break a real server or grid, and what its author says is then true.
+What a variant is: one way to break something for real, and what its author says is then true.
 
 Nothing here imports Medic8, and a variant need not.
 """
@@ -9,75 +9,61 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import valkey
 
-Kind = Literal["valkey", "grid"]
+from benchmarks.accuracy.causes import Answer, Cause
+from benchmarks.accuracy.site import FailOverSite, ProcessSite, PruneSite, RequestSite, Site
 
+__all__ = [
+    "Answer",
+    "Cause",
+    "FailOverSite",
+    "Kind",
+    "ProcessSite",
+    "PruneSite",
+    "RequestSite",
+    "Site",
+    "Stage",
+    "Truth",
+    "Variant",
+]
 
-class Answer(StrEnum):
-    """What is wrong: one of six, or nothing."""
+Kind = Literal["valkey", "grid", "process", "host", "endpoint"]
 
-    GRID_CORRUPTION = "grid_corruption"
-    MEMORY_LEAK = "memory_leak"
-    SYNCHRONIZATION = "synchronization"
-    SLOW_OPERATIONS = "slow_operations"
-    RESOURCE_EXHAUSTION = "resource_exhaustion"
-    NETWORK = "network"
-    NONE = "none"
+#: Kinds that always have a server.
+ON_A_SERVER = frozenset({"valkey", "grid"})
 
+#: Kinds of which each variant makes a target of its own, so that there cannot be two faults of one target.
+OF_THEIR_OWN = frozenset({"process", "endpoint"})
 
-class Cause(StrEnum):
-    """Why, in an operator's words; the value is what the table shows."""
+_BOUND_S = 30.0
 
-    DAMAGED_VALUES = "values of the grid are damaged, missing or stale"
-    STALE_LOCK = "a lock's holder is gone"
-    DEADLOCK = "holders of locks wait for each other"
-    UNREAD_OUTPUT = "a client does not read its answers"
-    MONITOR = "a client watches all commands"
-    IDLE_CLIENTS = "many connections that do nothing"
-    DEAD_CLIENTS = "connections of clients that are gone"
-    MANY_CLIENTS = "too many connections"
-    KEYS_WITHOUT_EXPIRY = "keys that pile up without an expiry"
-    SCRIPTS = "cached scripts"
-    PENDING_ENTRIES = "stream entries that nobody acknowledges"
-    GROWING_STREAM = "a stream that nobody trims"
-    TRACKING = "the table of what clients cache"
-    IDLE_BACKLOG = "a replication backlog without replicas"
-    FRAGMENTATION = "memory that is held and not used"
-    MEMORY_LIMIT = "the server's memory limit is reached"
-    HOST_MEMORY = "the host is short of memory"
-    COSTLY_COMMAND = "commands that take long, sent again and again"
-    SCRIPT_RUNS = "a script that does not end"
-    LARGE_KEY = "a key that is too large"
-    SLOW_DELETE = "deletions that block"
-    EXPIRY_STORM = "many keys that expire at once"
-    PAUSED = "clients are paused"
-    SLOW_DISK = "the disk is slow"
-    SAVE_FAILS = "a snapshot or log cannot be written"
-    DAMAGED_FILES = "a file on disk is damaged"
-    REPLICATION_BROKEN = "a replica has lost its primary"
-    REPLICA_LAGS = "a replica falls behind"
-    BACKLOG_SMALL = "a backlog or buffer too small, so that replicas need full copies"
-    REPLICA_WRITABLE = "a replica takes writes of its own"
-    REPLICA_DIFFERS = "a replica holds other data than its primary"
-    WRONG_PRIMARY = "two primaries, or another primary than expected"
-    WAY_SLOW = "the network between is slow or loses packets"
-    WAY_CUT = "the server cannot be reached, or connections break"
-    WAY_FLAPS = "the server comes and goes"
-    CERTIFICATE = "a certificate ends soon, or is refused"
-    SETTING = "a setting is out of the range that the site asks for"
-    CLOCK = "the clock is wrong or jumped"
-    RESTARTS = "the server starts again and again"
-    UNKNOWN = "the cause is not told"
-    OTHER = "none of these"
-    NONE = "nothing is wrong"
+_SUPERVISOR = """
+[supervisord]
+logfile = {folder}/supervisord.log
+pidfile = {folder}/supervisord.pid
+nodaemon = true
+[unix_http_server]
+file = {folder}/s
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[program:{name}]
+command = {command}
+directory = {folder}
+startsecs = {startsecs}
+startretries = 1000
+autorestart = true
+stdout_logfile = {folder}/out
+stderr_logfile = {folder}/err
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +75,7 @@ class Truth:
         answer: The type; `Answer.NONE` for a healthy state.
         cause: Why.
         objects: Words that a right diagnosis has to name, all of them (a client's name, a key's prefix, a
-            setting); empty where there is no object below the server or grid.
+            setting, a folder); empty where there is no object below the target itself.
         also_answer: Other types that the author would call right.
         also_cause: Other causes that the author would call right.
         healable: Whether something may be done about it by a program; else only advice is right.
@@ -103,39 +89,27 @@ class Truth:
     healable: bool = False
 
 
-@dataclass(frozen=True)
-class Site:
-    """
-    What the site has configured for its target before anything broke.
-
-    Attributes:
-        setting: (name, minimum, maximum) of settings that have a range; None = no limit on that side.
-        expiry: (prefix, seconds) of keys that may live so long.
-        timeout_s: Longest wait for a reply.
-    """
-
-    setting: tuple[tuple[str, int | None, int | None], ...] = ()
-    expiry: tuple[tuple[str, int], ...] = ()
-    timeout_s: float = 5.0
-
-
 @dataclass
 class Stage:
     """
-    A server of this run's own, on a random port, to be broken.
+    Where a run takes place: a folder, and for some kinds a server of its own on a random port.
 
     Attributes:
-        url: Its address, ``valkey://127.0.0.1:PORT/0``.
+        url: The server's address, ``valkey://127.0.0.1:PORT/0``; empty where there is none.
         folder: An empty folder for the variant's own files.
-        data: The server's folder with its snapshot.
-        server_pid: The server's process.
-        grid: Name of the grid; empty for kind valkey.
+        data: The server's folder with its snapshot; the variant's own folder where there is no server.
+        server_pid: The server's process; 0 where there is none.
+        grid: Name of the grid; empty for all kinds but grid.
         prefix: What the keys of the variant have to begin with; random, without a colon at its end.
-        word: A random word for names of clients, streams and so on.
+        word: A random word for names of clients, programs, files and so on.
         strength: Drawn from the variant's range.
         rng: All that is random is drawn from it.
         cleanup: What is called at the end of the run, the last first.
-        notes: For the variant's own use between `break_it` and `is_there`.
+        notes: For the variant's own use between `prepare`, `break_it`, `site` and `is_there`.
+        said: The line that the last program of `keep_going` has printed, such as its port.
+        rewritten: Keys of the grid that the variant has written as an application does, so that what was
+            there before is not the right value; or of which nothing can bring the right value back.
+        replica_url: Address of a replica that follows the server; empty where `Variant.has_replica` is not.
     """
 
     url: str
@@ -149,6 +123,9 @@ class Stage:
     rng: random.Random
     cleanup: ExitStack
     notes: dict[str, str] = field(default_factory=dict)
+    said: str = ""
+    rewritten: list[str] = field(default_factory=list)
+    replica_url: str = ""
 
     def client(self, url: str = "", *, name: str = "", timeout_s: float = 30.0) -> valkey.Valkey:
         """A plain client that tries nothing twice, closed at the end of the run; values are bytes."""
@@ -162,7 +139,7 @@ class Stage:
         """
         Run Python source in a process of its own until the end of the run; then it gets SIGKILL.
 
-        Returns when the program has printed its first line, or has ended.
+        Returns when the program has printed its first line, which is `said` then, or has ended.
 
         Args:
             program: The source; it prints one line (flushed) when the fault is there, and then goes on.
@@ -171,8 +148,42 @@ class Stage:
         process = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE)
         self.cleanup.callback(_end, process)
         assert process.stdout is not None
-        process.stdout.readline()
+        self.said = process.stdout.readline().decode().strip()
         return process
+
+    def supervise(self, program: str, *words: str, startsecs: int = 0) -> str:
+        """
+        Have a supervisord of this run's own keep Python source running; the address of that process.
+
+        Returns when it has been started, whether it still runs or not. Both end with the run.
+
+        Args:
+            program: The source; a file of it is the process's first word.
+            words: Its ``sys.argv[1:]``, without quotes and per cent signs.
+            startsecs: A process that ends sooner was not started, by supervisord's own reckoning.
+        """
+        folder = self.folder / "s"
+        folder.mkdir()
+        source = folder / f"{self.word}.py"
+        source.write_text(program)
+        command = " ".join((sys.executable, str(source), *words))
+        file = folder / "supervisord.conf"
+        file.write_text(
+            _SUPERVISOR.format(folder=folder, name=self.word, command=command, startsecs=startsecs)
+        )
+        server = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.cleanup.callback(_stop, server)
+        log, deadline = folder / "supervisord.log", time.monotonic() + _BOUND_S
+        while not log.exists() or f"spawned: '{self.word}'" not in log.read_text():
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise OSError(f"supervisord has not started {self.word} within {_BOUND_S:g} s")
+            time.sleep(0.05)
+        return f"supervisor+unix://{quote(str(folder / 's'))}?program={self.word}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -180,6 +191,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """A supervisor ends what it has started, if it is asked to."""
+    server.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(timeout=20)
+    _end(server)
+
+
+def _nothing(_: Stage) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -192,14 +215,19 @@ class Variant:
         kind: What it breaks.
         strength: Least and most of what is drawn (both may be drawn).
         truth: What is true once it is broken; called after `break_it`.
-        break_it: Breaks it for real; returns the address to diagnose, empty if that is the server's own.
+        break_it: Breaks it for real; returns the address to diagnose, empty if that is the server's own, the
+            host itself, or what `prepare` returned.
         is_there: Whether a plain client sees the fault (or the state) now; asked after breaking and after
             healing. Bounded: at most 10 s.
-        site: What the site has configured.
+        site: What the site has configured; called after `prepare`, and again after `break_it`.
         is_healthy: Whether it is a healthy state, whose truth is `Answer.NONE`.
         alone: Whether nothing else can be broken beside it (the server answers nobody, or the fault is met at
-            an address of its own).
+            an address of its own). Variants of the kinds process and endpoint always are.
         config: Directives of ``valkey.conf`` for the server of this run.
+        has_server: Whether kinds process, host and endpoint get a server too.
+        has_replica: Whether a replica follows the server, in step with it before anything is broken.
+        prepare: Brings about what is there while all is well, such as a healthy process, service or disk;
+            returns its address, empty if there is nothing to be looked at yet.
     """
 
     name: str
@@ -212,3 +240,16 @@ class Variant:
     is_healthy: bool = False
     alone: bool = False
     config: tuple[tuple[str, str], ...] = ()
+    has_server: bool = False
+    has_replica: bool = False
+    prepare: Callable[[Stage], str] = _nothing
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it can be the only fault of its run alone."""
+        return self.alone or self.kind in OF_THEIR_OWN
+
+    @property
+    def needs_server(self) -> bool:
+        """Whether its run has a server."""
+        return self.has_server or self.kind in ON_A_SERVER

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.performance import PerformanceReport
+    from medic8.model.policy import Pause
     from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
@@ -48,10 +49,23 @@ class Door(Protocol):
     def troubleshoot_resources(self, target: str) -> ResourceReport:
         """How the resources of *target* are used, and which run short."""
 
-    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
-        """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
+    def heal(
+        self,
+        target: str,
+        *,
+        dry_run: bool,
+        approved: Sequence[str] = (),
+        origin: str = "person",
+        override: str = "",
+    ) -> Treatment:
+        """
+        Treat *target*; with *dry_run* only plan.
 
-    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        *approved*: digests of plans that a person agreed to; *origin*: who or what began it; *override*:
+        why a person goes on although there is a pause.
+        """
+
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Put back what the resolution or recovery *run* had replaced; with *dry_run* only plan."""
 
     def prune_saved_state(self, *, dry_run: bool) -> Pruning:
@@ -93,6 +107,9 @@ class Door(Protocol):
 
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
+
+    def variable_pause(self) -> tuple[Pause, ...]:
+        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
 
 
 def open_door(call: Call) -> Door:
@@ -200,15 +217,25 @@ class PrefectDoor:
         found = self._run("flows.run", "run", "troubleshoot_resources", target=target)
         return cast("ResourceReport", found)
 
-    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
+    def heal(
+        self,
+        target: str,
+        *,
+        dry_run: bool,
+        approved: Sequence[str] = (),
+        origin: str = "person",
+        override: str = "",
+    ) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
         asked: dict[str, Any] = {"target": target, "dry_run": dry_run, "approved": list(approved)}
+        asked |= {"origin": origin, "override": override}
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
 
-    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Put back what *run* had replaced; with *dry_run* only plan."""
         asked: dict[str, Any] = {"run": run, "restorable_only": restorable_only, "dry_run": dry_run}
+        asked["override"] = override
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Resolution", self._run("flows.run", "run", "undo", left=left, **asked))
 
@@ -270,6 +297,10 @@ class PrefectDoor:
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
         return str(self._run("tasks.track", "run_url", run))
+
+    def variable_pause(self) -> tuple[Pause, ...]:
+        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
+        return cast("tuple[Pause, ...]", self._run("tasks.pause", "variable_pause"))
 
     def _run(self, module: str, name: str, *args: object, left: str = _NOTHING, **kwargs: object) -> Any:
         with self._reaching_prefect(left):

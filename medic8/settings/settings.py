@@ -10,6 +10,7 @@ from pydantic import Field
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
+from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.saved import Keep
 from medic8.model.schedule import Deployments, SiteSchedule
 from medic8.model.target import Target
@@ -32,6 +33,8 @@ class Settings(Frozen):
         claims: Folder in which what is on this host is claimed; None = the usual one of this user.
         schedule: What runs by itself, unless a target says something else.
         deployments: Where that is carried out.
+        policy: What binds runs that nobody has begun by hand.
+        observer: When the one who looks is suspected.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -47,6 +50,8 @@ class Settings(Frozen):
     claims: Path | None = None
     schedule: SiteSchedule = SiteSchedule()
     deployments: Deployments = Deployments()
+    policy: Policy = Policy()
+    observer: ObserverCheck = ObserverCheck()
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw, draws
+from benchmarks.accuracy.oracle import harm, mishealed
 from benchmarks.accuracy.running import Result
-from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, wilson
+from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate, wilson
 from benchmarks.accuracy.telling import Measured, Soaked, missed
 from benchmarks.accuracy.variant import Answer, Cause, Truth
 
@@ -75,6 +76,13 @@ def test_none_in_n_tries_is_not_nothing() -> None:
     assert [upper_bound_of_none(count) for count in (300, 2, 0)] == [0.01, 1.0, 1.0]
 
 
+@pytest.mark.parametrize(("count", "bound"), [(0, 2.996), (1, 4.744), (10, 16.962)])
+def test_a_rate_has_an_upper_bound(count: int, bound: float) -> None:
+    """Poisson's, as tables have it; twice the time halves it."""
+    assert upper_rate(count, 1.0) == pytest.approx(bound, rel=0.01)
+    assert upper_rate(count, 2.0) == pytest.approx(bound / 2, rel=0.01)
+
+
 def test_a_cell_of_the_matrix_has_n_and_an_interval() -> None:
     """By rows."""
     lines = matrix([*score([MONITOR], [SAID_MONITOR]), *score([MONITOR], [SAID_READER])])
@@ -98,6 +106,34 @@ def test_the_same_seed_draws_the_same_and_a_quarter_has_two_faults() -> None:
         (name, much) for each in drawn for name, much in zip(each.variants, each.strengths, strict=True)
     ]
     assert all(variants[name].strength[0] <= much <= variants[name].strength[1] for name, much in strengths)
+
+
+def test_what_is_healed_to_anything_else_than_the_original_is_harm() -> None:
+    """A block that is as it was found is not healed; one whose right value nobody has is left out."""
+    original = {
+        "whole": "a",
+        "healed": "b",
+        "left": "c",
+        "wrong": "d",
+        "lost": "e",
+        "rewritten": "f",
+        "hurt": "g",
+    }
+    broken = {
+        "whole": "a",
+        "healed": "x",
+        "left": "x",
+        "wrong": "x",
+        "lost": "x",
+        "rewritten": "x",
+        "hurt": "g",
+    }
+    after = {"whole": "a", "healed": "b", "left": "x", "wrong": "y", "rewritten": "y", "hurt": "y"}
+    assert harm(original, broken, after) == ["hurt"]
+    assert mishealed(original, broken, after, {"rewritten"}) == [
+        "wrong: not the original",
+        "lost: not the original",
+    ]
 
 
 def _result(name: str, truth: Truth, said: Said | None, **more: object) -> Result:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from medic8.local.lab.reset import reset
 from medic8.local.scratch import ScratchValkey, scratch_valkey
+from medic8.targets.grid.format import CELL
+from medic8.targets.grid.layout import BLOCK_CELLS
+from medic8.targets.valkey.client import connection
+from tests.flows.lab_site import write_site
 from tests.flows.server_site import CONFIGURATION, Configure, set_settings
 from tests.flows.slow_site import Site
+from tests.local.broken_lab import Lab
+from tests.local.test_lab_faults_of_servers import client_of
 
 
 @pytest.fixture
@@ -41,3 +49,34 @@ def server(tmp_path: Path) -> Iterator[ScratchValkey]:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Get the configuration of a target."""
     return Site(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchValkey]:
+    """Get a server that saves, as the local stack's own does, for the lab's faults."""
+    with scratch_valkey(
+        tmp_path_factory.mktemp("lab"), config={"save": "3600 1 300 100 60 10000"}
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def lab(lab_server: ScratchValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Get a lab without faults on a site that allows everything; it has none at the end, either."""
+    write_site(tmp_path, lab_server.url, monkeypatch)
+    found = Lab(lab_server, tmp_path / "lab")
+    try:
+        yield found
+    finally:
+        found.reset()
+        with client_of(lab_server.url) as client:
+            client.flushall()
+            client.config_resetstat()
+
+
+@pytest.fixture
+def grid_lab(lab: Lab) -> Lab:
+    """Get a lab with a full grid of two layers."""
+    with connection(lab.server.url) as client:
+        reset(client, "lab", lambda _: np.ones(BLOCK_CELLS, CELL), depth=2)
+    return lab

@@ -47,8 +47,11 @@ def named(client: valkey.Valkey, name: str) -> list[dict[str, str]]:
 
 def grows(client: valkey.Valkey) -> bool:
     before = client.dbsize()
-    stays = [key for key in client.scan_iter("medic8-lab-session:*", count=1000) if client.ttl(key) == -1]
-    return len(stays) > 300 and until(lambda: client.dbsize() > before)
+    with client.pipeline(transaction=False) as pipe:
+        for key in client.scan_iter("medic8-lab-session:*", count=1000):
+            pipe.ttl(key)
+        stay = pipe.execute().count(-1)
+    return stay > 300 and until(lambda: client.dbsize() > before)
 
 
 def keys_take_the_time(client: valkey.Valkey) -> bool:
@@ -144,7 +147,7 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         IssueType.MEMORY_LEAK,
         "scripts",
     ),
-    "pending_entries": (entries_wait, IssueType.MEMORY_LEAK, "streams"),
+    "pending_entries": (entries_wait, IssueType.MEMORY_LEAK, "stream medic8-lab-jobs:all"),
     "growing_stream": (stream_grows, IssueType.MEMORY_LEAK, "stream medic8-lab-events:all"),
     "memory_full": (
         lambda client: "OutOfMemory" in refusal(client, "SET", "mine", "x" * 65_536),

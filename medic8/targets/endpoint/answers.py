@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -17,32 +16,31 @@ from medic8.model.target import Target
 from medic8.model.wording import shown, span
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
 from medic8.targets.endpoint.asking_often import Asked, ask_often, without
+from medic8.targets.endpoint.busy import BUSY, told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, NOT_REACHED, Ending
 from medic8.targets.endpoint.policy import POLICY, EndpointPolicy, policy_of
+from medic8.targets.endpoint.replies import GOOD, that_count, wrong_with
+from medic8.targets.endpoint.vantage import look_from_elsewhere, told_by
 from medic8.targets.kind import Surroundings
-
-#: Answers by which a service says that it is too busy. Source: RFC 9110, section 15.6.4; RFC 6585, section 4.
-_BUSY = frozenset({429, 503})
-
-_GOOD = range(200, 300)
 
 
 def look_at_requests(target: Target, around: Surroundings) -> DiagnosticResult:
     """
-    Ask each address of the endpoint some times.
+    Ask each address of the endpoint some times, from here and from where else the target says.
 
     Raises:
         ConfigurationError: its url or its file of issuers cannot be used.
     """
     asked = ask_often(target)
     left_out = f"{len(asked.unasked)} more addresses of {asked.place.host}: only the first were asked"
-    return DiagnosticResult(
+    result = DiagnosticResult(
         diagnostic="requests",
         readings=readings_of(asked, target.request),
         findings=judge(asked, target.request, policy_of(target)),
         unseen=(left_out,) if asked.unasked else (),
         taken_at=around.now,
     )
+    return told_by(result, look_from_elsewhere(target, asked), asked.place)
 
 
 def readings_of(asked: Asked, request: HttpRequest) -> tuple[Reading, ...]:
@@ -93,36 +91,6 @@ def judge(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POLICY) -
         *_some_fail(asked, failing, request, policy),
         *judge_speed(asked, request, policy),
     )
-
-
-def that_count(replies: Sequence[Reply]) -> tuple[Reply, ...]:
-    """
-    *replies* without those that no client would mind.
-
-    Where a name leads to several addresses and one answers, clients come there all the same if another is a
-    loopback address that nobody listens at, or an IPv6 address that this machine has no way to.
-    """
-    if not any(reply.ending is Ending.ANSWERED for reply in replies):
-        return tuple(replies)
-    return tuple(reply for reply in replies if not _is_passed_over(reply))
-
-
-def _is_passed_over(reply: Reply) -> bool:
-    address = ipaddress.ip_address(reply.address.partition("%")[0])
-    if reply.ending is Ending.REFUSED:
-        return address.is_loopback
-    return reply.ending is Ending.NO_ROUTE and address.version == 6  # noqa: PLR2004 - IPv6
-
-
-def wrong_with(reply: Reply, request: HttpRequest) -> str:
-    """Why *reply* is no good answer to *request*, in a few words; empty if it is good."""
-    if reply.ending is not Ending.ANSWERED:
-        return str(reply.ending)
-    if reply.status not in (request.status or _GOOD):
-        return f"status {reply.status}"
-    if request.body and request.body.encode() not in reply.body:
-        return "another body"
-    return ""
 
 
 def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POLICY) -> tuple[Finding, ...]:
@@ -190,8 +158,8 @@ def _answers_badly(
         words = ENDING_WORDS[reply.ending]
         code = "endpoint.endless" if reply.ending is Ending.ENDLESS else "endpoint.redirects"
         return fact(code, Severity.ERROR, words.means, about="answer", evidence=facts, advice=words.advice)
-    if reply.status not in (request.status or _GOOD):
-        return _bad_status(asked, reply, facts, request)
+    if reply.status not in (request.status or GOOD):
+        return _bad_status(answers, facts, request, asked.secrets)
     return fact(
         "endpoint.body",
         Severity.ERROR,
@@ -213,8 +181,9 @@ def _answers_badly(
 
 
 def _bad_status(
-    asked: Asked, reply: Reply, facts: Sequence[Evidence], request: HttpRequest
+    answers: Sequence[Reply], facts: Sequence[Evidence], request: HttpRequest, secrets: tuple[bytes, ...]
 ) -> tuple[Finding, ...]:
+    reply = answers[0]
     good = ", ".join(map(str, request.status)) or "200 to 299"
     facts = (*facts, Evidence(what="status", seen=str(reply.status), limit=good))
     server_errors = 500
@@ -224,7 +193,7 @@ def _bad_status(
             *facts,
             Evidence(
                 what="redirects to",
-                seen=shown(without(asked.secrets, _without_query(location).encode()), 200),
+                seen=shown(without(secrets, _without_query(location).encode()), 200),
             ),
         )
         return fact(
@@ -239,17 +208,12 @@ def _bad_status(
             ),
         )
     advice: tuple[str, ...] = ("look at the service's log at this time",)
-    if reply.status in _BUSY:
-        wait = reply.headers.get("retry-after")
-        facts = (*facts, Evidence(what="Retry-After", seen=shown(wait) if wait else "none"))
+    if reply.status in BUSY:
+        told = told_clients(answers)
+        facts = (*facts, *told.evidence)
         advice = (
             "the service says that it is too busy: look at its load, and at what it stands on",
-            *(
-                ()
-                if wait
-                else ("have it send Retry-After, so that clients wait instead of asking again at once",)
-            ),
-            "clients should ask again seldom, after pauses that grow and are drawn by chance",
+            *told.advice,
         )
     elif reply.status < server_errors:
         advice = ("the request itself is refused: look at path, credentials and method of the url",)
@@ -280,24 +244,25 @@ def _some_fail(
     found: tuple[Finding, ...] = ()
     for address in down:
         reply = failing[address][0]
-        words = ENDING_WORDS.get(reply.ending)
+        words, told = ENDING_WORDS.get(reply.ending), told_clients(failing[address])
         found += fact(
             "endpoint.address_down",
             Severity.ERROR,
             f"one of {len(by_address)} addresses of {asked.place.host} does not serve "
             f"({wrong_with(reply, request)}), and others do",
             about=address,
-            evidence=_facts(asked, failing[address], request),
+            evidence=(*_facts(asked, failing[address], request), *told.evidence),
             advice=(
                 "take the address out of the name until its host serves again",
                 *(words.advice if words else ()),
+                *told.advice,
             ),
         )
     unsteady = [address for address in failing if address not in down]
     bad = [reply for address in unsteady for reply in failing[address]]
     made = sum(len(by_address[address]) for address in unsteady)
     if bad:
-        words = ENDING_WORDS.get(bad[0].ending)
+        words, told = ENDING_WORDS.get(bad[0].ending), told_clients(bad)
         found += over(
             "endpoint.flapping",
             policy.failing,
@@ -307,8 +272,9 @@ def _some_fail(
             advice=(
                 "look whether one of several servers behind the address is ill, or all are at their limit",
                 *(words.advice if words else ()),
+                *told.advice,
             ),
-            also=_facts(asked, bad, request),
+            also=(*_facts(asked, bad, request), *told.evidence),
         )
     return found
 

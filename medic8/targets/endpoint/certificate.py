@@ -15,6 +15,7 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.model.wording import moment, shown
+from medic8.targets.calls import CALLS
 from medic8.targets.certificates import days_left
 from medic8.targets.endpoint.address import Place, place_of
 from medic8.targets.endpoint.asking_often import look_up
@@ -68,9 +69,17 @@ def presented_by(place: Place, *, timeout_s: float) -> x509.Certificate:
     """
     What is presented in a handshake, whatever it is worth, by the first address that makes one.
 
+    It may be made again: whether handshakes fail is told by the requests, which never are.
+
     Raises:
         UnreachableError: none does.
     """
+    return CALLS.read(
+        f"the TLS of {place.host_header}", lambda: _presented_by(place, timeout_s), within_s=timeout_s
+    )
+
+
+def _presented_by(place: Place, timeout_s: float) -> x509.Certificate:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -32,6 +32,13 @@ RULES = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "{target} is not served from everywhere",
+        "endpoint.elsewhere",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="The way from there differs: a firewall, a route or a name server.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} answers badly",
         "endpoint.status",
         "endpoint.body",

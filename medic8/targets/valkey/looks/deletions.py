@@ -24,6 +24,7 @@ _BY_COMMAND = {
     "RENAME": "lazyfree-lazy-server-del",
 }
 _EXPIRY = "lazyfree-lazy-expire"
+_EVENTS = "notify-keyspace-events"
 
 #: Longer than slow commands count.
 _REMEMBERED = timedelta(hours=1)
@@ -46,8 +47,18 @@ def lazy_settings(server: Server, before: Facts, after: Facts, slow: Sequence[Sl
     """The settings that matter for what was slow; nothing is asked where none does."""
     names = {each.lazy for each in slow if each.lazy}
     if grown(before, after, TIME_CAP):
-        names.add(_EXPIRY)
+        names.update((_EXPIRY, _EVENTS))
     return server.settings(*sorted(names)) if names else Facts({})
+
+
+def is_told_of_expiry(settings: Facts) -> bool | None:
+    """
+    Whether clients that listen are told of each key that expires; None if that was not asked.
+
+    Source: valkey.conf, notify-keyspace-events: K or E, and x or A.
+    """
+    flags = settings.get(_EVENTS)
+    return None if flags is None else bool(set("KE") & set(flags)) and bool(set("xA") & set(flags))
 
 
 def judge_deletions(
