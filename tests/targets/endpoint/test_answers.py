@@ -55,7 +55,7 @@ PLACE = Place("http", "api.example", 80, "/")
 def test_a_healthy_endpoint_has_no_finding_and_its_times_are_told() -> None:
     """Each part of the request has a median; nothing else is said."""
     with service(answers()) as port:
-        result = look(endpoint(f"http://{HOST}:{port}/health"))
+        result = look(endpoint(f"http://{HOST}:{port}/health", timeout_s=10))
     assert result.findings == ()
     readings = {reading.name: reading.value for reading in result.readings}
     assert (readings["requests.made"], readings["requests.failed"], readings["requests.status"]) == (
