@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.diagnose import diagnose, summary
+from flows.diagnose import look_and_show, summary
 from flows.heal import heal
 from flows.returned import returned
 from medic8.model.policy import Origin
@@ -40,8 +40,9 @@ def health(target: str, heal_allowed: bool = False) -> State[DiagnosticReport]:
     """
     site = load_settings()
     subject = site.target(target)
-    report = returned(diagnose(target, return_state=True), DiagnosticReport)
     with untagged():
+        report = look_and_show(subject, site)
+        # Whether many turn ill at once is seen only by who knows of those that are well.
         note_sighting(report, site)
     if heal_allowed and report.issues and subject.mode is Mode.ACT and subject.allow:
         treatment = returned(heal(target, origin=Origin.SCHEDULE, return_state=True), Treatment)
