@@ -26,6 +26,7 @@ from medic8.targets.valkey.looks.clients import (
 from medic8.targets.valkey.looks.command_words import FIRST_IS_A_KEY
 from medic8.targets.valkey.looks.deletions import (
     TIME_CAP,
+    capped_since_start,
     is_told_of_expiry,
     judge_deletions,
     judge_expiry,
@@ -104,7 +105,9 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
                 policy=policy,
             ),
             *judge_deletions(slow, lazy, policy=policy),
-            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy),
+            *judge_expiry(
+                grown(before, facts, TIME_CAP), seconds, lazy, capped_since_start(facts), policy=policy
+            ),
             *judge_runaways(slow, behind, policy=policy),
             *judge_one_by_one(earlier, later, seconds, policy=policy),
             *judge_waiting_input(earlier, later, policy=policy),
