@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.looks.asking import Server
+from medic8.targets.valkey.looks.key_sample import databases, prefix_of, sample_keys
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
@@ -38,6 +41,9 @@ TIME_CAP = "expired_time_cap_reached_count"
 #: In waves it does so for some tenths of a second, and then there is a pause: on average since the server
 #: started, which has to be a while, that is a habit from once a second on.
 _LEAST_UPTIME_S, _ONCE_A_SECOND = 15.0, 1.0
+
+#: So many keys tell which kind of them expires.
+_SAMPLE = 300
 
 
 def lazy_setting(words: Sequence[bytes]) -> str:
@@ -66,6 +72,29 @@ def capped_since_start(facts: Facts) -> float | None:
     """
     capped, uptime_s = facts.number(TIME_CAP), facts.number("uptime_in_seconds")
     return None if capped is None or (uptime_s or 0) < _LEAST_UPTIME_S else capped / (uptime_s or 1)
+
+
+def who_expires(server: Server, database: int) -> tuple[Evidence, ...]:
+    """
+    Which prefix most of the keys that expire have, by a small sample.
+
+    Args:
+        server: Its connection ends up in another database.
+        database: The one that it is in.
+    """
+    spaces = databases(server.info("keyspace"))
+    expiring = [
+        each for each in sample_keys(server, spaces, first=database, most=_SAMPLE) if each.expires is True
+    ]
+    if not expiring:
+        return ()
+    prefix, count = Counter(prefix_of(each.name) for each in expiring).most_common(1)[0]
+    return (
+        Evidence(
+            what="what most keys that expire begin with",
+            seen=f"{shown(prefix) or '(no prefix)'}: {count:,} of {len(expiring):,} looked at",
+        ),
+    )
 
 
 def is_told_of_expiry(settings: Facts) -> bool | None:
@@ -184,7 +213,7 @@ def judge_expiry(
     return over(
         "commands.expiry_storm",
         policy.expiry if is_now else policy.expiry_waves,
-        now if is_now else since_start,
+        None if (rate := now if is_now else since_start) is None else round(rate, 1),
         "keys expire faster than the server may spend time on: it ran out of it {seen} times a second"
         + ("" if is_now else " on average since it started"),
         about="expiry",
