@@ -24,7 +24,7 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
     read = tuple(each for name, value in readings.items() if (each := reading(name, value)))
     results = [
         DiagnosticResult(diagnostic=name, readings=read, findings=some, taken_at=NOW)
-        for name, some in (("commands", findings), ("keys", ()), ("replication", ()))
+        for name, some in (("commands", findings), ("keys", ()), ("replication", ()), ("clients", ()))
     ]
     return [each.signs[0] for each in report_of(*results).issues if not each.follows_from]
 
@@ -64,6 +64,16 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
             ["keys.large", "commands.slow"],
         ),
         ({}, [("memory.replica_buffers", _ERROR), ("replication.lag", _ERROR)], ["replication.lag"]),
+        (
+            {"clients.most_output_watches": True},
+            [("clients.output", _ERROR), ("clients.monitor", _WARNING)],
+            ["clients.monitor"],
+        ),
+        (
+            {"clients.most_output_watches": False},
+            [("clients.output", _WARNING), ("clients.monitor", _WARNING)],
+            ["clients.monitor", "clients.output"],
+        ),
         (
             {"replication.full_syncs": 1},
             [("replication.backlog", _WARNING), ("replication.lag", _WARNING)],

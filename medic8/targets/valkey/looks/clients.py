@@ -76,6 +76,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 others_take(listed, policy=policy) if is_whole else None,
                 "bytes",
             ),
+            reading("clients.most_output_watches", _waits_for_a_monitor(listed)),
             reading(
                 "clients.most_output",
                 max((each.whole("omem") or 0 for each in _readers(listed)), default=None),
@@ -287,6 +288,12 @@ def left_alone(meant: Sequence[Facts]) -> tuple[Evidence, ...]:
 def _readers(listed: Sequence[Facts]) -> list[Facts]:
     """Those that ask, or watch: what waits for a replica is what was written, and not what it asked for."""
     return [each for each in listed if "S" not in each.get("flags", "")]
+
+
+def _waits_for_a_monitor(listed: Sequence[Facts]) -> bool | None:
+    """Whether who has most output waiting watches every command; None if nobody has any."""
+    most = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=None)
+    return "O" in most.get("flags", "") if most is not None and most.number("omem") else None
 
 
 def _of_replicas(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
