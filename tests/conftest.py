@@ -186,7 +186,7 @@ def ftp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["-w", "-d", str(folder), "-u", "medic8", "-P", "secret"]
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         while not is_listening(child.pid, port):
             assert child.poll() is None
             assert time.monotonic() < deadline_s
@@ -194,4 +194,4 @@ def ftp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"ftp://{HOST}:{port}/backups"
     finally:
         child.terminate()
-        child.wait(20)
+        child.wait(60)

@@ -40,7 +40,7 @@ def redis_server(folder: Path) -> Iterator[str]:
         yield f"redis://{HOST}:{port}/0"
     finally:
         server.kill()
-        server.wait(20)
+        server.wait(60)
 
 
 #: Values of so many bytes each are deleted again: about 170 MiB of pages that nothing uses are left.

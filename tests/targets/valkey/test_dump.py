@@ -349,7 +349,7 @@ def a_writer(url: str) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        process.join(30)
+        process.join(60)
 
 
 def test_each_key_is_in_the_backup_as_it_was_at_one_moment(site: Site) -> None:
@@ -391,7 +391,7 @@ def busy_with(act: Callable[[valkey.Valkey], object], url: str) -> Iterator[None
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
 
 
 def test_a_large_key_that_changes_all_the_while_is_taken_and_counted(site: Site) -> None:
@@ -423,7 +423,7 @@ def test_a_large_key_that_was_touched_is_read_again(site: Site) -> None:
     thread = threading.Thread(target=touch)
     thread.start()
     backup = site.back_up()
-    thread.join(30)
+    thread.join(60)
     assert backup.keyspace is not None
     assert (backup.keyspace.changing, backup.is_complete) == (0, True)
     site.client.flushall()
@@ -495,7 +495,7 @@ def killed_after(site: Site, what: str, seconds: float) -> bool:
         child.stdin.flush()
         time.sleep(seconds)
         child.send_signal(signal.SIGKILL)
-        return child.wait(30) == -signal.SIGKILL
+        return child.wait(60) == -signal.SIGKILL
 
 
 def a_database(client: valkey.Valkey) -> None:

@@ -202,7 +202,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
         with watcher.monitor(), valkey.Valkey.from_url(valkey_url) as lazy:
             subscription = lazy.pubsub()
             subscription.subscribe("news")
-            subscription.get_message(timeout=5)
+            subscription.get_message(timeout=60)
             for _ in range(20):
                 client.publish("news", "x" * (1 << 20))
             result = look(valkey_url, "clients")
@@ -289,7 +289,7 @@ def test_a_cluster_and_a_sentinel_are_recognised(tmp_path: Path) -> None:
         assert look(server.url, "controller").findings == ()
         subscription = client.pubsub()
         subscription.subscribe("__sentinel__:hello")
-        subscription.get_message(timeout=5)
+        subscription.get_message(timeout=60)
         watched = look(server.url, "controller")
         subscription.close()
     with scratch_valkey(tmp_path / "cluster", config={"cluster-enabled": "yes"}) as server:

@@ -191,7 +191,7 @@ def test_a_packet_that_is_really_dropped_is_counted() -> None:
             measured = kernel.measured_on(fresh)
         finally:
             is_over.set()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
     assert measured is not None
     assert measured.resent >= 1
 
