@@ -44,6 +44,7 @@ _UNTOUCHABLE = {
     "P": "is subscribed to channels",
 }
 
+_CUT_OFF = "client_output_buffer_limit_disconnections"
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
 
@@ -64,11 +65,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("clients.pubsub", facts.whole("pubsub_clients"), "count"),
             reading("clients.tracking", facts.whole("tracking_clients"), "count"),
             reading("clients.rejected", facts.whole("rejected_connections"), "count"),
-            reading(
-                "clients.cut_off_for_output",
-                facts.whole("client_output_buffer_limit_disconnections"),
-                "count",
-            ),
+            reading("clients.cut_off_for_output", facts.whole(_CUT_OFF), "count"),
             reading("clients.evicted", facts.whole("evicted_clients"), "count"),
             reading("clients.listed", len(listed), "count"),
             reading(
@@ -208,7 +205,7 @@ def judge_listed(
         )
     found += _of_replicas(listed, policy=policy)
     waiting = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=None)
-    if waiting is not None:
+    if waiting:
         found += over(
             "clients.output",
             policy.client_output,
@@ -292,16 +289,16 @@ def _readers(listed: Sequence[Facts]) -> list[Facts]:
 
 def _waits_for_a_monitor(listed: Sequence[Facts]) -> bool | None:
     """Whether who has most output waiting watches every command; None if nobody has any."""
-    most = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=None)
-    return "O" in most.get("flags", "") if most is not None and most.number("omem") else None
+    most = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=Facts({}))
+    return "O" in most.get("flags", "") if most.number("omem") else None
 
 
 def _of_replicas(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """The output that waits for the replica that takes it most slowly."""
     replicas = [each for each in listed if "S" in each.get("flags", "")]
-    slowest = max(replicas, key=lambda each: each.number("omem") or 0, default=None)
-    if slowest is None:
+    if not replicas:
         return ()
+    slowest = max(replicas, key=lambda each: each.number("omem") or 0)
     return over(
         "memory.replica_buffers",
         policy.replica_buffers,
