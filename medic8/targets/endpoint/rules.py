@@ -125,6 +125,7 @@ CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
                     "presence.gave_up",
                     "health.check_failed",
                     "activity.stuck",
+                    "activity.stopped",
                 }
             ),
             effects=_FAILS,

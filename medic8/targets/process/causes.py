@@ -23,10 +23,27 @@ CAUSES = (
         "what it opens and never closes fills its table",
     ),
     _rule("growth.threads", frozenset({"activity.group_pids"}), "threads that never end fill its group"),
+    _rule("growth.children", frozenset({"activity.group_pids"}), "children that never end fill its group"),
+    _rule(
+        "growth.children",
+        frozenset({"growth.threads", "growth.descriptors", "growth.memory"}),
+        "each child has threads, descriptors and memory of its own",
+    ),
+    _rule(
+        "growth.threads",
+        frozenset({"growth.descriptors", "growth.memory"}),
+        "each thread has a stack, and what it works with",
+    ),
+    _rule("growth.descriptors", frozenset({"growth.memory"}), "each descriptor has its buffers"),
     _rule(
         "activity.stuck",
         frozenset({"growth.threads", "health.check_failed"}),
         "threads that hang do no work, and others are started in their place",
+    ),
+    _rule(
+        "activity.stopped",
+        frozenset({"activity.zombies", "health.check_failed"}),
+        "a process that is stopped does no work, and waits for none of its children",
     ),
     _rule(
         "activity.throttled",

@@ -122,6 +122,12 @@ class ProcessPolicy(Frozen):
         unit="count",
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
     )
+    child_leak: Threshold = Threshold(
+        what="growth of processes that descend from it and have not ended, over the time looked at, at least",
+        warning=8,
+        unit="count",
+        source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
+    )
     backup_age: Threshold = Threshold(
         what="age of the newest complete backup of its data",
         warning=86_400,

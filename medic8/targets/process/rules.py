@@ -30,6 +30,13 @@ RULES = (
     ),
     rule_of(
         IssueType.SLOW_OPERATIONS,
+        "{target} is stopped",
+        "activity.stopped",
+        symptoms=("Operation timeouts",),
+        cause="A signal, a debugger or a freezer holds it; who sent a signal is not told.",
+    ),
+    rule_of(
+        IssueType.SLOW_OPERATIONS,
         "{target} hangs in the kernel",
         "activity.stuck",
         symptoms=("Operation timeouts",),
@@ -48,6 +55,7 @@ RULES = (
         "growth.memory",
         "growth.descriptors",
         "growth.threads",
+        "growth.children",
         cause="The program keeps what it does not need any more, or it is given ever more to do.",
     ),
     rule_of(

@@ -22,6 +22,7 @@ _HELPS = frozenset(
         "activity.group_pids",
         "descriptors.deleted_files",
         "descriptors.near_limit",
+        "growth.children",
         "growth.descriptors",
         "growth.memory",
         "growth.threads",
