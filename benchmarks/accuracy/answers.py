@@ -9,6 +9,7 @@ from benchmarks.accuracy.variant import Cause
 from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticReport
 from medic8.targets.endpoint.asking import Phase
+from medic8.targets.endpoint.certificate import HAS_ENDED
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 
 #: By code, or by its first word and a point; what is in neither tells no cause (``latency.high``).
@@ -130,6 +131,7 @@ CAUSES = {
     "endpoint.status": Cause.WRONG_STATUS,
     "endpoint.body": Cause.WRONG_BODY,
     "endpoint.endless": Cause.ENDLESS,
+    "endpoint.cut_off": Cause.CLOSED,
     "endpoint.redirects": Cause.REDIRECTS,
     "endpoint.flapping": Cause.FLAPPING,
     "endpoint.address_down": Cause.ONE_ADDRESS,
@@ -197,6 +199,9 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
                 for part, cause in _PARTS.items()
                 if any(f"most of it {part} (" in each.text for each in findings)
             }
+        case "endpoint", "endpoint.certificate_ends":
+            has_ended = any(HAS_ENDED in each.text for each in findings)
+            return {Cause.TLS_EXPIRED if has_ended else Cause.CERTIFICATE}
         case "endpoint", "endpoint.redirects":
             is_circle = any(ENDING_WORDS[Ending.CIRCLE].means in each.text for each in findings)
             return {Cause.REDIRECT_LOOP if is_circle else Cause.REDIRECTS}
