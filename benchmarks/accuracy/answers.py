@@ -92,6 +92,7 @@ CAUSES = {
     "growth.threads": Cause.THREAD_LEAK,
     "growth.children": Cause.CHILD_LEAK,
     "descriptors.near_limit": Cause.DESCRIPTOR_LIMIT,
+    "descriptors.half_closed": Cause.DESCRIPTOR_LEAK,
     "descriptors.deleted_files": Cause.DELETED_FILES,
     "memory.of_host": Cause.MUCH_MEMORY,
     "memory.of_group": Cause.GROUP_MEMORY,
@@ -188,8 +189,9 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
     """What *code* stands for in *report*, where the finding and the kind tell more than the code."""
     findings = [each for each in report.analysis.findings if each.code == code]
     match report.kind, code:
-        case "process", "target.unreachable":
-            return {Cause.NOT_RUNNING}
+        case "process", "target.unreachable" | "presence.gave_up":
+            # Who was given up was started several times, and does not run any more.
+            return {Cause.NOT_RUNNING, *({Cause.RESTARTS} if code == "presence.gave_up" else ())}
         case "endpoint", "target.unreachable":
             told = {str(each.get("ending")) for finding in findings for each in finding.objects}
             return {cause for ending, cause in ENDINGS.items() if ending.value in told} or {Cause.UNKNOWN}

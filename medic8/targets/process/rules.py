@@ -19,9 +19,15 @@ RULES = (
         IssueType.NETWORK,
         "{target} is started again and again",
         "presence.restarts",
-        "presence.gave_up",
         symptoms=("Connection failures",),
         cause="It ends soon after each start: its log tells why.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
+        "{target} does not run: its supervisor has given it up",
+        "presence.gave_up",
+        symptoms=("Connection failures",),
+        cause="It could not be started, or ended soon after each start: its log tells why.",
     ),
     rule_of(
         IssueType.SLOW_OPERATIONS,
@@ -57,6 +63,13 @@ RULES = (
         "growth.threads",
         "growth.children",
         cause="The program keeps what it does not need any more, or it is given ever more to do.",
+    ),
+    rule_of(
+        IssueType.MEMORY_LEAK,
+        "{target} does not close connections that others have closed",
+        "descriptors.half_closed",
+        symptoms=("Degraded performance",),
+        cause="The program does not close a connection when the other end does.",
     ),
     rule_of(
         IssueType.MEMORY_LEAK,

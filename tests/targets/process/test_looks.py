@@ -27,6 +27,7 @@ from medic8.targets.process.keepers.keeper import Kept, KeptState
 from medic8.targets.process.living import GoneError, UntoldError, is_there, living, parse_stat
 from medic8.targets.process.looks.activity import judge_throttled, look_at_activity, stuck_in
 from medic8.targets.process.looks.descriptors import look_at_descriptors
+from medic8.targets.process.looks.half_closed import half_closed_in, judge_half_closed
 from medic8.targets.process.looks.health import Checked, check, look_at_health
 from medic8.targets.process.looks.held import is_stopped, judge_held
 from medic8.targets.process.looks.hogs import judge_disks, judge_processor
@@ -83,6 +84,20 @@ def test_descriptors_near_their_limit_and_logs_that_were_deleted_are_found(
     assert "of its limit" in found["descriptors.near_limit"].text
     assert "80.0 MiB" in found["descriptors.deleted_files"].text
     assert [each.what for each in found["descriptors.deleted_files"].evidence[1:]] == [str(gone)]
+
+
+def test_connections_that_only_the_other_end_has_closed_are_counted_at_their_port() -> None:
+    """Of its own sockets, those alone that wait for it; the kernel's table may be cut off."""
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+    line = "   {0}: 0100007F:1F90 0100007F:{0:04X} {1} 00000000:00000000 00:00000000 00000000 0 0 {2} 1"
+    rows = [line.format(number, "08", 100 + number) for number in range(60)]
+    rows += [line.format(60, "01", 160), "   61: 0100007F:1F90 0100"]
+    table = "\n".join((head, *rows))
+    waiting = half_closed_in(table, range(101, 161))
+    assert waiting == dict.fromkeys(range(101, 160), 8080)
+    (found,) = judge_half_closed(waiting)
+    assert (found.code, found.evidence[-1].what) == ("descriptors.half_closed", "at its port 8080")
+    assert judge_half_closed(dict.fromkeys(range(9), 8080)) == ()
 
 
 def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(

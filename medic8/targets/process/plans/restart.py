@@ -21,6 +21,7 @@ _HELPS = frozenset(
         "activity.zombies",
         "activity.group_pids",
         "descriptors.deleted_files",
+        "descriptors.half_closed",
         "descriptors.near_limit",
         "growth.children",
         "growth.descriptors",
