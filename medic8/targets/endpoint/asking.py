@@ -230,11 +230,16 @@ def _ending_of(error: BaseException, phase: Phase) -> Ending:
             return _OF_CERTIFICATE[fault] if fault else Ending.TLS_OTHER
     if any(isinstance(each, ssl.SSLError) for each in chain) or phase is Phase.TLS:
         return Ending.TLS_OTHER
+    if phase is Phase.BODY and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return Ending.CUT
     for each in chain:
         if isinstance(each, OSError) and each.errno in _OF_CONNECT:
             return _OF_CONNECT[each.errno]
-    if phase is Phase.CONNECT:
-        return Ending.NO_ROUTE
+    return Ending.NO_ROUTE if phase is Phase.CONNECT else _ending_of_answer(error)
+
+
+def _ending_of_answer(error: BaseException) -> Ending:
+    """Of one who was connected and did not come to answer."""
     is_closed = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
     if is_closed or isinstance(error, httpx.ReadError | httpx.WriteError):
         return Ending.CLOSED if is_closed else Ending.RESET

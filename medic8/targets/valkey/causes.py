@@ -275,8 +275,19 @@ _HELD_UP: _Rules = (
     ),
     _rule(
         "clients.monitor",
-        "commands.processor latency.high clients.output memory.client_buffers",
+        "commands.processor latency.high",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.monitor",
+        "clients.output memory.client_buffers",
+        "What whoever watches all commands does not read waits for it.",
+        _is_so(
+            "clients",
+            "clients.most_output_watches",
+            "most output waits for a client that watches every command",
+            "most output waits for a client that does not watch",
+        ),
     ),
     _rule(
         "clients.one_by_one",
