@@ -139,8 +139,9 @@ def main() -> None:
                 took_s = time.perf_counter() - began_s
                 p = statistics.quantiles(taken_ms, n=100)
                 what = "webhooks of 20 to 50" if alerts_per_s else "single alerts"
+                offered, taken = count / seconds, count / took_s
                 print(
-                    f"| {what} | {count / seconds:.0f}/s | {count / took_s:.0f}/s | {p[49]:.0f} | {p[98]:.0f} |",
+                    f"| {what} | {offered:.0f}/s | {taken:.0f}/s | {p[49]:.0f} | {p[98]:.0f} |",
                     flush=True,
                 )
         inbox = Inbox(Journal(load_settings(environ=environ).journal_url))

@@ -19,7 +19,7 @@ _LONGEST = 300
 
 
 def differences(wanted: Wanted, found: Found) -> tuple[FieldChange, ...]:
-    """What of *found*, as the API gives it, is other than *wanted*; what people have paused is their affair."""
+    """What of *found*, as the API gives it, is other than *wanted*; what is paused is people's affair."""
     there = _as_told(found)
     changed = [
         _change(name, there.get(name), value)
@@ -78,4 +78,4 @@ def _shown(value: object) -> str:
 
 
 def _time(text: object) -> datetime | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None
+    return datetime.fromisoformat(text) if isinstance(text, str) else None

@@ -16,7 +16,7 @@ from medic8.settings import Settings
 
 def register(site: Settings, access: PrefectAccess, *, is_dry_run: bool = False) -> Registration:
     """
-    Make the deployments on a server what *site* needs: create, change, remove; what is so already is left alone.
+    Make the deployments on a server what *site* needs; what is so already is left alone.
 
     May be killed at any moment and called again. What people have paused stays paused, and schedules that
     they added stay.
@@ -26,7 +26,7 @@ def register(site: Settings, access: PrefectAccess, *, is_dry_run: bool = False)
         access: The way to the server.
         is_dry_run: Only say what would be changed.
     Raises:
-        ConfigurationError: there are no targets, or a deployment that is not ours has the name of one of ours.
+        ConfigurationError: there are no targets, or what is not ours has the name of one of ours.
         UnreachableError: the server does not let us in.
         TransientError: it stopped answering half way; the same call goes on from there.
     """
@@ -39,7 +39,9 @@ def register(site: Settings, access: PrefectAccess, *, is_dry_run: bool = False)
         there = _there(server, site, needed)
         if is_new_pool and not is_dry_run:
             server.make_pool(pool)
-        changes = [_apply(server, each, there.pop(each.title, None), is_dry_run=is_dry_run) for each in needed]
+        changes = [
+            _apply(server, each, there.pop(each.title, None), is_dry_run=is_dry_run) for each in needed
+        ]
         for title, found in there.items():
             if not is_dry_run:
                 server.remove(found)
@@ -63,9 +65,9 @@ def _there(server: Server, site: Settings, needed: Iterable[Wanted]) -> dict[str
         title = f"{server.flow_of(found)}/{found['name']}"
         if title in titles and title not in ours:
             raise ConfigurationError(
-                f'the deployment "{title}" of the server is in work pool "{found.get("work_pool_name")}", with tags '
-                f'{sorted(found.get("tags") or ())}; ours are in "{pool}" with tag "{TAG}": remove it, or name '
-                "another pool in [deployments]"
+                f'the deployment "{title}" of the server is not ours: its work pool is '
+                f'"{found.get("work_pool_name")}" and its tags are {found.get("tags")}, ours are in '
+                f'"{pool}" with tag "{TAG}"; remove it, or name another pool in [deployments]'
             )
     return ours
 

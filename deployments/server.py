@@ -22,7 +22,7 @@ _PAGE = 200
 
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
-_POOL = "Where Medic8 diagnoses and heals: a worker for each queue, on a machine that reaches the queue's targets."
+_POOL = "Where Medic8 diagnoses and heals: a worker for each queue, on a machine that reaches its targets."
 
 
 class Server:
@@ -101,7 +101,9 @@ class Server:
     def _pages(self, path: str, question: Mapping[str, Any]) -> Iterator[Found]:
         offset = 0
         while True:
-            page = self._asked("POST", path, {**question, "limit": _PAGE, "offset": offset, "sort": "NAME_ASC"})
+            page = self._asked(
+                "POST", path, {**question, "limit": _PAGE, "offset": offset, "sort": "NAME_ASC"}
+            )
             yield from page
             offset += len(page)
             if len(page) < _PAGE:
@@ -112,7 +114,9 @@ class Server:
         try:
             answer = self._client.request(method, f"{self._access.api_url}{path}", json=body)
         except httpx.HTTPError as exc:
-            raise TransientError(f"{server} stopped answering: {exc}; medic8 deploy goes on from there") from exc
+            raise TransientError(
+                f"{server} stopped answering: {exc}; medic8 deploy goes on from there"
+            ) from exc
         if answer.status_code in _REFUSALS:
             raise UnreachableError(f"{server} {refusal(self._access, answer.status_code)}")
         if answer.status_code == HTTPStatus.NOT_FOUND and missing_is_none:
@@ -120,7 +124,9 @@ class Server:
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise TransientError(f"{server} answers {method} {path} with status {answer.status_code}")
         if answer.is_error:
-            raise RefusedError(f"{server} refuses {method} {path} ({answer.status_code}): {answer.text[:500]}")
+            raise RefusedError(
+                f"{server} refuses {method} {path} ({answer.status_code}): {answer.text[:500]}"
+            )
         return answer.json() if answer.content else None
 
 

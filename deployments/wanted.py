@@ -13,7 +13,7 @@ from medic8.model.frozen import Frozen
 #: The tag by which our deployments are known among others.
 TAG = "medic8"
 
-#: Every interval counts from here, so that the same configuration is the same schedule whenever it is deployed.
+#: Every interval counts from here, so that a configuration is the same schedule whenever it is deployed.
 _ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -57,7 +57,7 @@ def show_watch(watch: Watch) -> None:
 def _heard(client: SyncPrefectClient, site: Settings, target: Target) -> Heard:
     known = Heard(target=target.name, every_s=site.schedule_of(target).health)
     try:
-        found = client.read_deployment_by_name(f"{HEALTH}/{site.deployments.named(target.name)}")
+        found = client.read_deployment_by_name(f"{HEALTH}/{site.deployments.health_of(target.name)}")
     except ObjectNotFound:
         return known
     runs = client.read_flow_runs(

@@ -61,13 +61,16 @@ def link_causes(issues: Sequence[Issue], results: Results, rules: Iterable[Cause
     """
     *issues* with what each follows from and explains, every cause before its effects.
 
-    A family of issues is as urgent as the most urgent of it.
+    A family of issues is as urgent as the most urgent of it. Of those that are equally urgent come first
+    whose roots have the fewest causes known: what many things lead to is a symptom more often than not, also
+    where nothing was seen of its cause.
 
     Args:
         issues: As detected, the heaviest first.
         results: What the diagnostics read.
         rules: What leads to what on this kind of target.
     """
+    rules = tuple(rules)
     links: dict[str, list[CauseLink]] = {issue.fingerprint: [] for issue in issues}
     for rule in rules:
         for effect in issues:
@@ -90,7 +93,7 @@ def link_causes(issues: Sequence[Issue], results: Results, rules: Iterable[Cause
         )
         for issue in issues
     ]
-    return tuple(_causes_first(linked))
+    return tuple(_causes_first(linked, rules))
 
 
 def _leads(rule: CauseRule, cause: Issue, effect: Issue) -> bool:
@@ -144,12 +147,23 @@ def _reaches(named: Mapping[str, tuple[CauseLink, ...]], start: str, wanted: str
     return False
 
 
-def _causes_first(issues: Sequence[Issue]) -> Iterable[Issue]:
+def _known_causes(issue: Issue, rules: Iterable[CauseRule]) -> int:
+    """How many findings are known to lead to *issue*, on any target."""
+    leading = (rule.causes for rule in rules if not rule.effects.isdisjoint(issue.signs))
+    return len(frozenset[str]().union(*leading))
+
+
+def _causes_first(issues: Sequence[Issue], rules: Sequence[CauseRule]) -> Iterable[Issue]:
     by_fingerprint = {issue.fingerprint: issue for issue in issues}
 
     def family(issue: Issue) -> list[Issue]:
         return [issue, *(each for name in issue.explains for each in family(by_fingerprint[name]))]
 
     families = [family(issue) for issue in issues if not issue.follows_from]
-    families.sort(key=lambda members: min(WEIGHT.index(member.severity) for member in members))
+    families.sort(
+        key=lambda members: (
+            min(WEIGHT.index(member.severity) for member in members),
+            _known_causes(members[0], rules),
+        )
+    )
     return (issue for members in families for issue in members)

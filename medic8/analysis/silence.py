@@ -83,5 +83,7 @@ def _why_silent(heard: Heard, now: datetime) -> str:
     if now - since <= patience(heard.every_s):
         return ""
     quiet = span((now - since).total_seconds())
-    what = "no diagnosis has ended since it was deployed" if heard.last is None else "the last diagnosis ended"
+    what = (
+        "no diagnosis has ended since it was deployed" if heard.last is None else "the last diagnosis ended"
+    )
     return f"{what} {quiet} ago, expected every {span(heard.every_s)}; does a worker run for its queue?"

@@ -23,7 +23,7 @@ def deploy(
     json: Json = False,
 ) -> int:
     """
-    Register every flow on the Prefect server, with forms, schedules and queues, as the configuration has them.
+    Register every flow on the Prefect server, with forms, schedules and queues, as configured.
 
     May be repeated at any time: what is so already is left alone, and what people have paused stays paused.
     """

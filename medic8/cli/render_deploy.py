@@ -37,5 +37,8 @@ def render_registration(done: Registration) -> Iterator[RenderableType]:
     yield line(text(f"{counts}, on {done.server}"))
     yield section(
         "Each queue needs a worker, on a machine that reaches its targets:",
-        bullets(f"prefect worker start --type process --pool {done.pool} --work-queue {queue}" for queue in done.queues),
+        bullets(
+            f"prefect worker start --type process --pool {done.pool} --work-queue {queue}"
+            for queue in done.queues
+        ),
     )

@@ -68,8 +68,8 @@ def start_worker(
     """
     Start a worker whose state is in *folder*, without waiting until it polls.
 
-    Its working folder is its own, so that a ``prefect.toml`` or a ``medic8.toml`` of the folder we were called in
-    is not taken for its configuration.
+    Its working folder is its own, so that a ``prefect.toml`` or ``medic8.toml`` of the folder we were called
+    in is not taken for its configuration.
 
     Args:
         folder: Becomes its ``PREFECT_HOME``.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from medic8.model.frozen import Frozen
 
@@ -38,13 +39,41 @@ class HttpRequest(Frozen):
         return self
 
 
+class Vantage(Frozen):
+    """
+    Another place from which an endpoint is asked.
+
+    Attributes:
+        name: How people call it.
+        source: An address of this host from which it is asked (``from`` in a configuration).
+        proxy: Url of an HTTP proxy through which it is asked; may hold a secret, and is never printed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    source: str | None = Field(default=None, alias="from")
+    proxy: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.source is None) == (self.proxy is None):
+            raise ValueError(f"vantage {self.name!r} needs either from or proxy")
+        if self.source is not None:
+            try:
+                ipaddress.ip_address(self.source)
+            except ValueError:
+                raise ValueError(f"from {self.source!r} of vantage {self.name!r} is no address") from None
+        return self
+
+
 class FailOver(Frozen):
     """
-    How an endpoint comes to be served by another server: by a text in a file, or by HAProxy.
+    How an endpoint comes to be served by another server: by a text in a file, by HAProxy, or by a service.
 
     Attributes:
         standby: Url of whoever is to serve then, asked before anything is changed; may hold a secret, and is
-            never printed.
+            never printed. None = it cannot be asked before it serves, as a *service* at the same address.
         file: A file that says who serves, absolute.
         active: The text in it that says who serves now; it must be there exactly once.
         spare: What takes its place.
@@ -52,10 +81,13 @@ class FailOver(Frozen):
         haproxy: The runtime socket of HAProxy, absolute; needs level ``admin``.
         backend: The name of its backend.
         server: The name of the server there that is taken out (state ``maint``).
-        timeout_s: Longest that *reload* may take, and that the endpoint may take to be served again.
+        service: The program of supervisord that is started to serve, named as kind ``process`` does; may hold
+            a password, and is never printed.
+        replaces: The one that is stopped for it; None = none is.
+        timeout_s: Longest that *reload* or a service may take, and the endpoint to be served again.
     """
 
-    standby: SecretStr
+    standby: SecretStr | None = None
     file: Path | None = None
     active: str = Field(default="", max_length=1000)
     spare: str = Field(default="", max_length=1000)
@@ -63,12 +95,20 @@ class FailOver(Frozen):
     haproxy: Path | None = None
     backend: str = Field(default="", pattern=r"^[A-Za-z0-9_.:-]*$")
     server: str = Field(default="", pattern=r"^[A-Za-z0-9_.:-]*$")
+    service: SecretStr | None = None
+    replaces: SecretStr | None = None
     timeout_s: float = Field(default=30.0, gt=0, le=90)
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if (self.file is None) == (self.haproxy is None):
-            raise ValueError("needs either file or haproxy")
+    def _is_one_of_three(self) -> Self:
+        if sum(each is not None for each in (self.file, self.haproxy, self.service)) != 1:
+            raise ValueError("needs either file, haproxy or service")
+        if self.standby is None and self.service is None:
+            raise ValueError("needs standby, the url of whoever is to serve then")
+        if self.replaces is not None and self.service is None:
+            raise ValueError("replaces goes with service, which is started for what it names")
+        if self.replaces is not None and self.replaces == self.service:
+            raise ValueError("service and replaces name the same program")
         if self.file is not None and not (self.active and self.spare):
             raise ValueError(
                 "file needs active and spare, the texts for who serves now and who is to serve then"

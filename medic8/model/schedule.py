@@ -49,6 +49,10 @@ class Deployments(Frozen):
         """What a deployment called *name* is called on the server, where other sites may have theirs."""
         return name if self.pool == POOL else f"{self.pool}: {name}"
 
+    def health_of(self, target: str) -> str:
+        """What the deployment is called by which the target of that name is looked after."""
+        return self.named(f"health of {target}")
+
 
 class TargetSchedule(Frozen):
     """

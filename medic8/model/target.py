@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from medic8.model.endpoint import FailOver, HttpRequest
+from medic8.model.endpoint import FailOver, HttpRequest, Vantage
 from medic8.model.frozen import Frozen
 from medic8.model.issue import IssueType
 from medic8.model.schedule import NAME, TargetSchedule
@@ -188,6 +188,8 @@ class ProcessCare(Frozen):
         warm_up_s: For so long after its start it may grow without that being a leak.
         holds_data: Whether it holds data that a restart may lose; None = judged by what it runs.
         backups_of: The target whose backups hold its data.
+        data_at: Address of the server that it is, with credentials; never printed. Goes with *promoted*.
+        promoted: Address of the replica that took over from it, with credentials; never printed.
     """
 
     start: tuple[str, ...] = ()
@@ -198,11 +200,15 @@ class ProcessCare(Frozen):
     warm_up_s: int = Field(default=600, ge=0)
     holds_data: bool | None = None
     backups_of: str | None = None
+    data_at: SecretStr | None = None
+    promoted: SecretStr | None = None
 
     @model_validator(mode="after")
     def _can_be_started_again(self) -> Self:
         if self.stop and not self.start:
             raise ValueError("stop needs start: what is stopped has to be started again")
+        if (self.data_at is None) != (self.promoted is None):
+            raise ValueError("data_at and promoted go together: both servers are asked what they have")
         return self
 
 
@@ -237,6 +243,7 @@ class Target(Frozen):
         process: What is to be known of it beside its address (kind ``process``).
         request: What it is asked for (kind ``endpoint``).
         fail_over: How it is served by another server (kind ``endpoint``).
+        vantage: From where else it is asked (kind ``endpoint``).
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=NAME)
@@ -263,6 +270,7 @@ class Target(Frozen):
     process: ProcessCare | None = None
     request: HttpRequest = HttpRequest()
     fail_over: FailOver | None = None
+    vantage: tuple[Vantage, ...] = Field(default=(), max_length=8)
 
     @property
     def address(self) -> str:

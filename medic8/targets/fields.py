@@ -18,6 +18,7 @@ OF_KINDS: Mapping[str, tuple[str, ...]] = {
     "prune_backups": ("host",),
     "request": ("endpoint",),
     "fail_over": ("endpoint",),
+    "vantage": ("endpoint",),
 }
 
 _OURS = frozenset(kind for kinds in OF_KINDS.values() for kind in kinds)

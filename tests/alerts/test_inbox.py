@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,8 @@ LOOK_BACK_S = 600
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Inbox]:
-    journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
-    yield Inbox(journal)
-    journal.dispose()
+def inbox(journal: Journal) -> Inbox:
+    return Inbox(journal)
 
 
 def alert(name: str = "a", *, is_over: bool = False) -> Alert:
@@ -185,9 +182,10 @@ def test_many_at_once_share_commits_and_each_is_told(inbox: Inbox) -> None:
     assert len(inbox.rows(limit=1000)) == 100
 
 
-def test_who_cannot_be_written_is_told(inbox: Inbox, tmp_path: Path) -> None:
-    (tmp_path / "journal.sqlite").chmod(0o600)
-    inbox._journal.dispose()
+def test_who_cannot_be_written_is_told(tmp_path: Path) -> None:
+    journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
+    inbox = Inbox(journal)
+    journal.dispose()
     (tmp_path / "journal.sqlite").write_bytes(b"")  # every table is gone
     writer = Writer(inbox, lambda: 1000.0)
     writer.start()

@@ -116,6 +116,15 @@ def test_of_two_possible_causes_the_one_that_more_speaks_for_is_named_and_the_ot
     assert (linked["a.one"].explains, len(linked["b.two"].explains)) == ((), 1)
 
 
+def test_of_what_is_as_urgent_what_fewer_things_lead_to_comes_first() -> None:
+    """A symptom whose cause was not seen stands behind whatever may be one, unless it is more urgent."""
+    rules = [rule("a.one", "z.symptom"), rule("b.two", "z.symptom"), rule("a.one", "y.rarer")]
+    found = [issue("z.symptom"), issue("y.rarer"), issue("x.cause")]
+    assert names(link_causes(found, read(), rules)) == ["x.cause", "y.rarer", "z.symptom"]
+    urgent = [issue("z.symptom", Severity.ERROR), issue("x.cause")]
+    assert names(link_causes(urgent, read(), rules)) == ["z.symptom", "x.cause"]
+
+
 def test_what_passes_a_cause_on_is_no_other_cause() -> None:
     """Of a chain, each link names the one before it."""
     found = [issue("a.root"), issue("b.middle"), issue("c.symptom")]

@@ -41,8 +41,8 @@ def test_a_plateau_never_grows(level: float, count: int) -> None:
 
 @given(count=st.integers(24, 300), teeth=st.floats(2, 40), phase=st.floats(0, 1), level=levels)
 def test_a_saw_tooth_never_grows(count: int, teeth: float, phase: float, level: float) -> None:
-    """Two teeth or more, whenever one looks: it gives back what it takes."""
-    position = np.arange(count) / count * teeth + phase
+    """Two teeth or more, whenever one looks, and two values of each: it gives back what it takes."""
+    position = np.arange(count) / count * min(teeth, count / 2) + phase
     assert judged(level * (1 + position % 1)).shape is not Shape.GROWS
 
 

@@ -18,8 +18,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.crash.laboratory import Tally, Wish, experiments
-from tests.crash.scenes import registered_strategies
+from tests.crash.laboratory import EXPECTED, Tally, Wish, experiments
+from tests.crash.scenes import registered_strategies, scenes_of
 
 _MOST_PROCESSES = 2
 
@@ -95,7 +95,8 @@ def _made(wish: Wish, processes: int) -> dict[str, Tally]:
         for child, _ in children:
             child.terminate()
             child.join()
-    return {name: tallies[name] for _, name in registered_strategies() if name in tallies}
+    every = [name for _, strategy in registered_strategies() for name in scenes_of(strategy, EXPECTED)]
+    return {name: tallies[name] for name in every if name in tallies}
 
 
 def main() -> int:

@@ -20,6 +20,8 @@ from tests.crash.folder_scene import FolderScene
 from tests.crash.reader import Ended, Verdict, misplaced
 from tests.crash.scenes import Expected, Scene, Written, around, plan_by
 from tests.targets.endpoint.services import answers, service, status
+from tests.targets.endpoint.supervised_pair import Pair, pair
+from tests.targets.process.supervised import MISSING
 
 _SAVED, _PLANNED = "serve first\n", "serve second\n"
 
@@ -99,4 +101,56 @@ def _failing_over(folder: Path) -> Iterator[Scene]:
         yield FailOverScene(folder, port, standby)
 
 
-SCENES: dict[str, Expected] = {"fail_over": Expected(_failing_over)}
+class ServiceScene(FolderScene):
+    """
+    Two programs of a supervisord, one of which serves.
+
+    *The same*: somebody else starts one of them. Whether a program runs is all that there is to be compared,
+    so that what they did cannot be told from what we did, and either may stand at the end.
+    """
+
+    def __init__(self, folder: Path, both: Pair) -> None:
+        super().__init__(folder)
+        self._both = both
+        self.target = both.target(asks=False)
+        self.stage()
+        self.plan = plan_by("fail_over", self.target, around(folder))
+
+    def stage(self) -> None:
+        """Have the first serve."""
+        super().stage()
+        self._both.anew()
+
+    def meddle(self, rng: random.Random) -> Written:
+        """Somebody starts one."""
+        name = rng.choice(("first", "second"))
+        self._both.program.keeper(name).start({})
+        return {name: ""}
+
+    def judge(self, ended: Ended | None, written: Written) -> Verdict:
+        """Who runs is as found or as planned, by what the journal says of each step."""
+        verdict = super().judge(ended, written)
+        for number, (name, found) in enumerate((("first", True), ("second", False))):
+            runs = self._both.runs(name)
+            holds = "saved" if runs is found else "written"
+            if ended is None:
+                problem = "" if holds == "saved" else "nothing was begun"
+            else:
+                problem = misplaced(ended.steps[number], holds, theirs=name in written, ended=ended)
+            if problem and name not in written:
+                verdict.wrong.append(f"{name} {'runs' if runs else 'is stopped'}: {problem}")
+        if ended is not None and ended.state == "restored" and not written and not self._both.runs("first"):
+            verdict.wrong.append("nobody was asked for, and the first does not serve any more")
+        return verdict
+
+
+@contextlib.contextmanager
+def _failing_over_to_service(folder: Path) -> Iterator[Scene]:
+    with pair(folder / "s") as both:
+        yield ServiceScene(folder, both)
+
+
+SCENES: dict[str, Expected] = {
+    "fail_over": Expected(_failing_over),
+    "fail_over by a service": Expected(_failing_over_to_service, missing=MISSING),
+}

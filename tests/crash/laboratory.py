@@ -34,7 +34,7 @@ from tests.crash import (
 from tests.crash.killing import Phase, Strike, Write
 from tests.crash.people import Place, Role, Writer, carry_out, end_interrupted, noted, run, writer
 from tests.crash.reader import read_journal
-from tests.crash.scenes import Expected, Scene, Written, registered_strategies, scene_for
+from tests.crash.scenes import Expected, Scene, Written, registered_strategies, scenes_of
 
 #: Up to so many writes of whoever ends a recovery, it is struck at every one; above, at so many of them.
 EXHAUSTIVE = 6
@@ -280,21 +280,24 @@ def experiments(
     told: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[str, Tally]]:
     """Make all experiments that *wish* asks for; each strategy's tally as it is done."""
-    for kind, strategy in registered_strategies():
-        if wish.strategies and strategy not in wish.strategies:
-            continue
-        expected = scene_for(strategy, EXPECTED)
+    every = [
+        (kind, name, expected)
+        for kind, strategy in registered_strategies()
+        if not wish.strategies or strategy in wish.strategies
+        for name, expected in scenes_of(strategy, EXPECTED).items()
+    ]
+    for kind, name, expected in every:
         if expected.missing:
-            told(f"{strategy}: left out: {expected.missing}")
+            told(f"{name}: left out: {expected.missing}")
             continue
         with ExitStack() as stack:
-            room = folder / strategy
+            room = folder / name.replace(" ", "-")
             scene = stack.enter_context(expected.scene(room))
             if scene.target.kind != kind:
-                raise LookupError(f"the scene of {strategy} is of kind {scene.target.kind}, not {kind}")
+                raise LookupError(f"the scene of {name} is of kind {scene.target.kind}, not {kind}")
             live = stack.enter_context(writer(scene))
-            bench = Bench(strategy, expected, scene, live, room, seed=wish.seed, broken=broken)
-            yield strategy, _all_of(bench, wish, told)
+            bench = Bench(name, expected, scene, live, room, seed=wish.seed, broken=broken)
+            yield name, _all_of(bench, wish, told)
 
 
 def _all_of(bench: Bench, wish: Wish, told: Callable[[str], None]) -> Tally:

@@ -126,10 +126,21 @@ def plan_by(strategy: str, target: Target, surroundings: Surroundings) -> Plan:
     return useful[0]
 
 
+def scenes_of(strategy: str, table: Mapping[str, Expected]) -> dict[str, Expected]:
+    """
+    All scenes of *strategy*: its own, and one for each other way in which it works, called "STRATEGY by WAY".
+
+    Raises:
+        LookupError: it has none.
+    """
+    others = {name: scene for name, scene in table.items() if name.startswith(f"{strategy} by ")}
+    return {strategy: scene_for(strategy, table), **others}
+
+
 @contextlib.contextmanager
 def plain(url: str) -> Iterator[valkey.Valkey]:
     """A client that is none of Medic8's."""
-    client = valkey.Valkey.from_url(url)
+    client = valkey.Valkey.from_url(url, socket_timeout=60)
     try:
         yield client
     finally:

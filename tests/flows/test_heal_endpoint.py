@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from medic8.model.resolution import Outcome
 from medic8.targets.endpoint.haproxy import MAINT, READY, Haproxy
 from tests.targets.endpoint.haproxies import haproxy, needs_haproxy
 from tests.targets.endpoint.services import answers, service, status
+from tests.targets.endpoint.supervised_pair import pair
+from tests.targets.process.supervised import MISSING
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -70,4 +73,43 @@ def test_the_standby_serves_or_all_is_as_it_was(
     else:
         assert (done.outcome, state) == (Outcome.RESTORED, READY), done.reason
         assert health is Health.FAILING
+    assert not list((tmp_path / "claims").glob("*.claim"))
+
+
+SERVICES = """
+[[target]]
+name = "api"
+kind = "endpoint"
+url = "http://127.0.0.1:{port}/"
+mode = "act"
+allow = ["fail_over"]
+timeout_s = 5
+
+[target.request]
+count = 2
+
+[target.fail_over]
+service = "{second}"
+replaces = "{first}"
+
+[recovery]
+claims = "{claims}"
+"""
+
+
+def test_a_service_serves_in_the_place_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of one supervisord and for one address; who served before is stopped, and left to be repaired."""
+    if MISSING:
+        assert not os.environ.get("CI"), MISSING
+        pytest.skip(MISSING)
+    with pair(tmp_path / "s") as both:
+        named = {name: both.program.url_of(name) for name in ("first", "second")}
+        (tmp_path / "medic8.toml").write_text(
+            SERVICES.format(port=both.port, claims=tmp_path / "claims", **named)
+        )
+        monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
+        (done,) = run("heal", target="api").resolutions
+        assert (done.outcome, done.verdict) == (Outcome.PARTLY_RESOLVED, Verdict.BETTER), done.reason
+        assert (both.runs("first"), both.runs("second")) == (False, True)
     assert not list((tmp_path / "claims").glob("*.claim"))

@@ -126,7 +126,7 @@ def test_of_many_that_open_at_once_exactly_one_is_granted(journal: Journal) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     assert sorted(outcomes) == ["granted", *["refused"] * 7]
     assert len(journal.holding()) == 1
 

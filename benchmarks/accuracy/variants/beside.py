@@ -47,14 +47,20 @@ def _made(name: str, stage: Stage) -> Breakage:
 
 
 def _subjects(stage: Stage) -> list[Path]:
-    """The lab's program of this run, by its command line: ``/proc/NUMBER``."""
+    """
+    The lab's program of this run, by its command line: ``/proc/NUMBER``.
+
+    The one that was there first: after a restart another one begins anew with what it did.
+    """
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes()
             if b"acting.subject" in words and str(stage.folder).encode() in words:
                 found.append(folder)
-    return found
+    if found:
+        stage.notes.setdefault("subjects", " ".join(each.name for each in found))
+    return [each for each in found if each.name in stage.notes["subjects"].split()]
 
 
 def _status(stage: Stage, field: str) -> int:

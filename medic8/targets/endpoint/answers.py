@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -16,33 +15,32 @@ from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.model.wording import shown, span
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
-from medic8.targets.endpoint.asking_often import Asked, ask_often, without
+from medic8.targets.endpoint.asking_often import Asked, ask_often, sends_to_itself, without
+from medic8.targets.endpoint.busy import BUSY, told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, NOT_REACHED, Ending
 from medic8.targets.endpoint.policy import POLICY, EndpointPolicy, policy_of
+from medic8.targets.endpoint.replies import GOOD, that_count, wrong_with
+from medic8.targets.endpoint.vantage import look_from_elsewhere, told_by
 from medic8.targets.kind import Surroundings
-
-#: Answers by which a service says that it is too busy. Source: RFC 9110, section 15.6.4; RFC 6585, section 4.
-_BUSY = frozenset({429, 503})
-
-_GOOD = range(200, 300)
 
 
 def look_at_requests(target: Target, around: Surroundings) -> DiagnosticResult:
     """
-    Ask each address of the endpoint some times.
+    Ask each address of the endpoint some times, from here and from where else the target says.
 
     Raises:
         ConfigurationError: its url or its file of issuers cannot be used.
     """
     asked = ask_often(target)
     left_out = f"{len(asked.unasked)} more addresses of {asked.place.host}: only the first were asked"
-    return DiagnosticResult(
+    result = DiagnosticResult(
         diagnostic="requests",
         readings=readings_of(asked, target.request),
         findings=judge(asked, target.request, policy_of(target)),
         unseen=(left_out,) if asked.unasked else (),
         taken_at=around.now,
     )
+    return told_by(result, look_from_elsewhere(target, asked), asked.place)
 
 
 def readings_of(asked: Asked, request: HttpRequest) -> tuple[Reading, ...]:
@@ -95,41 +93,16 @@ def judge(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POLICY) -
     )
 
 
-def that_count(replies: Sequence[Reply]) -> tuple[Reply, ...]:
-    """
-    *replies* without those that no client would mind.
-
-    Where a name leads to several addresses and one answers, clients come there all the same if another is a
-    loopback address that nobody listens at, or an IPv6 address that this machine has no way to.
-    """
-    if not any(reply.ending is Ending.ANSWERED for reply in replies):
-        return tuple(replies)
-    return tuple(reply for reply in replies if not _is_passed_over(reply))
-
-
-def _is_passed_over(reply: Reply) -> bool:
-    address = ipaddress.ip_address(reply.address.partition("%")[0])
-    if reply.ending is Ending.REFUSED:
-        return address.is_loopback
-    return reply.ending is Ending.NO_ROUTE and address.version == 6  # noqa: PLR2004 - IPv6
-
-
-def wrong_with(reply: Reply, request: HttpRequest) -> str:
-    """Why *reply* is no good answer to *request*, in a few words; empty if it is good."""
-    if reply.ending is not Ending.ANSWERED:
-        return str(reply.ending)
-    if reply.status not in (request.status or _GOOD):
-        return f"status {reply.status}"
-    if request.body and request.body.encode() not in reply.body:
-        return "another body"
-    return ""
-
-
 def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether good answers are slow, and in which part of the request the time goes."""
     good = [reply for reply in asked.replies if not wrong_with(reply, request)]
     if not good:
         return ()
+    slow = [reply for reply in good if policy.answer.severity(asked.name.took_s + reply.total_s) is not None]
+    some = ""
+    if len(slow) >= _LEAST_SLOW and len(slow) / len(good) >= _LEAST_SHARE and 2 * len(slow) <= len(good):
+        # The median is that of those who do not wait.
+        some, good = f"{len(slow)} of {len(good)} answers took longer than others: ", slow
     phases_s = usual_phases(good)
     if asked.name.took_s:
         phases_s = {Phase.NAME: asked.name.took_s, **phases_s}
@@ -140,12 +113,16 @@ def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POL
         "endpoint.slow",
         policy.answer,
         round(median_s, 6),
-        f"an answer takes {{seen}}, most of it {most} ({span(phases_s[most])})",
+        f"{some}an answer takes {{seen}}, most of it {most} ({span(phases_s[most])})",
         about="speed",
         advice=_FASTER[most],
         also=parts,
     )
 
+
+#: So many slow answers, and such a share of them, are more than chance. Our choice.
+_LEAST_SLOW = 2
+_LEAST_SHARE = 0.2
 
 _FASTER = {
     Phase.NAME: (
@@ -162,9 +139,9 @@ _FASTER = {
 
 
 def _all_fail(asked: Asked, bad: Sequence[Reply], request: HttpRequest) -> tuple[Finding, ...]:
-    first = bad[0]
     if all(reply.ending in NOT_REACHED for reply in bad):
-        return _unreachable(asked, first.ending, _facts(asked, bad, request))
+        (ending, _), *_ = Counter(reply.ending for reply in bad).most_common(1)
+        return _unreachable(asked, ending, _facts(asked, bad, request))
     return _answers_badly(asked, [reply for reply in bad if reply.ending not in NOT_REACHED], bad, request)
 
 
@@ -181,6 +158,14 @@ def _unreachable(asked: Asked, ending: Ending, evidence: Sequence[Evidence]) -> 
     )
 
 
+#: Of answers that did not end as they should.
+_CODES = {
+    Ending.CUT: "endpoint.cut_off",
+    Ending.ENDLESS: "endpoint.endless",
+    Ending.CIRCLE: "endpoint.redirects",
+}
+
+
 def _answers_badly(
     asked: Asked, answers: Sequence[Reply], bad: Sequence[Reply], request: HttpRequest
 ) -> tuple[Finding, ...]:
@@ -188,10 +173,16 @@ def _answers_badly(
     facts = _facts(asked, bad, request)
     if reply.ending is not Ending.ANSWERED:
         words = ENDING_WORDS[reply.ending]
-        code = "endpoint.endless" if reply.ending is Ending.ENDLESS else "endpoint.redirects"
-        return fact(code, Severity.ERROR, words.means, about="answer", evidence=facts, advice=words.advice)
-    if reply.status not in (request.status or _GOOD):
-        return _bad_status(asked, reply, facts, request)
+        return fact(
+            _CODES[reply.ending],
+            Severity.ERROR,
+            words.means,
+            about="answer",
+            evidence=facts,
+            advice=words.advice,
+        )
+    if reply.status not in (request.status or GOOD):
+        return _bad_status(asked, answers, facts, request)
     return fact(
         "endpoint.body",
         Severity.ERROR,
@@ -213,12 +204,23 @@ def _answers_badly(
 
 
 def _bad_status(
-    asked: Asked, reply: Reply, facts: Sequence[Evidence], request: HttpRequest
+    asked: Asked, answers: Sequence[Reply], facts: Sequence[Evidence], request: HttpRequest
 ) -> tuple[Finding, ...]:
+    reply = answers[0]
     good = ", ".join(map(str, request.status)) or "200 to 299"
     facts = (*facts, Evidence(what="status", seen=str(reply.status), limit=good))
     server_errors = 500
     if location := reply.headers.get("location"):
+        if sends_to_itself(asked.place, reply):
+            words = ENDING_WORDS[Ending.CIRCLE]
+            return fact(
+                "endpoint.redirects",
+                Severity.ERROR,
+                words.means,
+                about="answer",
+                evidence=facts,
+                advice=words.advice,
+            )
         # Its query may hold what ours holds, and a session of its own.
         facts = (
             *facts,
@@ -239,17 +241,12 @@ def _bad_status(
             ),
         )
     advice: tuple[str, ...] = ("look at the service's log at this time",)
-    if reply.status in _BUSY:
-        wait = reply.headers.get("retry-after")
-        facts = (*facts, Evidence(what="Retry-After", seen=shown(wait) if wait else "none"))
+    if reply.status in BUSY:
+        told = told_clients(answers)
+        facts = (*facts, *told.evidence)
         advice = (
             "the service says that it is too busy: look at its load, and at what it stands on",
-            *(
-                ()
-                if wait
-                else ("have it send Retry-After, so that clients wait instead of asking again at once",)
-            ),
-            "clients should ask again seldom, after pauses that grow and are drawn by chance",
+            *told.advice,
         )
     elif reply.status < server_errors:
         advice = ("the request itself is refused: look at path, credentials and method of the url",)
@@ -280,24 +277,25 @@ def _some_fail(
     found: tuple[Finding, ...] = ()
     for address in down:
         reply = failing[address][0]
-        words = ENDING_WORDS.get(reply.ending)
+        words, told = ENDING_WORDS.get(reply.ending), told_clients(failing[address])
         found += fact(
             "endpoint.address_down",
             Severity.ERROR,
             f"one of {len(by_address)} addresses of {asked.place.host} does not serve "
             f"({wrong_with(reply, request)}), and others do",
             about=address,
-            evidence=_facts(asked, failing[address], request),
+            evidence=(*_facts(asked, failing[address], request), *told.evidence),
             advice=(
                 "take the address out of the name until its host serves again",
                 *(words.advice if words else ()),
+                *told.advice,
             ),
         )
     unsteady = [address for address in failing if address not in down]
     bad = [reply for address in unsteady for reply in failing[address]]
     made = sum(len(by_address[address]) for address in unsteady)
     if bad:
-        words = ENDING_WORDS.get(bad[0].ending)
+        words, told = ENDING_WORDS.get(bad[0].ending), told_clients(bad)
         found += over(
             "endpoint.flapping",
             policy.failing,
@@ -307,8 +305,9 @@ def _some_fail(
             advice=(
                 "look whether one of several servers behind the address is ill, or all are at their limit",
                 *(words.advice if words else ()),
+                *told.advice,
             ),
-            also=_facts(asked, bad, request),
+            also=(*_facts(asked, bad, request), *told.evidence),
         )
     return found
 

@@ -8,6 +8,7 @@ whatever is sent back and however slowly. Source: RFC 9110 (HTTP semantics), RFC
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ssl
 import time
@@ -103,12 +104,16 @@ class Wish(NamedTuple):
         context: Whom we trust; None without TLS.
         timeout_s: All of it has to be over by then.
         authorization: The header of that name; empty = none.
+        source: The address of this host that it is asked from; empty = the system chooses.
+        proxy: Url of the HTTP proxy that it is asked through; empty = none.
     """
 
     method: str
     context: ssl.SSLContext | None
     timeout_s: float
     authorization: str = ""
+    source: str = ""
+    proxy: str = ""
 
 
 async def ask(place: Place, address: str, wish: Wish) -> Reply:
@@ -117,7 +122,7 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
 
     Args:
         place: What for.
-        address: An IPv4 or IPv6 address of its host.
+        address: An IPv4 or IPv6 address of its host; through a proxy the host itself.
         wish: How.
     """
     watch = _Watch()
@@ -143,6 +148,7 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
                 await answer.aclose()
     except (TimeoutError, httpx.TimeoutException):
         ending = _OF_TIME[watch.phase]
+        await watch.let_go()
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ssl.SSLError, UnicodeError) as exc:
         ending, said = _ending_of(exc, watch.phase), shown(_reason(exc), 200)
     watch.stop()
@@ -151,7 +157,12 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
 
 def _client(wish: Wish) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        verify=wish.context if wish.context is not None else False,
+        transport=httpx.AsyncHTTPTransport(
+            verify=wish.context if wish.context is not None else False,
+            local_address=wish.source or None,
+            proxy=wish.proxy or None,
+            trust_env=False,
+        ),
         # There is one limit around all of it, which also ends who sends one byte a second.
         timeout=wish.timeout_s,
         trust_env=False,  # a proxy or a password of this shell is no part of what is asked
@@ -178,9 +189,17 @@ class _Watch:
         self.phase = Phase.CONNECT
         self.spent_s: dict[Phase, float] = {}
         self._since_s = time.perf_counter()
+        self._stream: Any = None  # as the client's transport calls it
+
+    async def let_go(self) -> None:
+        """Close the connection: a client that is stopped in the middle of a TLS handshake leaves it open."""
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                await self._stream.aclose()
 
     async def heard(self, event: str, info: Mapping[str, Any]) -> None:
-        del info
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
         if event not in self._BEGINS:
             return
         if not self.spent_s and self.phase is self._BEGINS[event]:
@@ -199,7 +218,7 @@ class _Watch:
 
 
 def _headers(answer: httpx.Response) -> dict[str, str]:
-    wanted = ("location", "retry-after", "server", "content-encoding")
+    wanted = ("location", "retry-after", "server", "content-encoding", "date")
     return {name: answer.headers[name] for name in wanted if name in answer.headers}
 
 
@@ -211,11 +230,16 @@ def _ending_of(error: BaseException, phase: Phase) -> Ending:
             return _OF_CERTIFICATE[fault] if fault else Ending.TLS_OTHER
     if any(isinstance(each, ssl.SSLError) for each in chain) or phase is Phase.TLS:
         return Ending.TLS_OTHER
+    if phase is Phase.BODY and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return Ending.CUT
     for each in chain:
         if isinstance(each, OSError) and each.errno in _OF_CONNECT:
             return _OF_CONNECT[each.errno]
-    if phase is Phase.CONNECT:
-        return Ending.NO_ROUTE
+    return Ending.NO_ROUTE if phase is Phase.CONNECT else _ending_of_answer(error)
+
+
+def _ending_of_answer(error: BaseException) -> Ending:
+    """Of one who was connected and did not come to answer."""
     is_closed = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
     if is_closed or isinstance(error, httpx.ReadError | httpx.WriteError):
         return Ending.CLOSED if is_closed else Ending.RESET

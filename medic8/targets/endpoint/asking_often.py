@@ -90,12 +90,17 @@ def ask_often(target: Target) -> Asked:
     name = look_up(place, timeout_s=target.timeout_s)
     asked = name.addresses[:MOST_ADDRESSES]
     if not asked:
-        return Asked(place, name, ())
-    wish = wish_of(target, place)
+        return Asked(place, name, (), (), secrets_of(target.address))
+    replies = ask_each(place, asked, wish_of(target, place), target.request)
+    return Asked(place, name, replies, name.addresses[MOST_ADDRESSES:], secrets_of(target.address))
+
+
+def ask_each(place: Place, addresses: tuple[str, ...], wish: Wish, request: HttpRequest) -> tuple[Reply, ...]:
+    """Ask the first `MOST_ADDRESSES` of *addresses* as often as *request* says, all at once."""
     # A loop of its own in a thread of its own: the caller may be inside of a running one.
     with ThreadPoolExecutor(1) as pool:
-        replies = pool.submit(asyncio.run, _all(place, asked, wish, target.request)).result()
-    return Asked(place, name, tuple(replies), name.addresses[MOST_ADDRESSES:], secrets_of(target.address))
+        asking = _all(place, addresses[:MOST_ADDRESSES], wish, request)
+        return tuple(pool.submit(asyncio.run, asking).result())
 
 
 def wish_of(target: Target, place: Place) -> Wish:
@@ -190,6 +195,11 @@ async def _ask_following(place: Place, address: str, wish: Wish) -> Reply:
         for phase, took_s in reply.phases_s.items():
             spent_s[phase] = spent_s.get(phase, 0.0) + took_s
     return reply._replace(phases_s=spent_s)
+
+
+def sends_to_itself(place: Place, reply: Reply) -> bool:
+    """Whether *reply* sends whoever asked *place* there again: nobody need follow to see that circle."""
+    return redirected(place, reply) == place
 
 
 def redirected(place: Place, reply: Reply) -> Place | None:

@@ -15,11 +15,15 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.model.wording import moment, shown
+from medic8.targets.calls import CALLS
 from medic8.targets.certificates import days_left
 from medic8.targets.endpoint.address import Place, place_of
 from medic8.targets.endpoint.asking_often import look_up
 from medic8.targets.endpoint.policy import EndpointPolicy, policy_of
 from medic8.targets.kind import Surroundings
+
+#: Said of one that is no good any more.
+HAS_ENDED = "has ended"
 
 
 def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -50,11 +54,14 @@ def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResul
 
 def judge_end(presented: x509.Certificate, now: datetime, policy: EndpointPolicy) -> tuple[Finding, ...]:
     """Whether *presented* ends soon, or has ended."""
+    left, end = days_left(presented, now), moment(presented.not_valid_after_utc)
     return over(
         "endpoint.certificate_ends",
         policy.certificate_days,
-        round(days_left(presented, now), 1),
-        f"the certificate ends on {moment(presented.not_valid_after_utc)}: {{seen}} are left",
+        round(left, 1),
+        f"the certificate {HAS_ENDED} on {end}"
+        if left < 0
+        else f"the certificate ends on {end}: {{seen}} are left",
         about="certificate",
         advice=(
             "renew the certificate, and have the service read it again",
@@ -68,9 +75,17 @@ def presented_by(place: Place, *, timeout_s: float) -> x509.Certificate:
     """
     What is presented in a handshake, whatever it is worth, by the first address that makes one.
 
+    It may be made again: whether handshakes fail is told by the requests, which never are.
+
     Raises:
         UnreachableError: none does.
     """
+    return CALLS.read(
+        f"the TLS of {place.host_header}", lambda: _presented_by(place, timeout_s), within_s=timeout_s
+    )
+
+
+def _presented_by(place: Place, timeout_s: float) -> x509.Certificate:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

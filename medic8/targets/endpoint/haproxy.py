@@ -16,6 +16,7 @@ from pathlib import Path
 from medic8.errors import ChangedError, RefusedError, TransientError, UnreachableError
 from medic8.model.frozen import Frozen
 from medic8.model.wording import shown
+from medic8.targets.calls import CALLS
 
 SET_SERVER_STATE = "set_server_state"
 
@@ -105,6 +106,21 @@ class Haproxy:
         yield from csv.DictReader(self._ask("show stat").lstrip("# ").splitlines())
 
     def _ask(self, command: str, *, is_change: bool = False) -> str:
+        """
+        What it answers; who only asks may ask again.
+
+        Raises:
+            UnreachableError: it does not answer.
+            TransientError: it was told to change something, and did not answer.
+        """
+
+        def act() -> str:
+            return self._asked(command, is_change=is_change)
+
+        where = f"HAProxy at {self._path}"
+        return CALLS.change(where, act) if is_change else CALLS.read(where, act, within_s=self._timeout_s)
+
+    def _asked(self, command: str, *, is_change: bool) -> str:
         reply = bytearray()
         sent = False
         try:

@@ -13,8 +13,10 @@ from medic8.targets.endpoint.performance import analyze_requests, monitor_endpoi
 from medic8.targets.endpoint.policy import POLICY
 from medic8.targets.endpoint.remedies import REMEDIES
 from medic8.targets.endpoint.rules import CAUSES_BENEATH, RULES
+from medic8.targets.endpoint.service import service_problems
 from medic8.targets.endpoint.session import open_session
 from medic8.targets.endpoint.strategies import STRATEGIES
+from medic8.targets.endpoint.vantage import vantage_problems
 from medic8.targets.kind import TargetKind
 
 
@@ -31,9 +33,15 @@ def compare(before: DiagnosticReport, after: DiagnosticReport) -> tuple[Change, 
 def requires(target: Target) -> tuple[str, ...]:
     """What is wrong with the configuration of an endpoint."""
     wrong = list(address_problems(target.address))
-    if target.fail_over is not None:
-        standby = address_problems(target.fail_over.standby.get_secret_value())
+    wrong += vantage_problems(target)
+    hook = target.fail_over
+    if hook is not None and hook.standby is not None:
+        standby = address_problems(hook.standby.get_secret_value())
         wrong += [each.replace("field 'url'", "field 'fail_over.standby'") for each in standby]
+    services = () if hook is None else (("service", hook.service), ("replaces", hook.replaces))
+    for name, address in services:
+        if address is not None:
+            wrong += [f"field 'fail_over.{name}': {each}" for each in service_problems(address)]
     return tuple(wrong)
 
 

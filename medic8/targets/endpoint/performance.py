@@ -12,10 +12,11 @@ from medic8.model.report import DiagnosticReport, reading
 from medic8.model.resources import ResourceMetrics
 from medic8.model.target import Target
 from medic8.model.wording import span
-from medic8.targets.endpoint.answers import judge_speed, usual_phases, wrong_with
+from medic8.targets.endpoint.answers import judge_speed, usual_phases
 from medic8.targets.endpoint.asking import Phase, Reply
 from medic8.targets.endpoint.asking_often import Asked, ask_often
 from medic8.targets.endpoint.policy import policy_of
+from medic8.targets.endpoint.replies import wrong_with
 from medic8.targets.kind import Surroundings
 from medic8.targets.readings import Readings
 

@@ -32,6 +32,13 @@ RULES = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "{target} is not served from everywhere",
+        "endpoint.elsewhere",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="The way from there differs: a firewall, a route or a name server.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} answers badly",
         "endpoint.status",
         "endpoint.body",
@@ -43,6 +50,12 @@ RULES = (
         "The answer of {target} does not end",
         "endpoint.endless",
         symptoms=("Timeout errors",),
+    ),
+    rule_of(
+        IssueType.NETWORK,
+        "The answer of {target} is cut off",
+        "endpoint.cut_off",
+        symptoms=("Connection failures",),
     ),
     rule_of(
         IssueType.NETWORK,
@@ -60,7 +73,16 @@ RULES = (
 )
 
 #: What a client of the endpoint sees of a service that cannot do its work.
-_FAILS = frozenset({UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.endless", "endpoint.flapping"})
+_FAILS = frozenset(
+    {
+        UNREACHABLE,
+        "endpoint.status",
+        "endpoint.body",
+        "endpoint.cut_off",
+        "endpoint.endless",
+        "endpoint.flapping",
+    }
+)
 
 #: By the kind of what the service behind the endpoint stands on.
 CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
@@ -118,6 +140,7 @@ CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
                     "presence.gave_up",
                     "health.check_failed",
                     "activity.stuck",
+                    "activity.stopped",
                 }
             ),
             effects=_FAILS,

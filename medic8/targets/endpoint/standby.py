@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 from collections.abc import Callable
 
 from medic8.errors import RefusedError, VerifyError
 from medic8.model.target import Target
-from medic8.targets.endpoint.answers import that_count, wrong_with
+from medic8.targets.calls import pause_s
 from medic8.targets.endpoint.asking_often import Asked, ask_often
 from medic8.targets.endpoint.endings import Ending
-
-_LOOK_EVERY_S = 0.2
+from medic8.targets.endpoint.replies import that_count, wrong_with
 
 
 def require_standby(target: Target) -> None:
@@ -21,12 +22,21 @@ def require_standby(target: Target) -> None:
     Raises:
         RefusedError: it does not; the message says how.
     """
-    if target.fail_over is None:
-        raise RefusedError(f"target {target.name} has nothing configured under fail_over")
-    standby = target.model_copy(update={"url": target.fail_over.standby})
-    asked = ask_often(standby)
+    asked = ask_often(standby_of(target))
     if problem := problem_of(asked, target):
         raise RefusedError(f"the standby {asked.place.shown} does not serve either: {problem}")
+
+
+def standby_of(target: Target) -> Target:
+    """
+    Whoever is to serve *target* next, as a target of its own.
+
+    Raises:
+        RefusedError: no url of it is configured.
+    """
+    if target.fail_over is None or target.fail_over.standby is None:
+        raise RefusedError(f"target {target.name} has no standby configured under fail_over")
+    return target.model_copy(update={"url": target.fail_over.standby})
 
 
 def await_service(target: Target, *, patience_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +47,7 @@ def await_service(target: Target, *, patience_s: float, clock: Callable[[], floa
         VerifyError: that has not come about within *patience_s* seconds.
     """
     ends_s = clock() + patience_s
-    while True:
+    for look in itertools.count():
         asked = ask_often(target)
         problem = problem_of(asked, target)
         if not problem:
@@ -46,7 +56,8 @@ def await_service(target: Target, *, patience_s: float, clock: Callable[[], floa
             raise VerifyError(
                 f"{asked.place.shown} is not served well {patience_s:g} s after the change: {problem}"
             )
-        time.sleep(_LOOK_EVERY_S)
+        # Who has just begun to serve is not helped by being asked at once.
+        time.sleep(pause_s(look, random.random))
 
 
 def problem_of(asked: Asked, target: Target) -> str:

@@ -26,6 +26,9 @@ from medic8.targets.valkey.looks.reachability import look_at_reachability
 #: Blocks that are named in a sentence; the rest is counted.
 _MOST_NAMED = 8
 
+#: In the evidence, which is read to look for them, so many.
+_MOST_IN_EVIDENCE = 64
+
 
 def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
     """Health, consistency and performance of the grid, and what can be written back."""
@@ -65,11 +68,11 @@ def _past(around: Surroundings) -> Past | None:
     return None if around.recoveries is None else Past(around.now - REBUILT_FOR, around.recoveries)
 
 
-def blocks_in_words(damaged: list[BlockDamage]) -> str:
-    """Which blocks are concerned: ``blocks 3, 17 and 21 more``."""
+def blocks_in_words(damaged: list[BlockDamage], most: int = _MOST_NAMED) -> str:
+    """Which blocks are concerned, *most* of them by number: ``blocks 3, 17 and 21 more``."""
     numbers = sorted({each.block for each in damaged if each.block is not None})
-    named = ", ".join(str(number) for number in numbers[:_MOST_NAMED])
-    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
+    named = ", ".join(str(number) for number in numbers[:most])
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
     words = [f"{'block' if len(numbers) == 1 else 'blocks'} {named}{more}"] if numbers else []
     others = Counter(each.role for each in damaged if each.block is None)
     called = {
@@ -95,7 +98,7 @@ def _damage(report: GridReport) -> Iterator[Finding]:
                 Evidence(what=f"{nature.value} values", seen=str(count), limit="0")
                 for nature, count in sorted(natures.items())
             ),
-            Evidence(what="where", seen=blocks_in_words(damaged)),
+            Evidence(what="where", seen=blocks_in_words(damaged, _MOST_IN_EVIDENCE)),
         ]
         if scrub.lost_cells:
             evidence.append(

@@ -11,6 +11,7 @@ from medic8.targets.kind import TargetKind
 from medic8.targets.process.causes import CAUSES, CAUSES_BENEATH
 from medic8.targets.process.diagnostics import DIAGNOSTICS
 from medic8.targets.process.guards import ProcessGuards
+from medic8.targets.process.looks.taken_over import server_problems
 from medic8.targets.process.naming import CommandLine, PidFile, name_of
 from medic8.targets.process.policy import POLICY
 from medic8.targets.process.remedies import REMEDIES
@@ -50,6 +51,8 @@ def requires(target: Target) -> tuple[str, ...]:
         name = name_of(target.address)
     except ConfigurationError as exc:
         return (str(exc),)
+    if problems := server_problems(target):
+        return problems
     if target.process and target.process.start and not isinstance(name, PidFile | CommandLine):
         return (f"field 'process.start': {name.in_words} is started by its supervisor",)
     return ()

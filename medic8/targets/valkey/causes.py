@@ -8,9 +8,16 @@ messages (`medic8.targets.valkey.looks.error_words`).
 from __future__ import annotations
 
 from medic8.analysis.causes import CauseRule, Clue, Results
+from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 
 #: What takes less than this of the limit did not fill the memory.
 _LEAST_SHARE = 0.1
+
+#: More than this share of the time of slow commands makes whoever sent them the cause.
+_MOST_OF_SLOW = 0.5
+
+#: What one client may have waiting on average is no sign that it does not read. Source: as `client_buffers`.
+_MUCH_OUTPUT = 200 << 10
 
 _BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
 
@@ -38,10 +45,21 @@ def _takes_much(*parts: str) -> Clue:
     )
 
 
-def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str) -> Clue:
+def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str, *, says: bool = True) -> Clue:
+    """Whether a reading is over a limit, which speaks for a link, or against it if it *says* so."""
+
     def look(results: Results) -> bool | None:
         value = _number(results, diagnostic, name)
-        return None if value is None else value > limit
+        return None if value is None else (value > limit) is says
+
+    return Clue(*((if_so, if_not) if says else (if_not, if_so)), look=look)
+
+
+def _is_so(diagnostic: str, name: str, if_so: str, if_not: str) -> Clue:
+    def look(results: Results) -> bool | None:
+        result = results.get(diagnostic)
+        found = result.reading(name) if result else None
+        return None if found is None else found.value is True
 
     return Clue(if_so=if_so, if_not=if_not, look=look)
 
@@ -109,6 +127,12 @@ _FULL: _Rules = (
         "memory.near_limit keys.unexpiring",
         "What waits for clients that read slowly counts as used memory.",
         _takes_much("memory.clients"),
+    ),
+    _rule(
+        "memory.replica_buffers",
+        "memory.near_limit",
+        "What waits for replicas counts as used memory.",
+        _takes_much("memory.replicas"),
     ),
     _rule(
         "memory.scripts",
@@ -204,11 +228,47 @@ _HELD_UP: _Rules = (
         "commands.runaway",
         "commands.slow commands.costly commands.processor latency.high",
         "Everybody waits for what one connection does again and again.",
+        _is_over(
+            "commands",
+            "commands.of_runaways",
+            _MOST_OF_SLOW,
+            "most of the time of slow commands is that of its own",
+            "most of the time of slow commands is that of others",
+        ),
     ),
     _rule(
         "commands.slow_delete commands.expiry_storm",
         "latency.high commands.processor commands.costly",
         "Everybody waits while memory is freed.",
+    ),
+    _rule(
+        "commands.expiry_storm",
+        "commands.slow",
+        "A command that meets keys which have expired frees them first.",
+    ),
+    _rule(
+        "commands.expiry_storm",
+        "clients.output memory.client_buffers",
+        "Whoever listens is told of each key that expires, faster than it reads.",
+        _is_so(
+            "commands",
+            "expiry.told",
+            "notify-keyspace-events has clients told of each key that expires",
+            "notify-keyspace-events has nobody told of keys that expire",
+        ),
+    ),
+    _rule(
+        "commands.runaway commands.costly commands.slow",
+        "memory.client_buffers",
+        "What a command answers that reads much waits until whoever asked has taken it.",
+        _is_over(
+            "clients",
+            "clients.most_output",
+            _MUCH_OUTPUT,
+            "output waits for a client at another moment as well",
+            "no client had much output waiting at another moment",
+            says=False,
+        ),
     ),
     _rule(
         "server.clock_jumped",
@@ -217,11 +277,33 @@ _HELD_UP: _Rules = (
         _is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
     ),
     _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
-    _rule("keys.large", "commands.slow commands.costly", "Commands on a large value take long."),
+    _rule(
+        "keys.large",
+        "commands.slow commands.costly",
+        "Commands on a large value take long.",
+        _is_over(
+            "keys",
+            "keys.large_and_slow",
+            0,
+            "slow commands were sent for a key that is so large",
+            "no slow command that names its key was sent for one that is so large",
+        ),
+    ),
     _rule(
         "clients.monitor",
-        "commands.processor latency.high clients.output memory.client_buffers",
+        "commands.processor latency.high",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.monitor",
+        "clients.output memory.client_buffers",
+        "What whoever watches all commands does not read waits for it.",
+        _is_so(
+            "clients",
+            "clients.most_output_watches",
+            "most output waits for a client that watches every command",
+            "most output waits for a client that does not watch",
+        ),
     ),
     _rule(
         "clients.one_by_one",
@@ -245,8 +327,21 @@ _HELD_UP: _Rules = (
 _REPLICATION: _Rules = (
     _rule(
         "replication.backlog",
-        "replication.full_syncs replication.lag replication.link_down",
+        "replication.full_syncs replication.link_down",
         "A replica that was away for longer than the backlog holds needs a full copy.",
+    ),
+    _rule(
+        "replication.lag",
+        "replication.backlog",
+        "What a replica that is behind still needs is what the backlog would have to hold.",
+        _is_over(
+            "replication",
+            "replication.full_syncs",
+            LEAST_SYNCS - 1,
+            "full copies are made again and again, which no replica that is behind explains",
+            "full copies are not made again and again, so that the backlog has sufficed so far",
+            says=False,
+        ),
     ),
     _rule(
         "replication.lag",

@@ -189,8 +189,9 @@ def weights_of(
                 )
             )
     found += _of_slow(seen, times, report)
-    connect_s = value_of(report, "reachability", "network.connect")
-    if isinstance(connect_s, int | float) and seen.pings_s:
+    told = [value_of(report, "reachability", f"network.{each}") for each in ("connect", "idle")]
+    connect_s = max((each for each in told if isinstance(each, int | float)), default=None)
+    if connect_s is not None and seen.pings_s:
         usual_s = percentile(sorted(seen.pings_s), 0.5)
         found.append(
             Weight(

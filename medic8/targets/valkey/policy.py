@@ -1,4 +1,4 @@
-"""Every threshold that the diagnostics of a server hold a value against, with its source."""
+"""Every threshold that the diagnostics of a server hold a value against, with its source: one long table."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ class ServerPolicy(Frozen):
         unit="seconds",
         source=f"{_LATENCY}, network: 200 µs is usual; the limits are {_OURS}",
     )
+    way: Threshold = Threshold(
+        what="part of a PING's round trip (median) for which the server did nothing",
+        warning=0.05,
+        error=0.5,
+        unit="seconds",
+        source="Valkey source, server.c, eventloop_duration_sum: all that its one thread did; the limits are "
+        "those of a PING",
+    )
     resent: Threshold = Threshold(
         what="packets sent again on the four connections of a look (some 200), or never answered",
         warning=2,
@@ -38,6 +46,12 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"{_LATENCY}, network; ITU-T Y.1541, class 0: one of 1,000 may get lost, so one of 200 may be "
         f"chance; the limits are {_OURS}",
+    )
+    stalls: Threshold = Threshold(
+        what="PINGs of a look that took 180 ms or more while the server did nothing, most taking far less",
+        warning=3,
+        unit="count",
+        source=f"{_LATENCY}, network; RFC 6298: what is lost is sent again after 200 ms or more; {_OURS}",
     )
     flapping: Threshold = Threshold(
         what="changes between answering and not, of 20 attempts within 3 s at most",
@@ -123,7 +137,7 @@ class ServerPolicy(Frozen):
         source=f"{_DOCTOR}: more than 1000",
     )
     tracking: Threshold = Threshold(
-        what="table of client-side caching, of maxmemory (without one, of used memory), from 100 MiB on",
+        what="table of client-side caching, of maxmemory or used memory, from 100 MiB on (unlimited: 1 MiB)",
         warning=0.25,
         unit="share",
         source=f"{_CONF}, tracking-table-max-keys: a million keys, 100 MB at least; the limit is {_OURS}",
@@ -198,15 +212,16 @@ class ServerPolicy(Frozen):
     slow_commands: Threshold = Threshold(
         what="commands over 10 ms, for each minute",
         warning=6,
-        error=60,
         unit="count",
-        source=f"{_CONF}, slowlog-log-slower-than: 10 ms are logged; the limits are {_OURS}",
+        source=f"{_CONF}, slowlog-log-slower-than: 10 ms are logged; once in ten seconds is {_OURS}",
     )
     expiry: Threshold = Threshold(
         what="times that expiry ran out of its time, for each second",
         warning=5,
+        error=10,
         unit="count",
-        source="Valkey source, expire.c: 10 cycles a second (hz), each of 25 ms at most; half is ours",
+        source="Valkey source, expire.c: 10 cycles a second (hz), each of 25 ms at most; half is ours, and "
+        "all of them is a quarter of the time",
     )
     runaway: Threshold = Threshold(
         what="slow commands of one connection in 10 minutes, at least 3 and of one kind",
@@ -317,7 +332,12 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
     )
-
+    unacknowledged: Threshold = Threshold(
+        what="entries not acknowledged of all that a group was given, if 1,000 of 3 consumers or more",
+        warning=0.5,
+        unit="share",
+        source=f"Valkey documentation, Streams, Consumer groups: what is done is acknowledged; {_OURS}",
+    )
     stream_growth: Threshold = Threshold(
         what="growth over the time looked at, at least, if it is 1 MiB, or 1,000 entries of a group, or more",
         warning=0.05,
@@ -329,6 +349,12 @@ class ServerPolicy(Frozen):
         warning=0.05,
         unit="share",
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
+    )
+    leak_span: Threshold = Threshold(
+        what="time that memory has to have grown steadily; until then that is told and no issue",
+        warning=3600,
+        unit="seconds",
+        source=f"Valkey documentation, Bulk loading: an import grows as steadily, and ends; {_OURS}",
     )
 
     def named(self) -> Iterator[tuple[str, Threshold]]:

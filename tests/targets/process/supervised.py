@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,11 +114,11 @@ class Program:
 
     def answers(self) -> bool:
         """Whether its supervisord does; the socket is there before anybody listens."""
-        try:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
+            talk.connect(str(self.folder / "s"))  # not by Medic8, which leaves who does not answer alone
             self.kept()
-        except (UnreachableError, TransientError):
-            return False
-        return True
+            return True
+        return False
 
     def kept(self) -> Kept:
         return self.keeper().look()
@@ -166,13 +167,14 @@ def until(holds: object, what: str, wait_s: float = _WAIT_S) -> None:
 
 
 @contextlib.contextmanager
-def supervised(folder: Path) -> Iterator[Program]:
-    """Get a supervisord of its own; gone after the block, with what it started."""
+def supervised(folder: Path, *, also: str = "") -> Iterator[Program]:
+    """Get a supervisord of its own, with programs that *also* configures; gone after the block, with all."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "worker.py").write_text(WORKER)
     os.mkfifo(folder / "fifo")
     configuration = folder / "supervisord.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, python=sys.executable, user=os.geteuid()))
+    text = _CONFIGURATION.format(folder=folder, python=sys.executable, user=os.geteuid())
+    configuration.write_text(text + also)
     with (folder / "out").open("w") as out:
         server = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)], stdout=out, stderr=out

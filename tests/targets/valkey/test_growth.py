@@ -13,21 +13,25 @@ import pytest
 import valkey
 
 from medic8.local.scratch import scratch_valkey
+from medic8.model.issue import Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.growth import (
+    BYTES_OF,
     EXPIRING,
     SCRIPTS,
     STAYING,
     USED,
+    heavier,
     judge_growth,
     judge_kept,
     look_at_growth,
     sample_of,
 )
+from medic8.targets.valkey.looks.queues import never_taken
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target
 
 WATCH_S = 6.0
@@ -55,7 +59,7 @@ def writing(url: str, write: Writer) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-        writer.join(20)
+        writer.join(60)
 
 
 def watched(url: str) -> DiagnosticResult:
@@ -125,11 +129,12 @@ def looks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
         yield {each.__name__: pool.submit(seen_while, each, folder / each.__name__) for each in writers}
 
 
-def test_a_leak_is_found_within_seconds_with_its_rate_and_its_prefix(looks: Looks) -> None:
-    """A session of 40 KiB fifty times a second that never expires."""
+def test_what_grows_is_told_within_seconds_with_its_rate_and_its_prefix(looks: Looks) -> None:
+    """A session of 40 KiB fifty times a second that never expires; an import would look the same."""
     result = looks["leaking"].result()
     (finding,) = result.findings
-    assert finding.code == "memory.leak"
+    assert (finding.code, finding.severity) == ("memory.grows", Severity.INFO)
+    assert "an import does so as well" in finding.text
     assert "keys session… that never expire" in finding.text
     rate = result.reading("growth.watched.rate")
     assert rate is not None
@@ -138,8 +143,9 @@ def test_a_leak_is_found_within_seconds_with_its_rate_and_its_prefix(looks: Look
 
 
 def test_a_list_that_nobody_takes_from_is_found(looks: Looks) -> None:
-    """No key comes, one becomes larger."""
+    """No key comes, one becomes larger, and nobody has ever taken from it: that is an issue at once."""
     (finding,) = looks["queueing"].result().findings
+    assert (finding.code, finding.severity) == ("memory.leak", Severity.WARNING)
     assert "values of the keys jobs… that become larger" in finding.text
 
 
@@ -167,6 +173,55 @@ def slow(used: Callable[[int], float], *, count: int = 48, run: str = "a", **als
         )
         for number in range(count)
     ]
+
+
+def minutes(count: int, **also: float) -> list[Sample]:
+    """1 MiB more every minute."""
+    return [
+        Sample(
+            at=NOW - timedelta(minutes=count - number),
+            run="a",
+            values={USED: (10 + number) * MIB, STAYING: 1.0, EXPIRING: 0.0, SCRIPTS: 0.0, **also},
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "queues", "code"),
+    [
+        (minutes(59), (), "memory.grows"),
+        (minutes(62), (), "memory.leak"),
+        (minutes(59, **{f"{BYTES_OF}jobs": 9.0}), ("jobs",), "memory.leak"),
+        (minutes(59, **{f"{BYTES_OF}jobs": 9.0}), ("news",), "memory.grows"),
+    ],
+)
+def test_what_grows_is_a_leak_after_an_hour_or_if_nobody_ever_took_from_it(
+    samples: list[Sample], queues: tuple[str, ...], code: str
+) -> None:
+    """An import grows as evenly, and ends."""
+    (finding,) = judge_growth(samples, NO_LIMIT, queues=queues)
+    assert finding.code == code
+    assert (finding.severity is Severity.INFO) is (code == "memory.grows")
+
+
+def test_a_leak_of_days_is_not_hidden_by_what_grows_now() -> None:
+    """Of both judgements the worse one is told."""
+    (now,), (days,) = judge_growth(minutes(30), NO_LIMIT), judge_growth(minutes(90), NO_LIMIT)
+    assert heavier((now,), (days,)) == heavier((days,), (now,)) == (days,)
+    assert heavier((now,), ()) == heavier((), (now,)) == (now,)
+
+
+@pytest.mark.parametrize(
+    ("calls", "is_so"),
+    [({"rpush": 5}, True), ({"rpush": 5, "blpop": 1}, False), ({"lpush": 5, "del": 1}, False), ({}, False)],
+)
+def test_who_has_ever_taken_from_a_list_is_told_by_the_servers_own_count(
+    calls: dict[str, int], is_so: bool
+) -> None:
+    """One element taken, of whichever list, and a list that grows may just have a busy hour."""
+    counts = Facts({f"cmdstat_{name}": f"calls={count},usec=1" for name, count in calls.items()})
+    assert never_taken(counts) is is_so
 
 
 NO_LIMIT = Facts({"maxmemory": "0", "maxmemory_policy": "noeviction"})

@@ -22,7 +22,7 @@ from medic8.targets.machine import kernel
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.looks.door import try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
-from medic8.targets.valkey.looks.reachability import judge_latency, judge_trial
+from medic8.targets.valkey.looks.reachability import idle_share, judge_latency, judge_trial, stalls_in
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way
 from tests.targets.valkey.bad_doors import (
     HOST,
@@ -191,7 +191,7 @@ def test_a_packet_that_is_really_dropped_is_counted() -> None:
             measured = kernel.measured_on(fresh)
         finally:
             is_over.set()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
     assert measured is not None
     assert measured.resent >= 1
 
@@ -222,6 +222,40 @@ def test_a_slow_way_is_not_a_slow_server() -> None:
     assert held_up.code == "latency.high"
     assert any("opening a connection" in each.what for each in held_up.evidence)
     assert judge_way(near) == ()
+
+
+def test_what_a_server_did_nothing_in_is_the_way() -> None:
+    """Connections open at once, as behind a proxy: what tells is how much the server did meanwhile."""
+    behind = Way(connect_s=(0.0001,), idle_s=0.19)
+    assert judge_latency(0.2, behind) == ()
+    (finding,) = judge_way(behind)
+    assert (finding.code, finding.about) == ("network.slow_way", "network")
+    assert "190 ms" in finding.text
+    busy = Way(connect_s=(0.0001,), idle_s=0.06)
+    (held_up,) = judge_latency(0.2, busy)
+    assert any("did nothing" in each.what for each in held_up.evidence)
+
+
+def test_what_is_late_now_and_then_while_the_server_is_idle_is_loss() -> None:
+    """Where all are late, they are not; and one or two may be chance."""
+    now_and_then = [0.001, 0.2, 0.001, 0.4, 0.001, 0.2]
+    assert stalls_in(now_and_then) == 3
+    assert stalls_in([0.2, 0.2, 0.21]) == stalls_in([]) == 0
+    assert [each.code for each in judge_way(Way(stalls=3, talks=6))] == ["network.loss"]
+    assert judge_way(Way(stalls=2, talks=6)) == ()
+    assert len(judge_way(Way(stalls=3, talks=6, resent=4))) == 1
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "before_s", "after_s", "share"),
+    [(1.0, 5.0, 5.01, 0.99), (1.0, 5.0, 6.5, 0.0), (1.0, 5.0, 0.1, None), (1.0, None, 1.0, None)],
+)
+def test_a_server_held_us_up_for_no_longer_than_it_worked(
+    waited_s: float, before_s: float | None, after_s: float | None, share: float | None
+) -> None:
+    """One that started anew meanwhile, or does not tell, says nothing."""
+    found = idle_share(waited_s, before_s, after_s)
+    assert found == (None if share is None else pytest.approx(share))
 
 
 @pytest.mark.parametrize(

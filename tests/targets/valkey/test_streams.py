@@ -226,7 +226,7 @@ def adding(url: str, *adders: Callable[[valkey.Valkey, int], object]) -> Iterato
         yield
     finally:
         is_over.set()
-        adder.join(20)
+        adder.join(60)
 
 
 def test_of_streams_that_grow_now_the_one_that_nobody_trims_is_found(valkey_url: str) -> None:
@@ -250,11 +250,9 @@ def test_of_streams_that_grow_now_the_one_that_nobody_trims_is_found(valkey_url:
     assert "nobody has ever trimmed it" in finding.text
     assert any("has not come to yet" in each.what for each in finding.evidence)
     assert any("XADD events MAXLEN '~' N" in line for line in finding.advice)
-    assert {each.code for each in result.findings} == {"keys.growing_stream", "memory.leak"}
-    symptom, cause = sorted(report_of(result).issues, key=lambda each: each.about)
-    assert (cause.issue_type, cause.about) == (IssueType.MEMORY_LEAK, "stream events")
-    assert symptom.about == "growth"
-    assert [each.title for each in symptom.follows_from] == [cause.title]
+    assert {each.code for each in result.findings} == {"keys.growing_stream", "memory.grows"}
+    (issue,) = report_of(result).issues
+    assert (issue.issue_type, issue.about) == (IssueType.MEMORY_LEAK, "stream events")
 
 
 def test_a_stream_and_a_group_that_fall_behind_for_days_show_across_diagnoses(

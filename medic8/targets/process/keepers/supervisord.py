@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from medic8.errors import RefusedError, TransientError, UnreachableError
 from medic8.model.wording import shown
+from medic8.targets.calls import CALLS
 from medic8.targets.process.keepers.keeper import STARTS_WITHIN_S, Kept, KeptState
 from medic8.targets.process.naming import Supervised
 
@@ -34,6 +35,9 @@ _STATES = {
 
 #: Source: supervisor/xmlrpc.py, Faults.
 _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 10, 60, 70
+
+#: What is told once, and never again because no answer came.
+_CHANGES = frozenset({"supervisor.startProcess", "supervisor.stopProcess", "supervisor.shutdown"})
 
 _MOST_ANSWER_BYTES = 1 << 20
 
@@ -105,12 +109,16 @@ class Supervisord:
 
     def by_hand(self) -> str:
         """By ``supervisorctl``."""
+        return self.command("start")
+
+    def command(self, word: str) -> str:
+        """The shell command by which a person has the program do *word*: ``start`` or ``stop``."""
         at = (
             f"unix://{self._name.socket}"
             if self._name.socket
             else f"http://{self._name.host}:{self._name.port}"
         )
-        return f"supervisorctl -s {shlex.quote(at)} start {shlex.quote(self._name.program)}"
+        return f"supervisorctl -s {shlex.quote(at)} {word} {shlex.quote(self._name.program)}"
 
     def _starts(self, program: str, now_s: float) -> int | None:
         try:
@@ -129,29 +137,15 @@ class Supervisord:
             TransientError: it stopped answering half way.
         """
         where = f"supervisord at {self._name.socket or f'{self._name.host}:{self._name.port}'}"
-        connection: http.client.HTTPConnection
-        if self._name.socket:
-            connection = _OverSocket(self._name.socket, self._timeout_s)
-        else:
-            connection = http.client.HTTPConnection(self._name.host, self._name.port, timeout=self._timeout_s)
-        headers = {"Content-Type": "text/xml"}
-        if self._name.user:
-            both = f"{self._name.user}:{self._name.password}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
-        try:
-            try:
-                connection.connect()
-            except OSError as exc:
-                raise UnreachableError(f"{where} does not answer: {exc.strerror or exc}") from exc
-            try:
-                body = xmlrpc.client.dumps(arguments, method)
-                connection.request("POST", "/RPC2", body.encode(), headers)
-                answer = connection.getresponse()
-                content = answer.read(_MOST_ANSWER_BYTES)
-            except (OSError, http.client.HTTPException) as exc:
-                raise TransientError(f"{where} stopped answering: {exc}") from exc
-        finally:
-            connection.close()
+
+        def act() -> tuple[http.client.HTTPResponse, bytes]:
+            return self._sent(where, xmlrpc.client.dumps(arguments, method).encode())
+
+        answer, content = (
+            CALLS.change(where, act)
+            if method in _CHANGES
+            else CALLS.read(where, act, within_s=self._timeout_s)
+        )
         if answer.status != http.client.OK:
             why = (
                 "it wants another user or password"
@@ -168,6 +162,31 @@ class Supervisord:
         except Exception as exc:  # expat has an error of its own
             raise UnreachableError(f"{where} answers something that is no XML: {shown(str(exc))}") from exc
         return found
+
+    def _sent(self, where: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        """Send one call over a connection of its own; the answer, whatever it says."""
+        connection: http.client.HTTPConnection
+        if self._name.socket:
+            connection = _OverSocket(self._name.socket, self._timeout_s)
+        else:
+            connection = http.client.HTTPConnection(self._name.host, self._name.port, timeout=self._timeout_s)
+        headers = {"Content-Type": "text/xml"}
+        if self._name.user:
+            both = f"{self._name.user}:{self._name.password}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
+        try:
+            try:
+                connection.connect()
+            except OSError as exc:
+                raise UnreachableError(f"{where} does not answer: {exc.strerror or exc}") from exc
+            try:
+                connection.request("POST", "/RPC2", body, headers)
+                answer = connection.getresponse()
+                return answer, answer.read(_MOST_ANSWER_BYTES)
+            except (OSError, http.client.HTTPException) as exc:
+                raise TransientError(f"{where} stopped answering: {exc}") from exc
+        finally:
+            connection.close()
 
 
 class _FaultError(RefusedError):

@@ -16,6 +16,7 @@ from medic8.targets.process.found import care_of
 from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import Living, UntoldError
 from medic8.targets.process.looks.looking import Look, of_a_process
+from medic8.targets.process.looks.taken_over import is_told_who_took_over, why_not_taken_over
 from medic8.targets.process.policy import DATA_SERVERS, policy_of
 
 #: The kernel keeps so much of a program's name.
@@ -80,13 +81,20 @@ def newest_backup(target: Target, around: Surroundings) -> Newest | None:
 
 def require_data_is_safe(target: Target, process: Living, around: Surroundings) -> None:
     """
-    See that a restart of *process* loses nothing for good: every byte of the newest backup is read.
+    See that a restart of *process* loses nothing for good.
+
+    Another server has taken over from it; else every byte of the newest backup is read.
 
     Raises:
-        RefusedError: it holds data, and no fresh backup proves itself.
+        RefusedError: it holds data, no other server took over, and no fresh backup proves itself.
     """
     if not is_data_server(target, process):
         return
+    if is_told_who_took_over(target):
+        if not (why := why_not_taken_over(target, process)):
+            return
+        if care_of(target).backups_of is None:
+            raise RefusedError(f"the process holds data, and {why}")
     try:
         newest = newest_backup(target, around)
     except Medic8Error as exc:
@@ -118,11 +126,12 @@ def why_no_backup(target: Target) -> str:
 
 
 def _look(look: Look, target: Target, process: Living, kept: Kept) -> DiagnosticResult:
-    """Tell whether it holds data, and how old its newest backup is, by what that says of itself."""
+    """Tell whether it holds data, whether another server took over, and how old its newest backup is."""
     del kept
     holds = is_data_server(target, process)
     if not holds:
         return look.result((reading("data.held", value=False),))
+    why_not = why_not_taken_over(target, process) if is_told_who_took_over(target) else None
     try:
         newest = newest_backup(target, look.around)
     except (ConfigurationError, RefusedError) as exc:
@@ -131,6 +140,8 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     return look.result(
         (
             reading("data.held", value=True),
+            reading("data.taken_over", None if why_not is None else not why_not),
+            reading("data.not_taken_over", why_not or None),
             reading("data.backup", newest.manifest.id if newest else why_no_backup(target)),
             reading("data.backup_age", round(newest.age_s(look.around)) if newest else None, "seconds"),
         ),

@@ -21,7 +21,9 @@ _HELPS = frozenset(
         "activity.zombies",
         "activity.group_pids",
         "descriptors.deleted_files",
+        "descriptors.half_closed",
         "descriptors.near_limit",
+        "growth.children",
         "growth.descriptors",
         "growth.memory",
         "growth.threads",
@@ -41,7 +43,8 @@ def plan_restart(issue: Issue, report: DiagnosticReport, target: Target) -> Plan
     """
     Plan to stop the process and start it again with what it had; it cannot be taken back.
 
-    A process that holds data is not restarted unless a fresh backup proves itself.
+    A process that holds data is not restarted unless another server has taken over, or a fresh backup proves
+    itself.
     """
     asked = meant_by(report)
     is_meant = rests_on(issue, report, _HELPS)
@@ -67,11 +70,15 @@ def _why_not(report: DiagnosticReport, target: Target, asked: Meant) -> str:
         return f"It cannot be restarted: {why}."
     if not value_of(report, "data", "data.held"):
         return ""
+    if value_of(report, "data", "data.taken_over"):
+        return ""
+    why_not = value_of(report, "data", "data.not_taken_over")
+    also = f"; and {why_not}" if why_not else ""
     age_s = value_of(report, "data", "data.backup_age")
     if not isinstance(age_s, int | float):
-        return f"It holds data, and is not restarted: {why_no_backup(target)}."
+        return f"It holds data, and is not restarted: {why_no_backup(target)}{also}."
     if policy_of(target).backup_age.cautious.severity(age_s) is not None:
-        return "It holds data, and is not restarted: its newest backup is too old."
+        return f"It holds data, and is not restarted: its newest backup is too old{also}."
     return ""
 
 

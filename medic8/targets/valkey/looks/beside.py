@@ -10,7 +10,7 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
 from medic8.model.wording import moment, size, span
 from medic8.targets.facts import Facts
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY, ServerPolicy
+from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, LEAST_LEAK_BYTES, POLICY, ServerPolicy
 
 #: How many replicas there were, in what is kept of a moment.
 REPLICAS = "replicas"
@@ -56,7 +56,8 @@ def judge_tracking(facts: Facts, settings: Facts, *, policy: ServerPolicy = POLI
     seen = Evidence(what="keys that clients have read", seen=f"{keys:,}, {size(taken)} at least")
     limit = settings.number(TRACKING_LIMIT)
     found: tuple[Finding, ...] = ()
-    if taken >= LEAST_JUDGED_BYTES:
+    # Without a limit of its own it grows with whatever clients read, so that a small one is one that will.
+    if taken >= (LEAST_LEAK_BYTES if limit == 0 else LEAST_JUDGED_BYTES):
         found = over(
             "memory.tracking",
             policy.tracking,

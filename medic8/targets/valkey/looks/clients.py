@@ -44,6 +44,7 @@ _UNTOUCHABLE = {
     "P": "is subscribed to channels",
 }
 
+_CUT_OFF = "client_output_buffer_limit_disconnections"
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
 
@@ -64,11 +65,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("clients.pubsub", facts.whole("pubsub_clients"), "count"),
             reading("clients.tracking", facts.whole("tracking_clients"), "count"),
             reading("clients.rejected", facts.whole("rejected_connections"), "count"),
-            reading(
-                "clients.cut_off_for_output",
-                facts.whole("client_output_buffer_limit_disconnections"),
-                "count",
-            ),
+            reading("clients.cut_off_for_output", facts.whole(_CUT_OFF), "count"),
             reading("clients.evicted", facts.whole("evicted_clients"), "count"),
             reading("clients.listed", len(listed), "count"),
             reading(
@@ -76,9 +73,10 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 others_take(listed, policy=policy) if is_whole else None,
                 "bytes",
             ),
+            reading("clients.most_output_watches", _waits_for_a_monitor(listed)),
             reading(
                 "clients.most_output",
-                max((each.whole("omem") or 0 for each in listed), default=None),
+                max((each.whole("omem") or 0 for each in _readers(listed)), default=None),
                 "bytes",
             ),
         )
@@ -205,14 +203,16 @@ def judge_listed(
                 for each in [each for each in watching if not why_untouchable(each)][:MOST_CLOSED]
             ),
         )
-    waiting = max(listed, key=lambda each: each.number("omem") or 0, default=None)
-    if waiting is not None:
+    found += _of_replicas(listed, policy=policy)
+    waiting = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=None)
+    if waiting:
         found += over(
             "clients.output",
             policy.client_output,
             waiting.number("omem"),
             f"{{seen}} of output wait for {who(waiting)}, which reads too slowly",
             about="client output",
+            what=f"output waiting for {who(waiting)}",
             advice=(
                 f"CLIENT KILL ID {waiting.text('id')} frees it; look why the program does not read",
                 "CONFIG SET client-output-buffer-limit 'normal 256mb 64mb 60' ends such clients",
@@ -282,8 +282,38 @@ def left_alone(meant: Sequence[Facts]) -> tuple[Evidence, ...]:
     return (Evidence(what="closed by no plan", seen=", ".join(reasons[:MOST_CLOSED])),) if reasons else ()
 
 
+def _readers(listed: Sequence[Facts]) -> list[Facts]:
+    """Those that ask, or watch: what waits for a replica is what was written, and not what it asked for."""
+    return [each for each in listed if "S" not in each.get("flags", "")]
+
+
+def _waits_for_a_monitor(listed: Sequence[Facts]) -> bool | None:
+    """Whether who has most output waiting watches every command; None if nobody has any."""
+    most = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=Facts({}))
+    return "O" in most.get("flags", "") if most.number("omem") else None
+
+
+def _of_replicas(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
+    """The output that waits for the replica that takes it most slowly."""
+    replicas = [each for each in listed if "S" in each.get("flags", "")]
+    if not replicas:
+        return ()
+    slowest = max(replicas, key=lambda each: each.number("omem") or 0)
+    return over(
+        "memory.replica_buffers",
+        policy.replica_buffers,
+        slowest.number("omem"),
+        f"{{seen}} of what was written wait for the replica {who(slowest)}, which takes it too slowly",
+        about="replica buffers",
+        what=f"output waiting for the replica {who(slowest)}",
+        advice=("look at the replica and the network to it: it takes less than is written",),
+    )
+
+
 def _hogs(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> list[Facts]:
-    return [each for each in listed if policy.client_output.severity(each.number("omem")) is not None]
+    return [
+        each for each in _readers(listed) if policy.client_output.severity(each.number("omem")) is not None
+    ]
 
 
 def _closable_hogs(

@@ -26,13 +26,16 @@ from medic8.targets.valkey.looks.clients import (
 from medic8.targets.valkey.looks.command_words import FIRST_IS_A_KEY
 from medic8.targets.valkey.looks.deletions import (
     TIME_CAP,
+    is_told_of_expiry,
     judge_deletions,
     judge_expiry,
     lazy_setting,
     lazy_settings,
     not_spared,
     set_since_s,
+    who_expires,
 )
+from medic8.targets.valkey.looks.key_sample import database_of
 from medic8.targets.valkey.looks.one_by_one import judge_one_by_one, judge_waiting_input, two_moments
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
@@ -71,6 +74,12 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         lazy = lazy_settings(server, before, facts, slow)
         now_s = (facts.number("server_time_usec") or 0.0) / 1e6
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
+        behind = _clients_behind(server, slow)
+        runaways = runaways_of(slow, behind, policy=policy)
+        storms = judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy)
+        if storms:
+            named = who_expires(server, database_of(target.address))
+            storms = tuple(each.model_copy(update={"evidence": (*each.evidence, *named)}) for each in storms)
         done = grown(before, facts, "total_commands_processed")
         hits, misses = grown(before, facts, "keyspace_hits"), grown(before, facts, "keyspace_misses")
         readings = (
@@ -82,6 +91,8 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
                 "ratio",
             ),
             reading("commands.slow", len(slow), "count"),
+            reading("commands.of_runaways", share_of(runaways, slow), "ratio"),
+            reading("expiry.told", is_told_of_expiry(lazy)),
             *(
                 reading(f"commands.{shown(each.name)}", round(each.took_s / seconds, 4), "ratio")
                 for each in times[:5]
@@ -99,8 +110,8 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
                 policy=policy,
             ),
             *judge_deletions(slow, lazy, policy=policy),
-            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy),
-            *judge_runaways(slow, _clients_behind(server, slow), policy=policy),
+            *storms,
+            *judge_runaways(slow, behind, policy=policy),
             *judge_one_by_one(earlier, later, seconds, policy=policy),
             *judge_waiting_input(earlier, later, policy=policy),
         )
@@ -234,19 +245,9 @@ def judge_runaways(
         listed: Clients as CLIENT LIST has them.
         policy: The limits of the target.
     """
-    found = []
-    addresses = Counter(each.get("addr") for each in listed)
-    for client in listed:
-        if addresses[client.get("addr")] > 1 or not has_own_address(client):
-            continue  # the log tells who it was by the address only
-        last = client.get("cmd", "")
-        its = [each for each in slow if each.address == client.get("addr") and _is_of(each, last)]
-        took_s = sum(each.took_s for each in its)
-        if len(its) >= LEAST_REPEATED and is_ordinary(client) and policy.runaway.severity(took_s) is not None:
-            found.append((took_s, its, client))
+    found = runaways_of(slow, listed, policy=policy)
     if not found:
         return ()
-    found.sort(key=lambda each: -each[0])
     took_s, its, client = found[0]
     command, user = client.text("cmd"), client.text("user") or "default"
     return over(
@@ -256,6 +257,7 @@ def judge_runaways(
         f"{who(client)} has run {command} {len(its):,} times, which took {{seen}}; nobody else was served "
         "meanwhile",
         about="a runaway client",
+        what=f"slow commands of {who(client)} ({command.upper()}) in 10 minutes",
         also=(Evidence(what="slowest of them", seen=span(max(each.took_s for each in its))),),
         advice=(
             f"CLIENT KILL ID {client.text('id')} prevents its next command; the one that runs is carried out",
@@ -270,6 +272,38 @@ def judge_runaways(
             )
         ),
     )
+
+
+def runaways_of(
+    slow: Sequence[SlowCommand], listed: Sequence[Facts], *, policy: ServerPolicy = POLICY
+) -> list[tuple[float, list[SlowCommand], Facts]]:
+    """
+    Connections that send slow commands again and again, the worst first: seconds, entries of the log, client.
+
+    Args:
+        slow: Slow commands of the last while.
+        listed: Clients as CLIENT LIST has them.
+        policy: The limits of the target.
+    """
+    found = []
+    addresses = Counter(each.get("addr") for each in listed)
+    for client in listed:
+        if addresses[client.get("addr")] > 1 or not has_own_address(client):
+            continue  # the log tells who it was by the address only
+        last = client.get("cmd", "")
+        its = [each for each in slow if each.address == client.get("addr") and _is_of(each, last)]
+        took_s = sum(each.took_s for each in its)
+        if len(its) >= LEAST_REPEATED and is_ordinary(client) and policy.runaway.severity(took_s) is not None:
+            found.append((took_s, its, client))
+    return sorted(found, key=lambda each: -each[0])
+
+
+def share_of(
+    runaways: Sequence[tuple[float, list[SlowCommand], Facts]], slow: Sequence[SlowCommand]
+) -> float | None:
+    """Which share of the time that slow commands took was that of *runaways*; None if there are none."""
+    whole_s = sum(each.took_s for each in slow)
+    return round(sum(took_s for took_s, *_ in runaways) / whole_s, 3) if runaways and whole_s else None
 
 
 def _is_of(entry: SlowCommand, command: str) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from medic8.analysis.judging import over
 from medic8.analysis.trends import FALSE_ALARM, Growth, Shape, growth_of
-from medic8.model.issue import Evidence, Finding
+from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.sample import Sample
 from medic8.model.target import Target
@@ -33,6 +33,7 @@ from medic8.targets.valkey.looks.key_sample import (
     prefix_of,
     sample_keys,
 )
+from medic8.targets.valkey.looks.queues import queues_of
 from medic8.targets.valkey.looks.streams import (
     KEEP_STREAMS,
     find_streams,
@@ -101,7 +102,11 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             jump = last_jump(kept, last.run, now, is_here=is_here, expired=expired, policy=policy)
         last = last.model_copy(update={"values": {**last.values, **clock_values(now, jump, expired)}})
         earlier = _kept(server, target, around, last)
-        findings = judge_growth(watched, facts, policy=policy) or judge_kept(earlier, facts, policy=policy)
+        queues = queues_of(server, keys) if around.watch_s else frozenset()
+        findings = heavier(
+            judge_growth(watched, facts, queues=queues, policy=policy),
+            judge_kept(earlier, facts, policy=policy),
+        )
         if findings:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
         findings += judge_jump(jump, policy=policy)
@@ -167,24 +172,38 @@ def judge_kept(
 ) -> tuple[Finding, ...]:
     """The same over all samples of this run of the server, and else over those of the last day."""
     same, day = _windows(samples)
-    return judge_growth(same, facts, windows=2, policy=policy) or judge_growth(
-        day, facts, windows=2, policy=policy
+    return heavier(
+        judge_growth(same, facts, windows=2, policy=policy),
+        judge_growth(day, facts, windows=2, policy=policy),
     )
 
 
+def heavier(one: tuple[Finding, ...], other: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Of two judgements of the same memory the one that says worse; the first if they say the same."""
+    is_told = any(each.severity is not Severity.INFO for each in one)
+    return one if is_told or (one and all(each.severity is Severity.INFO for each in other)) else other
+
+
 def judge_growth(
-    samples: Sequence[Sample], facts: Facts, *, windows: int = 1, policy: ServerPolicy = POLICY
+    samples: Sequence[Sample],
+    facts: Facts,
+    *,
+    windows: int = 1,
+    queues: Collection[str] = (),
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether memory grows steadily, by what, and whether that has an end of its own.
 
-    A server that evicts any key is a cache on its way to its limit. Keys that
-    expire fill up until as many go as come.
+    A server that evicts any key is a cache on its way to its limit. Keys that expire fill up until as many go
+    as come. Whoever writes much at once, as an import does, is done after a while: what has not grown for
+    longer is told and is no issue yet (``memory.grows``), unless it is a list that nobody ever took from.
 
     Args:
         samples: Of one run of the server, the oldest first.
         facts: The sections ``memory`` and ``keyspace`` of INFO, as of now.
         windows: In so many spans of time the same is looked for.
+        queues: Prefixes of lists that nobody has ever taken from.
         policy: The limits of the target.
     """
     found = _growth(samples, USED, windows)
@@ -195,7 +214,7 @@ def judge_growth(
     is_staying = staying is not None and staying.shape is Shape.GROWS
     if limit and (evicting.startswith("allkeys-") or (evicting.startswith("volatile-") and not is_staying)):
         return ()
-    by = ""
+    by, is_queue = "", False
     if is_staying:
         by = _by_prefix(samples, STAYING_OF, "keys {}… that never expire")
     elif expiring is not None and expiring.shape is Shape.GROWS:
@@ -205,9 +224,14 @@ def judge_growth(
     elif _rise(samples, SCRIPTS) > _rise(samples, USED) / 2:
         by = "cached scripts"
     else:
-        by = _by_prefix(samples, BYTES_OF, "values of the keys {}… that become larger")
+        most = _prefix(samples, BYTES_OF)
+        by, is_queue = (
+            f"values of the keys {most}… that become larger" if most else "",
+            bool(most) and most in queues,
+        )
+        by += ", from which nobody has ever taken anything" if is_queue else ""
     ends = _ends(found, samples[-1].values[USED], limit)
-    return over(
+    findings = over(
         "memory.leak",
         policy.leak,
         found.least_rise / max(found.start, 1.0),
@@ -228,6 +252,25 @@ def judge_growth(
             "have programs give what may go an expiry: SET KEY VALUE EX SECONDS; XADD KEY MAXLEN ~ N; LTRIM",
             "medic8 diagnose TARGET --watch 60 tells what grows right now",
         ),
+    )
+    if is_queue or policy.leak_span.severity(found.span_s) is not None:
+        return findings
+    return tuple(_not_yet(each, found.span_s, policy) for each in findings)
+
+
+def _not_yet(finding: Finding, span_s: float, policy: ServerPolicy) -> Finding:
+    """The same, worth knowing only."""
+    return finding.model_copy(
+        update={
+            "code": "memory.grows",
+            "severity": Severity.INFO,
+            "text": f"{finding.text}; an import does so as well, and ends",
+            "evidence": (*finding.evidence, policy.leak_span.evidence(span_s)),
+            "advice": (
+                *finding.advice,
+                "diagnose by a schedule: what still grows after an hour is called a leak",
+            ),
+        }
     )
 
 
@@ -264,13 +307,19 @@ def _rise(samples: Sequence[Sample], name: str) -> float:
 
 
 def _by_prefix(samples: Sequence[Sample], kind: str, words: str) -> str:
-    """The prefix that grew most from the first sample that knows prefixes to the last, in words."""
+    """The prefix that grew most, in words."""
+    most = _prefix(samples, kind)
+    return words.format(most) if most else ""
+
+
+def _prefix(samples: Sequence[Sample], kind: str) -> str:
+    """The prefix that grew most from the first sample that knows prefixes to the last; empty if none did."""
     was_empty = samples[0].values[STAYING] + samples[0].values[EXPIRING] == 0
     told = [each.values for each in samples if any(name.startswith(kind) for name in each.values)]
     first, last = ({} if was_empty else told[0], told[-1]) if len(told) > (not was_empty) else ({}, {})
     names = [name for name in last if name.startswith(kind)]
     most = max(names, key=lambda name: last[name] - first.get(name, 0.0), default="")
-    return words.format(most.removeprefix(kind)) if most.removeprefix(kind) else ""
+    return most.removeprefix(kind)
 
 
 def _lifetime_s(facts: Facts) -> float:

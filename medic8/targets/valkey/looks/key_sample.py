@@ -104,7 +104,7 @@ def sample_keys(
             continue
         wanted = math.ceil(most * space.keys / total)
         for names in _names(server, min(wanted, space.keys), until_s):
-            found += _look_at(server, names, space.database)
+            found += look_at_names(server, names, space.database)
             time.sleep(_PAUSE_S)
         if time.perf_counter() >= until_s:
             server.unseen.append(f"keys: sampling ended after {_MOST_S:.0f} s, with {len(found):,} keys")
@@ -166,7 +166,8 @@ def _names(server: Server, wanted: int, until_s: float) -> Iterator[list[bytes]]
             return
 
 
-def _look_at(server: Server, names: Sequence[bytes], database: int) -> list[SampledKey]:
+def look_at_names(server: Server, names: Sequence[bytes], database: int) -> list[SampledKey]:
+    """What keys of *database*, which the connection is in, are; without those that went meanwhile."""
     small = [name for name in names if len(name) <= MOST_NAME]
     if len(small) < len(names):
         server.unseen.append(f"keys: some have names over {MOST_NAME >> 10} KiB, which were not looked at")

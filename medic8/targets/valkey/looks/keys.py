@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from medic8.analysis.judging import over
+from medic8.analysis.judging import over, share
 from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
-from medic8.model.wording import shown, size
+from medic8.model.wording import counted, shown, size
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Server, looking
@@ -25,11 +25,16 @@ from medic8.targets.valkey.looks.key_sample import (
     prefix_of,
     sample_keys,
 )
-from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
+from medic8.targets.valkey.looks.large_keys import look_for_large
+from medic8.targets.valkey.looks.stalled import look_for_stalled
+from medic8.targets.valkey.policy import LEAST_STREAM_ENTRIES, POLICY, ServerPolicy, policy_of
 
 #: Streams of the sample whose consumer groups are looked at, and groups of each that count.
 _MOST_STREAMS = 8
 _MOST_GROUPS = 50
+
+#: What fewer consumers have not acknowledged may be one batch that is under way.
+_LEAST_CONSUMERS = 3
 
 #: A prefix is judged by itself if so many of its keys are in the sample, and so many of those expire.
 _LEAST_OF_PREFIX = 50
@@ -39,11 +44,22 @@ _SHOWN = 5
 
 
 class Pending(NamedTuple):
-    """What a consumer group of a stream has not acknowledged; both names are as the server has them."""
+    """
+    What a consumer group of a stream has not acknowledged.
+
+    Attributes:
+        stream: Its name, as the server has it.
+        group: As well.
+        entries: How many.
+        given: How many the group was ever given; None if the server does not know.
+        consumers: How many consumers it has.
+    """
 
     stream: bytes
     group: bytes
     entries: int
+    given: int | None = None
+    consumers: int = 0
 
 
 def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -55,10 +71,15 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
         sample = sample_keys(server, spaces, first=database_of(target.address))
         pending = _pending(server, sample)
         total = sum(each.keys for each in spaces)
+        beyond, and_slow, left = look_for_large(
+            server, spaces, sample, facts, first=database_of(target.address), policy=policy
+        )
+        stalled = look_for_stalled(server, facts, left, policy=policy)
         readings = [
             reading("keys.count", total, "count"),
             reading("keys.expiring", sum(each.expiring for each in spaces), "count"),
             reading("keys.sampled", len(sample), "count"),
+            reading("keys.large_and_slow", and_slow, "count"),
         ]
         if sample:
             types = Counter(each.type for each in sample if each.type)
@@ -78,17 +99,28 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
         counted, hot = look_for_hot_keys(server, target, around, facts, spaces)
         readings += counted
         findings = (
-            *judge_large(sample, total, policy=policy),
+            *judge_large(sample, total, beyond, policy=policy),
             *judge_evictable(spaces, facts, policy=policy),
-            *judge_forgotten(sample, policy=policy),
+            *judge_forgotten(_without_rule(sample, target), policy=policy),
             *judge_pending(pending, policy=policy),
             *hot,
+            *stalled,
         )
         return server.result("keys", around, readings, findings)
 
 
+def _without_rule(sample: Sequence[SampledKey], target: Target) -> list[SampledKey]:
+    """Those for which the site has configured no expiry; `expiry` looks at the others one by one."""
+    prefixes = tuple(rule.prefix.encode() for rule in target.expiry)
+    return [each for each in sample if not each.name.startswith(prefixes)]
+
+
 def judge_large(
-    sample: Sequence[SampledKey], total: int, *, policy: ServerPolicy = POLICY
+    sample: Sequence[SampledKey],
+    total: int,
+    beyond: Sequence[SampledKey] = (),
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether there are keys that stop the server when they are read or deleted.
@@ -96,19 +128,21 @@ def judge_large(
     Args:
         sample: What was looked at.
         total: Keys that there are.
+        beyond: Large ones that were found in another way.
         policy: The limits of the target.
     """
-    large = sorted(
-        (each for each in sample if policy.key_bytes.severity(each.size_bytes)),
-        key=lambda each: -(each.size_bytes or 0),
-    )
+    sampled = [each for each in sample if policy.key_bytes.severity(each.size_bytes)]
+    large = sorted((*sampled, *beyond), key=lambda each: -(each.size_bytes or 0))
     if not large:
         return ()
+    many = f"{_share_in_words(len(sampled), len(sample), total)} of all are so large"
+    if beyond:
+        many = f"{counted(len(large), 'key')} so large {'were' if large[1:] else 'was'} found"
     return over(
         "keys.large",
         policy.key_bytes,
         large[0].size_bytes,
-        f"keys take up to {{seen}}: {_share_in_words(len(large), len(sample), total)} of all are so large",
+        f"keys take up to {{seen}}: {many}",
         about="large keys",
         also=tuple(
             Evidence(
@@ -183,17 +217,49 @@ def judge_forgotten(sample: Sequence[SampledKey], *, policy: ServerPolicy = POLI
 
 def judge_pending(pending: Sequence[Pending], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """Whether consumer groups have been given entries that nobody acknowledges."""
-    if not pending:
+    worst: dict[bytes, Pending] = {}
+    for each in sorted(pending, key=lambda each: each.entries):
+        worst[each.stream] = each
+    found: tuple[Finding, ...] = ()
+    for most in sorted(worst.values(), key=lambda each: -each.entries):
+        stream, group = shown(most.stream), shown(most.group)
+        found += _never_acknowledged(most, policy) or over(
+            "keys.pending",
+            policy.pending,
+            most.entries,
+            f"{{seen}} entries of stream {stream} are pending in group {group}",
+            about=f"stream {stream}",
+            what=f"entries of stream {stream} that group {group} was given and did not acknowledge",
+            advice=(
+                f"XINFO CONSUMERS {stream} {group} tells whose they are; XAUTOCLAIM moves those of dead ones",
+                "have consumers send XACK",
+            ),
+        )
+    return found
+
+
+def _never_acknowledged(pending: Pending, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """
+    Whether most of all that a group was ever given is pending, however much that is.
+
+    One batch, or that of one consumer, may just be under way.
+    """
+    is_little = pending.entries < LEAST_STREAM_ENTRIES or pending.consumers < _LEAST_CONSUMERS
+    if is_little or pending.given is None:
         return ()
-    most = max(pending, key=lambda each: each.entries)
+    stream, group = shown(pending.stream), shown(pending.group)
     return over(
         "keys.pending",
-        policy.pending,
-        most.entries,
-        f"{{seen}} entries of stream {shown(most.stream)} are pending in group {shown(most.group)}",
-        about="streams",
+        policy.unacknowledged,
+        share(pending.entries, pending.given),
+        f"{{seen}} of all that group {group} of stream {stream} was ever given is not acknowledged",
+        about=f"stream {stream}",
+        what=f"of {pending.given:,} entries of stream {stream} those that group {group} did not acknowledge",
+        also=(
+            Evidence(what="pending entries", seen=f"{pending.entries:,} of {pending.consumers:,} consumers"),
+        ),
         advice=(
-            "XINFO CONSUMERS STREAM GROUP tells whose they are; XAUTOCLAIM hands those of dead consumers on",
+            f"XINFO CONSUMERS {stream} {group} tells whose they are; XAUTOCLAIM moves those of dead ones",
             "have consumers send XACK",
         ),
     )
@@ -210,10 +276,16 @@ def _pending(server: Server, sample: Sequence[SampledKey]) -> list[Pending]:
     return found
 
 
-def parse_group(reply: object) -> tuple[bytes, int]:
-    """Name and pending entries of one group of XINFO GROUPS."""
+def parse_group(reply: object) -> tuple[bytes, int, int | None, int]:
+    """Of one group of XINFO GROUPS what `Pending` holds of it."""
     fields = parse_flat(reply)
-    return fields.get("name", "").encode("utf-8", "replace"), fields.whole("pending") or 0
+    name = fields.get("name", "").encode("utf-8", "replace")
+    return (
+        name,
+        fields.whole("pending") or 0,
+        fields.whole("entries-read"),
+        fields.whole("consumers") or 0,
+    )
 
 
 def _share_in_words(count: int, sampled: int, total: int) -> str:

@@ -18,12 +18,14 @@ from medic8.model.target import Target
 from medic8.model.wording import as_text, shown
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.acts.busy_scripts import running_function
 from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
+from medic8.targets.valkey.looks.facts import parse_info
 from medic8.targets.valkey.looks.flapping import AT_ONCE, look_for_flapping
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
@@ -31,6 +33,10 @@ from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 #: So many round trips at least; more of them, up to so many, as long as all take no longer than that: of
 #: two hundred packets some get lost where one of a hundred does.
 _PINGS, _MOST_PINGS, _PINGS_S = 5, 200, 0.5
+
+#: What is lost is sent again after 200 ms, less what a timer is early. As soon as that shows, PINGs go on for
+#: so long; the server has to have been idle for most of it. Source: RFC 6298; Linux, TCP_RTO_MIN.
+_STALL_S, _STALLED_S, _MOST_IDLE = 0.18, 3.0, 0.5
 
 #: Percentiles of the round trips that are shown beside the median, which is judged.
 _SHOWN = (95, 99)
@@ -198,7 +204,9 @@ def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Find
 def _look(
     server: Server, around: Surroundings, timeout_s: float, *, policy: ServerPolicy = POLICY
 ) -> DiagnosticResult:
+    loop_s = _loop_s(server)
     latencies_s, refusal = _round_trips(server)
+    idle = idle_share(sum(latencies_s), loop_s, None if loop_s is None else _loop_s(server))
     if refusal is not None and refusal.prefix in {"BUSY", "NOAUTH"}:  # nothing else is answered either
         function = None
         if "FUNCTION KILL" in refusal.message:
@@ -207,7 +215,13 @@ def _look(
         return server.result("reachability", around, (), found)
     facts = server.info("server", "replication", "clients", "persistence")
     offset_s = _clock_offset_s(server)
-    latency_s, way = statistics.median(latencies_s), measure_way(server.socket, timeout_s=timeout_s)
+    latency_s = statistics.median(latencies_s)
+    way = measure_way(server.socket, timeout_s=timeout_s)
+    way = way._replace(
+        idle_s=None if idle is None else latency_s * idle,
+        stalls=stalls_in(latencies_s) if (idle or 0.0) > _MOST_IDLE else 0,
+        talks=len(latencies_s),
+    )
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
         *(
@@ -237,14 +251,51 @@ def _round_trips(server: Server) -> tuple[list[float], Refusal | None]:
     """How long each PING took, in seconds, and the last refusal."""
     latencies_s: list[float] = []
     refusal, until_s = None, time.perf_counter() + _PINGS_S
+    longest_s = until_s - _PINGS_S + _STALLED_S
     while len(latencies_s) < _PINGS or (
         refusal is None and len(latencies_s) < _MOST_PINGS and time.perf_counter() < until_s
     ):
         began_s = time.perf_counter()
         answer = server.try_one("PING")
-        latencies_s.append(time.perf_counter() - began_s)
+        took_s = time.perf_counter() - began_s
+        # What lay here before we came to read it, on a machine that is busy, is nobody else's doing.
+        measured = kernel.measured_on(server.socket)
+        latencies_s.append(took_s - min(took_s, measured.since_received_s if measured else 0.0))
         refusal = answer if isinstance(answer, Refusal) else refusal
+        if stalls_in(latencies_s):
+            until_s = longest_s
     return latencies_s, refusal
+
+
+def stalls_in(latencies_s: Sequence[float]) -> int:
+    """How many of some round trips took as long as when a packet is lost, where most take far less."""
+    slow = sum(each >= _STALL_S for each in latencies_s)
+    return slow if min(latencies_s, default=0.0) < _STALL_S / 3 else 0
+
+
+def _loop_s(server: Server) -> float | None:
+    """For how long the server has done anything since it started, in seconds; None if it does not tell."""
+    answer = server.try_one("INFO", "stats")
+    spent_us = None if isinstance(answer, Refusal) else parse_info(answer).number("eventloop_duration_sum")
+    return None if spent_us is None else spent_us / 1e6
+
+
+def idle_share(waited_s: float, before_s: float | None, after_s: float | None) -> float | None:
+    """
+    For which share of the time that we waited for answers the server did nothing at all, at least.
+
+    While a request of ours lies in it, a server with one thread works: on that request, or on what came
+    before it. So it held us up for no longer than it worked, and the rest is the way there and back, with
+    whatever stands between and passes on.
+
+    Args:
+        waited_s: How long one request of ours or another was on its way or in the server.
+        before_s: For how long the server had worked before that; None if it does not tell.
+        after_s: The same after it.
+    """
+    if before_s is None or after_s is None or after_s < before_s or waited_s <= 0:
+        return None
+    return max(0.0, 1 - (after_s - before_s) / waited_s)
 
 
 def percentile(values: Sequence[float], share: int) -> float:
@@ -305,23 +356,45 @@ def judge_latency(
 
     Args:
         latency_s: The round trip of a PING.
-        way: What a connection takes to open, which the kernel at the other end answers and no server.
+        way: What a connection takes to open, which the kernel at the other end answers and no server; and how
+            long the server did nothing meanwhile.
         policy: The limits of the target.
     """
     connect_s = way.usual_connect_s
     if connect_s is not None and policy.connecting.severity(connect_s) and connect_s > latency_s / 2:
         return ()  # most of it is the way, which is judged by itself
+    if way.idle_s is not None and policy.way.severity(way.idle_s) and way.idle_s > latency_s / 2:
+        return ()  # so is this
     return over(
         "latency.high",
         policy.latency,
         latency_s,
         "a PING takes {seen}",
         about="latency",
-        also=(Evidence(what="opening a connection, by the kernel alone", seen=f"{connect_s * 1000:.1f} ms"),)
-        if connect_s is not None
-        else (),
+        also=_apart(way),
         advice=(
             "valkey-cli --intrinsic-latency 10 on the server's host tells what the host itself adds",
             "look for slow commands (diagnostic commands), forks (persistence) and the network between",
+        ),
+    )
+
+
+def _apart(way: Way) -> tuple[Evidence, ...]:
+    """What tells the server from the way to it."""
+    return (
+        *(
+            (
+                Evidence(
+                    what="opening a connection, by the kernel alone",
+                    seen=f"{way.usual_connect_s * 1000:.1f} ms",
+                ),
+            )
+            if way.usual_connect_s is not None
+            else ()
+        ),
+        *(
+            (Evidence(what="of a PING, the server did nothing for", seen=f"{way.idle_s * 1000:.1f} ms"),)
+            if way.idle_s is not None
+            else ()
         ),
     )

@@ -31,6 +31,10 @@ class Way(NamedTuple):
         variation_s: By how much that strays, in seconds.
         waiting: Connections that wait to be accepted, where the server is on this machine; else None.
         overflowed: How often a full accept queue of this machine turned a connection away meanwhile.
+        idle_s: For how much of a PING's round trip (median) the server did nothing, in seconds; None if it
+            does not tell.
+        stalls: How many of the PINGs took as long as when a packet is lost, while the server did nothing.
+        talks: How many PINGs there were.
     """
 
     connect_s: tuple[float, ...] = ()
@@ -41,6 +45,9 @@ class Way(NamedTuple):
     variation_s: float | None = None
     waiting: int | None = None
     overflowed: int | None = None
+    idle_s: float | None = None
+    stalls: int = 0
+    talks: int = 0
 
     @property
     def usual_connect_s(self) -> float | None:
@@ -97,6 +104,7 @@ def way_readings(way: Way) -> tuple[Reading | None, ...]:
         reading("network.connect", None if connect_s is None else round(connect_s, 6), "seconds"),
         reading("network.round_trip", way.round_trip_s, "seconds"),
         reading("network.variation", way.variation_s, "seconds"),
+        reading("network.idle", None if way.idle_s is None else round(way.idle_s, 6), "seconds"),
         reading("network.sent", way.sent, "count"),
         reading("network.resent", way.resent, "count"),
         reading("network.waiting", way.waiting, "count"),
@@ -116,6 +124,8 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             "run programs near the server, keep connections open (pools), and pipeline commands",
         ),
     )
+    if not found:
+        found = _between(way, policy)
     found += over(
         "network.loss",
         policy.resent,
@@ -131,6 +141,8 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             Evidence(what="connections that did not open", seen=f"{way.failed} of {_CONNECTIONS}"),
         ),
     )
+    if not any(each.code == "network.loss" for each in found):
+        found += _stalls(way, policy)
     if way.waiting and way.overflowed:
         found += fact(
             "network.queue",
@@ -147,6 +159,44 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             ),
         )
     return found
+
+
+def _between(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """Whether answers are late that the server was done with, though connections open quickly."""
+    connect_s = way.usual_connect_s
+    return over(
+        "network.slow_way",
+        policy.way,
+        way.idle_s,
+        "of a PING's round trip {seen} pass while the server does nothing: the way is slow, and not it",
+        about="network",
+        also=()
+        if connect_s is None
+        else (
+            Evidence(
+                what="opening a connection, by whoever accepts it first", seen=f"{connect_s * 1000:.1f} ms"
+            ),
+        ),
+        advice=(
+            "look at what stands between and answers for the server: a proxy, balancer, tunnel or sidecar",
+            "redis-cli --latency or valkey-cli --latency on the server's own host shows it without the way",
+        ),
+    )
+
+
+def _stalls(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """Whether answers are late now and then, as when packets are sent again beyond where we can see it."""
+    return over(
+        "network.loss",
+        policy.stalls,
+        way.stalls,
+        f"{{seen}} of {way.talks:,} PINGs took as long as if a packet was lost, while the server did nothing",
+        about="network",
+        advice=(
+            "mtr from here to the server's host shows where packets get lost",
+            "where a proxy, balancer or tunnel stands between, look at what is behind it",
+        ),
+    )
 
 
 def _waiting(peer: Any) -> int | None:
