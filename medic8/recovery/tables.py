@@ -161,7 +161,7 @@ alert_generations = sa.Table(
     sa.Column("to_cancel", sa.Boolean, nullable=False),  # its run is to be told that it is not needed
 )
 
-#: Every alert that was taken in, one row however often it is repeated; times are seconds since the epoch, UTC.
+#: Every alert that was taken in, one row however often it comes; times are seconds since the epoch, UTC.
 alerts = sa.Table(
     "alerts",
     metadata,

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from medic8.alerts.arriving import Arrival
+from medic8.alerts.body import parsed
 from medic8.alerts.inbox import MOST_ATTEMPTS, Inbox
 from medic8.alerts.routing import Route
+from medic8.alerts.senders import batch_of
 from medic8.alerts.writing import Writer
 from medic8.errors import TransientError
 from medic8.model.alert import Alert, AlertStatus, Batch, End, Generation, Malformed, Taken
+from medic8.model.alerting import Format
 from medic8.recovery.journal import Journal
 
 LOOK_BACK_S = 600
@@ -104,8 +107,10 @@ def test_what_is_resolved_before_anything_was_begun_needs_no_run(inbox: Inbox) -
     take(inbox, alert())
     again = only_waiting(inbox)
     assert again.id != found.id
+    assert inbox.link(again, "another run")
     assert inbox.begin_treatment(again.id)
     take(inbox, alert(is_over=True))
+    assert [each.id for each in inbox.running()] == [again.id]
     assert [each.id for each in inbox.to_cancel()] == [found.id]
     assert take(inbox, alert("c", is_over=True)) == Taken(resolved=1)
 
@@ -145,6 +150,15 @@ def test_an_alert_about_nothing_known_is_kept_and_shown(inbox: Inbox) -> None:
     assert (inbox.waiting(), inbox.counts()["unknown"]) == ((), 1)
     take(inbox, alert())  # its target is in the configuration by now
     assert only_waiting(inbox).target == "cache-1"
+
+
+def test_text_that_no_database_stores_is_stored_without_that(inbox: Inbox) -> None:
+    """A zero byte, which PostgreSQL refuses, and half a character, which no encoding has."""
+    body = parsed(b'{"target": "a\\u0000b", "name": "\\ud800", "id": "\\u0000"}')
+    batch = batch_of(Format.GENERIC, body, "prom", {})
+    inbox.take([Arrival(source="prom", batch=batch, routes=[Route(look_back_s=1)])], 1000)
+    (row,) = inbox.rows(limit=1)
+    assert row.alert.labels == {"target": "a\ufffdb", "alertname": "\ufffd"}
 
 
 def test_what_the_sender_left_out_has_its_neighbours_looked_at(inbox: Inbox) -> None:
