@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from medic8.alerts import arriving
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.body import parsed
 from medic8.alerts.inbox import MOST_ATTEMPTS, Inbox
@@ -206,6 +207,23 @@ def test_who_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(TransientError):
         writer.hand(arrival(alert())).result(60)
     writer.stop()
+
+
+def test_a_run_ends_before_an_alert_is_taken_or_after_and_never_between(inbox: Inbox) -> None:
+    """Else the alert would join what has ended, and nobody would look."""
+    take(inbox, alert())
+    found = only_waiting(inbox)
+    assert inbox.begin_diagnosis(found.id)
+    ended = list[bool]()
+    ending = threading.Thread(target=lambda: ended.append(inbox.end(found.id, End.HEALED, 1001)))
+    with inbox._alone() as connection:
+        before = arriving._read(connection, [arrival(alert("b"))], 1000)
+        ending.start()
+        ending.join(0.3)
+        arriving._take_one(arrival(alert("b")), before)
+        arriving._write(connection, before)
+    ending.join(60)
+    assert ended == [False]
 
 
 def test_alerts_and_the_ends_of_runs_race_and_none_is_lost(inbox: Inbox) -> None:
