@@ -12,6 +12,7 @@ from prefect.states import Completed
 
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.errors import ConfigurationError
+from medic8.model.policy import Origin
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.settings import Settings, load_settings
@@ -19,6 +20,8 @@ from medic8.targets.registry import kind_named
 from tasks.analyze import analyze
 from tasks.detect import detect, find_causes_beneath
 from tasks.diagnose import failed_diagnostic, run_diagnostic
+from tasks.observe import note_sighting
+from tasks.origin import origin_of_run
 from tasks.track import show_map, show_report, untagged
 
 
@@ -33,12 +36,20 @@ def diagnose(target: str, watch_s: float = 0.0) -> State[DiagnosticReport]:
     """
     site = load_settings()
     with untagged():
-        report = report_on(site.target(target), site, watch_s)
-        show_report(report)
-        if report.grid is not None and report.grid.map is not None:
-            show_map(report.target, report.grid.map)
+        report = look_and_show(site.target(target), site, watch_s)
+        if origin_of_run(Origin.PERSON).is_automatic:
+            note_sighting(report, site)
     get_run_logger().info(summary(report))
     return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
+
+
+def look_and_show(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
+    """The diagnosis of *target*, shown as artifacts of the run that asks."""
+    report = report_on(target, site, watch_s)
+    show_report(report)
+    if report.grid is not None and report.grid.map is not None:
+        show_map(report.target, report.grid.map)
+    return report
 
 
 def report_on(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from prefect import flow, tags
+from contextlib import suppress
+from typing import Annotated
+
+from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from pydantic import BeforeValidator
 
 from flows.diagnose import diagnose
 from flows.interruption import interruption
@@ -15,22 +19,34 @@ from flows.returned import returned
 from medic8.analysis.order import ended_as, ended_beneath, gone, next_beneath, next_issue, waiting
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Mandate, Origin
 from medic8.model.recovery import Recovery
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.model.target import Target
+from medic8.recovery.faults import SilentError
 from medic8.recovery.interrupted import interrupted_on
 from medic8.recovery.journal import Journal
 from medic8.safety.admission import check_approvals
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.interrupted import end_recovery
+from tasks.observe import note_sighting
+from tasks.origin import origin_of_run
 from tasks.plan import plan_treatment
 from tasks.tell import sign
 from tasks.track import tags_of, untagged
 
 #: After these the next strategy may still help.
 _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
+
+#: Instead of the name of a strategy.
+ANY = "any"
+
+
+def _digests(given: object) -> object:
+    """The digests in a line of text: that is what a person can write into a form."""
+    return given.replace(",", " ").split() if isinstance(given, str) else given
 
 
 @flow(
@@ -43,8 +59,11 @@ _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 def heal(
     target: str,
     dry_run: bool = False,
-    approved: list[str] | None = None,
+    approved: Annotated[list[str] | None, BeforeValidator(_digests)] = None,
     issues: list[str] | None = None,
+    strategy: str = ANY,
+    origin: Origin = Origin.PERSON,
+    override: str = "",
 ) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows, causes before symptoms.
@@ -54,22 +73,37 @@ def heal(
         dry_run: Show the plans and change nothing.
         approved: Digests of plans that a person agreed to.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
+        strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
+        origin: Who or what began it; what nobody decided has limits (docs/admission.md).
+        override: Why a person goes on although there is a pause; empty = a pause stops it.
     """
     agreed = list(check_approvals(approved or []))
     site = load_settings()
     subject = site.target(target)
     with untagged():
         interrupted = () if dry_run else _end_interrupted(subject, site)
+    mandate = Mandate(
+        origin=origin_of_run(origin), override=override, treatment=flow_run.get_root_flow_run_id() or ""
+    )
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
-    beneath, report, ended = _treat_beneath(before, site, agreed, dry_run=dry_run)
+    if mandate.origin.is_automatic:
+        with untagged():
+            note_sighting(before, site)
+    beneath, report, ended = (
+        _treat_beneath(before, site, agreed, mandate, dry_run=dry_run)
+        if strategy == ANY
+        else ((), before, {})
+    )
     resolutions = list[Resolution]()
     known = {issue.fingerprint for issue in before.issues if not issues or issue.fingerprint in issues}
     while not interruption() and (issue := next_issue(report, known, ended)) is not None:
-        treated, report = _treat_issue(subject, issue, report, agreed, dry_run=dry_run)
+        treated, report = _treat_issue(
+            subject, issue, report, agreed, mandate, dry_run=dry_run, only=strategy
+        )
         resolutions += treated
-        ended[issue.fingerprint] = ended_as(treated, subject.allow)
+        ended[issue.fingerprint] = ended_as(treated, subject.allow) if treated else Outcome.UNSUPPORTED
     if not dry_run:
-        with untagged():
+        with untagged(), suppress(SilentError):
             tell_all(site)
     treatment = Treatment(
         target=target,
@@ -90,7 +124,7 @@ def heal(
 
 
 def _treat_beneath(
-    report: DiagnosticReport, site: Settings, agreed: list[str], *, dry_run: bool
+    report: DiagnosticReport, site: Settings, agreed: list[str], mandate: Mandate, *, dry_run: bool
 ) -> tuple[tuple[Treatment, ...], DiagnosticReport, dict[str, Outcome]]:
     """
     Treat the causes that lie in what the target stands on, each once, by a run of this flow on that target.
@@ -103,7 +137,15 @@ def _treat_beneath(
         name, causes = found
         with untagged(), tags(*tags_of(site.target(name))):
             treatment = returned(
-                heal(name, dry_run=dry_run, approved=agreed, issues=list(causes), return_state=True),
+                heal(
+                    name,
+                    dry_run=dry_run,
+                    approved=agreed,
+                    issues=list(causes),
+                    origin=mandate.origin,
+                    override=mandate.override,
+                    return_state=True,
+                ),
                 Treatment,
             )
         treatments.append(treatment)
@@ -115,26 +157,41 @@ def _treat_beneath(
 
 def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:
     """End what earlier runs on *target* left half done when they died."""
-    dead = interrupted_on(Journal(site.journal_url), target.name)
+    try:
+        dead = interrupted_on(Journal(site.journal_url), target.name)
+    except SilentError as exc:
+        get_run_logger().warning("%s; whatever is to be done will be refused", exc)
+        return ()
     ended = [end_recovery(each, site, flow_run.get_id() or "") for each in dead]
     return tuple(each for each in ended if each is not None)
 
 
 def _treat_issue(
-    target: Target, issue: Issue, report: DiagnosticReport, approved: list[str], *, dry_run: bool
+    target: Target,
+    issue: Issue,
+    report: DiagnosticReport,
+    approved: list[str],
+    mandate: Mandate,
+    *,
+    dry_run: bool,
+    only: str,
 ) -> tuple[list[Resolution], DiagnosticReport]:
-    """Try one strategy after another until the issue is gone; also the newest report."""
+    """Try one strategy after another, or *only* one, until the issue is gone; also the newest report."""
     resolutions: list[Resolution] = []
     present: Issue | None = issue
-    for _ in kind_named(target.kind).strategies or (None,):
+    known = kind_named(target.kind).strategies
+    others = () if only == ANY else tuple(each for each in known if each != only)
+    for _ in known or (None,):
         if present is None:
             break
         tried = tuple(each.plan.strategy for each in resolutions if each.plan is not None)
         with untagged():
-            plan = plan_treatment(target, present, report, tried, () if dry_run else tuple(approved))
-        if resolutions and (plan is None or not plan.units):
+            plan = plan_treatment(
+                target, present, report, (*others, *tried), () if dry_run else tuple(approved)
+            )
+        if (resolutions or others) and (plan is None or not plan.units):
             break
-        resolution = _resolve(target, present, plan, report, approved, dry_run=dry_run)
+        resolution = _resolve(target, present, plan, report, approved, mandate, dry_run=dry_run)
         resolutions.append(resolution)
         if resolution.after is not None:
             report = resolution.after
@@ -152,12 +209,20 @@ def _resolve(
     plan: Plan | None,
     report: DiagnosticReport,
     approved: list[str],
+    mandate: Mandate,
     *,
     dry_run: bool,
 ) -> Resolution:
     with tags(*tags_of(target, issue)):
         state = resolve(
-            target.name, issue, plan, report, dry_run=dry_run, approved=approved, return_state=True
+            target.name,
+            issue,
+            plan,
+            report,
+            dry_run=dry_run,
+            approved=approved,
+            mandate=mandate,
+            return_state=True,
         )
     return returned(state, Resolution)
 

@@ -14,9 +14,11 @@ from medic8.errors import ChangedError, FencedError, Medic8Error, TransientError
 from medic8.model.guard import GuardVerdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Mandate, Refusal
 from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState, StepMark, StepState
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Target
+from medic8.recovery.admitting import PolicyError
 from medic8.recovery.contract import numbers_of
 from medic8.recovery.journal import Journal
 from medic8.recovery.lease import Lease
@@ -37,7 +39,9 @@ from tasks.verify import VERIFYING_S, verify_recovery, verify_unit
     persist_result=True,
     result_serializer="json",
 )
-def recover(target: str, plan: Plan, issue: Issue | None, resolution: str = "") -> State[RecoveryResult]:
+def recover(
+    target: str, plan: Plan, issue: Issue | None, resolution: str = "", mandate: Mandate | None = None
+) -> State[RecoveryResult]:
     """
     Save state, run the steps, undo on failure, verify.
 
@@ -47,27 +51,33 @@ def recover(target: str, plan: Plan, issue: Issue | None, resolution: str = "") 
         issue: What is wrong; the plan has done its work when a new diagnosis shows it better. None: the
             plan takes back what an earlier one did, and has done its work when its units are verified.
         resolution: The flow run that the history shows the end in; empty = none.
+        mandate: On whose behalf; none = a person's.
     """
     with untagged():
-        return _recover(load_settings(), target, plan, issue, resolution)
+        return _recover(load_settings(), target, plan, issue, resolution, mandate or Mandate())
 
 
 def _recover(
-    site: Settings, target: str, plan: Plan, issue: Issue | None, resolution: str
+    site: Settings, target: str, plan: Plan, issue: Issue | None, resolution: str, mandate: Mandate
 ) -> State[RecoveryResult]:
     subject = site.target(target)
-    recovery = open_recovery(subject, plan, site, flow_run.get_id() or "", resolution)
+    recovery = open_recovery(subject, plan, site, flow_run.get_id() or "", resolution, issue, mandate)
     lease = Lease(Journal(site.journal_url), recovery)
     with lease.kept():
-        return _to_its_end(subject, recovery, issue, site, lease)
+        return _to_its_end(subject, recovery, issue, site, lease, mandate)
 
 
 def _to_its_end(
-    subject: Target, recovery: Recovery, issue: Issue | None, site: Settings, lease: Lease
+    subject: Target,
+    recovery: Recovery,
+    issue: Issue | None,
+    site: Settings,
+    lease: Lease,
+    mandate: Mandate,
 ) -> State[RecoveryResult]:
     reached: list[StepMark] = []  # what the journal is to hear of with its next entry
     try:
-        after, guards = _carry_out(subject, recovery, issue, site, lease, reached)
+        after, guards = _carry_out(subject, recovery, issue, site, lease, reached, mandate)
         healthy = close(subject, recovery, site, tuple(reached))
     except FencedError:
         # Whoever owns the target now ends this recovery; undo asks the journal and stops if so.
@@ -81,7 +91,13 @@ def _to_its_end(
         ended = _put_back(subject, recovery, site, lease, reached)
         if interruption():
             raise CrashedRun(f"interrupted; recovery {ended.id} ended {ended.state.value}") from exc
-        return _ended(ended, str(exc), was_outdated=isinstance(exc, ChangedError), guards=_judged(exc))
+        return _ended(
+            ended,
+            str(exc),
+            was_outdated=isinstance(exc, ChangedError),
+            guards=_judged(exc),
+            refusal=exc.refusal if isinstance(exc, PolicyError) else None,
+        )
     except BaseException:
         # Cancelled or terminated: the same, and then the end that was asked for.
         _put_back(subject, recovery, site, lease, reached)
@@ -96,6 +112,7 @@ def _carry_out(
     site: Settings,
     lease: Lease,
     reached: list[StepMark],
+    mandate: Mandate,
 ) -> tuple[DiagnosticReport | None, tuple[GuardVerdict, ...]]:
     with lease.during(longest_s(SAVING_S)):
         recovery = save_state(target, recovery, site)
@@ -106,11 +123,13 @@ def _carry_out(
         with lease.during(longest_s(GUARDING_S)):
             before = read_guards(target, recovery.plan, site)
     for number, unit in enumerate(recovery.plan.units):
-        for step, step_number in zip(unit.steps, numbers_of(recovery.plan, number), strict=True):
+        for place, (step, step_number) in enumerate(
+            zip(unit.steps, numbers_of(recovery.plan, number), strict=True)
+        ):
             _stop_if_interrupted()
             with lease.during(longest_s(step.time_limit_s)):
                 reached[:] = apply_step.with_options(timeout_seconds=step.time_limit_s)(
-                    target, step, recovery, step_number, site, tuple(reached)
+                    target, step, recovery, step_number, site, tuple(reached), None if place else mandate
                 )
         _stop_if_interrupted()
         with lease.during(longest_s(VERIFYING_S)):
@@ -190,9 +209,15 @@ def _ended(
     *,
     was_outdated: bool = False,
     guards: tuple[GuardVerdict, ...] = (),
+    refusal: Refusal | None = None,
 ) -> State[RecoveryResult]:
     result = RecoveryResult(
-        recovery=recovery, reason=reason, after=after, was_outdated=was_outdated, guards=guards
+        recovery=recovery,
+        reason=reason,
+        after=after,
+        was_outdated=was_outdated,
+        guards=guards,
+        refusal=refusal,
     )
     if recovery.state is RecoveryState.HEALTHY:
         return Completed(name="Healthy", data=result)

@@ -17,16 +17,19 @@ from medic8.analysis.ending import Ending
 from medic8.errors import ChangedError, RefusedError
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Mandate
 from medic8.model.recovery import RecoveryResult
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Approval, Outcome, Resolution
 from medic8.model.target import Target
+from medic8.recovery.admitting import PolicyError
+from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.recovery.retention import kept_until_of
 from medic8.safety.admission import is_approved
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
-from tasks.admit import admit
+from tasks.admit import admit, ask_rules, silence
 from tasks.plan import plan_treatment
 from tasks.track import RESOLVE, show_plan, track, untagged
 
@@ -47,6 +50,7 @@ def resolve(
     before: DiagnosticReport,
     dry_run: bool = False,
     approved: list[str] | None = None,
+    mandate: Mandate | None = None,
 ) -> State[Resolution]:
     """
     Carry out a plan for one issue if it is admitted, and track what came of it.
@@ -59,12 +63,14 @@ def resolve(
         dry_run: Walk the same road up to the decision, and change nothing.
         approved: Digests of plans that a person agreed to; without, no plan that cannot be taken back is
             carried out.
+        mandate: On whose behalf; none = a person's.
     """
     site = load_settings()
     subject = site.target(target)
+    mandate = mandate or Mandate()
     began = datetime.now(UTC)
     with untagged():
-        ended = _treat(subject, issue, plan, site, approved or [], dry_run=dry_run)
+        ended = _treat(subject, issue, plan, site, approved or [], mandate, dry_run=dry_run)
     compare = kind_named(subject.kind).compare
     resolution = Resolution(
         target=target,
@@ -73,7 +79,10 @@ def resolve(
         plan=plan,
         changes=compare(before, ended.after) if ended.after else (),
         approval=_approval(plan, approved or [], began),
-        kept_until=kept_until_of(Journal(site.journal_url), ended.recovery, site.keep),
+        mandate=mandate,
+        kept_until=kept_until_of(Journal(site.journal_url), ended.recovery, site.keep)
+        if ended.recovery
+        else None,
         started_at=began,
         ended_at=datetime.now(UTC),
         **dict(ended),
@@ -86,17 +95,26 @@ def resolve(
 
 
 def _treat(
-    target: Target, issue: Issue, plan: Plan | None, site: Settings, approved: list[str], *, dry_run: bool
+    target: Target,
+    issue: Issue,
+    plan: Plan | None,
+    site: Settings,
+    approved: list[str],
+    mandate: Mandate,
+    *,
+    dry_run: bool,
 ) -> Ending:
     if plan is None or not plan.units:
         return ending.unsupported(issue, plan)
     show_plan(plan)
     admission = admit(plan, target, approved)
     if dry_run:
-        return ending.planned(plan, admission.reason, waits_for_approval=admission.waits_for_approval)
+        refusal = ask_rules(target, issue, site, mandate) if admission.is_granted else None
+        objection = admission.reason if refusal is None else f"{refusal.rule}: {refusal.reason}"
+        return ending.planned(plan, objection, waits_for_approval=admission.waits_for_approval)
     if not admission.is_granted:
         return ending.not_admitted(plan, admission.reason, waits_for_approval=admission.waits_for_approval)
-    result = _recover(target, plan, issue)
+    result = _recover(target, plan, issue, mandate)
     if isinstance(result, ChangedError) or (isinstance(result, RecoveryResult) and result.was_outdated):
         # Once only: a target that changes faster than it can be planned for is not ours to chase.
         renewed = plan_treatment(target, issue, report_on(target, site), approved=tuple(approved))
@@ -106,9 +124,9 @@ def _treat(
             if not admission.is_granted:
                 result = _with_reason(result, admission.reason)
             else:
-                result = _recover(target, renewed, issue)
+                result = _recover(target, renewed, issue, mandate)
     if isinstance(result, RefusedError):
-        return ending.refused(str(result))
+        return ending.refused(str(result), result.refusal if isinstance(result, PolicyError) else None)
     return ending.of_recovery(result, issue)
 
 
@@ -125,10 +143,14 @@ def _with_reason(result: RecoveryResult | RefusedError, reason: str) -> Recovery
     return result.model_copy(update={"reason": f"{result.reason}; {reason}"})
 
 
-def _recover(target: Target, plan: Plan, issue: Issue) -> RecoveryResult | RefusedError:
+def _recover(target: Target, plan: Plan, issue: Issue, mandate: Mandate) -> RecoveryResult | RefusedError:
     try:
         return returned(
-            recover(target.name, plan, issue, flow_run.get_id() or "", return_state=True), RecoveryResult
+            recover(target.name, plan, issue, flow_run.get_id() or "", mandate, return_state=True),
+            RecoveryResult,
         )
     except RefusedError as exc:
         return exc
+    except SilentError as exc:
+        # It is raised only as long as nothing is begun: later it is told that a recovery is open.
+        return PolicyError(silence(exc))

@@ -27,16 +27,20 @@ from tasks.track import untagged
     result_serializer="json",
     on_running=[sign],
 )
-def restore_interrupted() -> State[Sweep]:
+def restore_interrupted(queue: str = "") -> State[Sweep]:
     """
     End every open recovery without a living owner; any number of these may run at a time.
 
     What cannot be ended now (a target that is away, or no longer configured)
     stays open and is named; the others are ended all the same.
+
+    Args:
+        queue: Only those on targets of this queue, which its worker can reach; empty = all.
     """
     site = load_settings()
+    elsewhere = {each.name for each in site.targets if queue and site.queue_of(each) != queue}
     with untagged():
-        ended, left_open = _end_all(site)
+        ended, left_open = _end_all(site, elsewhere)
         told = tell_all(site)
         mark_dead_runs()
     sweep = Sweep(ended=tuple(ended), left_open=tuple(left_open), told=told)
@@ -64,9 +68,11 @@ def tell_all(site: Settings) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _end_all(site: Settings) -> tuple[list[Recovery], list[LeftOpen]]:
+def _end_all(site: Settings, elsewhere: set[str]) -> tuple[list[Recovery], list[LeftOpen]]:
     ended, left_open = [], []
     for recovery in interrupted_on(Journal(site.journal_url)):
+        if recovery.plan.target in elsewhere:
+            continue
         try:
             end = end_recovery(recovery, site, flow_run.get_id() or "")
         except (CrashedRun, CancelledRun):

@@ -13,6 +13,7 @@ from flows.back_up import back_up
 from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
 from flows.heal import heal
+from flows.health import health
 from flows.interruption import interruption, noting_interruption
 from flows.outage import waiting_once
 from flows.prune_backups import prune_backups
@@ -22,6 +23,7 @@ from flows.restore_interrupted import restore_interrupted
 from flows.troubleshoot import troubleshoot_performance, troubleshoot_resources
 from flows.undo import undo
 from flows.verify_backup import verify_backup
+from flows.watch_schedules import watch_schedules
 from medic8.targets.kind import Progress, no_progress
 from tasks.progress import telling
 
@@ -35,9 +37,11 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "troubleshoot_performance": troubleshoot_performance,
     "troubleshoot_resources": troubleshoot_resources,
     "heal": heal,
+    "health": health,
     "undo": undo,
     "prune_saved_state": prune_saved_state,
     "restore_interrupted": restore_interrupted,
+    "watch_schedules": watch_schedules,
 }
 
 

@@ -47,7 +47,7 @@ _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _BEGUN = [StateType.RUNNING, StateType.CANCELLING]
 
 #: The flows that `sign`, as they are started by a person, a schedule or an alert.
-_SIGNED = ("heal", "restore_interrupted", "undo")
+_SIGNED = ("heal", "health", "restore_interrupted", "undo")
 
 #: So long after it began, a run has been signed.
 _JUST_NOW = timedelta(seconds=2)
@@ -57,10 +57,14 @@ _PAGE = 200
 
 
 def sign(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
-    """Note on a run which process works for it; a hook for when it begins to run."""
+    """Note on a run which process works for it, and about which target; a hook for when it begins to run."""
     del flow, state
     with get_client(sync_client=True) as client:
         client.update_flow_run_labels(flow_run.id, {_OWNER: this_process().model_dump_json()})
+        # Who fills in a form names the target there, and nowhere else.
+        about = f"target:{flow_run.parameters.get('target')}"
+        if "target" in flow_run.parameters and about not in flow_run.tags:
+            client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, about}))
 
 
 @task(task_run_name="tell the history of recovery of {recovery.plan.target}", **ATTEMPTS)

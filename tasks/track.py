@@ -36,6 +36,7 @@ from medic8.model.resolution import HistoryEntry, Resolution
 from medic8.model.resources import ResourceReport
 from medic8.model.target import Target
 from medic8.model.wording import short
+from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
 from tasks.attempts import ATTEMPTS
@@ -59,7 +60,12 @@ def tags_of(target: Target, issue: Issue | None = None) -> set[str]:
 def outcome_tags(resolution: Resolution) -> set[str]:
     """What a run is searched by once its end is known."""
     tags = {f"outcome:{resolution.outcome.value}"}
-    return tags if resolution.plan is None else {*tags, f"strategy:{resolution.plan.strategy}"}
+    if resolution.plan is not None:
+        tags.add(f"strategy:{resolution.plan.strategy}")
+    if resolution.refusal is not None:
+        tags.add(f"rule:{resolution.refusal.rule}")
+        tags |= {"escalated"} if resolution.refusal.is_news else set()
+    return tags
 
 
 def untagged() -> TagsContext:
@@ -92,9 +98,14 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
             ],
             description=f"{resolution.target} before and after",
         )
-    journal = Journal(site.journal_url)
-    for recovery in journal.of_resolution(flow_run):
-        journal.told(recovery.id)
+    try:
+        journal = Journal(site.journal_url)
+        for recovery in journal.of_resolution(flow_run):
+            journal.told(recovery.id)
+    except SilentError:
+        # Refused because of that: nothing was opened. Else the next run on the target tells it.
+        if resolution.recovery:
+            raise
 
 
 @task(task_run_name="tag the run", **ATTEMPTS)

@@ -79,7 +79,7 @@ class Site:
         kind, url = "endpoint" if fault.part == "endpoint" else "valkey", broken["url"]
         if fault.name == "diverged_replica":  # met where the primary names it
             more = f'replicas = ["{url}"]\nmode = "act"\nallow = ["{fault.healed_by}"]'
-            url = self.asked("up")["valkey_url"]
+            url = self.asked("up", "--no-worker")["valkey_url"]
         with self._file.open("a") as file:
             file.write(_AT_AN_ADDRESS.format(name=name, kind=kind, url=url, more=more))
         return name
@@ -138,7 +138,7 @@ def main(names: list[str]) -> int:
     home = Path(tempfile.mkdtemp(prefix="every-fault-")) / "home"
     site, wrong = Site(home), 0
     try:
-        code, said = site.medic8("up")
+        code, said = site.medic8("up", "--no-worker")
         if code:
             sys.exit(said)
         for name in names or list(FAULTS):

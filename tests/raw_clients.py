@@ -23,7 +23,7 @@ LARGE, LARGE_BYTES, TIMES = "large", 1 << 20, 24
 #: So many of the answers may have left the server for the buffers of the kernel.
 _ON_ITS_WAY = 8
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 def wait_until(is_so: Callable[[], object], what: str) -> None:

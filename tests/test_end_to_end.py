@@ -54,7 +54,7 @@ def helpers_of(home: Path) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(420)
 def test_the_demo_proves_every_claim_and_leaves_only_the_stack(
     home: Path, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -64,7 +64,7 @@ def test_the_demo_proves_every_claim_and_leaves_only_the_stack(
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=300,
         env=environ,
         cwd=tmp_path,
     )
@@ -96,7 +96,7 @@ def test_the_demo_proves_every_claim_and_leaves_only_the_stack(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
         env=environ,
         cwd=tmp_path,
     )

@@ -380,7 +380,13 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
         ),
         ("target = [1]\n", "1: target number 1: got 1, expected a table"),
         ("# one\n[recovry]\n", '2: "recovry": not known; did you mean "recovery"?'),
-        ("[zzz]\n", '1: "zzz": not known; known are "target", "backups", "journal" and "recovery"'),
+        (
+            "[zzz]\n",
+            (
+                '1: "zzz": not known; known are "target", "backups", "journal", "recovery", "schedule", '
+                '"deployments", "policy" and "observer"'
+            ),
+        ),
         (
             "[recovery]\nmax_saved_mib = 0\n",
             '2: [recovery]: field "max_saved_mib": got 0, expected a number above 0',

@@ -10,6 +10,7 @@ from medic8.model.frozen import Frozen
 from medic8.model.guard import GuardVerdict, Verdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Refusal
 from medic8.model.recovery import RecoveryResult, RecoveryState, StepRecord, StepState
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Outcome
@@ -30,6 +31,7 @@ class Ending(Frozen):
         steps: Every step as the journal knows it.
         left: What is left for a person.
         guards: What must not become worse, judged.
+        refusal: The rule that said no.
         after: The diagnosis that verified it.
     """
 
@@ -43,6 +45,7 @@ class Ending(Frozen):
     steps: tuple[StepRecord, ...] = ()
     left: tuple[str, ...] = ()
     guards: tuple[GuardVerdict, ...] = ()
+    refusal: Refusal | None = None
     after: DiagnosticReport | None = None
 
 
@@ -69,9 +72,9 @@ def not_admitted(plan: Plan, reason: str, *, waits_for_approval: bool) -> Ending
     return refused(reason)
 
 
-def refused(reason: str) -> Ending:
-    """Nothing was touched, and why."""
-    return Ending(outcome=Outcome.REFUSED, reason=reason)
+def refused(reason: str, refusal: Refusal | None = None) -> Ending:
+    """Nothing was touched, and why; *refusal* if a rule of the site said so."""
+    return Ending(outcome=Outcome.REFUSED, reason=reason, refusal=refusal)
 
 
 def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
@@ -91,6 +94,7 @@ def of_recovery(result: RecoveryResult, issue: Issue) -> Ending:
         steps=recovery.steps,
         left=(*recovery.left, *recovery.plan.left_open),
         guards=result.guards,
+        refusal=result.refusal,
         after=result.after,
     )
     if ending.outcome is Outcome.RESTORED:

@@ -13,6 +13,7 @@ from medic8.model.grid_map import MapPicture
 from medic8.model.guard import GuardVerdict
 from medic8.model.issue import CauseLink, Finding, Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Refusal
 from medic8.model.recovery import StepRecord
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.resolution import Resolution
@@ -73,6 +74,9 @@ def resolution(resolved: Resolution) -> str:
         parts.append(
             f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
         )
+    if resolved.mandate.override:
+        parts.append(f"Begun although there was a pause: {escape(resolved.mandate.override)}")
+    parts += section("Refused by a rule", _refusal(resolved.refusal))
     parts += section("Before and after", _changes(resolved))
     parts += section("Saved before", _saved(resolved))
     parts += section("Never worse", _guards(resolved.guards))
@@ -207,6 +211,15 @@ def _steps(steps: Sequence[StepRecord]) -> str:
             for each in steps
         ],
     )
+
+
+def _refusal(refusal: Refusal | None) -> str:
+    if refusal is None:
+        return ""
+    told = ["Escalated: waiting does not end it."] if refusal.about else []
+    rows = [(each.what, each.seen, each.limit) for each in refusal.numbers]
+    lines = [f"`{refusal.rule}`: {escape(refusal.reason)}", *told, table(("What", "Seen", "Limit"), rows)]
+    return "\n\n".join(line for line in lines if line)
 
 
 def _clock(when: datetime | None) -> str:

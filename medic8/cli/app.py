@@ -12,6 +12,7 @@ from medic8.cli import (
     backup,
     completion,
     demo,
+    deploy,
     diagnose,
     exchange,
     grid,
@@ -19,6 +20,8 @@ from medic8.cli import (
     history,
     interrupted,
     lab,
+    pause,
+    policy,
     saved,
     stack,
     targets,
@@ -50,10 +53,13 @@ def build_app() -> typer.Typer:
         history.show,
         undo.undo,
         acknowledge.acknowledge,
+        pause.pause,
+        pause.resume,
         targets.targets,
         stack.up,
         stack.down,
         stack.status,
+        deploy.deploy,
         demo.demo,
         completion.completion,
     ):
@@ -66,6 +72,7 @@ def build_app() -> typer.Typer:
     app.add_typer(grids)
     app.add_typer(backup.build_backup())
     app.add_typer(saved.build_recoveries())
+    app.add_typer(policy.build_policy())
     app.add_typer(lab.build_lab())
     return app
 

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 #: The option that every command has.
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 
+#: The option of what a pause stops.
+Override = Annotated[
+    str,
+    typer.Option(
+        metavar="REASON", help="Go on although there is a pause, and why; recorded.", show_default=False
+    ),
+]
+
 
 @dataclass
 class Call:

@@ -57,6 +57,39 @@ def issue_types(incomplete: str) -> list[str]:
     return _those(incomplete, IssueType)
 
 
+def origins(incomplete: str) -> list[str]:
+    """Who or what begins a run."""
+    return _those(incomplete, ("person", "schedule", "alert"))
+
+
+def scopes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What can be paused by itself: the targets, and the labels that they have."""
+    names, labels = list[str](), dict[str, None]()
+    for table in _tables(ctx):
+        names.append(str(table["name"]))
+        given = table.get("labels")
+        for key, value in given.items() if isinstance(given, dict) else ():
+            if isinstance(value, str) and _NAME.fullmatch(key) and _NAME.fullmatch(value):
+                labels[f"{key}={value}"] = None
+    return _those(incomplete, (*names, *labels))
+
+
+def paused(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What is paused; nothing if the journal is not a file of this machine."""
+    with contextlib.suppress(Exception):
+        from datetime import UTC, datetime
+
+        from medic8.recovery import pauses
+        from medic8.recovery.journal import Journal
+        from medic8.settings import load_settings
+
+        url = load_settings(ctx.find_root().params.get("config")).journal_url
+        if url.startswith(_SQLITE) and Path(url.removeprefix(_SQLITE)).exists():
+            known = pauses.active(Journal(url), datetime.now(UTC))
+            return _those(incomplete, dict.fromkeys(each.on for each in known if each.on))
+    return []
+
+
 def outcomes(incomplete: str) -> list[str]:
     """How a resolution can end."""
     from medic8.model.resolution import Outcome
@@ -94,6 +127,12 @@ def ended_runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _targets(ctx: typer.Context) -> Iterator[tuple[str, str]]:
     """The names and kinds in the configuration that the call would read, as far as they can be read."""
+    for table in _tables(ctx):
+        yield str(table["name"]), str(table.get("kind"))
+
+
+def _tables(ctx: typer.Context) -> Iterator[dict[str, object]]:
+    """The tables of the targets in that configuration."""
     from medic8.errors import ConfigurationError
     from medic8.settings.places import find_configuration
 
@@ -108,7 +147,7 @@ def _targets(ctx: typer.Context) -> Iterator[tuple[str, str]]:
     targets = content.get("target")
     for table in targets if isinstance(targets, list) else ():
         if isinstance(table, dict) and isinstance(table.get("name"), str) and _NAME.fullmatch(table["name"]):
-            yield table["name"], str(table.get("kind"))
+            yield table
 
 
 def _those(incomplete: str, words: Iterable[str]) -> list[str]:

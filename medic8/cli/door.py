@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medic8.local.stack import StackStatus
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.performance import PerformanceReport
+    from medic8.model.policy import Pause
     from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
@@ -48,10 +49,23 @@ class Door(Protocol):
     def troubleshoot_resources(self, target: str) -> ResourceReport:
         """How the resources of *target* are used, and which run short."""
 
-    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
-        """Treat *target*; with *dry_run* only plan. *approved*: digests of plans a person agreed to."""
+    def heal(
+        self,
+        target: str,
+        *,
+        dry_run: bool,
+        approved: Sequence[str] = (),
+        origin: str = "person",
+        override: str = "",
+    ) -> Treatment:
+        """
+        Treat *target*; with *dry_run* only plan.
 
-    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+        *approved*: digests of plans that a person agreed to; *origin*: who or what began it; *override*:
+        why a person goes on although there is a pause.
+        """
+
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Put back what the resolution or recovery *run* had replaced; with *dry_run* only plan."""
 
     def prune_saved_state(self, *, dry_run: bool) -> Pruning:
@@ -94,6 +108,9 @@ class Door(Protocol):
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
 
+    def variable_pause(self) -> tuple[Pause, ...]:
+        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
+
 
 def open_door(call: Call) -> Door:
     """
@@ -103,6 +120,18 @@ def open_door(call: Call) -> Door:
         UnreachableError: the server that the user has named does not answer or does not let us in, or none
             could be started.
     """
+    access = reach(call)
+    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
+    return PrefectDoor(access)
+
+
+def reach(call: Call) -> PrefectAccess:
+    """
+    The way to the Prefect server that answers; else the local stack is started.
+
+    Raises:
+        UnreachableError: as for `open_door`.
+    """
     from medic8.local import stack
 
     home = call.settings.home
@@ -111,9 +140,7 @@ def open_door(call: Call) -> Door:
         if status.server("prefect").state != "external":
             call.screen.say("no Prefect server runs; starting the local stack (medic8 down stops it)")
         status = stack.up(home, progress=call.screen.say, environment=call.environ)
-    access = way_to(call, status)
-    prepare(call.environ, call.settings, access, is_debug=call.is_debug)
-    return PrefectDoor(access)
+    return way_to(call, status)
 
 
 def way_to(call: Call, status: StackStatus) -> PrefectAccess:
@@ -125,14 +152,12 @@ def way_to(call: Call, status: StackStatus) -> PrefectAccess:
     """
     from medic8.local.prefect_access import access_to
     from medic8.local.prefect_answer import ask
+    from medic8.local.status import way_to_own
 
     if status.server("prefect").state == "external":
         return access_to("", call.environ)  # asked already
-    access = access_to(str(status.prefect_api_url), call.environ)
+    access = way_to_own(str(status.prefect_api_url), call.environ)
     _go_past_proxies(call.environ)
-    # Who starts our server with a password of its own need not say it twice.
-    if not access.auth_string and (own := call.environ.get("PREFECT_SERVER_API_AUTH_STRING")):
-        access = access.model_copy(update={"auth_string": own})
     if problem := ask(access).problem:
         raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
     return access
@@ -192,15 +217,25 @@ class PrefectDoor:
         found = self._run("flows.run", "run", "troubleshoot_resources", target=target)
         return cast("ResourceReport", found)
 
-    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
+    def heal(
+        self,
+        target: str,
+        *,
+        dry_run: bool,
+        approved: Sequence[str] = (),
+        origin: str = "person",
+        override: str = "",
+    ) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
         asked: dict[str, Any] = {"target": target, "dry_run": dry_run, "approved": list(approved)}
+        asked |= {"origin": origin, "override": override}
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
 
-    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Put back what *run* had replaced; with *dry_run* only plan."""
         asked: dict[str, Any] = {"run": run, "restorable_only": restorable_only, "dry_run": dry_run}
+        asked["override"] = override
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Resolution", self._run("flows.run", "run", "undo", left=left, **asked))
 
@@ -262,6 +297,10 @@ class PrefectDoor:
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
         return str(self._run("tasks.track", "run_url", run))
+
+    def variable_pause(self) -> tuple[Pause, ...]:
+        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
+        return cast("tuple[Pause, ...]", self._run("tasks.pause", "variable_pause"))
 
     def _run(self, module: str, name: str, *args: object, left: str = _NOTHING, **kwargs: object) -> Any:
         with self._reaching_prefect(left):

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli.call import Call, Json, call_of
+from medic8.cli.call import Call, Json, Override, call_of
+from medic8.cli.complete import origins
 from medic8.cli.diagnose import TargetName
 from medic8.cli.exits import ExitCode, exit_after
 from medic8.cli.recoveries import tell_how_ours_ended, tell_of_recoveries
-from medic8.errors import TransientError
+from medic8.errors import ConfigurationError, TransientError
+
+#: As `medic8.model.policy.Origin` has them; a model is not loaded to show the help.
+_ORIGINS = ("person", "schedule", "alert")
 
 
 def plan(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
@@ -30,21 +34,44 @@ def heal(
             show_default=False,
         ),
     ] = None,
+    origin: Annotated[
+        str,
+        typer.Option(
+            help="Who or what calls: person, schedule or alert; a timer has limits that a person has not.",
+            autocompletion=origins,
+        ),
+    ] = "person",
+    override: Override = "",
     json: Json = False,
 ) -> int:
     """Do what the target's allow-list permits, verify it, and undo what does not help."""
-    return _treat(call_of(ctx, wants_json=json), target, approve or [], is_dry_run=dry_run)
+    call = call_of(ctx, wants_json=json)
+    return _treat(call, target, approve or [], is_dry_run=dry_run, origin=origin, override=override)
 
 
-def _treat(call: Call, target: str, approve: list[str], *, is_dry_run: bool) -> int:
+def _treat(
+    call: Call,
+    target: str,
+    approve: list[str],
+    *,
+    is_dry_run: bool,
+    origin: str = "person",
+    override: str = "",
+) -> int:
     from medic8.safety.admission import check_approvals
 
+    if origin not in _ORIGINS:
+        raise ConfigurationError(f"--origin {origin!r}: expected {', '.join(_ORIGINS)}")
+    if override and origin != "person":
+        raise ConfigurationError(f"--override is a person's word, not that of origin {origin!r}")
     name = call.settings.target(target).name
     approved = list(check_approvals(approve))
     door = call.door
     with call.screen.working(f"{'planning for' if is_dry_run else 'healing'} {name}"):
         try:
-            treatment = door.heal(name, dry_run=is_dry_run, approved=approved)
+            treatment = door.heal(
+                name, dry_run=is_dry_run, approved=approved, origin=origin, override=override
+            )
         except KeyboardInterrupt:
             if not is_dry_run:
                 call.screen.say("interrupted; what had been begun was put back, unless it is named here")

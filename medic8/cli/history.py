@@ -13,7 +13,8 @@ from medic8.cli.exits import ExitCode
 from medic8.cli.recoveries import interrupted, known_of, marked, recoveries_of, recovery_called
 from medic8.errors import ConfigurationError
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: By which letter a span is written.
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def history(
@@ -105,7 +106,7 @@ def parse_since(text: str, *, now: datetime) -> datetime:
     Raises:
         ConfigurationError: it means nothing.
     """
-    number, unit = text[:-1], _UNITS.get(text[-1:])
+    number, unit = text[:-1], UNITS.get(text[-1:])
     try:
         if unit and number.isdecimal():
             return now - timedelta(**{unit: int(number)})

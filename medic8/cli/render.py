@@ -40,6 +40,9 @@ _STYLES = {
     "committed": "green",
     "conflict": "red",
     "running": "green",
+    "created": "green",
+    "changed": "yellow",
+    "removed": "red",
     "died": "red",
     "interrupted": "red",
 }

@@ -85,6 +85,7 @@ def _resolution(resolution: Resolution) -> Iterator[RenderableType]:
                 ("outcome", word(resolution.outcome)),
                 ("why", resolution.reason),
                 ("approved", approved(resolution)),
+                ("although", resolution.mandate.override),
                 ("verdict", word(resolution.verdict) if resolution.recovery else ""),
                 ("recovery", short(resolution.recovery) if resolution.recovery else ""),
             )

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import ExitCode
 from medic8.errors import Medic8Error
 
+if TYPE_CHECKING:
+    from medic8.local.stack import StackStatus
 
-def up(ctx: typer.Context, json: Json = False) -> int:
-    """Start PostgreSQL, Prefect and a Valkey server for the lab, as far as they do not run."""
+
+def up(
+    ctx: typer.Context,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Register no flows and start no worker: nothing runs by itself."),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """
+    Start PostgreSQL, Prefect and a Valkey server for the lab, as far as they do not run.
+
+    Then register the flows on that Prefect server, as medic8 deploy does, and start a worker for them. On a
+    Prefect server of your own that is left to you.
+    """
     from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
     from medic8.cli.render_stack import render_stack
     from medic8.local import stack
@@ -29,6 +46,8 @@ def up(ctx: typer.Context, json: Json = False) -> int:
                 f"{', '.join(lost)}, change it there"
             )
     _end_interrupted(call)
+    if not no_worker:
+        status = _work(call, status)
     call.screen.show(status, lambda: render_stack(status))
     return ExitCode.WELL
 
@@ -44,6 +63,35 @@ def down(ctx: typer.Context, json: Json = False) -> int:
         status = stack.down(default_home(call.environ), progress=call.screen.say, environment=call.environ)
     call.screen.show(status, lambda: render_stack(status))
     return ExitCode.WELL
+
+
+def _work(call: Call, status: StackStatus) -> StackStatus:
+    """Register the flows and start a worker; the stack is up, whatever comes of that."""
+    from medic8.cli.deploy import register
+    from medic8.cli.door import way_to
+    from medic8.local.work import work
+
+    # A server of somebody's own is changed when he says so, and not by the way.
+    if status.server("prefect").state != "running":
+        return status
+    try:
+        site = call.settings
+        if not site.targets:
+            return status
+        with call.screen.working("registering the flows"):
+            done = register(call, way_to(call, status))
+        if not done.is_unchanged:
+            call.screen.say("the flows are registered; medic8 deploy --dry-run says what of them changes")
+        return work(
+            site.home,
+            pool=site.deployments.pool,
+            configuration=site.source,
+            progress=call.screen.say,
+            environment=call.environ,
+        )
+    except Medic8Error as exc:
+        call.screen.warn(f"no worker was started: {exc}")
+        return status
 
 
 def _end_interrupted(call: Call) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from medic8.cli.call import Json, call_of
+from medic8.cli.call import Json, Override, call_of
 from medic8.cli.complete import ended_runs
 from medic8.cli.exits import ExitCode
 from medic8.cli.recoveries import tell_of_recoveries
@@ -27,6 +27,7 @@ def undo(
         typer.Option("--restorable-only", help="Leave out what cannot be taken back, instead of refusing."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be put back.")] = False,
+    override: Override = "",
     json: Json = False,
 ) -> int:
     """
@@ -46,7 +47,9 @@ def undo(
     door = call.door
     with call.screen.working(f"undoing recovery {earlier.id} of {target}"):
         try:
-            resolution = door.undo(earlier.id, restorable_only=restorable_only, dry_run=dry_run)
+            resolution = door.undo(
+                earlier.id, restorable_only=restorable_only, dry_run=dry_run, override=override
+            )
         except KeyboardInterrupt:
             if not dry_run:
                 call.screen.say("interrupted; what had been begun was put back, unless it is named here")

@@ -30,6 +30,8 @@ _LONGEST_SOCKET_FOLDER = 80
 _ELSEWHERE = (Path("/var/lib/medic8-servers"), Path("/var/tmp"))  # noqa: S108  # used by mkdtemp only
 _SHORT = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  # used by mkdtemp only
 
+_LONGEST_LOG_BYTES = 8 * 2**20
+
 
 def medic8_home(environment: Mapping[str, str] | None = None) -> Path:
     """
@@ -171,6 +173,17 @@ def is_private(folder: Path, account: Account | None) -> bool:
         return False
     owner = os.geteuid() if account is None else account.uid
     return stat.S_ISDIR(seen.st_mode) and seen.st_uid == owner and stat.S_IMODE(seen.st_mode) == stat.S_IRWXU
+
+
+def log_file(home: Path, name: str) -> Path:
+    """Get the file that the server called *name* writes to; what became too long is set aside."""
+    folder = home / "logs"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    log = folder / f"{name}.log"
+    if log.exists() and log.stat().st_size > _LONGEST_LOG_BYTES:
+        log.rename(log.with_suffix(".log.1"))
+    log.touch(mode=0o600)
+    return log
 
 
 def remove_folder(folder: Path) -> None:

@@ -18,12 +18,13 @@ from medic8.errors import ConfigurationError, RefusedError
 from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_server import PrefectServer
 from medic8.local.valkey_server import ValkeyServer
+from medic8.local.worker import Worker
 
 _RECORD = "local.json"
 _LOCK = "local.lock"
 _LOOK_AGAIN_S = 0.1
 
-Server = PostgresServer | PrefectServer | ValkeyServer
+Server = PostgresServer | PrefectServer | ValkeyServer | Worker
 
 
 class DamagedRecordError(ConfigurationError):
@@ -55,7 +56,8 @@ class StackRecord(BaseModel):
         postgres: Kept after a stop, as the others are.
         prefect: Its port is taken again by the next start.
         valkey: The same.
-        notes: By the names of the three attributes above.
+        worker: None where none was ever started.
+        notes: By the names of the four attributes above.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,11 +65,18 @@ class StackRecord(BaseModel):
     postgres: PostgresServer | None = None
     prefect: PrefectServer | None = None
     valkey: ValkeyServer | None = None
+    worker: Worker | None = None
     notes: dict[str, Note] = {}
 
     def server(self, name: str) -> Server | None:
         """Get the server that was started last under *name*."""
-        return {"postgres": self.postgres, "prefect": self.prefect, "valkey": self.valkey}[name]
+        known: dict[str, Server | None] = {
+            "postgres": self.postgres,
+            "prefect": self.prefect,
+            "valkey": self.valkey,
+            "worker": self.worker,
+        }
+        return known[name]
 
     def is_alive(self, name: str) -> bool:
         """Tell whether the process of that server still runs."""

@@ -1,4 +1,4 @@
-"""Start and stop the local stack: PostgreSQL, a Prefect server on it, and Valkey for the lab's grid."""
+"""Start and stop the local stack: PostgreSQL, Prefect on it, a worker, and Valkey for the lab's grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medic8.errors import Medic8Error, UnreachableError
 from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.account import Account, server_account
 from medic8.local.children import has_told
-from medic8.local.home import make_home, own_folder, remove_folder, server_room, socket_folder
+from medic8.local.home import log_file, make_home, own_folder, remove_folder, server_room, socket_folder
 from medic8.local.lab.actors import FOLDER, end_all
 from medic8.local.lab.snapshots import unblock_saves
 from medic8.local.loopback import free_port
@@ -40,13 +40,14 @@ from medic8.local.status import (
     look,
 )
 from medic8.local.valkey_server import ValkeyServer
+from medic8.local.worker import Worker, stop_worker
 
 __all__ = ["ServerStatus", "StackStatus", "down", "remove", "status", "up"]
 
-_LOCK_TIMEOUT_S = 300.0
+#: How long one command waits for another that holds the home.
+LOCK_TIMEOUT_S = 300.0
 _PORT_TRIES = 3
 _RECOVERY_PATIENCE_S = 30.0  # for a living server that does not answer, before it is started anew
-_LONGEST_LOG_BYTES = 8 * 2**20
 
 
 def up(
@@ -72,7 +73,7 @@ def up(
     """
     environment = os.environ if environment is None else environment
     home = make_home(home)
-    with only_one(home, progress=progress, timeout_s=_LOCK_TIMEOUT_S):
+    with only_one(home, progress=progress, timeout_s=LOCK_TIMEOUT_S):
         start = _Start(home, mend(home, progress=progress), progress=progress, environment=environment)
         try:
             start.run()
@@ -86,7 +87,7 @@ def down(
     home: Path, *, progress: Callable[[str], None], environment: Mapping[str, str] | None = None
 ) -> StackStatus:
     """
-    Stop the servers that we started: Prefect, then its database, then Valkey. Their data stay.
+    Stop the servers that we started: the worker, Prefect, its database, then Valkey. Their data stay.
 
     The lab's actors end first, and what keeps Valkey from saving is taken away.
 
@@ -102,7 +103,7 @@ def down(
     home = home.absolute()
     if not home.exists():
         return look(home, StackRecord(), environment)
-    with only_one(home, progress=progress, timeout_s=_LOCK_TIMEOUT_S):
+    with only_one(home, progress=progress, timeout_s=LOCK_TIMEOUT_S):
         for line in end_all(home):
             progress(line)
         record = mend(home, progress=progress)
@@ -157,7 +158,7 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
     home = home.absolute()
     if not home.exists():
         return
-    with only_one(home, progress=progress, timeout_s=_LOCK_TIMEOUT_S):
+    with only_one(home, progress=progress, timeout_s=LOCK_TIMEOUT_S):
         room = home / "servers"
         if room.exists():
             for sockets in room.resolve().glob("*-socket"):
@@ -166,7 +167,7 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
             for data in (room / "postgres", room / "valkey"):
                 if data.exists():
                     data.rename(data.with_name(f".{data.name}.removed"))
-        for folder in (room, home / "prefect", home / "logs", home / FOLDER):
+        for folder in (room, home / "prefect", home / "worker", home / "logs", home / FOLDER):
             remove_folder(folder)
         forget(home)
     progress("the servers' data are deleted")
@@ -242,7 +243,7 @@ class _Start:
             programs,
             own_folder(room / "postgres", account),
             sockets=socket_folder(room / "postgres-socket", account),
-            log=self._log("postgres"),
+            log=log_file(self._home, "postgres"),
             account=account,
             record=lambda server: self._note("postgres", server, program),
         )
@@ -274,7 +275,7 @@ class _Start:
                 folder,
                 port=port,
                 database=database.url,
-                log=self._log("prefect"),
+                log=log_file(self._home, "prefect"),
                 environment=self._environment,
                 record=lambda server: self._note("prefect", server, program),
             )
@@ -303,7 +304,7 @@ class _Start:
             own_folder(room / "valkey", account),
             sockets=socket_folder(room / "valkey-socket", account),
             port=port,
-            log=self._log("valkey"),
+            log=log_file(self._home, "valkey"),
             account=account,
             config={**valkey_server.GUARDED, **valkey_server.DURABLE},
             record=lambda server: self._note("valkey", server, program_version),
@@ -332,15 +333,6 @@ class _Start:
         self.record = self.record.started(name, server, note)
         self._started.append(name)
         write_record(self._home, self.record)
-
-    def _log(self, name: str) -> Path:
-        folder = self._home / "logs"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        log = folder / f"{name}.log"
-        if log.exists() and log.stat().st_size > _LONGEST_LOG_BYTES:
-            log.rename(log.with_suffix(".log.1"))
-        log.touch(mode=0o600)
-        return log
 
 
 def _stop(
@@ -373,6 +365,8 @@ def _stop_one(server: Server) -> None:
             prefect_server.stop_prefect(server)
         case ValkeyServer():
             valkey_server.stop_valkey(server)
+        case Worker():
+            stop_worker(server)
 
 
 def _lost_its_port(server: PrefectServer | ValkeyServer) -> bool:

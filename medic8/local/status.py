@@ -12,16 +12,18 @@ from pydantic import BaseModel, ConfigDict
 from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.children import boot_id
 from medic8.local.postgres import PostgresServer
-from medic8.local.prefect_access import PrefectAccess, is_at, prefect_access
+from medic8.local.prefect_access import PrefectAccess, access_to, is_at, prefect_access
 from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
 from medic8.local.records import Server, StackRecord
 from medic8.local.valkey_server import ValkeyServer
+from medic8.local.worker import Worker, is_polling
 
 State = Literal["running", "stopped", "died", "external"]
 
-# Prefect first, since it writes to its database until it ends.
-STOP_ORDER = ("prefect", "postgres", "valkey")
+# The worker first, since its runs tell Prefect how they end; then Prefect, which writes to its database until
+# it ends.
+STOP_ORDER = ("worker", "prefect", "postgres", "valkey")
 
 
 class ServerStatus(BaseModel):
@@ -29,7 +31,7 @@ class ServerStatus(BaseModel):
     One server of the stack.
 
     Attributes:
-        name: ``prefect``, ``postgres`` or ``valkey``.
+        name: ``worker``, ``prefect``, ``postgres`` or ``valkey``.
         state: ``running``: its process lives. ``stopped``: never started, stopped on purpose, or ended with
             the machine. ``died``: it ended by itself or was killed. ``external``: the user's own, not ours to
             start or stop.
@@ -67,7 +69,7 @@ class StackStatus(BaseModel):
         prefect_ui_url: The page to open; None while there is no server, or if it is not known where it is.
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
-        servers: In the order in which they are stopped.
+        servers: In the order in which they are stopped; a worker only where one is to run.
         problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
 
@@ -94,7 +96,8 @@ class StackStatus(BaseModel):
 def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> StackStatus:
     """Get the state of every server on *record*, asking each that runs whether it answers."""
     external = external_prefect(environment, record)
-    servers = {name: _server_status(name, record) for name in STOP_ORDER}
+    names = [name for name in STOP_ORDER if name != "worker" or _wants_worker(record)]
+    servers = {name: _server_status(name, record, environment) for name in names}
     api = ui = None
     if external is not None:
         answer = ask(external)
@@ -122,11 +125,16 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
         prefect_ui_url=ui,
         valkey_url=valkey.url if valkey else None,
         valkey_socket_url=valkey.socket_url if valkey else None,
-        servers=tuple(servers[name] for name in STOP_ORDER),
+        servers=tuple(servers[name] for name in names),
     )
 
 
-def _server_status(name: str, record: StackRecord) -> ServerStatus:
+def _wants_worker(record: StackRecord) -> bool:
+    """Whether a worker was started and not stopped on purpose; a stack may do without."""
+    return record.worker is not None and not record.notes["worker"].is_stopped
+
+
+def _server_status(name: str, record: StackRecord, environment: Mapping[str, str]) -> ServerStatus:
     server = record.server(name)
     if server is None:
         return ServerStatus(name=name, state="stopped")
@@ -138,7 +146,7 @@ def _server_status(name: str, record: StackRecord) -> ServerStatus:
     return ServerStatus(
         name=name,
         state="running",
-        answers=_answers(server),
+        answers=_answers(server, note.since, environment),
         pid=server.identity.pid,
         address=_address(server),
         since=note.since,
@@ -147,7 +155,7 @@ def _server_status(name: str, record: StackRecord) -> ServerStatus:
     )
 
 
-def _answers(server: Server) -> bool:
+def _answers(server: Server, since: datetime, environment: Mapping[str, str]) -> bool:
     match server:
         case PostgresServer():
             return postgres.is_ready(server)
@@ -155,10 +163,30 @@ def _answers(server: Server) -> bool:
             return prefect_server.is_healthy(server)
         case ValkeyServer():
             return valkey_server.version_if_answering(server) is not None
+        case Worker():
+            return is_polling(server, way_to_own(server.api_url, environment).all_headers, since)
 
 
 def _address(server: Server) -> str:
-    return server.api_url if isinstance(server, PrefectServer) else server.url
+    match server:
+        case PrefectServer():
+            return server.api_url
+        case Worker():
+            return f"pool {server.pool}"
+        case _:
+            return server.url
+
+
+def way_to_own(api_url: str, environment: Mapping[str, str]) -> PrefectAccess:
+    """
+    Get the way to our own Prefect server at *api_url*, with the user's credentials.
+
+    Who starts it with a password of its own need not say it twice.
+    """
+    access = access_to(api_url, environment)
+    if not access.auth_string and (own := environment.get("PREFECT_SERVER_API_AUTH_STRING")):
+        return access.model_copy(update={"auth_string": own})
+    return access
 
 
 def external_prefect(environment: Mapping[str, str], record: StackRecord) -> PrefectAccess | None:

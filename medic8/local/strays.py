@@ -26,6 +26,7 @@ from medic8.local.prefect_server import PrefectServer
 from medic8.local.programs import version_of
 from medic8.local.records import Note, Server, StackRecord
 from medic8.local.valkey_server import SOCKET_NAME, ValkeyServer
+from medic8.local.worker import COMMAND, POOL_OPTION, Worker, stop_worker
 from medic8.model.frozen import Frozen
 
 _PROGRAMS = {
@@ -41,7 +42,7 @@ class Stray(Frozen):
     A server, or what is left of one, that works in a folder of ours and is not on record.
 
     Attributes:
-        name: ``postgres``, ``prefect`` or ``valkey``.
+        name: ``postgres``, ``prefect``, ``valkey`` or ``worker``.
         identity: Its process; what descends from it is not told separately.
         server: What would stand on the record; None if it is only a part: a child whose server is gone, or a
             program that makes a database.
@@ -93,12 +94,19 @@ def stop_stray(stray: Stray) -> None:
             prefect_server.stop_prefect(server)
         case ValkeyServer() as server:
             valkey_server.stop_valkey(server)
+        case Worker() as server:
+            stop_worker(server)
         case None:
             stop(stray.identity, first=signal.SIGKILL, patience_s=1)
 
 
 def _folders(home: Path, room: Path) -> Mapping[str, Path]:
-    return {"prefect": home / "prefect", "postgres": room / "postgres", "valkey": room / "valkey"}
+    return {
+        "prefect": home / "prefect",
+        "postgres": room / "postgres",
+        "valkey": room / "valkey",
+        "worker": home / "worker",
+    }
 
 
 def _server_of(pid: int, home: Path, room: Path) -> str:
@@ -113,6 +121,8 @@ def _server_of(pid: int, home: Path, room: Path) -> str:
     )
     if name == "prefect":
         return name if prefect_server.APPLICATION in _command(pid) else ""
+    if name == "worker":
+        return name if tuple(_command(pid)[1 : 1 + len(COMMAND)]) == COMMAND else ""
     return name if name and program in _PROGRAMS[name] else ""
 
 
@@ -127,7 +137,8 @@ def _stray(name: str, pid: int, home: Path, room: Path) -> Stray | None:
         server = _server(name, identity, home, room)
         if server is not None:
             since = datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC)
-            program_version = version("prefect") if name == "prefect" else version_of(_program(pid))
+            is_prefects = name in {"prefect", "worker"}
+            program_version = version("prefect") if is_prefects else version_of(_program(pid))
             note = Note(since=since, version=program_version)
     return Stray(name=name, identity=identity, server=server if note else None, note=note)
 
@@ -141,6 +152,8 @@ def _server(name: str, identity: Identity, home: Path, room: Path) -> Server | N
             return None
         sockets = (room / "postgres-socket").resolve()
         return PostgresServer(identity=identity, data=data, sockets=sockets, log=log)
+    if name == "worker":
+        return _worker(identity, log)
     port = _port(identity.pid)
     if port is None:
         return None
@@ -149,6 +162,18 @@ def _server(name: str, identity: Identity, home: Path, room: Path) -> Server | N
         return PrefectServer(identity=identity, port=port, database=database, log=log)
     socket = (room / "valkey-socket").resolve() / SOCKET_NAME
     return ValkeyServer(identity=identity, port=port, socket=socket, data=room / "valkey", log=log)
+
+
+def _worker(identity: Identity, log: Path) -> Worker:
+    command, around = _command(identity.pid), psutil.Process(identity.pid).environ()
+    configuration = around.get("MEDIC8_CONFIG")
+    return Worker(
+        identity=identity,
+        api_url=around["PREFECT_API_URL"],
+        pool=command[command.index(POOL_OPTION) + 1],
+        configuration=Path(configuration) if configuration else None,
+        log=log,
+    )
 
 
 def _port(pid: int) -> int | None:

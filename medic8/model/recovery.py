@@ -9,6 +9,7 @@ from enum import StrEnum
 from medic8.model.frozen import Frozen
 from medic8.model.guard import GuardVerdict
 from medic8.model.plan import Plan
+from medic8.model.policy import Refusal
 from medic8.model.report import DiagnosticReport
 from medic8.model.target import Resource
 
@@ -231,10 +232,12 @@ class RecoveryResult(Frozen):
         after: The diagnosis that verified it; None if it did not come so far.
         was_outdated: Somebody else had changed what was saved; a new plan may succeed.
         guards: What must not become worse, judged as far as it came.
+        refusal: The rule that stopped it half way; None if none did.
     """
 
     recovery: Recovery
     reason: str = ""
+    refusal: Refusal | None = None
     was_outdated: bool = False
     guards: tuple[GuardVerdict, ...] = ()
     after: DiagnosticReport | None = None

@@ -9,6 +9,7 @@ from medic8.model.frozen import Frozen
 from medic8.model.guard import GuardVerdict, Verdict
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
+from medic8.model.policy import Mandate, Refusal
 from medic8.model.recovery import Recovery, StepRecord
 from medic8.model.report import DiagnosticReport
 
@@ -71,6 +72,8 @@ class Resolution(Frozen):
         changes: The numbers before and after.
         guards: What must not become worse, judged; empty if nothing was changed.
         approval: Who agreed to the plan, if it needed that and got it.
+        mandate: On whose behalf it was treated.
+        refusal: The rule that said no, with the numbers; None if it was none of the site's rules.
         recovery: The recovery's id; empty if nothing was opened.
         saved_state: Folder that holds what was there before; empty if nothing was saved.
         saved_items: How many values were saved.
@@ -94,6 +97,8 @@ class Resolution(Frozen):
     changes: tuple[Change, ...] = ()
     guards: tuple[GuardVerdict, ...] = ()
     approval: Approval | None = None
+    mandate: Mandate = Mandate()
+    refusal: Refusal | None = None
     recovery: str = ""
     saved_state: str = ""
     saved_items: int = 0

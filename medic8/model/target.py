@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 from medic8.model.endpoint import FailOver, HttpRequest, Vantage
 from medic8.model.frozen import Frozen
 from medic8.model.issue import IssueType
+from medic8.model.schedule import NAME, TargetSchedule
 
 
 class Mode(StrEnum):
@@ -225,6 +226,8 @@ class Target(Frozen):
         labels: Free words to group targets by.
         runs_on: Name of the target that it runs on, such as the host of a server; None = not said.
         depends_on: Names of the targets that it needs to do its work.
+        queue: The queue of the worker that can reach it; None = the site's.
+        schedule: What runs by itself for it.
         setting: Ranges that the server's settings must stay in (kind ``valkey``).
         expiry: For how long keys of which prefixes may live (kind ``valkey``).
         threshold: Limits of the kind that are others here.
@@ -243,7 +246,7 @@ class Target(Frozen):
         vantage: From where else it is asked (kind ``endpoint``).
     """
 
-    name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: str = Field(min_length=1, max_length=63, pattern=NAME)
     kind: str
     url: SecretStr
     grid: str | None = None
@@ -252,6 +255,8 @@ class Target(Frozen):
     labels: dict[str, str] = Field(default_factory=dict)
     runs_on: str | None = None
     depends_on: tuple[str, ...] = ()
+    queue: str | None = Field(default=None, max_length=63, pattern=NAME)
+    schedule: TargetSchedule = TargetSchedule()
     setting: tuple[SettingRule, ...] = ()
     expiry: tuple[ExpiryRule, ...] = ()
     threshold: tuple[ThresholdRule, ...] = ()

@@ -24,9 +24,9 @@ from medic8.errors import (
 )
 from medic8.model.plan import Plan, Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepState, digest_of
-from medic8.recovery import saved_state
+from medic8.recovery import reservations, saved_state
 from medic8.recovery.faults import UnwritableError
-from medic8.recovery.journal import BusyError, Journal
+from medic8.recovery.journal import Admit, BusyError, Journal
 from medic8.targets.kind import Session
 
 #: How long the target stays ours by its own clock without being renewed; every step renews it.
@@ -34,7 +34,14 @@ CLAIM_LASTS_S = 120.0
 
 
 def open_recovery(
-    journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime, resolution: str = ""
+    journal: Journal,
+    session: Session,
+    plan: Plan,
+    owner: Owner,
+    *,
+    at: datetime,
+    resolution: str = "",
+    admit: Admit = reservations.plain,
 ) -> Recovery:
     """
     Be granted all that *plan* touches, in the journal and in the target.
@@ -46,6 +53,7 @@ def open_recovery(
         owner: Who carries it out.
         at: The time now.
         resolution: The flow run that the history shall show the end in; empty = none.
+        admit: Says in the journal's transaction whether it may be begun.
     Raises:
         BusyError: another recovery of this journal holds one of the resources.
         ClaimedError: a recovery of another journal holds the target.
@@ -53,7 +61,7 @@ def open_recovery(
     """
     if not plan.units:
         raise RefusedError(f"the plan {plan.strategy} for {plan.target} has no step")
-    recovery = _granted(journal, session, plan, owner, at=at, resolution=resolution)
+    recovery = _granted(journal, session, plan, owner, at=at, resolution=resolution, admit=admit)
     try:
         session.take_claim(recovery.claim, lasts_s=CLAIM_LASTS_S)
     except BaseException as exc:
@@ -65,7 +73,14 @@ def open_recovery(
 
 
 def _granted(
-    journal: Journal, session: Session, plan: Plan, owner: Owner, *, at: datetime, resolution: str
+    journal: Journal,
+    session: Session,
+    plan: Plan,
+    owner: Owner,
+    *,
+    at: datetime,
+    resolution: str,
+    admit: Admit,
 ) -> Recovery:
     try:
         return journal.open(
@@ -76,6 +91,7 @@ def _granted(
             at=at,
             tags=session.tags_of(plan),
             resolution=resolution,
+            admit=admit,
         )
     except UnwritableError as exc:
         raise RefusedError(f"{exc}; nothing was begun") from exc

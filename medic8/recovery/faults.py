@@ -23,7 +23,11 @@ _UNWRITABLE = (
 )
 
 
-class UnwritableError(TransientError):
+class SilentError(TransientError):
+    """The journal's database did not answer; whether the entry is in it is not known."""
+
+
+class UnwritableError(SilentError):
     """The journal's disk is full or read-only; the entry is not in it."""
 
 
@@ -52,7 +56,8 @@ def translated(url: sa.URL) -> Iterator[None]:
     Raises:
         ConfigurationError: it is no database.
         UnwritableError: its disk is full or read-only.
-        TransientError: it did not answer.
+        SilentError: it did not answer.
+        TransientError: somebody else was granted the same at the same moment.
     """
     where = url.render_as_string(hide_password=True)
     try:
@@ -65,4 +70,4 @@ def translated(url: sa.URL) -> Iterator[None]:
             raise ConfigurationError(f"the journal at {where} is no database: {exc.orig}") from exc
         if any(text in str(exc.orig) for text in _UNWRITABLE):
             raise UnwritableError(f"the journal at {where} cannot be written: {exc.orig}") from exc
-        raise TransientError(f"the journal at {where} did not answer: {exc.orig}") from exc
+        raise SilentError(f"the journal at {where} did not answer: {exc.orig}") from exc

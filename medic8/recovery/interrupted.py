@@ -10,8 +10,8 @@ from medic8.errors import ChangedError, ConfigurationError, FencedError, Medic8E
 from medic8.model.plan import Plan
 from medic8.model.recovery import LeftOpen, Owner, Recovery, RecoveryState, Sweep
 from medic8.owner import is_interrupted
-from medic8.recovery import contract, undo
-from medic8.recovery.journal import BusyError, Journal
+from medic8.recovery import contract, reservations, undo
+from medic8.recovery.journal import Admit, BusyError, Journal
 from medic8.targets.kind import Session
 
 #: Opens a connection to a target by its name.
@@ -111,6 +111,7 @@ def open_recovery(
     session_of: SessionOf,
     clock: Callable[[], datetime],
     resolution: str = "",
+    admit: Admit = reservations.plain,
 ) -> Recovery:
     """
     Open a recovery; where a dead one holds a resource, end that one.
@@ -120,7 +121,9 @@ def open_recovery(
         BusyError: a living recovery holds a resource, or one that needs a person.
     """
     try:
-        return contract.open_recovery(journal, session, plan, owner, at=clock(), resolution=resolution)
+        return contract.open_recovery(
+            journal, session, plan, owner, at=clock(), resolution=resolution, admit=admit
+        )
     except BusyError as busy:
         if not is_interrupted(busy.holder):
             raise

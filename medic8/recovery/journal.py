@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from medic8.errors import ConfigurationError, FencedError, RefusedError
 from medic8.model.plan import Plan
+from medic8.model.policy import Reservation
 from medic8.model.recovery import (
     Claim,
     Owner,
@@ -22,9 +23,12 @@ from medic8.model.recovery import (
 )
 from medic8.model.target import Resource
 from medic8.owner import is_interrupted
-from medic8.recovery import entries, faults, leases, tables
+from medic8.recovery import entries, faults, leases, reservations, tables
 from medic8.recovery.leases import LEASE_S
 from medic8.recovery.upgrade import upgrade
+
+#: Decides, inside the transaction that begins a recovery, whether it may, and says how it counts.
+Admit = Callable[[sa.Connection, Recovery], Reservation]
 
 
 class Journal:
@@ -57,6 +61,7 @@ class Journal:
         lease_s: float = LEASE_S,
         tags: tuple[str, ...] = (),
         resolution: str = "",
+        admit: Admit = reservations.plain,
     ) -> Recovery:
         """
         Grant all of *resources* to a new recovery, or none; its owner is taken to be alive for *lease_s*.
@@ -70,6 +75,7 @@ class Journal:
             lease_s: How long the owner is taken to be alive without showing it.
             tags: See `Claim.tags`.
             resolution: The flow run that the history shall show the end in; empty = none.
+            admit: Has the last word; what it raises is raised here, and nothing is granted.
         Raises:
             BusyError: another recovery holds one of them; it is in the error.
             RefusedError: the journal's disk has no room for what a recovery has to note.
@@ -78,6 +84,7 @@ class Journal:
         faults.require_room(self._engine.url)
         recovery_id = str(uuid.uuid4())
         with self._transaction() as connection:
+            reservations.one_at_a_time(connection)
             for resource in resources:
                 if holder := entries.holder(connection, resource):
                     raise BusyError(resource, entries.read(connection, holder))
@@ -100,7 +107,9 @@ class Journal:
                 opened_boot=owner.boot,
                 opened_boot_s=time.clock_gettime(time.CLOCK_BOOTTIME),
             )
+            reservation = admit(connection, recovery)
             entries.insert(connection, recovery)
+            reservations.insert(connection, reservation)
             connection.execute(
                 tables.grants.insert(),
                 [{"resource": resource.identity, "recovery": recovery_id} for resource in resources],
@@ -228,6 +237,7 @@ class Journal:
             ended = known.model_copy(update={"state": state, "closed_at": at, "left": left})
             entries.write(connection, ended)
             leases.end(connection, recovery.id)
+            reservations.end(connection, entries.read(connection, recovery.id))
             if state is not RecoveryState.NEEDS_PERSON:
                 entries.release(connection, recovery.id)
             return entries.read(connection, recovery.id)

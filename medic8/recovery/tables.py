@@ -14,13 +14,13 @@ from sqlalchemy import event
 from medic8.errors import ConfigurationError
 from medic8.recovery.file_systems import network_file_system
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: Longest that PostgreSQL waits for a lock, and lets one be held by a process that does nothing.
 _PATIENCE_MS = 10_000
 
 #: Schemas that `medic8.recovery.upgrade` brings up to the present one.
-OLDER_SCHEMAS = frozenset({"1", "2"})
+OLDER_SCHEMAS = frozenset({"1", "2", "3"})
 
 metadata = sa.MetaData()
 
@@ -88,6 +88,53 @@ steps = sa.Table(
     sa.Column("done_at", sa.DateTime(timezone=True)),
     sa.Column("undone_at", sa.DateTime(timezone=True)),
     sa.Column("note", sa.Text, nullable=False),
+)
+
+#: That a recovery was begun, as it counts for what wants to begin; times are seconds since the epoch, UTC.
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    sa.Column("recovery", sa.String(36), sa.ForeignKey("recoveries.id"), primary_key=True),
+    sa.Column("target", sa.String(63), nullable=False),
+    sa.Column("issue", sa.String(16), nullable=False),
+    sa.Column("reserved_at_s", sa.Float(53), nullable=False, index=True),
+    sa.Column("ended_at_s", sa.Float(53), index=True),
+    sa.Column("end", sa.String(16), nullable=False),  # empty while it is open
+    sa.Column("record", sa.Text, nullable=False),  # the reservation as JSON, as it was begun
+)
+
+#: A person's word that nothing is to be begun; kept when it is over, for who asks later.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("on", sa.String(200), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("since_s", sa.Float(53), nullable=False),
+    sa.Column("until_s", sa.Float(53)),
+    sa.Column("lifted_at_s", sa.Float(53)),
+    sa.Column("lifted_by", sa.String(200), nullable=False, server_default=""),
+)
+
+#: What each worker saw of its targets when it last looked.
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("worker", sa.String(200), primary_key=True),
+    sa.Column("target", sa.String(63), primary_key=True),
+    sa.Column("is_ill", sa.Boolean, nullable=False),
+    sa.Column("since_s", sa.Float(53), nullable=False),
+)
+
+#: What stopped automation and was told; the primary key is what tells it once.
+escalations = sa.Table(
+    "escalations",
+    metadata,
+    sa.Column("rule", sa.String(32), primary_key=True),
+    sa.Column("about", sa.String(200), primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at_s", sa.Float(53), nullable=False),
 )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from medic8.model.recovery import Recovery, RecoveryState
-from medic8.recovery import leases, tables
+from medic8.recovery import leases, reservations, tables
 
 
 def upgrade(connection: sa.Connection) -> None:
     """
-    Add the columns that are missing, and give every open recovery its lease.
+    Add the columns that are missing, and give every open recovery its lease and its reservation.
 
     One that was opened before there were leases gets a whole one: whether its
     process lives is told by the process, or else when that has lapsed.
@@ -29,3 +29,4 @@ def upgrade(connection: sa.Connection) -> None:
         nonce = recovery.claim.fence.nonce
         if not leases.hand_to(connection, recovery.id, nonce):
             leases.grant(connection, recovery.id, leases.LEASE_S, nonce=nonce)
+        reservations.insert_missing(connection, recovery)

@@ -81,17 +81,24 @@ def admit(
             f"target {target.name} is run by {plan.belongs_to}, which owns what {plan.strategy} changes: "
             "it would be put back or lost; change it there",
         )
+    objection = objection_to(target, plan.strategy)
+    if not objection.is_granted:
+        return objection
+    if plan.needs_approval and not is_agreed and not is_approved(plan, approved):
+        return _refused(APPROVAL, _not_approved(plan, target, approved))
+    return GRANTED
+
+
+def objection_to(target: Target, strategy: str | None) -> Admission:
+    """Whether *target* lets *strategy* act at all; of None whether it lets any."""
     if target.mode is not Mode.ACT:
         return _not_in_act(target)
-    if plan.strategy not in target.allow:
+    if strategy is not None and strategy not in target.allow:
         allowed = ", ".join(target.allow) or "nothing"
         return _refused(
             "allow",
-            f"strategy {plan.strategy} is not on the allow-list of target {target.name}, "
-            f"which allows {allowed}",
+            f"strategy {strategy} is not on the allow-list of target {target.name}, which allows {allowed}",
         )
-    if plan.needs_approval and not is_agreed and not is_approved(plan, approved):
-        return _refused(APPROVAL, _not_approved(plan, target, approved))
     return GRANTED
 
 

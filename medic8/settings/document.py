@@ -115,7 +115,9 @@ def _fields_around(model: type[Frozen], within: KeyPath) -> Iterable[str]:
     if len(within) > 1:
         outer = model.model_fields[str(within[0])]
         inside = [
-            each for each in get_args(outer.annotation) if isinstance(each, type) and issubclass(each, Frozen)
+            each
+            for each in (outer.annotation, *get_args(outer.annotation))
+            if isinstance(each, type) and issubclass(each, Frozen)
         ]
         return inside[0].model_fields if inside else ()
     return model.model_fields

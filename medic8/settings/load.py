@@ -10,12 +10,13 @@ from medic8.errors import ConfigurationError
 from medic8.settings.credentials import holds_password, readable_by_others
 from medic8.settings.document import Document, read_document
 from medic8.settings.places import default_home, find_configuration
+from medic8.settings.policy import read_rules
 from medic8.settings.problems import nearest, shown
 from medic8.settings.settings import Settings
 from medic8.settings.state import read_state
 from medic8.settings.targets import read_targets
 
-_TABLES = ("target", "backups", "journal", "recovery")
+_TABLES = ("target", "backups", "journal", "recovery", "schedule", "deployments", "policy", "observer")
 
 
 def load_settings(
@@ -45,6 +46,7 @@ def load_settings(
             document.wrong((key,), f"{shown(key)}: not known{nearest(key, _TABLES)}")
     targets = read_targets(document)
     state = read_state(document, home)
+    rules = read_rules(document, targets)
     if document.problems:
         problems = sorted(document.problems)
         raise ConfigurationError("\n".join(f"{named}:{each.line}: {each.text}" for each in problems))
@@ -59,6 +61,7 @@ def load_settings(
         home=home,
         warnings=tuple(document.warnings),
         **state,
+        **rules,
     )
 
 

@@ -10,7 +10,9 @@ from pydantic import Field
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
+from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.saved import Keep
+from medic8.model.schedule import Deployments, SiteSchedule
 from medic8.model.target import Target
 
 
@@ -29,6 +31,10 @@ class Settings(Frozen):
         max_saved_mib: Most MiB that one recovery may save.
         keep: For how long what they saved is kept.
         claims: Folder in which what is on this host is claimed; None = the usual one of this user.
+        schedule: What runs by itself, unless a target says something else.
+        deployments: Where that is carried out.
+        policy: What binds runs that nobody has begun by hand.
+        observer: When the one who looks is suspected.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -42,6 +48,10 @@ class Settings(Frozen):
     max_saved_mib: int = Field(default=1024, gt=0)
     keep: Keep = Keep()
     claims: Path | None = None
+    schedule: SiteSchedule = SiteSchedule()
+    deployments: Deployments = Deployments()
+    policy: Policy = Policy()
+    observer: ObserverCheck = ObserverCheck()
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:
@@ -65,6 +75,14 @@ class Settings(Frozen):
         question = f'; did you mean "{near[0]}"?' if near else ""
         names = ", ".join(f'"{each}"' for each in known)
         raise ConfigurationError(f'target "{name}" is not known; known are {names}{question}')
+
+    def queue_of(self, target: Target) -> str:
+        """The queue of the worker that can reach *target*."""
+        return target.queue or self.deployments.queue
+
+    def schedule_of(self, target: Target) -> SiteSchedule:
+        """What runs by itself for *target*."""
+        return self.schedule.of(target.schedule)
 
     @property
     def hint(self) -> str:

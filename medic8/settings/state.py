@@ -11,6 +11,7 @@ from medic8.backups.place import BackupPlace, Retention, key_bytes
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
 from medic8.model.saved import KEEP_DAYS, Keep
+from medic8.model.schedule import Deployments, SiteSchedule
 from medic8.settings.credentials import (
     Credentials,
     CredentialsError,
@@ -91,6 +92,8 @@ class State(TypedDict):
     max_saved_mib: int
     keep: Keep
     claims: Path | None
+    schedule: SiteSchedule
+    deployments: Deployments
 
 
 def read_state(document: Document, home: Path) -> State:
@@ -107,6 +110,8 @@ def read_state(document: Document, home: Path) -> State:
         claims=None
         if recovery.claims is None
         else document.folder / expand(recovery.claims, document.environ),
+        schedule=_table(document, "schedule", SiteSchedule),
+        deployments=_table(document, "deployments", Deployments),
     )
 
 

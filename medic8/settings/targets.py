@@ -115,6 +115,9 @@ def _check_with_kind(document: Document, owner: str, path: KeyPath, target: Targ
             text = f'got {shown(name)}, expected a strategy of kind "{kind.name}"{hint}'
             document.wrong_field(owner, path, ("allow", index), text)
     _check_thresholds(document, owner, path, target, kind)
+    if target.schedule.backup and kind.backups is None:
+        text = f'targets of kind "{kind.name}" are not backed up'
+        document.wrong_field(owner, path, ("schedule", "backup"), text)
     for sentence in (*kind.requires(target), *strangers(target)):
         document.wrong(path, f"{owner}: {sentence}")
 

@@ -374,14 +374,14 @@ def test_of_two_that_begin_at_once_elsewhere_at_least_one_sees_the_other(ftp_url
 
     def take(doing: Doing, number: int, begin: threading.Barrier, went_on: list[Doing]) -> None:
         repository = Repository(place, "grid", "at-once")
-        begin.wait(20)
+        begin.wait(60)
         try:
             with repository.turn(doing, f"{doing}-{number}", clock=clock) as turn:
                 went_on.append(doing)
-                begin.wait(20)  # the other one has decided as well by now
+                begin.wait(60)  # the other one has decided as well by now
                 turn.clear_up()
         except RefusedError:
-            begin.wait(20)
+            begin.wait(60)
 
     ends = []
     for number in range(8):

@@ -104,7 +104,7 @@ def test_a_piece_that_goes_away_meanwhile_takes_no_other_out_of_the_list(folder:
         seen = {len(storage.sizes("packs").keys() - {"passing"}) for _ in range(2000)}
     finally:
         is_over.set()
-        other.join(20)
+        other.join(60)
     assert seen == {100}
 
 

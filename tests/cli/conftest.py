@@ -25,6 +25,7 @@ from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.performance import PerformanceReport
 from medic8.model.plan import Plan, Risk, Step, Unit
+from medic8.model.policy import Pause
 from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
@@ -76,14 +77,23 @@ class Answers:
         self.asked.append(("troubleshoot_resources", target))
         return _answer(self.resources)
 
-    def heal(self, target: str, *, dry_run: bool, approved: Sequence[str] = ()) -> Treatment:
+    def heal(
+        self,
+        target: str,
+        *,
+        dry_run: bool,
+        approved: Sequence[str] = (),
+        origin: str = "person",
+        override: str = "",
+    ) -> Treatment:
         """Answer with the treatment."""
-        self.asked.append(("heal", target, dry_run, *approved))
+        besides = (*([] if origin == "person" else [origin]), *([override] if override else []))
+        self.asked.append(("heal", target, dry_run, *approved, *besides))
         return _answer(self.treatment)
 
-    def undo(self, run: str, *, restorable_only: bool, dry_run: bool) -> Resolution:
+    def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Answer with what was undone."""
-        self.asked.append(("undo", run, restorable_only, dry_run))
+        self.asked.append(("undo", run, restorable_only, dry_run, *([override] if override else [])))
         return _answer(self.undone)
 
     def prune_saved_state(self, *, dry_run: bool) -> Pruning:
@@ -137,6 +147,10 @@ class Answers:
         if not self.entries or run != self.entries[0].run:
             raise ConfigurationError(f'run "{run}" is not known')
         return self.entries[0], self.resolution
+
+    def variable_pause(self) -> tuple[Pause, ...]:
+        """Answer that nothing is paused."""
+        return ()
 
     def run_url(self, run: str) -> str:
         """Answer with an address."""

@@ -124,7 +124,7 @@ def test_a_new_grid_that_was_cut_off_is_not_taken_for_somebody_elses(
         assert medic8("medic8 backup restore waves --into copy") != 0
     finally:
         is_over.set()
-        other.join(20)
+        other.join(60)
     said = capsys.readouterr().err
     # Where the cut lands decides the rest of the sentence: reset, broken pipe, or lost before a command.
     assert "stopped answering: " in said, said

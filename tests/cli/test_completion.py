@@ -26,6 +26,7 @@ kind = "grid"
 url = "valkey://127.0.0.1:1/0"
 [[target]]
 name = "cache-1"
+labels = { tier = "web", note = "$(touch owned)" }
 kind = "valkey"
 url = "valkey://127.0.0.1:1/0"
 password_env = "NOT_SET"
@@ -112,6 +113,8 @@ def test_names_come_from_the_configuration_that_the_call_would_read(folder: Path
         ("medic8 history --issue grid", ["grid_corruption"]),
         ("medic8 history --target ", ["waves", "cache-1"]),
         ("medic8 completion z", ["zsh"]),
+        ("medic8 policy check --origin a", ["alert"]),
+        ("medic8 pause ", ["waves", "cache-1", "tier=web"]),
     ],
 )
 def test_words_that_are_known_are_offered(folder: Path, line: str, offered: list[str]) -> None:

@@ -324,10 +324,10 @@ def _scene_of(
 
 def _wait_for_link(url: str) -> None:
     with plain(url) as client:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         while client.info("replication")["master_link_status"] != "up":
             if time.monotonic() > deadline_s:
-                raise TimeoutError("the replica did not connect within 30 s")
+                raise TimeoutError("the replica did not connect within 60 s")
             time.sleep(0.05)
 
 

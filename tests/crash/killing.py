@@ -31,7 +31,7 @@ import valkey.connection
 from sqlalchemy import event
 
 #: Longest wait for a server to carry out what it was sent.
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 _FILE_EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 

@@ -104,7 +104,7 @@ def contend(scene: Scene, place: Place, way: str, ready: object, outcomes: objec
     journal = Journal(f"sqlite:///{place.journal}")
     open_session = kind_named(scene.target.kind).open_session
     dead = interrupted.interrupted_on(journal)
-    ready.wait(30)
+    ready.wait(60)
     outcome = "nothing"
     try:
         if way == "end":
@@ -158,7 +158,7 @@ def test_of_all_who_end_it_at_once_exactly_one_does(bench: Bench) -> None:
                 child.start()
         seen = sorted(outcomes.get(timeout=60) for _ in children)
         for child in children:
-            child.join(30)
+            child.join(60)
         assert seen.count("ended") == 1, seen
         assert set(seen) <= {"ended", "fenced", "BusyError", "opened"}, seen
         # What the new heal may have opened died with it, before it began anything.

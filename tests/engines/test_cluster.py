@@ -142,7 +142,7 @@ def sentinel(folder: Path, program: str, watched: ScratchValkey) -> Iterator[str
         yield f"valkey://127.0.0.1:{port}/0"
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_a_real_sentinel_owns_the_roles_and_is_no_server_that_somebody_crippled(tmp_path: Path) -> None:

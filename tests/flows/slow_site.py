@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from flows.run import run
 from medic8.local.scratch import ScratchValkey
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from medic8.settings import load_settings
+from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.strategies import STRATEGIES
-from tests.targets.valkey.looking_at import report_on
+from tests.targets.valkey.looking_at import AROUND, report_of
 
 CONFIGURATION = """
 [[target]]
@@ -56,20 +59,22 @@ def heal_as_agreed(strategy: str) -> Resolution:
 
 
 def heal_with_a_yes(strategy: str, *looks: str) -> Resolution:
-    """Heal once, with a yes to the plan that *looks* lead to; for tests of what comes after the asking."""
+    """Heal once, with a yes to what *looks* lead to, or all; for tests of what comes after the asking."""
     target = load_settings().target("server")
-    report = report_on(target.address, only=looks)
+    around = replace(AROUND, now=datetime.now(UTC))
+    report = report_of(*(DIAGNOSTICS[name](target, around) for name in looks or DIAGNOSTICS))
     plans = [STRATEGIES[strategy](issue, report, target) for issue in report.issues]
-    (plan,) = [each for each in plans if each.units]
-    return resolution_by(run("heal", target="server", approved=[plan.digest]), strategy)
+    agreed = [each.digest for each in plans if each.units]
+    assert agreed, [each.title for each in report.issues]
+    return resolution_by(run("heal", target="server", approved=agreed), strategy)
 
 
 def plain(url: str) -> valkey.Valkey:
     """A client that is none of Medic8's."""
-    return valkey.Valkey.from_url(url)
+    return valkey.Valkey.from_url(url, socket_timeout=60)
 
 
-def wait_for(condition: Callable[[], object], *, most_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], *, most_s: float = 60.0) -> None:
     """Wait until *condition* holds."""
     deadline_s = time.monotonic() + most_s
     while not condition():

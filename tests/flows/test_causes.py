@@ -31,7 +31,7 @@ def slow_reader(port: int, client: valkey.Valkey) -> Iterator[None]:
     """A program that asks for 100 MiB and reads nothing of it."""
     with socket.create_connection(("127.0.0.1", port)) as asker:
         asker.sendall(b"CLIENT SETNAME slow-reader\r\n" + b"LRANGE large 0 -1\r\n" * _ASKED)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while waiting_for("slow-reader", client) < 70 * _VALUE_BYTES:
             assert time.monotonic() < deadline
             time.sleep(0.02)

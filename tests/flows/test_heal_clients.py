@@ -12,8 +12,10 @@ from medic8.model.guard import Verdict
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from tests.flows.server_site import Configure
+from tests.flows.slow_site import heal_with_a_yes
 from tests.raw_clients import RawClient, slow_reader
 from tests.targets.valkey.debian_server import leave_unused_pages, needs_redis, redis_server
+from tests.targets.valkey.looking_at import OF_CLIENTS
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -30,16 +32,13 @@ def digest_of(resolution: Resolution) -> str:
     return resolution.plan.digest[:12]
 
 
-@pytest.mark.parametrize("what", ["client output", "MONITOR"])
 def test_a_hog_is_closed_by_exactly_the_plan_that_was_agreed_to(
-    configure: Configure, valkey_url: str, what: str
+    configure: Configure, valkey_url: str
 ) -> None:
     """Shown, asked for, agreed to and done; a client beside it stays, and the history has it."""
     configure(allow=ALLOW)
-    with (
-        slow_reader(valkey_url) if what == "client output" else watching(valkey_url) as hog,
-        RawClient(valkey_url, "report") as other,
-    ):
+    what = "client output"
+    with slow_reader(valkey_url) as hog, RawClient(valkey_url, "report") as other:
         planned = about(run("heal", target="server", dry_run=True), what)
         assert planned.outcome is Outcome.PLANNED
         asked = about(run("heal", target="server"), what)
@@ -51,10 +50,21 @@ def test_a_hog_is_closed_by_exactly_the_plan_that_was_agreed_to(
         assert refused.outcome is Outcome.AWAITING_APPROVAL
         assert hog.is_connected
         done = about(run("heal", target="server", approved=[digest_of(planned)]), what)
-        assert (done.outcome, done.verdict) == (Outcome.RESOLVED, Verdict.BETTER), done.reason
-        assert [step.state for step in done.steps] == [StepState.COMMITTED]
-        assert not hog.is_connected
-        assert other.is_connected
+        assert_closed(done, hog, other)
+
+
+def test_a_monitor_is_closed_by_the_plan_that_was_agreed_to(configure: Configure, valkey_url: str) -> None:
+    """A client beside it stays."""
+    configure(allow=ALLOW)
+    with watching(valkey_url) as hog, RawClient(valkey_url, "report") as other:
+        assert_closed(heal_with_a_yes("kill_hogging_client", *OF_CLIENTS), hog, other)
+
+
+def assert_closed(done: Resolution, hog: RawClient, other: RawClient) -> None:
+    assert (done.outcome, done.verdict) == (Outcome.RESOLVED, Verdict.BETTER), done.reason
+    assert [step.state for step in done.steps] == [StepState.COMMITTED]
+    assert not hog.is_connected
+    assert other.is_connected
 
 
 def watching(url: str) -> RawClient:

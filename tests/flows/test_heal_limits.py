@@ -80,7 +80,7 @@ def test_the_idlest_ordinary_clients_are_closed_where_connections_run_out(
         )
         busy.ask(b"PING")
         client.config_set("maxclients", len(connected(client)) + 2)
-        resolution = heal_as_agreed("kill_idle_clients")
+        resolution = heal_with_a_yes("kill_idle_clients")
         left = connected(client).keys()
         assert resolution.outcome is Outcome.RESOLVED, (resolution.reason, resolution.left)
         assert {each.id for each in clients} - left == {each.id for each in idle[:5]}
@@ -122,7 +122,7 @@ def test_what_the_site_has_for_scaling_is_called_once_and_writes_succeed_again(
     calls = tmp_path / "calls"
     configure_scaling(server, site, f'echo x >> {calls}; "$0" -c "{RAISE}" "$1"', f"echo trial >> {calls}")
     fill(server)
-    resolution = heal_as_agreed("scale_out")
+    resolution = heal_with_a_yes("scale_out", "controller", "memory")
     assert resolution.outcome is Outcome.PARTLY_RESOLVED, resolution.reason
     assert calls.read_text().split() == ["trial", "x"]
     with plain(server.url) as client:

@@ -80,7 +80,7 @@ def client_of(server: ScratchValkey) -> contextlib.AbstractContextManager[valkey
 
 
 def until(what: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 120
     while not what():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)

@@ -157,7 +157,7 @@ def test_a_replica_of_sentinels_is_advised_only(site: Site, tmp_path: Path) -> N
         site(primary.url, allow="resync_replica", more=f'replicas = ["{replica.url}"]')
         with valkey.Valkey.from_url(primary.url) as client, client.pubsub() as sentinel:
             sentinel.subscribe("__sentinel__:hello")
-            sentinel.get_message(timeout=5)
+            sentinel.get_message(timeout=60)
             resolution = resolution_by("resync_replica", run("heal", target="server"))
         assert resolution.outcome is Outcome.REFUSED
         assert "Sentinel" in resolution.reason

@@ -115,9 +115,9 @@ def test_a_recovery_ends_although_prefect_is_killed_and_the_history_is_completed
         os.kill(stack.status(own_home, environment=environment).server("prefect").pid, signal.SIGKILL)
         if ends == "restored":
             with controller(valkey_url):
-                output, errors = child.communicate(timeout=60)
+                output, errors = child.communicate(timeout=120)
         else:
-            output, errors = child.communicate(timeout=60)
+            output, errors = child.communicate(timeout=120)
     state = "healthy" if ends == "resolved" else "restored"
     assert child.returncode == 1, (output, errors)
     assert f"ended {state} all the same" in errors
@@ -265,9 +265,10 @@ def test_an_undo_that_is_killed_with_its_worker_is_ended_by_the_next_look(
 # -- a flow ---------------------------------------------------------------------------------------
 
 
+#: Long enough to come to the verification on a loaded machine.
 TIMED_OUT = """
 from flows.heal import heal
-state = heal.with_options(timeout_seconds=12)("server", return_state=True)
+state = heal.with_options(timeout_seconds=25)("server", return_state=True)
 print(state.name)
 """
 
@@ -286,7 +287,7 @@ def test_a_flow_that_is_out_of_time_undoes_before_it_ends(
             before = way.opened
             wait_until(lambda: way.opened > before, child)
             way.go_on()
-            output, errors = child.communicate(timeout=60)
+            output, errors = child.communicate(timeout=120)
     assert child.returncode == 0, errors
     assert output.strip() in {"TimedOut", "Not healed"}, errors
     assert settings_of(valkey_url) == FOUND

@@ -33,7 +33,7 @@ AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
 
 def until(is_so: Callable[[], bool]) -> bool:
     """Whether it becomes so."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not is_so():
         if time.monotonic() > deadline:
             return False

@@ -33,7 +33,7 @@ def start(folder: Path, *command: str, known: list[Identity] | None = None) -> I
 
 def until(condition: object) -> None:
     """Wait, with a bound, until the function *condition* says yes."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.01)

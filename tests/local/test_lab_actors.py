@@ -42,7 +42,7 @@ def act(order: Order) -> subprocess.Popen[str]:
 
 
 def finished(child: subprocess.Popen[str]) -> int:
-    code = child.wait(30)
+    code = child.wait(60)
     child.stdin.close()
     child.stdout.close()
     return code

@@ -77,6 +77,17 @@ def is_refused(reason: str) -> Callable[[Breakage], bool]:
     return look
 
 
+def opens_and_never_greets(broken: Breakage) -> bool:
+    """A connection opens at once, and a second after a greeting nothing has come."""
+    place, context = urlsplit(broken.url), ssl.create_default_context()
+    with (
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=1.0) as plain,
+        pytest.raises(TimeoutError),
+    ):
+        context.wrap_socket(plain, server_hostname=place.hostname)
+    return True
+
+
 #: What a plain client sees, the type of the issue, and a word of its evidence or advice.
 EXPECTED: dict[str, tuple[Callable[[Breakage], bool], IssueType, str]] = {
     "endpoint_fails": (lambda broken: asked(broken)[0] == 500, IssueType.NETWORK, "status 500"),
@@ -92,6 +103,7 @@ EXPECTED: dict[str, tuple[Callable[[Breakage], bool], IssueType, str]] = {
         IssueType.NETWORK,
         "time-out of the answer",
     ),
+    "endpoint_half_open": (opens_and_never_greets, IssueType.NETWORK, "time-out of the TLS handshake"),
     "endpoint_endless": (lambda broken: asked(broken)[0] == 200, IssueType.NETWORK, "streams without end"),
     "endpoint_expired": (is_refused("expired"), IssueType.NETWORK, "certificate expired"),
     "endpoint_ending": (lambda broken: asked(broken)[0] == 200, IssueType.NETWORK, "certificate ends on"),

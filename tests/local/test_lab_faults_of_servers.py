@@ -47,8 +47,11 @@ def named(client: valkey.Valkey, name: str) -> list[dict[str, str]]:
 
 def grows(client: valkey.Valkey) -> bool:
     before = client.dbsize()
-    stays = [key for key in client.scan_iter("medic8-lab-session:*", count=1000) if client.ttl(key) == -1]
-    return len(stays) > 300 and until(lambda: client.dbsize() > before)
+    with client.pipeline(transaction=False) as pipe:
+        for key in client.scan_iter("medic8-lab-session:*", count=1000):
+            pipe.ttl(key)
+        stay = pipe.execute().count(-1)
+    return stay > 300 and until(lambda: client.dbsize() > before)
 
 
 def keys_take_the_time(client: valkey.Valkey) -> bool:

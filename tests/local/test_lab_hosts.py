@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,7 +67,28 @@ def test_faults_of_the_host_are_found_and_batch_work_is_left_alone(lab: Lab, tmp
     else:
         with pytest.raises(RefusedError, match="only root may mount"):
             lab.make("full_disk")
-    assert {name for name, fault in FAULTS.items() if fault.part == "host"} == {"full_queue", "full_disk"}
+    assert {name for name, fault in FAULTS.items() if fault.part == "host"} == {
+        "full_queue",
+        "full_disk",
+        "connection_storm",
+    }
     lab.reset()
     assert not os.path.ismount(disk)
     assert not any(each.is_alive() for each in batch.family)
+
+
+def test_a_connection_storm_is_found_by_whom_it_turns_away(lab: Lab, tmp_path: Path) -> None:
+    """Also where the program accepts: a plain client gets in between two waves, or a moment later."""
+    broken = lab.make("connection_storm")
+    target = Target(name="lab-host", kind="host", url="host:local")
+    deadline_s, codes = time.monotonic() + 60, set[str]()
+    while "network.accept_queue" not in codes and time.monotonic() < deadline_s:
+        around = Surroundings(BackupPlace.of(tmp_path / "none"), datetime.now(UTC))
+        codes = {each.code for each in KIND.diagnostics["activity"](target, around).findings}
+    assert "network.accept_queue" in codes
+    port = int(broken.what[0].split(" ")[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        assert client.recv(1) == b""  # it was accepted, and let go
+    lab.reset()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)

@@ -25,8 +25,11 @@ from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import ProcessCare, Target
 from medic8.targets.kind import Surroundings
+from medic8.targets.machine.cgroup import groups_of
+from medic8.targets.process.found import process_of_target
 from medic8.targets.registry import kind_named
 from tests.local.broken_lab import Lab
+from tests.targets.process.supervised import until
 
 KIND = kind_named("process")
 
@@ -109,3 +112,23 @@ def test_a_hog_computes_in_a_group_of_its_own_and_the_target_leads_to_it(lab: La
     lab.reset()
     with pytest.raises(UnreachableError):
         KIND.diagnostics["presence"](latest, Surroundings(BackupPlace.of(lab.home), datetime.now(UTC)))
+
+
+def test_page_cache_up_to_the_limit_of_a_group_is_no_want_of_memory(lab: Lab) -> None:
+    """The group is full of files, and nothing is near its limit; left out where no group can be made."""
+    breakage = lab.make("page_cache")
+    target = Target(name="lab", kind="process", url=breakage.url, process=ProcessCare(warm_up_s=0))
+    with process_of_target(target) as (process, _):
+        group = next(groups_of(process.pid, "memory"), None)
+    if group is None or not group.folder.name.startswith("medic8-lab-"):
+        pytest.skip("no control group with a limit of memory can be made here")
+    limit, used = ("memory.max", "memory.current") if group.is_second else _FIRST
+    most = int((group.folder / limit).read_text())
+    until(lambda: int((group.folder / used).read_text()) > 0.9 * most, "files fill the group", 60)
+    result = KIND.diagnostics["memory"](target, Surroundings(BackupPlace.of(lab.home), datetime.now(UTC)))
+    assert result.findings == ()
+    lab.reset()
+    assert not group.folder.exists()
+
+
+_FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes")

@@ -49,4 +49,4 @@ def test_flows_in_other_threads_use_it_too(prefect_api: str) -> None:
     from prefect.settings import PREFECT_API_URL
 
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(PREFECT_API_URL.value).result(timeout=10) == prefect_api
+        assert pool.submit(PREFECT_API_URL.value).result(timeout=60) == prefect_api

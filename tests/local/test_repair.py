@@ -81,7 +81,7 @@ def up(home: Path) -> StackStatus:
 
 def until(condition: Callable[[], object]) -> None:
     """Wait, with a bound, until *condition* is true."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -115,7 +115,7 @@ def dying(step: int, home: Path, what: str) -> bool:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
     return ended.returncode != 0

@@ -22,8 +22,10 @@ from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import make
 from medic8.local.lab.faults import FAULTS
 from medic8.local.loopback import free_port
-from medic8.local.records import only_one, read_record
+from medic8.local.prefect_server import PREFERRED_PORT
+from medic8.local.records import forget, only_one, read_record
 from medic8.local.stack import StackStatus
+from medic8.local.work import work
 from medic8.targets.valkey.client import connection
 
 # As a user has it who works with Prefect: none of this may reach our server.
@@ -48,7 +50,7 @@ def kill(status: StackStatus, *names: str) -> None:
         pid = status.server(name).pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(
         stack.status(status.home, environment=ENVIRONMENT).server(name).state == "running" for name in names
     ):
@@ -199,6 +201,41 @@ def test_files_that_the_lab_has_damaged_are_written_anew_before_the_server_stops
         stack.remove(home, progress=quiet)
 
 
+def test_a_worker_is_kept_found_again_and_stopped_with_the_stack(running: StackStatus) -> None:
+    """One that reads another configuration takes its place; one that died is seen."""
+
+    def start(name: str) -> StackStatus:
+        return work(
+            running.home,
+            pool="pool",
+            configuration=running.home / name,
+            progress=quiet,
+            environment=ENVIRONMENT,
+        )
+
+    first = start("one.toml").server("worker")
+    environment = psutil.Process(first.pid).environ()
+    assert environment["PREFECT_API_URL"] == running.prefect_api_url
+    assert environment["MEDIC8_CONFIG"] == str(running.home / "one.toml")
+    assert "PREFECT_PROFILE" not in environment
+    assert "PREFECT_API_KEY" not in environment
+    assert start("one.toml").server("worker").pid == first.pid
+    forget(running.home)
+    assert start("one.toml").server("worker").pid == first.pid
+    second = start("two.toml")
+    assert second.is_up
+    assert second.server("worker").pid != first.pid
+    assert not psutil.pid_exists(int(first.pid or 0))
+    kill(second, "worker")
+    status = stack.status(running.home, environment=ENVIRONMENT)
+    assert (status.server("worker").state, status.is_up) == ("died", False)
+    third = start("two.toml").server("worker")
+    stack.down(running.home, progress=quiet, environment=ENVIRONMENT)
+    assert not psutil.pid_exists(int(third.pid or 0))
+    # A stack may do without.
+    assert stack.up(running.home, progress=quiet, environment=ENVIRONMENT).is_up
+
+
 def test_a_killed_valkey_is_seen_and_comes_back_with_its_data(running: StackStatus) -> None:
     """Every write that is a second old survives, on the same port, and nothing else is restarted."""
     with valkey.Valkey.from_url(running.valkey_url, decode_responses=True) as client:
@@ -249,18 +286,20 @@ def test_down_leaves_no_process_and_up_is_possible_again(running: StackStatus) -
 
 
 def test_a_port_that_somebody_else_was_faster_to_take_is_replaced(
-    running: StackStatus, started: Path, monkeypatch: pytest.MonkeyPatch
+    started: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two stacks that start at once see the same port free; Prefect tells it, and then much more."""
-    kill(running, "prefect")
+    stack.down(started, progress=quiet, environment=ENVIRONMENT)
     with socket.create_server(("127.0.0.1", 0)) as faster:
         taken = faster.getsockname()[1]
         answers = [taken]
         monkeypatch.setattr(
-            "medic8.local.stack.free_port", lambda known: answers.pop() if answers else free_port(known)
+            "medic8.local.stack.free_port",
+            lambda known: answers.pop() if answers and PREFERRED_PORT in known else free_port(known),
         )
         status = stack.up(started, progress=quiet, environment=ENVIRONMENT)
     assert not answers
+    assert status.is_up
     assert httpx.get(f"{status.prefect_api_url}/health", trust_env=False).text == "true"
     assert f":{taken}/" not in str(status.prefect_api_url)
 

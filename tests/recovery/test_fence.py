@@ -78,7 +78,7 @@ def test_of_many_who_take_over_at_once_exactly_one_does(journal: Journal) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     assert sorted(outcomes) == [*["fenced"] * 7, "taken"]
 
 

@@ -461,7 +461,7 @@ def test_a_recovery_on_a_server_that_goes_on_evicting_ends(journal: Journal, tmp
             assert journal.holding() == (), refused
         finally:
             stop.set()
-            writer.join(30)
+            writer.join(60)
         ended = journal.read(run.recovery.id)
         assert ended.state is RecoveryState.RESTORED
         assert [setting(client, name) for name, _, _ in changes] == [found for _, found, _ in changes]

@@ -68,7 +68,7 @@ def test_of_many_who_claim_at_once_one_is_let_in(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     assert sorted(outcomes) == ["refused"] * 7 + ["taken"]
 
 
@@ -183,7 +183,7 @@ def test_nobody_takes_over_while_an_act_is_under_way_and_a_death_lets_go(
             ClaimFile("process web", NAMES, folder=tmp_path, wait_s=0.2).take(a_claim(number=2), lasts_s=60)
     finally:
         holder.kill()
-        holder.communicate(timeout=10)
+        holder.communicate(timeout=120)
     file_in(tmp_path).take(a_claim(number=2), lasts_s=60)
 
 

@@ -222,10 +222,14 @@ def _backlog_there(stage: Stage) -> bool:
     return told["connected_slaves"] == 0 and int(told["repl_backlog_histlen"]) > 16 * 2**20
 
 
-def _truth(cause: Cause, *also: Cause, objects: str = "", healable: bool = True) -> Callable[[Stage], Truth]:
+def _truth(
+    cause: Cause, *also: Cause, objects: str = "", healable: bool = True, other: tuple[Answer, ...] = ()
+) -> Callable[[Stage], Truth]:
     def truth(stage: Stage) -> Truth:
         named = tuple(each.format(prefix=stage.prefix, word=stage.word) for each in objects.split())
-        return Truth(Answer.MEMORY_LEAK, cause, objects=named, also_cause=also, healable=healable)
+        return Truth(
+            Answer.MEMORY_LEAK, cause, objects=named, also_answer=other, also_cause=also, healable=healable
+        )
 
     return truth
 
@@ -285,7 +289,8 @@ VARIANTS = (
         "field_monitor_in_a_pager",
         "valkey",
         (4, 30),
-        _truth(Cause.MONITOR, Cause.UNREAD_OUTPUT, objects="{word}"),
+        # Watching everything costs the server its time as well, read or not: either type is right.
+        _truth(Cause.MONITOR, Cause.UNREAD_OUTPUT, objects="{word}", other=(Answer.SLOW_OPERATIONS,)),
         program(PAGER),
         _unread_there,
     ),

@@ -54,6 +54,11 @@ FAULTS = (
     ),
     _fault("endpoint_silent", "a service takes requests and never answers", "look at the service's process"),
     _fault(
+        "endpoint_half_open",
+        "a port of TLS opens connections, and nothing is behind it: no handshake is answered",
+        "look at what is behind the proxy or address: it hangs, or is gone",
+    ),
+    _fault(
         "endpoint_endless",
         "a service answers without end",
         "have the url name a small answer, such as /health",

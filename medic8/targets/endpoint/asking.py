@@ -8,6 +8,7 @@ whatever is sent back and however slowly. Source: RFC 9110 (HTTP semantics), RFC
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ssl
 import time
@@ -153,6 +154,7 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
                 await answer.aclose()
     except (TimeoutError, httpx.TimeoutException):
         ending = _OF_TIME[watch.phase]
+        await watch.let_go()
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ssl.SSLError, UnicodeError) as exc:
         ending, said = _ending_of(exc, watch.phase), shown(_reason(exc), 200)
     watch.stop()
@@ -199,8 +201,17 @@ class _Watch:
         self.first = b""
         self.spent_s: dict[Phase, float] = {}
         self._since_s = time.perf_counter()
+        self._stream: Any = None  # as the client's transport calls it
+
+    async def let_go(self) -> None:
+        """Close the connection: a client that is stopped in the middle of a TLS handshake leaves it open."""
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                await self._stream.aclose()
 
     async def heard(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
         if event in self._OPENS:
             self._listen(info["return_value"])
         if event not in self._BEGINS:

@@ -31,7 +31,7 @@ _WAY = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)")
 #: Places of fields in ``struct tcp_info``, which newer kernels have made longer at its end.
 #: Source: Linux, include/uapi/linux/tcp.h.
 _TCP_INFO_BYTES = 256
-_LOST, _RTT, _RTTVAR, _TOTAL_RETRANS, _SEGS_OUT, _DSACK_DUPS = 32, 68, 72, 100, 136, 216
+_LOST, _LAST_RECV, _RTT, _RTTVAR, _TOTAL_RETRANS, _SEGS_OUT, _DSACK_DUPS = 32, 52, 68, 72, 100, 136, 216
 
 
 class End(NamedTuple):
@@ -68,6 +68,7 @@ class Measured(NamedTuple):
         resent: Segments that were sent again, and had to be: the other side did not have them.
         lost: Segments that are taken for lost at this moment.
         sent: All segments that were sent; None before Linux 4.2.
+        since_received_s: How long ago the last data came, in seconds, in steps of a millisecond.
     """
 
     round_trip_s: float
@@ -75,6 +76,7 @@ class Measured(NamedTuple):
     resent: int
     lost: int
     sent: int | None
+    since_received_s: float = 0.0
 
 
 def sockets() -> Iterator[Socket]:
@@ -169,7 +171,8 @@ def parse_tcp_info(raw: bytes) -> Measured | None:
         return None
     # What the other side says it had already was sent again for nothing, and lost was nothing.
     resent = max(0, resent - (at(_DSACK_DUPS) or 0))
-    return Measured(round_trip_us / 1e6, variation_us / 1e6, resent, lost, at(_SEGS_OUT))
+    since_ms = at(_LAST_RECV) or 0
+    return Measured(round_trip_us / 1e6, variation_us / 1e6, resent, lost, at(_SEGS_OUT), since_ms / 1e3)
 
 
 def end_of(text: str) -> End | None:

@@ -8,6 +8,7 @@ messages (`medic8.targets.valkey.looks.error_words`).
 from __future__ import annotations
 
 from medic8.analysis.causes import CauseRule, Clue, Results
+from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 
 #: What takes less than this of the limit did not fill the memory.
 _LEAST_SHARE = 0.1
@@ -41,12 +42,14 @@ def _takes_much(*parts: str) -> Clue:
     )
 
 
-def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str) -> Clue:
+def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str, *, says: bool = True) -> Clue:
+    """Whether a reading is over a limit, which speaks for a link, or against it if it *says* so."""
+
     def look(results: Results) -> bool | None:
         value = _number(results, diagnostic, name)
-        return None if value is None else value > limit
+        return None if value is None else (value > limit) is says
 
-    return Clue(if_so=if_so, if_not=if_not, look=look)
+    return Clue(*((if_so, if_not) if says else (if_not, if_so)), look=look)
 
 
 def _is_so(diagnostic: str, name: str, if_so: str, if_not: str) -> Clue:
@@ -272,8 +275,19 @@ _HELD_UP: _Rules = (
     ),
     _rule(
         "clients.monitor",
-        "commands.processor latency.high clients.output memory.client_buffers",
+        "commands.processor latency.high",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.monitor",
+        "clients.output memory.client_buffers",
+        "What whoever watches all commands does not read waits for it.",
+        _is_so(
+            "clients",
+            "clients.most_output_watches",
+            "most output waits for a client that watches every command",
+            "most output waits for a client that does not watch",
+        ),
     ),
     _rule(
         "clients.one_by_one",
@@ -297,8 +311,21 @@ _HELD_UP: _Rules = (
 _REPLICATION: _Rules = (
     _rule(
         "replication.backlog",
-        "replication.full_syncs replication.lag replication.link_down",
+        "replication.full_syncs replication.link_down",
         "A replica that was away for longer than the backlog holds needs a full copy.",
+    ),
+    _rule(
+        "replication.lag",
+        "replication.backlog",
+        "What a replica that is behind still needs is what the backlog would have to hold.",
+        _is_over(
+            "replication",
+            "replication.full_syncs",
+            LEAST_SYNCS - 1,
+            "full copies are made again and again, which no replica that is behind explains",
+            "full copies are not made again and again, so that the backlog has sufficed so far",
+            says=False,
+        ),
     ),
     _rule(
         "replication.lag",

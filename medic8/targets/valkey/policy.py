@@ -1,4 +1,4 @@
-"""Every threshold that the diagnostics of a server hold a value against, with its source."""
+"""Every threshold that the diagnostics of a server hold a value against, with its source: one long table."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ class ServerPolicy(Frozen):
         unit="count",
         source=f"{_LATENCY}, network; ITU-T Y.1541, class 0: one of 1,000 may get lost, so one of 200 may be "
         f"chance; the limits are {_OURS}",
+    )
+    stalls: Threshold = Threshold(
+        what="PINGs of a look that took 180 ms or more while the server did nothing, most taking far less",
+        warning=3,
+        unit="count",
+        source=f"{_LATENCY}, network; RFC 6298: what is lost is sent again after 200 ms or more; {_OURS}",
     )
     flapping: Threshold = Threshold(
         what="changes between answering and not, of 20 attempts within 3 s at most",
@@ -216,6 +222,12 @@ class ServerPolicy(Frozen):
         unit="count",
         source="Valkey source, expire.c: 10 cycles a second (hz), each of 25 ms at most; half is ours, and "
         "all of them is a quarter of the time",
+    )
+    expiry_waves: Threshold = Threshold(
+        what="times that expiry ran out of its time, for each second since the start, if 15 s ago or more",
+        warning=1,
+        unit="count",
+        source=f"Valkey source, expire.c: waves last for tenths of a second, with pauses; {_OURS}",
     )
     runaway: Threshold = Threshold(
         what="slow commands of one connection in 10 minutes, at least 3 and of one kind",

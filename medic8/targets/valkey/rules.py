@@ -139,6 +139,13 @@ _REPLICATION = (
     ),
     rule_of(
         IssueType.SYNCHRONIZATION,
+        "Several primaries answer for {target}",
+        "replication.several_primaries",
+        symptoms=("Inconsistent state", "Race conditions"),
+        cause="A name or balancer leads to an old primary and a new one, after a switch that was not ended.",
+    ),
+    rule_of(
+        IssueType.SYNCHRONIZATION,
         "{target} is not followed by {about}",
         "replication.two_primaries",
         "replication.foreign_primary",

@@ -69,16 +69,17 @@ def haproxy(folder: Path, first: int, second: int) -> Iterator[Running]:
         command = [shutil.which("haproxy") or "haproxy", "-W", "-f", str(file)]
         child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        ends_s = time.monotonic() + 30
+        ends_s = time.monotonic() + 60
         while True:
             assert child.poll() is None, (folder / "haproxy.log").read_text()
             assert time.monotonic() < ends_s
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
                 socket.create_connection((HOST, port), timeout=5).close()
+                talk.connect(str(control))
                 break
             time.sleep(0.02)
         yield Running(f"http://{HOST}:{port}/", control, file, child.pid)
     finally:
         # Its workers as well; a master that is told to end while it reloads goes on.
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait(30)
+        child.wait(60)

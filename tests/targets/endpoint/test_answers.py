@@ -29,6 +29,7 @@ from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 from medic8.targets.endpoint.policy import POLICY
 from medic8.targets.endpoint.replies import that_count, wrong_with
 from tests.targets.endpoint.services import (
+    SHORT,
     Behaviour,
     answers,
     drip_headers,
@@ -54,7 +55,7 @@ PLACE = Place("http", "api.example", 80, "/")
 def test_a_healthy_endpoint_has_no_finding_and_its_times_are_told() -> None:
     """Each part of the request has a median; nothing else is said."""
     with service(answers()) as port:
-        result = look(endpoint(f"http://{HOST}:{port}/health"))
+        result = look(endpoint(f"http://{HOST}:{port}/health", timeout_s=10))
     assert result.findings == ()
     readings = {reading.name: reading.value for reading in result.readings}
     assert (readings["requests.made"], readings["requests.failed"], readings["requests.status"]) == (
@@ -86,8 +87,9 @@ def greet(near: socket.socket) -> None:
 )
 def test_each_way_of_not_answering_is_told_apart(treat: Behaviour, ending: Ending) -> None:
     """What is wrong is in the words of the ending, not in a traceback."""
+    limit = SHORT if ending is Ending.SILENT else {}
     with service(treat) as port:
-        found = only(look(endpoint(f"http://{HOST}:{port}/")))
+        found = only(look(endpoint(f"http://{HOST}:{port}/", **limit)))
     assert (found.code, found.severity) == (UNREACHABLE, Severity.CRITICAL)
     assert f"({ending})" in found.text
     assert found.advice == ENDING_WORDS[ending].advice
@@ -97,13 +99,13 @@ def test_nobody_listens_and_nobody_accepts() -> None:
     """A port that is closed refuses at once; a queue that is full swallows what comes."""
     assert "(refused)" in only(look(endpoint(f"http://{HOST}:{free_port(())}/"))).text
     with full_queue() as listener:
-        found = only(look(endpoint(f"http://{HOST}:{listener.getsockname()[1]}/")))
+        found = only(look(endpoint(f"http://{HOST}:{listener.getsockname()[1]}/", **SHORT)))
     assert "(time-out of the connection)" in found.text
 
 
 def test_a_name_that_leads_nowhere() -> None:
     """Nothing was sent to anybody."""
-    found = only(look(endpoint("http://nobody.invalid/")))
+    found = only(look(endpoint("http://nobody.invalid/", **SHORT)))
     assert found.code == UNREACHABLE
     assert any(word in found.text for word in ("(name not found)", "(time-out of the name server)"))
 
@@ -113,16 +115,16 @@ def test_whoever_streams_for_ever_is_left_in_time(treat: Behaviour) -> None:
     """One limit is around all of a request, however often a byte comes."""
     with service(treat) as port:
         began_s = time.monotonic()
-        result = look(endpoint(f"http://{HOST}:{port}/"))
-    # Two requests of 0.6 s each; the bound has room for a machine under load.
-    assert time.monotonic() - began_s < 15
+        result = look(endpoint(f"http://{HOST}:{port}/", **SHORT))
+    # Two requests of 1.2 s each; the bound has room for a machine under load.
+    assert time.monotonic() - began_s < 60
     assert result.findings
 
 
 def test_a_body_without_end_is_a_finding_of_its_own() -> None:
     """It began to answer, so it was reached."""
     with service(stream) as port:
-        found = only(look(endpoint(f"http://{HOST}:{port}/")))
+        found = only(look(endpoint(f"http://{HOST}:{port}/", **SHORT)))
     assert (found.code, found.severity) == ("endpoint.endless", Severity.ERROR)
 
 
@@ -255,7 +257,7 @@ def redirecting() -> Iterator[int]:
             yield server.server_port
         finally:
             server.shutdown()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
 
 
 def test_redirects_are_followed_to_the_same_server_only_and_never_in_a_circle() -> None:

@@ -239,7 +239,7 @@ def test_whoever_is_served_somehow_is_left_alone() -> None:
 def test_what_may_fail_for_us_alone_moves_nothing(tmp_path: Path) -> None:
     """A name that we cannot look up, and a certificate that we do not trust, may be well for others."""
     hook = {"standby": "http://127.0.0.1:1/", "file": "/etc/x", "active": "a", "spare": "b"}
-    name = planned(endpoint("http://nobody.invalid/", fail_over=hook))
+    name = planned(endpoint("http://nobody.invalid/", fail_over=hook, timeout_s=1.5))
     issuer = certify(tmp_path, "issuer")
     with service(answers(), certified=certify(tmp_path, "server", by=issuer)) as port:
         trust = planned(endpoint(f"https://localhost:{port}/", timeout_s=5, fail_over=hook))

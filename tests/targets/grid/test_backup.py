@@ -496,7 +496,7 @@ def cell_writer(url: str, group: int) -> Iterator[threading.Event]:
         yield has_written
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         assert errors == []
 
 
@@ -532,9 +532,9 @@ while True:
         yield
     finally:
         child.kill()
-        reader.join(20)
+        reader.join(60)
         child.stdout.close()
-        child.wait(20)
+        child.wait(60)
 
 
 def test_every_group_is_as_it_was_at_one_moment(
@@ -548,7 +548,7 @@ def test_every_group_is_as_it_was_at_one_moment(
         def await_write(done: int, total: int) -> None:
             if done % (total // 4) == 0:
                 has_written.clear()
-                assert has_written.wait(20)
+                assert has_written.wait(60)
 
         for _ in range(4):
             replacements = client.info("commandstats")["cmdstat_mset"]["calls"]

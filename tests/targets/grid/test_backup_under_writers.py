@@ -54,7 +54,7 @@ class Writers:
         finally:
             self._stop.set()
             for thread in self._threads:
-                thread.join(20)
+                thread.join(60)
         assert self._errors == []
 
     def _write(self, group: int) -> None:

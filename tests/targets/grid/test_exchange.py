@@ -577,7 +577,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(
         export_grid(client, "lab", file, now=NOW)
         assert set(tmp_path.iterdir()) == {file, partial}
         child.send_signal(signal.SIGKILL)
-        child.wait(timeout=30)
+        child.wait(timeout=60)
     assert partial.exists()
     export_grid(client, "lab", file, now=NOW, options=ExportOptions(overwrite=True))
     assert list(tmp_path.iterdir()) == [file]

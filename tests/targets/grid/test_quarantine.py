@@ -290,7 +290,7 @@ def test_a_quarantine_that_is_killed_at_any_write_leaves_each_group_as_found_or_
 
     child = multiprocessing.get_context("fork").Process(target=die)
     child.start()
-    child.join(timeout=30)
+    child.join(timeout=60)
     assert child.exitcode == -signal.SIGKILL
     (dead,) = interrupted.interrupted_on(journal, NAME)
     with session_on(target, around) as session:
@@ -350,18 +350,18 @@ def test_a_write_to_a_good_page_at_the_same_moment_is_noticed_and_nothing_of_it_
     def pause(attempt: int) -> None:
         failed.append(attempt)
         stop.set()
-        writer.join(timeout=10)
+        writer.join(timeout=60)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert wrote.wait(10)
+        assert wrote.wait(60)
         expected = quarantine.saved_form(client, item)
         new = quarantine.wanted(client, item, recovery=RECOVERY, at_s=1)
         answer = quarantine.swap(client, item, expected, new, (), Patience(2, pause))
     finally:
         stop.set()
-        writer.join(timeout=10)
+        writer.join(timeout=60)
     assert (answer, failed, errors) == (Answer.WRITTEN, [0], [])
     assert grid.read_cells(list(written))["id"].tolist() == list(written.values())
     assert is_whole_by_hand(client, grid, 0)

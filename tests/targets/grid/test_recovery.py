@@ -481,7 +481,7 @@ def test_a_writer_at_the_same_page_does_not_fail_a_good_repair(
         journal.dispose()
     finally:
         stop.set()
-        writer.join(timeout=10)
+        writer.join(timeout=60)
     assert errors == []
     assert grid.layout.groups == 64
     assert diagnose(target, around).is_healthy

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import mmap
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from medic8.targets.host.looks.network import busiest_end, port_range
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine import processes
 from medic8.targets.machine.files import Machine
+from tests.targets.valkey.own_network import alone
 
 
 @contextlib.contextmanager
@@ -137,6 +140,28 @@ def test_ephemeral_ports_are_counted_for_each_end() -> None:
         found = busiest_end(machine, first, last)
     assert found is not None
     assert found.taken >= 40
+
+
+def test_ports_and_tracked_connections_that_really_run_out_are_found() -> None:
+    """In a network of its own: most of its ports, tracked connections, and places for closed ones."""
+    before, full, closed = json.loads(alone("tests.targets.host.crowded_network"))
+    assert before == ["0"]
+    assert full[:-1] == ["network.conntrack", "network.ports"]
+    assert int(full[-1]) >= 90
+    assert "network.time_wait" in closed
+
+
+def test_work_that_really_waits_for_processors_is_found() -> None:
+    """By the kernel's own pressure, at a limit that is reached within seconds; with who takes them."""
+    if not Path("/proc/pressure/cpu").exists():
+        pytest.skip("this kernel tells no pressure")
+    deadline_s, found = time.monotonic() + 60, {}
+    with burning(3 * (os.cpu_count() or 1), nice=0):
+        while "processor.pressure" not in found and time.monotonic() < deadline_s:
+            result = look("activity", threshold=[{"name": "processor", "warning": 0.02, "error": 0.9}])
+            found = {each.code: each for each in result.findings}
+    assert "of the last minute" in found["processor.pressure"].text
+    assert any("who takes most" in fact.what for fact in found["processor.pressure"].evidence)
 
 
 def test_a_process_that_vanishes_or_is_hostile_is_left_out(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def main() -> None:
             print(json.dumps(_restarted(Path(home))))  # noqa: T201 - it is read by a test
         finally:
             manager.terminate()
-            manager.wait(timeout=20)
+            manager.wait(timeout=60)
 
 
 def _restarted(folder: Path) -> dict[str, object]:

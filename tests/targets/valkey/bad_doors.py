@@ -42,7 +42,7 @@ def door(treat: Callable[[socket.socket], None]) -> Iterator[int]:
     finally:
         is_over.set()
         socket.create_connection(listener.getsockname()).close()
-        thread.join(timeout=30)
+        thread.join(timeout=60)
         listener.close()
 
 

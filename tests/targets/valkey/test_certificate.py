@@ -194,7 +194,7 @@ def test_a_plan_whose_files_changed_meanwhile_is_refused(tmp_path: Path) -> None
 
 def known_before(ca: Certified) -> None:
     """Let the second pass in which the file of *ca* was written, so that the server starts after it."""
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 60
     while int(time.time()) <= int(ca.certificate.stat().st_ctime):
         assert time.monotonic() < deadline_s
         time.sleep(0.02)

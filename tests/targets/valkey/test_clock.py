@@ -74,7 +74,7 @@ def server(tmp_path: Path) -> Iterator[ServerOfAnotherTime]:
     finally:
         started.client.close()
         started.process.kill()
-        started.process.wait(30)
+        started.process.wait(60)
 
 
 def diagnosed(url: str, store: SampleStore) -> DiagnosticResult:

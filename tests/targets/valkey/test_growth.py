@@ -59,7 +59,7 @@ def writing(url: str, write: Writer) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-        writer.join(20)
+        writer.join(60)
 
 
 def watched(url: str) -> DiagnosticResult:

@@ -180,7 +180,7 @@ def test_a_program_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPat
         started_s = psutil.Process(shell.pid).create_time()
         process = Process(shell.pid, started_s, "valkey", os.geteuid(), os.getegid())
         with running(process, "server", "-c", "export -p; echo said") as (child, out):
-            child.wait(20)
+            child.wait(60)
             out.seek(0)
             said = out.read()
         shell.communicate(b"\n", timeout=20)

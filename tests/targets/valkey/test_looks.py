@@ -202,7 +202,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
         with watcher.monitor(), valkey.Valkey.from_url(valkey_url) as lazy:
             subscription = lazy.pubsub()
             subscription.subscribe("news")
-            subscription.get_message(timeout=5)
+            subscription.get_message(timeout=60)
             for _ in range(20):
                 client.publish("news", "x" * (1 << 20))
             result = look(valkey_url, "clients")
@@ -215,7 +215,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
 
 def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> None:
     """What it was called with may be a secret."""
-    with valkey.Valkey.from_url(valkey_url) as client:
+    with valkey.Valkey.from_url(valkey_url, socket_timeout=60) as client:
         client.eval("for i = 1, 600000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
         client.sort("numbers", by="nosort", desc=True, get="secret-*")
         result = look(valkey_url, "commands")
@@ -289,7 +289,7 @@ def test_a_cluster_and_a_sentinel_are_recognised(tmp_path: Path) -> None:
         assert look(server.url, "controller").findings == ()
         subscription = client.pubsub()
         subscription.subscribe("__sentinel__:hello")
-        subscription.get_message(timeout=5)
+        subscription.get_message(timeout=60)
         watched = look(server.url, "controller")
         subscription.close()
     with scratch_valkey(tmp_path / "cluster", config={"cluster-enabled": "yes"}) as server:

@@ -22,7 +22,7 @@ from medic8.targets.machine import kernel
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.looks.door import try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
-from medic8.targets.valkey.looks.reachability import idle_share, judge_latency, judge_trial
+from medic8.targets.valkey.looks.reachability import idle_share, judge_latency, judge_trial, stalls_in
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way
 from tests.targets.valkey.bad_doors import (
     HOST,
@@ -191,7 +191,7 @@ def test_a_packet_that_is_really_dropped_is_counted() -> None:
             measured = kernel.measured_on(fresh)
         finally:
             is_over.set()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
     assert measured is not None
     assert measured.resent >= 1
 
@@ -234,6 +234,16 @@ def test_what_a_server_did_nothing_in_is_the_way() -> None:
     busy = Way(connect_s=(0.0001,), idle_s=0.06)
     (held_up,) = judge_latency(0.2, busy)
     assert any("did nothing" in each.what for each in held_up.evidence)
+
+
+def test_what_is_late_now_and_then_while_the_server_is_idle_is_loss() -> None:
+    """Where all are late, they are not; and one or two may be chance."""
+    now_and_then = [0.001, 0.2, 0.001, 0.4, 0.001, 0.2]
+    assert stalls_in(now_and_then) == 3
+    assert stalls_in([0.2, 0.2, 0.21]) == stalls_in([]) == 0
+    assert [each.code for each in judge_way(Way(stalls=3, talks=6))] == ["network.loss"]
+    assert judge_way(Way(stalls=2, talks=6)) == ()
+    assert len(judge_way(Way(stalls=3, talks=6, resent=4))) == 1
 
 
 @pytest.mark.parametrize(

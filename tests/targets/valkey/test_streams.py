@@ -226,7 +226,7 @@ def adding(url: str, *adders: Callable[[valkey.Valkey, int], object]) -> Iterato
         yield
     finally:
         is_over.set()
-        adder.join(20)
+        adder.join(60)
 
 
 def test_of_streams_that_grow_now_the_one_that_nobody_trims_is_found(valkey_url: str) -> None:

@@ -44,7 +44,7 @@ def tls_server(folder: Path, server: Certified, issuer: Certified, *more: str) -
     with (folder / "redis.log").open("wb") as log:
         child = subprocess.Popen([*command, *more], stdout=log, stderr=log)
     try:
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         while True:
             assert child.poll() is None, (folder / "redis.log").read_text()
             assert time.monotonic() < deadline_s
@@ -55,4 +55,4 @@ def tls_server(folder: Path, server: Certified, issuer: Certified, *more: str) -
         yield f"valkeys://localhost:{port}/0?ssl_ca_certs={issuer.certificate}"
     finally:
         child.terminate()
-        child.wait(30)
+        child.wait(60)

@@ -44,6 +44,7 @@ ACTS: Mapping[str, Callable[[Order], Play]] = {
     "program": program.program,
     "proxy": proxy.proxy,
     "queue": host.queue,
+    "rush": host.rush,
     "replica": replica.replica,
     "service": services.service,
     "slow_reader": clients.read_slowly,

@@ -26,6 +26,9 @@ _NICEST = 19
 #: So many connections fill the queue, and at most so many of ours try to get in at a time.
 _FEW, _MOST_TRYING = 8, 64
 
+#: So many may wait in a storm, which comes every so often; between two the program accepts so many times.
+_STORM_QUEUE, _STORM_EVERY_S, _ACCEPTS = 16, 0.4, 4
+
 
 def queue(order: Order) -> Play:
     """Listen and accept nobody, while *amount* connections come each second."""
@@ -46,6 +49,38 @@ def queue(order: Order) -> Play:
                 time.sleep(1 / order.amount if len(trying) > _FEW else 0)
         finally:
             for each in trying:
+                each.close()
+
+
+def rush(order: Order) -> Play:
+    """
+    Accept a few connections at a time, while *amount* of them come at once, again and again.
+
+    As clients do that all lost their server in the same moment, and come back in step.
+    """
+    coming: list[socket.socket] = []
+    with socket.create_server((HOST, 0), backlog=_STORM_QUEUE) as listener:
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
+        told = (
+            f"port {port} has room for {_STORM_QUEUE} that wait, and {order.amount} connections come at once"
+        )
+        try:
+            while True:
+                for each in coming:
+                    each.close()
+                coming = [socket.socket() for _ in range(order.amount)]
+                for each in coming:
+                    each.setblocking(False)
+                    each.connect_ex((HOST, port))
+                yield Ready(told=(told,))
+                for _ in range(_ACCEPTS):
+                    time.sleep(_STORM_EVERY_S / _ACCEPTS)
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            listener.accept()[0].close()
+        finally:
+            for each in coming:
                 each.close()
 
 

@@ -48,8 +48,18 @@ stdout_logfile = {folder}/out
 stderr_logfile = {folder}/err
 """
 
-#: Where groups with a weight of the processor are made, and the file of that weight, of version 2 and 1.
-_GROUPS = ((Path("/sys/fs/cgroup"), "cpu.weight"), (Path("/sys/fs/cgroup/cpu"), "cpu.shares"))
+#: By the style: where groups are made for it, and the file that they must have, of version 2 and 1: the
+#: weight of the processor, and the limit of memory.
+_GROUPS = {
+    "hog": ((Path("/sys/fs/cgroup"), "cpu.weight"), (Path("/sys/fs/cgroup/cpu"), "cpu.shares")),
+    "page_cache": (
+        (Path("/sys/fs/cgroup"), "memory.max"),
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+    ),
+}
+
+#: What the program itself may take of a limit, beside the file that it writes.
+_OWN_MIB = 32
 
 
 def program(order: Order) -> Play:
@@ -65,7 +75,7 @@ def program(order: Order) -> Play:
         raise RefusedError(f"{socket} is too long for a socket; set MEDIC8_HOME to a shorter one")
     configuration = folder / "supervisord.conf"
     with contextlib.ExitStack() as stack:
-        group = stack.enter_context(_group()) if order.style == "hog" else None
+        group = stack.enter_context(_group(order)) if order.style in _GROUPS else None
         configuration.write_text(
             _CONFIGURATION.format(
                 folder=folder,
@@ -167,15 +177,17 @@ def _end(server: subprocess.Popen[bytes], keeper: Supervisord) -> None:
 
 
 @contextlib.contextmanager
-def _group() -> Iterator[Path | None]:
-    """Get a control group with a weight for the program, to be weighed by; None if none can be made."""
+def _group(order: Order) -> Iterator[Path | None]:
+    """Get a control group for the program: with a weight, or with a limit; None if none can be made."""
     made = None
-    for root, weight in _GROUPS:
+    for root, file in _GROUPS[order.style]:
         folder = root / f"medic8-lab-{os.getpid()}"
         with contextlib.suppress(OSError):
             folder.mkdir()
-            if (folder / weight).exists():
+            if (folder / file).exists():
                 made = folder
+                if order.style == "page_cache":
+                    (folder / file).write_text(str((order.amount + _OWN_MIB) << 20))
                 break
             folder.rmdir()
     try:

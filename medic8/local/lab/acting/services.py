@@ -74,6 +74,7 @@ _ANSWERS: Mapping[str, tuple[str, _Answer]] = {
     "flaps": ("answers {amount} % of all requests with status 500", _flaps),
     "silent": ("takes requests and never answers", _silent),
     "endless": ("answers without end", _endless),
+    "half_open": ("opens connections, and nothing is behind it", _silent),
     "expired": ("presents a certificate that expired {amount:,} days ago", _well),
     "ending": ("presents a certificate that ends in {amount:,} days", _well),
     "other_name": ("presents a certificate of another name", _well),
@@ -109,7 +110,8 @@ def service(order: Order) -> Play:
                 places.release()
 
         threading.Thread(target=serve, daemon=True).start()
-        url = f"{'https' if context else 'http'}://{HOST}:{door.getsockname()[1]}/"
+        is_secure = context is not None or order.style == "half_open"
+        url = f"{'https' if is_secure else 'http'}://{HOST}:{door.getsockname()[1]}/"
         said = [f"a service at {url} {told.format(amount=order.amount)}"]
         if issuer is not None:
             said.append(f"its issuer is in {issuer}: ca_file of [target.request]")

@@ -26,6 +26,7 @@ _STEP_S = 0.1
 _MOST_MIB = 400
 _MOST_STARTED = 200
 _STACK_BYTES = 256 << 10
+_TIMES_LARGER = 4
 
 
 def _leak(amount: int, folder: Path, shape: str) -> None:
@@ -81,9 +82,7 @@ def _zombies(amount: int, folder: Path) -> None:
 def _hog(amount: int, folder: Path) -> None:
     """Compute in *amount* threads; a digest of much leaves the interpreter to the others."""
     del folder
-    if group := os.environ.get("MEDIC8_LAB_GROUP"):
-        with contextlib.suppress(OSError):
-            (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+    _join_group()
     content = bytes(_MIB)
 
     def compute() -> None:
@@ -93,6 +92,13 @@ def _hog(amount: int, folder: Path) -> None:
     for _ in range(amount):
         threading.Thread(target=compute, daemon=True).start()
     _rest()
+
+
+def _join_group() -> None:
+    """Go into the control group that was made for this program, if one could be made."""
+    if group := os.environ.get("MEDIC8_LAB_GROUP"):
+        with contextlib.suppress(OSError):
+            (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _loop(amount: int, folder: Path) -> None:
@@ -121,9 +127,19 @@ def _warming(amount: int, folder: Path) -> None:
 
 
 def _page_cache(amount: int, folder: Path) -> None:
-    file = folder / "pages"
-    with file.open("wb+") as pages:
+    """
+    Write and read a file of *amount* MiB, and read one of several times that size, which has nothing in it.
+
+    The kernel keeps as much of both as the control group may have; of the second one it can always let go,
+    also where files are in memory.
+    """
+    _join_group()
+    with (folder / "pages").open("wb+") as pages, (folder / "empty").open("wb+") as empty:
+        empty.truncate(_TIMES_LARGER * amount * _MIB)
         while True:
+            empty.seek(0)
+            while empty.read(_MIB):
+                pass
             pages.seek(0)
             for _ in range(amount):
                 pages.write(bytes(_MIB))

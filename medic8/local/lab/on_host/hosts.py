@@ -13,6 +13,11 @@ def full_queue(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, 
     return bench.start("queue", amount=strength)
 
 
+def connection_storm(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
+    """Have *strength* connections come at once, again and again, to a program that accepts them."""
+    return bench.start("rush", amount=strength)
+
+
 def full_disk(bench: Bench, _rng: random.Random, strength: int) -> tuple[Harm, ...]:
     """Fill a file system of the lab's own to *strength* per cent with old files."""
     return bench.start("disk", amount=strength)
@@ -44,6 +49,17 @@ FAULTS = (
         "host",
         "have the program accept, or listen with a longer queue",
         200,
+    ),
+    Fault(
+        "connection_storm",
+        "connections come all at once, again and again, to a program that accepts a few at a time",
+        "connections at once",
+        150,
+        "",
+        connection_storm,
+        "host",
+        "have clients come back after pauses drawn by chance, and the program listen with a longer queue",
+        500,
     ),
 )
 

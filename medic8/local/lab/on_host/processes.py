@@ -109,7 +109,7 @@ STATES = (
     ),
     State(
         "page_cache",
-        "a process writes and reads a file, which the kernel keeps in memory",
+        "a process writes and reads files, which the kernel keeps in memory, up to its group's limit",
         "MiB",
         50,
         "a leak",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.looks.asking import Server
+from medic8.targets.valkey.looks.key_sample import databases, prefix_of, sample_keys
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
@@ -35,6 +38,13 @@ _MOST_KEYS = 8
 #: How often expiry ran out of the time that it may take.
 TIME_CAP = "expired_time_cap_reached_count"
 
+#: In waves it does so for some tenths of a second, and then there is a pause: on average since the server
+#: started, which has to be a while, that is a habit from once a second on.
+_LEAST_UPTIME_S, _ONCE_A_SECOND = 15.0, 1.0
+
+#: So many keys tell which kind of them expires.
+_SAMPLE = 300
+
 
 def lazy_setting(words: Sequence[bytes]) -> str:
     """By which setting the command of *words* would free in the background; empty if by none."""
@@ -46,9 +56,45 @@ def lazy_setting(words: Sequence[bytes]) -> str:
 def lazy_settings(server: Server, before: Facts, after: Facts, slow: Sequence[SlowCommand]) -> Facts:
     """The settings that matter for what was slow; nothing is asked where none does."""
     names = {each.lazy for each in slow if each.lazy}
-    if grown(before, after, TIME_CAP):
+    if grown(before, after, TIME_CAP) or (capped_since_start(after) or 0) >= _ONCE_A_SECOND:
         names.update((_EXPIRY, _EVENTS))
     return server.settings(*sorted(names)) if names else Facts({})
+
+
+def capped_since_start(facts: Facts) -> float | None:
+    """
+    How often expiry ran out of its time in each second since the server started, on average.
+
+    None if that is not told, or the server has run for too short to say.
+
+    Args:
+        facts: The sections ``server`` and ``stats`` of INFO.
+    """
+    capped, uptime_s = facts.number(TIME_CAP), facts.number("uptime_in_seconds")
+    return None if capped is None or (uptime_s or 0) < _LEAST_UPTIME_S else capped / (uptime_s or 1)
+
+
+def who_expires(server: Server, database: int) -> tuple[Evidence, ...]:
+    """
+    Which prefix most of the keys that expire have, by a small sample.
+
+    Args:
+        server: Its connection ends up in another database.
+        database: The one that it is in.
+    """
+    spaces = databases(server.info("keyspace"))
+    expiring = [
+        each for each in sample_keys(server, spaces, first=database, most=_SAMPLE) if each.expires is True
+    ]
+    if not expiring:
+        return ()
+    prefix, count = Counter(prefix_of(each.name) for each in expiring).most_common(1)[0]
+    return (
+        Evidence(
+            what="what most keys that expire begin with",
+            seen=f"{shown(prefix) or '(no prefix)'}: {count:,} of {len(expiring):,} looked at",
+        ),
+    )
 
 
 def is_told_of_expiry(settings: Facts) -> bool | None:
@@ -144,7 +190,12 @@ def set_since_s(
 
 
 def judge_expiry(
-    capped: int | None, seconds: float, lazy: Facts, *, policy: ServerPolicy = POLICY
+    capped: int | None,
+    seconds: float,
+    lazy: Facts,
+    since_start: float | None = None,
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether so many keys expire at once that expiry takes all the time that it may.
@@ -153,14 +204,18 @@ def judge_expiry(
         capped: How often it ran out of time while we looked.
         seconds: How long that was.
         lazy: Whether what expires is freed in the background.
+        since_start: From `capped_since_start`.
         policy: The limits of the target.
     """
     is_set = lazy.get(_EXPIRY)
+    now = None if capped is None else capped / seconds
+    is_now = policy.expiry.severity(now) is not None
     return over(
         "commands.expiry_storm",
-        policy.expiry,
-        None if capped is None else capped / seconds,
-        "keys expire faster than the server may spend time on: it ran out of it {seen} times a second",
+        policy.expiry if is_now else policy.expiry_waves,
+        None if (rate := now if is_now else since_start) is None else round(rate, 1),
+        "keys expire faster than the server may spend time on: it ran out of it {seen} times a second"
+        + ("" if is_now else " on average since it started"),
         about="expiry",
         also=(Evidence(what=f"setting {_EXPIRY}", seen=is_set, limit="yes"),) if is_set else (),
         advice=(

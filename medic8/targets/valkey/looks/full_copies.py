@@ -18,7 +18,7 @@ BACKLOG = "repl-backlog-size"
 BUFFER = "client-output-buffer-limit"
 
 #: Fewer full copies since the start are those of replicas that joined.
-_LEAST_SYNCS = 6
+LEAST_SYNCS = 6
 _HOUR_S = 3600.0
 
 #: Where copies go on and on, the backlog and a replica's buffer shall hold what is written in this time.
@@ -75,7 +75,7 @@ def judge_syncs(
     """
     syncs, uptime_s = facts.number("sync_full"), facts.number("uptime_in_seconds")
     per_hour = None
-    if syncs is not None and uptime_s is not None and syncs >= _LEAST_SYNCS:
+    if syncs is not None and uptime_s is not None and syncs >= LEAST_SYNCS:
         per_hour = syncs / max(uptime_s / _HOUR_S, 1.0)
     is_looping = policy.full_syncs.severity(per_hour) is not None
     found = _judge_backlog(facts, rate, per_hour, settings, is_looping=is_looping, policy=policy)

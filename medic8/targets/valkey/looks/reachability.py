@@ -18,6 +18,7 @@ from medic8.model.target import Target
 from medic8.model.wording import as_text, shown
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
+from medic8.targets.machine import kernel
 from medic8.targets.valkey.acts.busy_scripts import running_function
 from medic8.targets.valkey.client import redact
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
@@ -32,6 +33,10 @@ from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 #: So many round trips at least; more of them, up to so many, as long as all take no longer than that: of
 #: two hundred packets some get lost where one of a hundred does.
 _PINGS, _MOST_PINGS, _PINGS_S = 5, 200, 0.5
+
+#: What is lost is sent again after 200 ms, less what a timer is early. As soon as that shows, PINGs go on for
+#: so long; the server has to have been idle for most of it. Source: RFC 6298; Linux, TCP_RTO_MIN.
+_STALL_S, _STALLED_S, _MOST_IDLE = 0.18, 3.0, 0.5
 
 #: Percentiles of the round trips that are shown beside the median, which is judged.
 _SHOWN = (95, 99)
@@ -212,7 +217,11 @@ def _look(
     offset_s = _clock_offset_s(server)
     latency_s = statistics.median(latencies_s)
     way = measure_way(server.socket, timeout_s=timeout_s)
-    way = way._replace(idle_s=None if idle is None else latency_s * idle)
+    way = way._replace(
+        idle_s=None if idle is None else latency_s * idle,
+        stalls=stalls_in(latencies_s) if (idle or 0.0) > _MOST_IDLE else 0,
+        talks=len(latencies_s),
+    )
     readings = (
         reading("latency", round(latency_s, 6), "seconds"),
         *(
@@ -242,14 +251,26 @@ def _round_trips(server: Server) -> tuple[list[float], Refusal | None]:
     """How long each PING took, in seconds, and the last refusal."""
     latencies_s: list[float] = []
     refusal, until_s = None, time.perf_counter() + _PINGS_S
+    longest_s = until_s - _PINGS_S + _STALLED_S
     while len(latencies_s) < _PINGS or (
         refusal is None and len(latencies_s) < _MOST_PINGS and time.perf_counter() < until_s
     ):
         began_s = time.perf_counter()
         answer = server.try_one("PING")
-        latencies_s.append(time.perf_counter() - began_s)
+        took_s = time.perf_counter() - began_s
+        # What lay here before we came to read it, on a machine that is busy, is nobody else's doing.
+        measured = kernel.measured_on(server.socket)
+        latencies_s.append(took_s - min(took_s, measured.since_received_s if measured else 0.0))
         refusal = answer if isinstance(answer, Refusal) else refusal
+        if stalls_in(latencies_s):
+            until_s = longest_s
     return latencies_s, refusal
+
+
+def stalls_in(latencies_s: Sequence[float]) -> int:
+    """How many of some round trips took as long as when a packet is lost, where most take far less."""
+    slow = sum(each >= _STALL_S for each in latencies_s)
+    return slow if min(latencies_s, default=0.0) < _STALL_S / 3 else 0
 
 
 def _loop_s(server: Server) -> float | None:

@@ -11,6 +11,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.full_copies import BACKLOG, BUFFER, judge_syncs, written_per_s
+from medic8.targets.valkey.looks.several import look_for_several
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: Between one of three looks and the next: one burst is told from what is written all the time.
@@ -44,6 +45,7 @@ def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResul
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
         )
         findings = judge_replication(facts, settings, before, rate, policy=policy_of(target))
+        findings += look_for_several(target, facts)
         return server.result("replication", around, readings, findings)
 
 
@@ -124,9 +126,10 @@ def judge_replicas(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple[Find
         name = f"{replica.text('ip')}:{replica.text('port')}"
         offset, silent_s = replica.number("offset"), replica.number("lag")
         if replica.get("state", "online") != "online":
+            # As each does that is added; copies again and again are found as such.
             found += fact(
-                "replication.lag",
-                Severity.WARNING,
+                "replication.copying",
+                Severity.INFO,
                 f"replica {name} is getting a full copy",
                 about="replication",
                 evidence=(Evidence(what=f"replica {name}", seen=replica.text("state"), limit="online"),),

@@ -33,6 +33,8 @@ class Way(NamedTuple):
         overflowed: How often a full accept queue of this machine turned a connection away meanwhile.
         idle_s: For how much of a PING's round trip (median) the server did nothing, in seconds; None if it
             does not tell.
+        stalls: How many of the PINGs took as long as when a packet is lost, while the server did nothing.
+        talks: How many PINGs there were.
     """
 
     connect_s: tuple[float, ...] = ()
@@ -44,6 +46,8 @@ class Way(NamedTuple):
     waiting: int | None = None
     overflowed: int | None = None
     idle_s: float | None = None
+    stalls: int = 0
+    talks: int = 0
 
     @property
     def usual_connect_s(self) -> float | None:
@@ -137,6 +141,8 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             Evidence(what="connections that did not open", seen=f"{way.failed} of {_CONNECTIONS}"),
         ),
     )
+    if not any(each.code == "network.loss" for each in found):
+        found += _stalls(way, policy)
     if way.waiting and way.overflowed:
         found += fact(
             "network.queue",
@@ -174,6 +180,21 @@ def _between(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
         advice=(
             "look at what stands between and answers for the server: a proxy, balancer, tunnel or sidecar",
             "redis-cli --latency or valkey-cli --latency on the server's own host shows it without the way",
+        ),
+    )
+
+
+def _stalls(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """Whether answers are late now and then, as when packets are sent again beyond where we can see it."""
+    return over(
+        "network.loss",
+        policy.stalls,
+        way.stalls,
+        f"{{seen}} of {way.talks:,} PINGs took as long as if a packet was lost, while the server did nothing",
+        about="network",
+        advice=(
+            "mtr from here to the server's host shows where packets get lost",
+            "where a proxy, balancer or tunnel stands between, look at what is behind it",
         ),
     )
 
