@@ -12,8 +12,9 @@ from uuid import UUID
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId, FlowRunFilterTags
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed
 
@@ -28,7 +29,7 @@ from medic8.alerts.serving import prefect_runs
 from medic8.local.loopback import free_port
 from medic8.local.prefect_access import PrefectAccess
 from medic8.model.alert import Alert, AlertStatus, Batch, End
-from medic8.recovery import watching
+from medic8.recovery import tables, watching
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
 from tests.alerts.gateway_process import gateway, wait_for
@@ -190,3 +191,30 @@ def test_a_healthy_target_is_looked_at_and_left(deployed: str, valkey_url: str) 
         found = client.read_flow_run(UUID(running.run))
     assert found.state_name == "Already healthy"
     assert "outcome:already_healthy" in found.tags
+
+
+def test_an_alert_that_comes_after_the_last_look_began_has_the_run_look_again(
+    deployed: str, valkey_url: str
+) -> None:
+    """One run, two looks: none is answered by a look that began before it came."""
+    set_settings(valkey_url, "1000", "100")
+    take("a")
+    dispatcher(deployed).once()
+    (running,) = inbox().running()
+    late = threading.Thread(target=lambda: wait_for(lambda: _has_begun(running.id)) and take("b"))
+    late.start()
+    execute(running.run)
+    late.join(60)
+    answers = {row.answer.run for row in inbox().rows(limit=9) if row.answer is not None}
+    assert answers == {running.run}
+    with get_client(sync_client=True) as client:
+        looks = FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(running.run)]),
+        )
+        assert len(client.read_flow_runs(flow_run_filter=looks)) == 2
+
+
+def _has_begun(generation: str) -> bool:
+    table = tables.alert_generations
+    with Journal(load_settings().journal_url).transaction() as connection:
+        return bool(connection.scalar(sa.select(table.c.seen).where(table.c.id == generation)))
