@@ -134,7 +134,7 @@ def test_a_labs_configuration_that_was_cut_short_is_finished(tmp_path: Path, len
     file.write_text(whole[:length])
     assert write_lab_configuration(tmp_path, url) == file
     assert file.read_text() == whole
-    assert {each.name for each in tmp_path.iterdir()} == {"medic8.toml", "lab-scale"}
+    assert {each.name for each in tmp_path.iterdir()} == {"medic8.toml", "lab-scale", "alerts.token"}
 
 
 def test_a_configuration_that_is_wrong_is_somebody_elses_to_tell(tmp_path: Path) -> None:
