@@ -171,6 +171,7 @@ def parts(first: int, last: int, targets: tuple[str, ...]) -> list[list[dict[str
     return [told[begin : begin + 20] for begin in range(0, len(told), 20)]
 
 
+@pytest.mark.timeout(800)
 @pytest.mark.usefixtures("prefect_api")
 def test_no_alert_of_a_storm_is_lost_or_answered_twice_though_prefect_is_killed_in_it(
     own_home: Path, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
