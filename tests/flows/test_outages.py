@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import psutil
 import pytest
 from prefect import get_client
@@ -204,7 +205,13 @@ def test_no_alert_of_a_storm_is_lost_or_answered_twice_though_prefect_is_killed_
         send(parts(60, 120, TARGETS))
         wait_until(lambda: [each.target for each in inbox.waiting() if each.reason] == ["t2", "t3", "t4"])
         stack.up(own_home, progress=lambda _: None, environment=environment)
-        rest = threading.Thread(target=send, args=(parts(120, STORM, TARGETS),))
+
+        def send_rest() -> None:
+            for batch in parts(120, STORM, TARGETS):
+                wait_for(lambda: looks(url) or not inbox.running(), within_s=400)
+                send([batch])
+
+        rest = threading.Thread(target=send_rest)
         rest.start()
 
         def carries_out() -> bool:
@@ -230,6 +237,13 @@ def test_no_alert_of_a_storm_is_lost_or_answered_twice_though_prefect_is_killed_
 
 
 OF_ALERTS = FlowRunFilterTags(all_=["origin:alert"])
+
+
+def looks(url: str) -> bool:
+    """Whether a diagnosis is under way at this moment."""
+    asked = {"parent_flow_run_id": {"is_null_": False}, "state": {"type": {"any_": ["RUNNING"]}}}
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        return bool(client.post("/flow_runs/filter", json={"flow_runs": asked}).json())
 
 
 def last_look_s(client: SyncPrefectClient, flow_run: str) -> float:
