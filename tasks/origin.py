@@ -6,7 +6,6 @@ from prefect.context import FlowRunContext
 
 from medic8.model.policy import Origin
 
-
 #: Who made a run, as Prefect's server notes it of one that an automation started.
 _AUTOMATION = "AUTOMATION"
 

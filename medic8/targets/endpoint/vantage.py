@@ -54,7 +54,7 @@ class Seen(NamedTuple):
         name: Of the place.
         view: What it says.
         why: How the requests fail, or why it cannot tell; fit to be shown.
-        may_be_its_own: Whether they fail in a way in which that place alone may fail: then it agrees to nothing.
+        may_be_its_own: Whether they fail as that place alone may: then it agrees to nothing.
     """
 
     name: str

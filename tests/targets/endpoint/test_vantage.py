@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from medic8.local.loopback import free_port
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.judging import fact
+from medic8.local.loopback import free_port
 from medic8.model.endpoint import HttpRequest, Vantage
 from medic8.model.issue import Severity
 from medic8.model.report import DiagnosticResult
