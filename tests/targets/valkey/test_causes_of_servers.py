@@ -152,3 +152,11 @@ def test_waves_of_expiry_are_found_between_two_of_them(capped: int, uptime_s: in
     found = judge_expiry(0, 0.4, Facts({}), capped_since_start(facts))
     assert [each.code for each in found] == ["commands.expiry_storm"] * is_found
     assert all("on average since it started" in each.text for each in found)
+
+
+def test_waves_of_expiry_that_may_be_long_over_are_none() -> None:
+    """An average over days is of the past, unless one more came while we looked."""
+    day = Facts({"expired_time_cap_reached_count": "500000", "uptime_in_seconds": "172800"})
+    assert judge_expiry(0, 0.4, Facts({}), capped_since_start(day, 0)) == ()
+    (found,) = judge_expiry(1, 0.4, Facts({}), capped_since_start(day, 1))
+    assert "on average since it started" in found.text

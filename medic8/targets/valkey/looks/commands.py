@@ -77,9 +77,8 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
         behind = _clients_behind(server, slow)
         runaways = runaways_of(slow, behind, policy=policy)
-        storms = judge_expiry(
-            grown(before, facts, TIME_CAP), seconds, lazy, capped_since_start(facts), policy=policy
-        )
+        capped = grown(before, facts, TIME_CAP)
+        storms = judge_expiry(capped, seconds, lazy, capped_since_start(facts, capped), policy=policy)
         if storms:
             named = who_expires(server, database_of(target.address))
             storms = tuple(each.model_copy(update={"evidence": (*each.evidence, *named)}) for each in storms)

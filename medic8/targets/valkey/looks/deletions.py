@@ -42,6 +42,9 @@ TIME_CAP = "expired_time_cap_reached_count"
 #: started, which has to be a while, that is a habit from once a second on.
 _LEAST_UPTIME_S, _ONCE_A_SECOND = 15.0, 1.0
 
+#: The average of a longer time is of the past: after a day of waves it would say so for weeks. Our choice.
+_MOST_UPTIME_S = 3600.0
+
 #: So many keys tell which kind of them expires.
 _SAMPLE = 300
 
@@ -61,17 +64,20 @@ def lazy_settings(server: Server, before: Facts, after: Facts, slow: Sequence[Sl
     return server.settings(*sorted(names)) if names else Facts({})
 
 
-def capped_since_start(facts: Facts) -> float | None:
+def capped_since_start(facts: Facts, now: int | None = 0) -> float | None:
     """
     How often expiry ran out of its time in each second since the server started, on average.
 
-    None if that is not told, or the server has run for too short to say.
+    None if that is not told, or the server has run for too short to say; and if it has run for so long that
+    this may be long over, unless it was so while we looked as well.
 
     Args:
         facts: The sections ``server`` and ``stats`` of INFO.
+        now: How often it ran out of time while we looked.
     """
-    capped, uptime_s = facts.number(TIME_CAP), facts.number("uptime_in_seconds")
-    return None if capped is None or (uptime_s or 0) < _LEAST_UPTIME_S else capped / (uptime_s or 1)
+    capped, uptime_s = facts.number(TIME_CAP), facts.number("uptime_in_seconds") or 0.0
+    is_past = uptime_s > _MOST_UPTIME_S and not now
+    return None if capped is None or uptime_s < _LEAST_UPTIME_S or is_past else capped / uptime_s
 
 
 def who_expires(server: Server, database: int) -> tuple[Evidence, ...]:
