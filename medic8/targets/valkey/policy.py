@@ -224,7 +224,7 @@ class ServerPolicy(Frozen):
         "all of them is a quarter of the time",
     )
     expiry_waves: Threshold = Threshold(
-        what="times that expiry ran out of its time, for each second since the start, if 15 s ago to an hour, or also now",
+        what="times that expiry ran out of its time, for each second since the start (15 s to an hour ago)",
         warning=1,
         unit="count",
         source=f"Valkey source, expire.c: waves last for tenths of a second, with pauses; {_OURS}",
