@@ -111,6 +111,7 @@ CAUSES = {
     "memory.swapping": Cause.SWAPPING,
     "memory.oom_kill": Cause.OOM_KILL,
     "disk.space": Cause.DISK_FULL,
+    "disk.deleted_files": Cause.DELETED_FILES,
     "disk.inodes": Cause.INODES_FULL,
     "disk.filling": Cause.DISK_FILLS,
     "disk.read_only": Cause.DISK_READ_ONLY,

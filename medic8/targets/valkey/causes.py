@@ -16,6 +16,9 @@ _LEAST_SHARE = 0.1
 #: More than this share of the time of slow commands makes whoever sent them the cause.
 _MOST_OF_SLOW = 0.5
 
+#: What one client may have waiting on average is no sign that it does not read. Source: as `client_buffers`.
+_MUCH_OUTPUT = 200 << 10
+
 _BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
 
 
@@ -252,6 +255,19 @@ _HELD_UP: _Rules = (
             "expiry.told",
             "notify-keyspace-events has clients told of each key that expires",
             "notify-keyspace-events has nobody told of keys that expire",
+        ),
+    ),
+    _rule(
+        "commands.runaway commands.costly commands.slow",
+        "memory.client_buffers",
+        "What a command answers that reads much waits until whoever asked has taken it.",
+        _is_over(
+            "clients",
+            "clients.most_output",
+            _MUCH_OUTPUT,
+            "output waits for a client at another moment as well",
+            "no client had much output waiting at another moment",
+            says=False,
         ),
     ),
     _rule(

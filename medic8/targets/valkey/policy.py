@@ -223,12 +223,6 @@ class ServerPolicy(Frozen):
         source="Valkey source, expire.c: 10 cycles a second (hz), each of 25 ms at most; half is ours, and "
         "all of them is a quarter of the time",
     )
-    expiry_waves: Threshold = Threshold(
-        what="times that expiry ran out of its time, for each second since the start (15 s to an hour ago)",
-        warning=1,
-        unit="count",
-        source=f"Valkey source, expire.c: waves last for tenths of a second, with pauses; {_OURS}",
-    )
     runaway: Threshold = Threshold(
         what="slow commands of one connection in 10 minutes, at least 3 and of one kind",
         warning=1.0,

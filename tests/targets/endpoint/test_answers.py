@@ -66,6 +66,12 @@ def test_a_healthy_endpoint_has_no_finding_and_its_times_are_told() -> None:
     assert {"requests.connect", "requests.wait", "requests.body", "requests.median"} <= set(readings)
 
 
+def greet(near: socket.socket) -> None:
+    """Say who one is and wait, as servers of mail, shells and databases do."""
+    near.sendall(b"220 mail.example ESMTP\r\n")
+    keep_silent(near)
+
+
 @pytest.mark.parametrize(
     ("treat", "ending"),
     [
@@ -75,6 +81,8 @@ def test_a_healthy_endpoint_has_no_finding_and_its_times_are_told() -> None:
         (reset, Ending.RESET),
         (flood_headers, Ending.NO_HTTP),
         (speak_no_http, Ending.NO_HTTP),
+        (greet, Ending.NO_HTTP),
+        (answers(b"HTTP/1.1 200 O"), Ending.CLOSED),
     ],
 )
 def test_each_way_of_not_answering_is_told_apart(treat: Behaviour, ending: Ending) -> None:

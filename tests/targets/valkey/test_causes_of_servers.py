@@ -9,7 +9,7 @@ from medic8.model.report import DiagnosticResult, reading
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.looks.commands import SlowCommand, runaways_of, share_of
-from medic8.targets.valkey.looks.deletions import capped_since_start, is_told_of_expiry, judge_expiry
+from medic8.targets.valkey.looks.deletions import is_told_of_expiry
 from medic8.targets.valkey.looks.key_sample import SampledKey
 from medic8.targets.valkey.looks.keys import judge_forgotten
 from tests.targets.valkey.looking_at import NOW, report_of
@@ -64,6 +64,16 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
             ["keys.large", "commands.slow"],
         ),
         ({}, [("memory.replica_buffers", _ERROR), ("replication.lag", _ERROR)], ["replication.lag"]),
+        (
+            {"clients.most_output": 1},
+            [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
+            ["commands.slow"],
+        ),
+        (
+            {"clients.most_output": 5 << 20},
+            [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
+            ["memory.client_buffers", "commands.slow"],
+        ),
         (
             {"clients.most_output_watches": True},
             [("clients.output", _ERROR), ("clients.monitor", _WARNING)],
@@ -141,22 +151,3 @@ def test_a_prefix_is_called_forgotten_only_by_its_own_keys() -> None:
     sample = [SampledKey(b"session:%d" % number, 0, "string", 1, number % 10 > 0) for number in range(200)]
     (finding,) = judge_forgotten(sample)
     assert finding.about == "keys session…"
-
-
-@pytest.mark.parametrize(
-    ("capped", "uptime_s", "is_found"), [(30, 20, True), (10, 20, False), (30, 5, False), (0, 900, False)]
-)
-def test_waves_of_expiry_are_found_between_two_of_them(capped: int, uptime_s: int, is_found: bool) -> None:
-    """By the average since the server started, if that is a while ago."""
-    facts = Facts({"expired_time_cap_reached_count": str(capped), "uptime_in_seconds": str(uptime_s)})
-    found = judge_expiry(0, 0.4, Facts({}), capped_since_start(facts))
-    assert [each.code for each in found] == ["commands.expiry_storm"] * is_found
-    assert all("on average since it started" in each.text for each in found)
-
-
-def test_waves_of_expiry_that_may_be_long_over_are_none() -> None:
-    """An average over days is of the past, unless one more came while we looked."""
-    day = Facts({"expired_time_cap_reached_count": "500000", "uptime_in_seconds": "172800"})
-    assert judge_expiry(0, 0.4, Facts({}), capped_since_start(day, 0)) == ()
-    (found,) = judge_expiry(1, 0.4, Facts({}), capped_since_start(day, 1))
-    assert "on average since it started" in found.text

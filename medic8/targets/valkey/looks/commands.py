@@ -26,7 +26,6 @@ from medic8.targets.valkey.looks.clients import (
 from medic8.targets.valkey.looks.command_words import FIRST_IS_A_KEY
 from medic8.targets.valkey.looks.deletions import (
     TIME_CAP,
-    capped_since_start,
     is_told_of_expiry,
     judge_deletions,
     judge_expiry,
@@ -77,8 +76,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
         behind = _clients_behind(server, slow)
         runaways = runaways_of(slow, behind, policy=policy)
-        capped = grown(before, facts, TIME_CAP)
-        storms = judge_expiry(capped, seconds, lazy, capped_since_start(facts, capped), policy=policy)
+        storms = judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy)
         if storms:
             named = who_expires(server, database_of(target.address))
             storms = tuple(each.model_copy(update={"evidence": (*each.evidence, *named)}) for each in storms)

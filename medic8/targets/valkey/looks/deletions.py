@@ -38,13 +38,6 @@ _MOST_KEYS = 8
 #: How often expiry ran out of the time that it may take.
 TIME_CAP = "expired_time_cap_reached_count"
 
-#: In waves it does so for some tenths of a second, and then there is a pause: on average since the server
-#: started, which has to be a while, that is a habit from once a second on.
-_LEAST_UPTIME_S, _ONCE_A_SECOND = 15.0, 1.0
-
-#: The average of a longer time is of the past: after a day of waves it would say so for weeks. Our choice.
-_MOST_UPTIME_S = 3600.0
-
 #: So many keys tell which kind of them expires.
 _SAMPLE = 300
 
@@ -59,25 +52,9 @@ def lazy_setting(words: Sequence[bytes]) -> str:
 def lazy_settings(server: Server, before: Facts, after: Facts, slow: Sequence[SlowCommand]) -> Facts:
     """The settings that matter for what was slow; nothing is asked where none does."""
     names = {each.lazy for each in slow if each.lazy}
-    if grown(before, after, TIME_CAP) or (capped_since_start(after) or 0) >= _ONCE_A_SECOND:
+    if grown(before, after, TIME_CAP):
         names.update((_EXPIRY, _EVENTS))
     return server.settings(*sorted(names)) if names else Facts({})
-
-
-def capped_since_start(facts: Facts, now: int | None = 0) -> float | None:
-    """
-    How often expiry ran out of its time in each second since the server started, on average.
-
-    None if that is not told, or the server has run for too short to say; and if it has run for so long that
-    this may be long over, unless it was so while we looked as well.
-
-    Args:
-        facts: The sections ``server`` and ``stats`` of INFO.
-        now: How often it ran out of time while we looked.
-    """
-    capped, uptime_s = facts.number(TIME_CAP), facts.number("uptime_in_seconds") or 0.0
-    is_past = uptime_s > _MOST_UPTIME_S and not now
-    return None if capped is None or uptime_s < _LEAST_UPTIME_S or is_past else capped / uptime_s
 
 
 def who_expires(server: Server, database: int) -> tuple[Evidence, ...]:
@@ -199,7 +176,6 @@ def judge_expiry(
     capped: int | None,
     seconds: float,
     lazy: Facts,
-    since_start: float | None = None,
     *,
     policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
@@ -210,18 +186,14 @@ def judge_expiry(
         capped: How often it ran out of time while we looked.
         seconds: How long that was.
         lazy: Whether what expires is freed in the background.
-        since_start: From `capped_since_start`.
         policy: The limits of the target.
     """
     is_set = lazy.get(_EXPIRY)
-    now = None if capped is None else capped / seconds
-    is_now = policy.expiry.severity(now) is not None
     return over(
         "commands.expiry_storm",
-        policy.expiry if is_now else policy.expiry_waves,
-        None if (rate := now if is_now else since_start) is None else round(rate, 1),
-        "keys expire faster than the server may spend time on: it ran out of it {seen} times a second"
-        + ("" if is_now else " on average since it started"),
+        policy.expiry,
+        None if capped is None else round(capped / seconds, 1),
+        "keys expire faster than the server may spend time on: it ran out of it {seen} times a second",
         about="expiry",
         also=(Evidence(what=f"setting {_EXPIRY}", seen=is_set, limit="yes"),) if is_set else (),
         advice=(
