@@ -17,7 +17,7 @@ from medic8.settings import Settings
 LOOK_S = 20
 
 #: Whoever frees the places of runs that died must find one: a server that was started again, and whose leases
-#: were in memory, keeps such a place until somebody says that the run is dead. More than these do not pile up.
+#: were in memory, keeps such a place until somebody says that the run is dead. No more than these pile up.
 _PLACES = 3
 
 #: Kinds of whose targets samples are kept for months, and which show in a long look what grows.
