@@ -97,6 +97,15 @@ def outcomes(incomplete: str) -> list[str]:
     return _those(incomplete, Outcome)
 
 
+def strategies(incomplete: str) -> list[str]:
+    """The strategies of all kinds, and undo."""
+    from medic8.recovery.later import STRATEGY
+    from medic8.targets.registry import kind_named, kind_names
+
+    known = (name for kind in kind_names() for name in kind_named(kind).strategies)
+    return _those(incomplete, dict.fromkeys((*known, STRATEGY)))
+
+
 def waiting_recoveries(ctx: typer.Context, incomplete: str) -> list[str]:
     """The recoveries that wait for a person; none if the journal is not a file of this machine."""
     # Whatever is wrong is told by the command itself, when it is run.

@@ -272,6 +272,8 @@ def test_history_passes_its_filters_on(medic8: Medic8, answers: Answers) -> None
         "pot",
         "--issue",
         "network",
+        "--strategy",
+        "descale",
         "--outcome",
         "resolved",
         "--since",
@@ -280,8 +282,8 @@ def test_history_passes_its_filters_on(medic8: Medic8, answers: Answers) -> None
         "5",
     )
     medic8("history", "--since", "2026-01-31")
-    (_, target, issue, outcome, since, limit), (*_, from_date, _) = answers.asked
-    assert (target, issue, outcome, limit) == ("pot", "network", "resolved", 5)
+    (_, target, issue, strategy, outcome, since, limit), (*_, from_date, _) = answers.asked
+    assert (target, issue, strategy, outcome, limit) == ("pot", "network", "descale", "resolved", 5)
     assert timedelta(hours=2) <= datetime.now(UTC) - since < timedelta(hours=2, minutes=5)
     assert from_date == datetime(2026, 1, 31).astimezone()
 
@@ -397,4 +399,4 @@ def test_a_target_without_its_password_stops_nobody_elses_commands(
     listed = medic8("targets", "--json")
     assert (listed.code, [each["problem"] for each in listed.document["targets"]]) == (0, ["", said])
     assert said in medic8("targets").out
-    assert answers.asked == [("diagnose", "pot"), ("history", None, None, None, None, 100)]
+    assert answers.asked == [("diagnose", "pot"), ("history", None, None, None, None, None, 100)]
