@@ -20,15 +20,19 @@ from medic8.recovery.journal import Journal
 
 _ROWS = tables.resolutions
 
+#: Rows in one statement; a client of PostgreSQL counts its values with 16 bits.
+_AT_ONCE = 500
+
 
 def write(journal: Journal, rows: Iterable[Tracked]) -> None:
     """Put *rows* in the place of those with the same runs, if there are any; in one transaction."""
+    by_run = {row.run: _values(row) for row in rows}
+    runs = list(by_run)
     with journal.transaction() as connection:
-        for row in rows:
-            values = _values(row)
-            changed = connection.execute(_ROWS.update().where(_ROWS.c.run == row.run).values(**values))
-            if not changed.rowcount:
-                connection.execute(_ROWS.insert().values(**values))
+        for begin in range(0, len(runs), _AT_ONCE):
+            some = runs[begin : begin + _AT_ONCE]
+            connection.execute(_ROWS.delete().where(_ROWS.c.run.in_(some)))
+            connection.execute(_ROWS.insert().values([by_run[run] for run in some]))
 
 
 def add_missing(journal: Journal, rows: Iterable[Tracked]) -> int:

@@ -91,8 +91,8 @@ def a_recovery(steps: int = 1) -> Recovery:
             unit=0,
             title=f"set {number}",
             state=StepState.UNDONE,
-            begun_at=after(4),
-            done_at=after(5),
+            begun_at=after(4 + number / steps / 10),
+            done_at=after(4.5),
             undone_at=after(6),
         )
         for number in range(steps)
@@ -109,9 +109,9 @@ def a_recovery(steps: int = 1) -> Recovery:
 
 
 def test_a_timeline_tells_everything_in_order_of_time() -> None:
-    """From being asked to the end, with the undo between."""
+    """From being asked to the end, with the undo between: steps are undone when all were begun."""
     events = timeline(
-        a_resolution(), [a_recovery()], Diagnosis(after(0.5), after(1)), AT, {"r" * 36: after(3.5)}
+        a_resolution(), [a_recovery(2)], Diagnosis(after(0.5), after(1)), AT, {"r" * 36: after(3.5)}
     )
     assert [each.what for each in events] == [
         "asked",
@@ -121,7 +121,10 @@ def test_a_timeline_tells_everything_in_order_of_time() -> None:
         "opened",
         "saved",
         "step begun",
+        "step begun",
         "step done",
+        "step done",
+        "step undone",
         "step undone",
         "undone",
         "restored",
