@@ -97,13 +97,15 @@ def outcomes(incomplete: str) -> list[str]:
     return _those(incomplete, Outcome)
 
 
-def strategies(incomplete: str) -> list[str]:
-    """The strategies of all kinds, and undo."""
-    from medic8.recovery.later import STRATEGY
-    from medic8.targets.registry import kind_named, kind_names
-
-    known = (name for kind in kind_names() for name in kind_named(kind).strategies)
-    return _those(incomplete, dict.fromkeys((*known, STRATEGY)))
+def strategies(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The strategies that the configuration allows, and undo; to load every kind would take too long."""
+    names = dict[str, None]()
+    for table in _tables(ctx):
+        allow = table.get("allow")
+        for name in allow if isinstance(allow, list) else ():
+            if isinstance(name, str) and _NAME.fullmatch(name):
+                names[name] = None
+    return _those(incomplete, (*names, "undo"))
 
 
 def waiting_recoveries(ctx: typer.Context, incomplete: str) -> list[str]:
