@@ -30,11 +30,14 @@ from pydantic import ValidationError
 
 from medic8.analysis import markdown
 from medic8.model.recovery import Owner, Recovery
+from medic8.model.statistics import Tracked
 from medic8.model.wording import short
 from medic8.owner import is_known_dead, this_process
+from medic8.recovery import resolutions
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.index import row_of
 from tasks.track import artifact_key, outcome_tags, rebuilt, run_url
 
 #: The label by which a run says which process works for it.
@@ -94,6 +97,8 @@ def tell(recovery: Recovery, site: Settings) -> None:
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         _tell(client, recovery)
     journal = Journal(site.journal_url)
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound, ValueError):
+        resolutions.write(journal, [_row_of(client, recovery)])
     for each in journal.of_resolution(recovery.resolution):
         journal.told(each.id)
 
@@ -116,6 +121,11 @@ def mark_dead_runs() -> tuple[str, ...]:
     for name in marked:
         get_run_logger().info("marked as crashed, since its process has died: %s", name)
     return tuple(marked)
+
+
+def _row_of(client: SyncPrefectClient, recovery: Recovery) -> Tracked:
+    run = client.read_flow_run(UUID(recovery.resolution))
+    return row_of(run, rebuilt(run, recovery))
 
 
 def _tell(client: SyncPrefectClient, recovery: Recovery) -> None:
