@@ -241,9 +241,9 @@ OF_ALERTS = FlowRunFilterTags(all_=["origin:alert"])
 
 def looks(url: str) -> bool:
     """Whether a diagnosis is under way at this moment."""
-    asked = {"parent_flow_run_id": {"is_null_": False}, "state": {"type": {"any_": ["RUNNING"]}}}
+    asked = {"name": {"like_": "diagnose t"}, "state": {"type": {"any_": ["RUNNING"]}}}
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-        return bool(client.post("/flow_runs/filter", json={"flow_runs": asked}).json())
+        return bool(client.post("/flow_runs/filter", json={"flow_runs": asked}).raise_for_status().json())
 
 
 def last_look_s(client: SyncPrefectClient, flow_run: str) -> float:
