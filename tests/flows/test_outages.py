@@ -207,9 +207,8 @@ def test_no_alert_of_a_storm_is_lost_or_answered_twice_though_prefect_is_killed_
         stack.up(own_home, progress=lambda _: None, environment=environment)
 
         def send_rest() -> None:
-            for batch in parts(120, STORM, TARGETS):
-                wait_for(lambda: looks(url) or not inbox.running(), within_s=400)
-                send([batch])
+            wait_for(lambda: looks(url) or not inbox.running(), within_s=400)
+            send(parts(120, STORM, TARGETS))
 
         rest = threading.Thread(target=send_rest)
         rest.start()
