@@ -56,7 +56,7 @@ def _origin(given: str) -> Origin:
         raise ConfigurationError(f"origin {given[:80]!r} is none; it is {known}") from None
 
 
-# Builtin types alone: a flow that is served from its file is not in sys.modules, where other names would be sought.
+# Builtin types alone: a flow that is served from its file is not in sys.modules, where names are sought.
 @flow(
     name="heal",
     flow_run_name="heal {target}",
