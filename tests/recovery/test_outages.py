@@ -441,7 +441,7 @@ def test_a_recovery_on_a_server_that_goes_on_evicting_ends(journal: Journal, tmp
                     own.mset({f"pressure:{os.urandom(4).hex()}": b"x" * 4096 for _ in range(50)})
 
         changes = (("hz", "10", "20"), ("tcp-keepalive", "300", "60"), ("slowlog-max-len", "128", "512"))
-        # To open it is refused if the claim goes at that moment: nothing is begun, and nothing is to be seen here.
+        # To open it is refused if the claim goes at that moment: nothing is begun, and nothing is seen here.
         run = Run(journal, server_on(server.url), plan_settings(*changes), tmp_path)
         client.config_set("maxmemory-policy", "allkeys-random")
         client.config_set("maxmemory", info(client, "memory")["used_memory"] + (2 << 20))

@@ -115,7 +115,7 @@ def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
     # All other threads wait for the one that hangs, since it holds the interpreter's lock.
     try:
         pid = program.pid
-        # Each child that is started has its parent wait like that, too, but for a moment: the seventh for good.
+        # Each child that is started has its parent wait like that for a moment: the seventh for good.
         until(lambda: _states_of_children(pid) == b"SZZZZZZ" and _hangs(pid), "a thread hangs")
         found = {each.code: each for each in look_at_activity(program.target(), around).findings}
     finally:
