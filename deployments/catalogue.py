@@ -8,12 +8,17 @@ from typing import Any
 from deployments import forms
 from deployments.procedures import LONGEST_LOOK_S, PROCEDURES, is_backed_up, pruning_dry_run
 from deployments.wanted import TAG, Schedule, Wanted, offset_s
+from medic8.alerts.runs import FLOW, deployment_for
 from medic8.model.schedule import HEALTH, QUEUE
 from medic8.model.target import Mode, Target
 from medic8.settings import Settings
 
 #: For how many seconds a long look watches what grows.
 LOOK_S = 20
+
+#: Whoever frees the places of runs that died must find one: a server that was started again, and whose leases
+#: were in memory, keeps such a place until somebody says that the run is dead. No more than these pile up.
+_PLACES = 3
 
 #: Kinds of whose targets samples are kept for months, and which show in a long look what grows.
 _SAMPLED = frozenset({"valkey", "process", "host"})
@@ -31,6 +36,7 @@ def wanted(site: Settings) -> tuple[Wanted, ...]:
         *(each for queue in queues for each in _by_hand(site, queue)),
         *(each for target in site.targets for each in _of_target(site, target)),
         *(each for queue in queues for each in _of_queue(site, queue)),
+        *(each for queue in queues for each in _alerts(site, queue)),
         *_of_site(site),
     )
 
@@ -149,7 +155,7 @@ def _scheduled(
         tags=(TAG, f"target:{target.name}", f"kind:{target.kind}"),
         form=form,
         parameters=forms.defaults(form),
-        one_at_a_time=True,
+        at_a_time=1,
         schedule=Schedule(every_s=every_s, offset_s=offset_s(name, every_s)),
     )
 
@@ -172,6 +178,7 @@ def _of_queue(site: Settings, queue: str) -> Iterator[Wanted]:
             }
         ),
         site.schedule.restore_interrupted,
+        at_a_time=_PLACES,
     )
     yield _periodic(
         site,
@@ -187,6 +194,27 @@ def _of_queue(site: Settings, queue: str) -> Iterator[Wanted]:
     )
 
 
+def _alerts(site: Settings, queue: str) -> Iterator[Wanted]:
+    """What the alert gateway starts; a person can as well, who then stands in for an alert."""
+    targets = [each for each in site.targets if site.queue_of(each) == queue]
+    form = forms.form(
+        target=forms.target([each.name for each in targets]),
+        generation=forms.text("Alerts", "Filled in by the alert gateway. Empty: nobody's, you ask."),
+    )
+    if targets:
+        yield Wanted(
+            flow=FLOW,
+            name=site.deployments.named(deployment_for(queue, site.deployments.queue)),
+            entrypoint="flows.respond.respond",
+            pool=site.deployments.pool,
+            queue=queue,
+            description="Answer alerts about a target: diagnose it, and treat what is wrong as far as its "
+            "configuration allows. Nothing that needs a person's approval is done.",
+            form=form,
+            parameters=forms.defaults(form),
+        )
+
+
 def _of_site(site: Settings) -> Iterator[Wanted]:
     yield _periodic(
         site,
@@ -197,6 +225,7 @@ def _of_site(site: Settings) -> Iterator[Wanted]:
         "Notice targets that are no longer diagnosed by schedule. A run that finds one fails, and names it.",
         forms.form(),
         site.schedule.watch_schedules,
+        at_a_time=_PLACES,
     )
 
 
@@ -210,6 +239,8 @@ def _periodic(
     form: dict[str, Any],
     every_s: int,
     by_schedule: dict[str, Any] | None = None,
+    *,
+    at_a_time: int = 1,
 ) -> Wanted:
     """A procedure of a queue that a person can start as well, which is all there is to it at 0 seconds."""
     schedule = Schedule(
@@ -224,6 +255,6 @@ def _periodic(
         description=description,
         form=form,
         parameters=forms.defaults(form),
-        one_at_a_time=True,
+        at_a_time=at_a_time,
         schedule=schedule if every_s else None,
     )

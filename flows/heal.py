@@ -27,7 +27,7 @@ from medic8.model.target import Target
 from medic8.recovery.faults import SilentError
 from medic8.recovery.interrupted import interrupted_on
 from medic8.recovery.journal import Journal
-from medic8.safety.admission import check_approvals
+from medic8.safety.admission import check_approvals, that_count
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.interrupted import end_recovery
@@ -71,13 +71,13 @@ def heal(
     Args:
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
-        approved: Digests of plans that a person agreed to.
+        approved: Digests of plans that a person agreed to; they do not count where nobody began the run.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
         strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
         origin: Who or what began it; what nobody decided has limits (docs/admission.md).
         override: Why a person goes on although there is a pause; empty = a pause stops it.
     """
-    agreed = list(check_approvals(approved or []))
+    given = check_approvals(approved or [])
     site = load_settings()
     subject = site.target(target)
     with untagged():
@@ -85,6 +85,11 @@ def heal(
     mandate = Mandate(
         origin=origin_of_run(origin), override=override, treatment=flow_run.get_root_flow_run_id() or ""
     )
+    agreed = list(that_count(given, mandate.origin))
+    if given and not agreed:
+        get_run_logger().warning(
+            "%s began this run: the plans %s count as not approved", mandate.origin.article, ", ".join(given)
+        )
     before = returned(diagnose(target, return_state=True), DiagnosticReport)
     if mandate.origin.is_automatic:
         with untagged():

@@ -50,7 +50,18 @@ _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _BEGUN = [StateType.RUNNING, StateType.CANCELLING]
 
 #: The flows that `sign`, as they are started by a person, a schedule or an alert.
-_SIGNED = ("heal", "health", "restore_interrupted", "undo")
+SIGNED = (
+    "back_up",
+    "diagnose",
+    "heal",
+    "health",
+    "prune_backups",
+    "prune_saved_state",
+    "respond",
+    "restore_interrupted",
+    "undo",
+    "watch_schedules",
+)
 
 #: So long after it began, a run has been signed.
 _JUST_NOW = timedelta(seconds=2)
@@ -68,6 +79,12 @@ def sign(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
         about = f"target:{flow_run.parameters.get('target')}"
         if "target" in flow_run.parameters and about not in flow_run.tags:
             client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, about}))
+
+
+def sign_deployed(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
+    """`sign` where a deployment was started, of which only so many may run: one that dies keeps its place."""
+    if flow_run.deployment_id is not None:
+        sign(flow, flow_run, state)
 
 
 @task(task_run_name="tell the history of recovery of {recovery.plan.target}", **ATTEMPTS)
@@ -183,7 +200,7 @@ def _signed_and_running(client: SyncPrefectClient) -> Iterator[FlowRun]:
     offset = 0
     while True:
         page = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=list(_SIGNED))),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(SIGNED))),
             flow_run_filter=FlowRunFilter(state=state),
             sort=FlowRunSort.START_TIME_ASC,
             limit=_PAGE,

@@ -78,7 +78,9 @@ class Door(Protocol):
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
 
-    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+    def restore_backup(
+        self, target: str, wish: RestoreWish, progress: Progress, *, override: str = ""
+    ) -> RestoreReport:
         """Write what *wish* asks for from a backup into *target*."""
 
     def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
@@ -265,9 +267,11 @@ class PrefectDoor:
         given: dict[str, Any] = {"target": target, "full": full, "prefix": prefix}
         return cast("BackupManifest", self._run("flows.run", "run", "back_up", progress, **given))
 
-    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+    def restore_backup(
+        self, target: str, wish: RestoreWish, progress: Progress, *, override: str = ""
+    ) -> RestoreReport:
         """Write what *wish* asks for from a backup into *target*."""
-        given: dict[str, Any] = {"target": target, **dict(wish)}
+        given: dict[str, Any] = {"target": target, **dict(wish), "override": override}
         left = "what was restored stands, and the same command goes on"
         report = self._run("flows.run", "run", "restore_backup", progress, left=left, **given)
         return cast("RestoreReport", report)

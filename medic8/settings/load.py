@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medic8.errors import ConfigurationError
+from medic8.settings.alerts import read_alerts
 from medic8.settings.credentials import holds_password, readable_by_others
 from medic8.settings.document import Document, read_document
 from medic8.settings.places import default_home, find_configuration
@@ -16,7 +17,17 @@ from medic8.settings.settings import Settings
 from medic8.settings.state import read_state
 from medic8.settings.targets import read_targets
 
-_TABLES = ("target", "backups", "journal", "recovery", "schedule", "deployments", "policy", "observer")
+_TABLES = (
+    "target",
+    "backups",
+    "journal",
+    "recovery",
+    "schedule",
+    "deployments",
+    "policy",
+    "observer",
+    "alerts",
+)
 
 
 def load_settings(
@@ -47,6 +58,7 @@ def load_settings(
     targets = read_targets(document)
     state = read_state(document, home)
     rules = read_rules(document, targets)
+    alerts = read_alerts(document, targets)
     if document.problems:
         problems = sorted(document.problems)
         raise ConfigurationError("\n".join(f"{named}:{each.line}: {each.text}" for each in problems))
@@ -62,6 +74,7 @@ def load_settings(
         warnings=tuple(document.warnings),
         **state,
         **rules,
+        alerts=alerts,
     )
 
 

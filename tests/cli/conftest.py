@@ -115,10 +115,12 @@ class Answers:
         self.asked.append(("back_up", target, full, prefix))
         return _answer(self.backup)
 
-    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+    def restore_backup(
+        self, target: str, wish: RestoreWish, progress: Progress, *, override: str = ""
+    ) -> RestoreReport:
         """Answer with what was restored."""
         progress(1, 2)
-        self.asked.append(("restore_backup", target, wish))
+        self.asked.append(("restore_backup", target, wish, *([override] if override else [])))
         return _answer(self.restored)
 
     def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
