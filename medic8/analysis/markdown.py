@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
+from medic8.model.approval import ApprovalRequest
 from medic8.model.grid_map import MapPicture
 from medic8.model.guard import GuardVerdict
 from medic8.model.issue import CauseLink, Finding, Issue
@@ -16,7 +17,7 @@ from medic8.model.plan import Plan
 from medic8.model.policy import Refusal
 from medic8.model.recovery import StepRecord
 from medic8.model.report import DiagnosticReport, DiagnosticResult
-from medic8.model.resolution import Resolution
+from medic8.model.resolution import Approval, Resolution
 from medic8.model.wording import counted, size
 
 #: Rows of one table; an artifact is for reading, the whole is in the persisted result.
@@ -70,10 +71,7 @@ def resolution(resolved: Resolution) -> str:
     if resolved.plan is not None:
         parts.append(f"Plan `{resolved.plan.strategy}`: {escape(resolved.plan.summary)}")
     if resolved.approval is not None:
-        approval = resolved.approval
-        parts.append(
-            f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
-        )
+        parts.append(_approval(resolved.approval))
     if resolved.mandate.override:
         parts.append(f"Begun although there was a pause: {escape(resolved.mandate.override)}")
     parts += section("Refused by a rule", _refusal(resolved.refusal))
@@ -231,3 +229,17 @@ def _clock(when: datetime | None) -> str:
 def bullets(lines: Sequence[str]) -> str:
     """*lines* as a list."""
     return "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def decision(request: ApprovalRequest) -> str:
+    """What was asked, and what was decided."""
+    parts = [f"# Plan `{request.digest[:12]}` for {escape(request.target)}: {request.decision.value}"]
+    if request.answer is not None:
+        parts.append(_approval(request.answer))
+    return "\n\n".join((*parts, plan(request.plan)))
+
+
+def _approval(given: Approval) -> str:
+    word = "Approved" if given.is_granted else "Denied"
+    why = f": {escape(given.reason)}" if given.reason else ""
+    return f"{word} (`{given.digest}`) by {escape(given.by)}, {given.at:%Y-%m-%d %H:%M:%S %Z}{why}."

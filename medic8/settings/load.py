@@ -16,7 +16,17 @@ from medic8.settings.settings import Settings
 from medic8.settings.state import read_state
 from medic8.settings.targets import read_targets
 
-_TABLES = ("target", "backups", "journal", "recovery", "schedule", "deployments", "policy", "observer")
+_TABLES = (
+    "target",
+    "backups",
+    "journal",
+    "recovery",
+    "schedule",
+    "deployments",
+    "policy",
+    "observer",
+    "approvals",
+)
 
 
 def load_settings(
