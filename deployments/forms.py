@@ -84,8 +84,8 @@ def decision() -> Schema:
         "title": "Decision",
         "type": "string",
         "enum": [each.value for each in Choice],
-        "description": "`approve`: carry out exactly that plan. `deny`: do not, and do not ask again for some "
-        "time.",
+        "description": "`approve`: carry out exactly that plan. `deny`: do not, and do not ask again for "
+        "some time.",
     }
 
 

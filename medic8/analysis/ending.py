@@ -84,8 +84,8 @@ def asked(plan: Plan, reason: str, request: ApprovalRequest) -> Ending:
         how = f"approved by {request.by}; it is carried out by a run of its own"
     else:
         how = (
-            f"or, until {moment(request.expires_at)}: medic8 approve {short} --reason WHY, medic8 deny {short} "
-            "--reason WHY"
+            f"or, until {moment(request.expires_at)}: medic8 approve {short} --reason WHY, "
+            f"medic8 deny {short} --reason WHY"
         )
     return Ending(outcome=Outcome.AWAITING_APPROVAL, reason=f"{reason}; {how}", left=plan.left_open)
 

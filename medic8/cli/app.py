@@ -9,6 +9,7 @@ import typer
 
 from medic8.cli import (
     acknowledge,
+    approve,
     backup,
     completion,
     demo,
@@ -49,6 +50,9 @@ def build_app() -> typer.Typer:
         troubleshoot.resources,
         heal.plan,
         heal.heal,
+        approve.approvals,
+        approve.approve,
+        approve.deny,
         history.history,
         history.show,
         undo.undo,

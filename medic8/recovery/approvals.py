@@ -27,6 +27,9 @@ from medic8.safety.approving import (
 
 _TABLE = tables.approvals
 
+#: Where the gateway has the pages of links.
+PAGE = "/approve"
+
 #: Somebody is waited for, to decide or to carry it out.
 _WAITS = (_TABLE.c.decision == Decision.OPEN) | (
     (_TABLE.c.decision == Decision.APPROVED) & (_TABLE.c.carried_out_by == "")
@@ -240,6 +243,11 @@ def make_token(journal: Journal, request: ApprovalRequest, how: Approvals, at: d
             )
         )
     return token
+
+
+def make_link(journal: Journal, request: ApprovalRequest, how: Approvals, at: datetime) -> str:
+    """The address of a page on which whoever has it may decide, once; the gateway serves it."""
+    return f"{how.url}{PAGE}/{request.digest}/{make_token(journal, request, how, at)}"
 
 
 def behind(journal: Journal, digest: str, token: str, at: datetime) -> ApprovalRequest:

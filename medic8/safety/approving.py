@@ -27,7 +27,8 @@ def as_of(request: ApprovalRequest, now: datetime) -> ApprovalRequest:
     """
     *request* as it is at *now*: one that nobody decided in time is denied from that moment on.
 
-    So is an approval that no run took up within `LAPSES` of that: what was agreed to is done now or not at all.
+    So is an approval that no run took up within `LAPSES` of that: what was agreed to is done soon or
+    not at all.
     """
     if request.waits_to_be_carried_out and now >= request.expires_at + LAPSES:
         why = f"approved by {request.by}, and no run took that up in time"

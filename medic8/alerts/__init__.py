@@ -1,0 +1,1 @@
+"""Alerts of other programs: taken in durably, each target looked at once."""
