@@ -242,4 +242,4 @@ def decision(request: ApprovalRequest) -> str:
 def _approval(given: Approval) -> str:
     word = "Approved" if given.is_granted else "Denied"
     why = f": {escape(given.reason)}" if given.reason else ""
-    return f"{word} (`{given.digest}`) by {escape(given.by)}, {given.at:%Y-%m-%d %H:%M:%S %Z}{why}."
+    return f"{word} (`{given.digest}`) by {escape(given.who)}, {given.at:%Y-%m-%d %H:%M:%S %Z}{why}."

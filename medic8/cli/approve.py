@@ -43,7 +43,7 @@ def approvals(
     ] = "",
     json: Json = False,
 ) -> int:
-    """List the plans that wait for a person."""
+    """List the plans that wait for a person; 1 if any does."""
     from medic8.cli.render_approvals import render_requests
     from medic8.recovery import approvals as requests
     from medic8.recovery.journal import Journal
@@ -58,7 +58,7 @@ def approvals(
         return ExitCode.WELL
     found = requests.listed(journal, now, now - _SHOWN if all_ else None)
     call.screen.show({"approvals": found}, lambda: render_requests(found))
-    return ExitCode.WELL
+    return ExitCode.NOT_WELL if any(each.decided_at is None for each in found) else ExitCode.WELL
 
 
 def approve(ctx: typer.Context, plan: Named, reason: Reason, by: By = "", json: Json = False) -> int:

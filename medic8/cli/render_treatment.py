@@ -73,7 +73,7 @@ def approved(resolution: Resolution) -> str:
         return ""
     why = f": {approval.reason}" if approval.reason else ""
     no = "" if approval.is_granted else "no, "
-    return f"{no}{approval.digest} by {approval.by}, {moment(approval.at)}{why}"
+    return f"{no}{approval.digest} by {approval.who}, {moment(approval.at)}{why}"
 
 
 def _resolution(resolution: Resolution) -> Iterator[RenderableType]:

@@ -61,6 +61,11 @@ class Approval(Frozen):
     reason: str = ""
     is_granted: bool = True
 
+    @property
+    def who(self) -> str:
+        """`by` as it reads after the word: those without a name get an article."""
+        return f"the {self.by}" if self.by.startswith("holder of ") else self.by
+
 
 class Resolution(Frozen):
     """
