@@ -17,7 +17,8 @@ from medic8.model.plan import Plan
 from medic8.model.policy import Refusal
 from medic8.model.recovery import StepRecord
 from medic8.model.report import DiagnosticReport, DiagnosticResult
-from medic8.model.resolution import Approval, Resolution
+from medic8.model.resolution import Approval, Outcome, Resolution
+from medic8.model.schedule import APPROVING
 from medic8.model.wording import counted, size
 
 #: Rows of one table; an artifact is for reading, the whole is in the persisted result.
@@ -70,6 +71,11 @@ def resolution(resolved: Resolution) -> str:
         parts.append(_issue(resolved.issue))
     if resolved.plan is not None:
         parts.append(f"Plan `{resolved.plan.strategy}`: {escape(resolved.plan.summary)}")
+    if resolved.outcome is Outcome.AWAITING_APPROVAL and resolved.plan is not None:
+        parts.append(
+            f"To decide in Prefect: start a run of the deployment `{APPROVING}` for plan "
+            f"`{resolved.plan.digest[:12]}`."
+        )
     if resolved.approval is not None:
         parts.append(_approval(resolved.approval))
     if resolved.mandate.override:
