@@ -14,7 +14,10 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
 from deployments import register
+from deployments.server import opened
 from flows.run import run
+from medic8.cli.door import PrefectDoor
+from medic8.cli.run import run as call_medic8
 from medic8.errors import RefusedError
 from medic8.local.prefect_access import PrefectAccess
 from medic8.model.approval import ApprovalRequest, Choice, Decision
@@ -29,6 +32,7 @@ from tests.flows.server_site import Configure, set_settings
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 EXPIRY = '[[target.expiry]]\nprefix = "session:"\nafter = 86400'
+POOL = "approved-by-a-test"
 PATIENCE_S = 60
 
 
@@ -74,8 +78,16 @@ def configure_more(text: str) -> None:
     file.write_text(f"{text}\n{file.read_text()}")
 
 
-def test_what_is_approved_is_carried_out_once(keys: valkey.Valkey) -> None:
+def test_what_is_approved_is_carried_out_once(
+    keys: valkey.Valkey, prefect_api: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Asked once, whoever comes by; nothing is held meanwhile; who, when and why are on record."""
+
+    def medic8(*arguments: str) -> tuple[int, str]:
+        access = PrefectAccess(api_url=prefect_api, named_by="a test")
+        code = call_medic8(arguments, open_door=lambda _: PrefectDoor(access))
+        return code, capsys.readouterr().out
+
     asked = heal(origin=Origin.SCHEDULE)
     request = waiting()
     assert asked.outcome is Outcome.AWAITING_APPROVAL
@@ -84,20 +96,18 @@ def test_what_is_approved_is_carried_out_once(keys: valkey.Valkey) -> None:
     assert waiting() == request
     assert (journal().holding(), ttls(keys)) == ((), {-1})
 
-    said = {"plan": request.digest[:12], "decision": "approve", "reason": "they are forgotten", "by": "ann"}
-    decided = run("approve", **said)
-    (done,) = decided.treatment.resolutions
-    assert (done.outcome, done.mandate.origin) == (Outcome.RESOLVED, Origin.SCHEDULE), done.reason
+    said = ("approve", request.digest[:12], "--reason", "they are forgotten", "--by", "ann")
+    assert medic8(*said)[0] == 0
     assert -1 not in ttls(keys)
+    done = resolution_of(history(target="server", outcome="resolved", limit=1)[0].run)[1]
+    assert done is not None
+    assert (done.outcome, done.mandate.origin) == (Outcome.RESOLVED, Origin.SCHEDULE), done.reason
     assert done.approval is not None
     assert (done.approval.by, done.approval.reason) == ("ann", "they are forgotten")
-    assert done.approval.at == decided.request.decided_at
-    earlier = resolution_of(request.run)[1]
-    assert earlier is not None
-    assert (earlier.approval, "approved by ann" in earlier.reason) == (done.approval, True)
+    assert done.approval.at == approvals.find(journal(), request.digest, datetime.now(UTC)).decided_at
+    assert "they are forgotten" in medic8("show", request.run)[1]
     assert "decision:approved" in tags_of(request.run)
-    with pytest.raises(RefusedError, match="was approved by ann"):
-        run("approve", **said)
+    assert medic8(*said)[0] == 1
 
 
 def test_what_is_denied_is_not_done_and_not_asked_again(keys: valkey.Valkey) -> None:
@@ -163,13 +173,25 @@ def test_what_has_changed_is_asked_again_and_rules_are_asked_again(keys: valkey.
     assert ttls(keys) == {-1}
 
 
-def test_a_decision_by_link_is_carried_out_by_one_run_of_the_deployment(
-    keys: valkey.Valkey, prefect_api: str
-) -> None:
+@pytest.fixture
+def deployed(keys: valkey.Valkey, prefect_api: str) -> Iterator[valkey.Valkey]:
+    """Get the client of that server, whose site is deployed; nothing of it is left to other tests."""
+    configure_more(f'[deployments]\npool = "{POOL}"\n[schedule]\nhealth = 0\nsamples = 0')
+    access = PrefectAccess(api_url=prefect_api, named_by="a test")
+    try:
+        register(load_settings(), access)
+        yield keys
+    finally:
+        with opened(access) as server:
+            for found in server.ours(POOL):
+                server.remove(found)
+        with get_client(sync_client=True) as client:
+            client.delete_work_pool(POOL)
+
+
+def test_a_decision_by_link_is_carried_out_by_one_run_of_the_deployment(deployed: valkey.Valkey) -> None:
     """The sweep starts it with a form that the server accepts; swept twice, it is one run."""
-    configure_more('[deployments]\npool = "approved-by-a-test"')
-    site = load_settings()
-    register(site, PrefectAccess(api_url=prefect_api, named_by="a test"))
+    keys, site = deployed, load_settings()
     heal(origin=Origin.SCHEDULE)
     request, now = waiting(), datetime.now(UTC)
     token = approvals.make_token(journal(), request, site.approvals, now)
@@ -179,7 +201,7 @@ def test_a_decision_by_link_is_carried_out_by_one_run_of_the_deployment(
     for _ in range(2):
         run("restore_interrupted", queue="default")
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("approve/approved-by-a-test: decide on a plan")
+        deployment = client.read_deployment_by_name(f"approve/{POOL}: decide on a plan")
         started = [
             each
             for each in client.read_flow_runs(
