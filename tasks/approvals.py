@@ -113,8 +113,9 @@ def tell_decisions(site: Settings) -> None:
     journal = Journal(site.journal_url)
     with get_client(sync_client=True) as client:
         for each in approvals.untold(journal):
-            with suppress(ObjectNotFound, ValueError):
-                _tell(client, each)
+            for run in approvals.runs_of(journal, each.id):
+                with suppress(ObjectNotFound, ValueError):
+                    _tell(client, each, run)
             approvals.told(journal, each.id)
 
 
@@ -169,8 +170,8 @@ def _start(client: SyncPrefectClient, request: ApprovalRequest, queue: str, site
     )
 
 
-def _tell(client: SyncPrefectClient, request: ApprovalRequest) -> None:
-    run = client.read_flow_run(UUID(request.run))
+def _tell(client: SyncPrefectClient, request: ApprovalRequest, waiting: str) -> None:
+    run = client.read_flow_run(UUID(waiting))
     tags = {*run.tags, f"decision:{request.decision.value}"}
     if request.is_denied:
         tags = (tags - {_AWAITING}) | {_DENIED}

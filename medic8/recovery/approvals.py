@@ -25,7 +25,7 @@ from medic8.safety.approving import (
     token_hash,
 )
 
-_TABLE = tables.approvals
+_TABLE, _RUNS = tables.approvals, tables.approval_runs
 
 #: Where the gateway has the pages of links.
 PAGE = "/approve"
@@ -52,6 +52,8 @@ def ask(journal: Journal, asked: ApprovalRequest, how: Approvals, at: datetime) 
         one_at_a_time(connection)
         same = (_TABLE.c.target == asked.target) & (_TABLE.c.digest == asked.digest)
         if stands := standing(_read(connection, same), at, timedelta(seconds=how.quiet_s)):
+            if not stands.is_denied:
+                _join(connection, stands.id, asked.run)
             return stands
         others = (
             (_TABLE.c.target == asked.target)
@@ -81,6 +83,7 @@ def ask(journal: Journal, asked: ApprovalRequest, how: Approvals, at: datetime) 
                 record=request.model_dump_json(exclude=_CHANGING),
             )
         )
+        _join(connection, request.id, request.run)
         return request
 
 
@@ -178,10 +181,17 @@ def listed(journal: Journal, at: datetime, since: datetime | None = None) -> tup
 
 
 def of_run(journal: Journal, run: str, at: datetime) -> ApprovalRequest | None:
-    """The newest request that the resolution *run* made; None if it made none."""
+    """The request whose answer the resolution *run* waits for; None if it asked for nothing."""
     with journal.transaction() as connection:
-        found = _read(connection, _TABLE.c.run == run)
+        found = _read(connection, _waited_for_by(_RUNS.c.run == run))
     return as_of(found[-1], at) if found else None
+
+
+def runs_of(journal: Journal, request_id: str) -> tuple[str, ...]:
+    """The resolutions that wait for the answer to a request."""
+    chosen = sa.select(_RUNS.c.run).where(_RUNS.c.approval == request_id)
+    with journal.transaction() as connection:
+        return tuple(connection.scalars(chosen).all())
 
 
 def find(journal: Journal, named: str, at: datetime) -> ApprovalRequest:
@@ -199,7 +209,8 @@ def find(journal: Journal, named: str, at: datetime) -> ApprovalRequest:
             f"{named[:80]!r}: expected a plan's digest or a run's id, or at least {_LEAST_NAMED} characters "
             "of its beginning; medic8 approvals lists them"
         )
-    begins = sa.or_(*(column.startswith(text) for column in (_TABLE.c.digest, _TABLE.c.run, _TABLE.c.id)))
+    begins = _TABLE.c.digest.startswith(text) | _TABLE.c.id.startswith(text)
+    begins |= _waited_for_by(_RUNS.c.run.startswith(text))
     with journal.transaction() as connection:
         found = {(each.target, each.digest): as_of(each, at) for each in _read(connection, begins)}
     if len(found) != 1:
@@ -287,6 +298,15 @@ def decide_by_link(
 
 #: Fewer characters of a digest or a run are met by chance.
 _LEAST_NAMED = 6
+
+
+def _join(connection: sa.Connection, request_id: str, run: str) -> None:
+    connection.execute(_RUNS.delete().where(_RUNS.c.run == run))
+    connection.execute(_RUNS.insert().values(run=run, approval=request_id))
+
+
+def _waited_for_by(runs: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return _TABLE.c.id.in_(sa.select(_RUNS.c.approval).where(runs))
 
 
 def _behind(connection: sa.Connection, digest: str, token: str, at: datetime) -> ApprovalRequest:

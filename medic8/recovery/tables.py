@@ -158,6 +158,14 @@ approvals = sa.Table(
     sa.Column("record", sa.Text, nullable=False),  # the request as JSON, as it was asked
 )
 
+#: The resolutions that wait for the same answer: the one that asked, and those that came by later.
+approval_runs = sa.Table(
+    "approval_runs",
+    metadata,
+    sa.Column("run", sa.String(36), primary_key=True),
+    sa.Column("approval", sa.String(36), sa.ForeignKey("approvals.id"), nullable=False, index=True),
+)
+
 #: Links by which a person may decide; of a token only its hash is kept, which the plan's digest is a part of.
 approval_links = sa.Table(
     "approval_links",

@@ -94,6 +94,8 @@ def test_what_is_approved_is_carried_out_once(
     assert f"medic8 approve {request.digest[:12]}" in asked.reason
     assert heal(origin=Origin.SCHEDULE).outcome is Outcome.AWAITING_APPROVAL
     assert waiting() == request
+    came_by = history(target="server", limit=1)[0].run
+    assert came_by != request.run
     assert (journal().holding(), ttls(keys)) == ((), {-1})
 
     said = ("approve", request.digest[:12], "--reason", "they are forgotten", "--by", "ann")
@@ -106,7 +108,7 @@ def test_what_is_approved_is_carried_out_once(
     assert (done.approval.by, done.approval.reason) == ("ann", "they are forgotten")
     assert done.approval.at == approvals.find(journal(), request.digest, datetime.now(UTC)).decided_at
     assert "they are forgotten" in medic8("show", request.run)[1]
-    assert "decision:approved" in tags_of(request.run)
+    assert "decision:approved" in tags_of(request.run) & tags_of(came_by)
     assert medic8(*said)[0] == 1
 
 

@@ -33,9 +33,12 @@ def test_a_plan_is_asked_for_once_and_read_back_as_it_was(
     journal: Journal, request_: ApprovalRequest
 ) -> None:
     """By digest, by run, by their beginnings; a second run that wants the same does not ask again."""
-    assert approvals.ask(journal, wanted(), HOW, SOON) == request_
+    later = "99999999-2222-4333-8444-555555555555"
+    assert approvals.ask(journal, wanted().model_copy(update={"run": later}), HOW, SOON) == request_
     assert approvals.listed(journal, SOON) == (request_,)
-    for name in (request_.digest, request_.digest[:12].upper(), RUN, RUN[:8]):
+    assert sorted(approvals.runs_of(journal, request_.id)) == [RUN, later]
+    assert approvals.of_run(journal, later, SOON) == request_
+    for name in (request_.digest, request_.digest[:12].upper(), RUN, RUN[:8], later[:8]):
         assert approvals.find(journal, name, SOON) == request_
     for name, said in (("abc", "at least 6"), ("0" * 12, "0 plans"), ("%_%_%_", "at least 6")):
         with pytest.raises(ConfigurationError, match=said):
