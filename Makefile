@@ -10,18 +10,19 @@ BIN := $(VENV)/bin
 # Tests wait for servers more than they compute, so one process more than there are processors.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
 
-.PHONY: help install demo demo-large test every-fault engines crash lint types contracts check bench accuracy lock clean
+.PHONY: help install demo demo-large test every-fault engines crash browser lint types contracts check bench accuracy lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Set up .venv from the pinned requirements
 
+# The lock is whole, so nothing is resolved: pip of Python 3.11 would look past it for a package that is pinned with an extra.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python from 3.11 to 3.13 was found; install one, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing the pinned requirements into $(VENV) (about a minute the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -45,6 +46,9 @@ engines: install ## Try the server programs that MEDIC8_ENGINES names, and those
 crash: install ## Kill recoveries at every write and check the end state
 	@$(BIN)/python -m tests.crash
 	@CRASH_FLOW_KILLS=20 $(BIN)/python -m pytest -q tests/crash/test_flow_kills.py
+
+browser: install ## Look at forms and runs in a headless Chromium (needs Debian's chromium); MEDIC8_PICTURES=FOLDER keeps what is seen
+	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 lint: install ## Style, format and spelling
 	@$(BIN)/ruff check .

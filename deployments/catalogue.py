@@ -14,6 +14,7 @@ from deployments.procedures import (
     pruning_dry_run,
 )
 from deployments.wanted import TAG, Schedule, Wanted, offset_s
+from medic8.alerts.runs import FLOW, deployment_for
 from medic8.model.schedule import APPROVING, HEALTH
 from medic8.model.target import Mode, Target
 from medic8.settings import Settings
@@ -37,6 +38,7 @@ def wanted(site: Settings) -> tuple[Wanted, ...]:
         *(each for queue in queues for each in _by_hand(site, queue)),
         *(each for target in site.targets for each in _of_target(site, target)),
         *(each for queue in queues for each in _of_queue(site, queue)),
+        *(each for queue in queues for each in _alerts(site, queue)),
         *_of_site(site),
     )
 
@@ -202,6 +204,27 @@ def _of_queue(site: Settings, queue: str) -> Iterator[Wanted]:
         site.schedule.prune,
         {"dry_run": False},
     )
+
+
+def _alerts(site: Settings, queue: str) -> Iterator[Wanted]:
+    """What the alert gateway starts; a person can as well, who then stands in for an alert."""
+    targets = [each for each in site.targets if site.queue_of(each) == queue]
+    form = forms.form(
+        target=forms.target([each.name for each in targets]),
+        generation=forms.text("Alerts", "Filled in by the alert gateway. Empty: nobody's, you ask."),
+    )
+    if targets:
+        yield Wanted(
+            flow=FLOW,
+            name=site.deployments.named(deployment_for(queue, site.deployments.queue)),
+            entrypoint="flows.respond.respond",
+            pool=site.deployments.pool,
+            queue=queue,
+            description="Answer alerts about a target: diagnose it, and treat what is wrong as far as its "
+            "configuration allows. Nothing that needs a person's approval is done.",
+            form=form,
+            parameters=forms.defaults(form),
+        )
 
 
 def _of_site(site: Settings) -> Iterator[Wanted]:

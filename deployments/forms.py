@@ -17,7 +17,7 @@ Schema = dict[str, object]
 ANY = "any"
 
 _DRY_RUN = (
-    "On: show what would be done, and change **nothing**. Off: do it. What was captured before is put back "
+    "On: show what would be done, and change nothing. Off: do it. What was captured before is put back "
     "if a step fails or the target gets worse."
 )
 
@@ -57,7 +57,7 @@ def strategy(names: Iterable[str]) -> Schema:
         "type": "string",
         "enum": [ANY, *sorted(set(names))],
         "default": ANY,
-        "description": "`any`: the cheapest that helps, causes before symptoms. Any other: this one alone, "
+        "description": "any: the cheapest that helps, causes before symptoms. Any other: this one alone, "
         "and on no other target. Only what the target allows is applied; what is risky or cannot be taken "
         "back waits for a person.",
     }
@@ -72,8 +72,8 @@ def approved() -> Schema:
     """The digests of plans that a person agrees to."""
     return text(
         "Approved plan",
-        "Digest of a plan, as a dry run shows it. **Needed for plans of high risk, and for those that cannot "
-        "be taken back**, such as a restart or a deletion: read the plan first. It holds for that plan only. "
+        "Digest of a plan, as a dry run shows it. Needed for plans of high risk, and for those that cannot "
+        "be taken back, such as a restart or a deletion: read the plan first. It holds for that plan only. "
         "Empty: nothing of the kind is done.",
     )
 
@@ -84,7 +84,7 @@ def decision() -> Schema:
         "title": "Decision",
         "type": "string",
         "enum": [each.value for each in Choice],
-        "description": "`approve`: carry out exactly that plan. `deny`: do not, and do not ask again for "
+        "description": "approve: carry out exactly that plan. deny: do not, and do not ask again for "
         "some time.",
     }
 

@@ -63,13 +63,13 @@ def pruning_dry_run(*, default: bool = True) -> forms.Schema:
     """The switch that keeps everything where it is."""
     return forms.switch(
         "Dry run",
-        "On: show what would be removed, and remove **nothing**. Off: remove it; it cannot be brought back.",
+        "On: show what would be removed, and remove nothing. Off: remove it; it cannot be brought back.",
         default=default,
     )
 
 
 _BACKUP = forms.text(
-    "Backup", "Id of the backup, as `medic8 backup list` shows it. Empty: the newest complete one."
+    "Backup", "Id of the backup, as medic8 backup list shows it. Empty: the newest complete one."
 )
 _PREFIX = forms.text("Prefix", "Of a server, only keys that begin so. Empty: all.")
 
@@ -126,7 +126,7 @@ PROCEDURES = (
         "unless you say otherwise.**",
         lambda targets: forms.form(
             target=forms.target(
-                _names(targets), 'Without `mode = "act"` nothing is changed on it, whatever is chosen here.'
+                _names(targets), 'Without mode = "act" nothing is changed on it, whatever is chosen here.'
             ),
             strategy=forms.strategy(_allowed(targets)),
             dry_run=forms.dry_run(),
@@ -141,7 +141,7 @@ PROCEDURES = (
         "dry run unless you say otherwise.**",
         lambda _: forms.form(
             run=forms.needed_text(
-                "Run", "Id of the resolution, as `medic8 history` shows it; its beginning is enough."
+                "Run", "Id of the resolution, as medic8 history shows it; its beginning is enough."
             ),
             restorable_only=forms.switch(
                 "Restorable only",
@@ -177,7 +177,7 @@ PROCEDURES = (
             prefix=_PREFIX,
             overwrite=forms.switch(
                 "Overwrite",
-                "On: replace what differs from the backup, too; **newer content is lost from the target**, "
+                "On: replace what differs from the backup, too; newer content is lost from the target, "
                 "and kept in a backup that is made first. Off: only what is lost or missing.",
                 default=False,
             ),

@@ -36,14 +36,20 @@ def diagnose(target: str, watch_s: float = 0.0) -> State[DiagnosticReport]:
     """
     site = load_settings()
     with untagged():
-        report = report_on(site.target(target), site, watch_s)
+        report = look_and_show(site.target(target), site, watch_s)
         if origin_of_run(Origin.PERSON).is_automatic:
             note_sighting(report, site)
-        show_report(report)
-        if report.grid is not None and report.grid.map is not None:
-            show_map(report.target, report.grid.map)
     get_run_logger().info(summary(report))
     return Completed(name=report.analysis.health.value.capitalize(), message=summary(report), data=report)
+
+
+def look_and_show(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
+    """The diagnosis of *target*, shown as artifacts of the run that asks."""
+    report = report_on(target, site, watch_s)
+    show_report(report)
+    if report.grid is not None and report.grid.map is not None:
+        show_map(report.target, report.grid.map)
+    return report
 
 
 def report_on(

@@ -19,6 +19,7 @@ from flows.interruption import interruption, noting_interruption
 from flows.outage import waiting_once
 from flows.prune_backups import prune_backups
 from flows.prune_saved_state import prune_saved_state
+from flows.respond import respond
 from flows.restore_backup import restore_backup
 from flows.restore_interrupted import restore_interrupted
 from flows.troubleshoot import troubleshoot_performance, troubleshoot_resources
@@ -40,6 +41,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "heal": heal,
     "approve": approve,
     "health": health,
+    "respond": respond,
     "undo": undo,
     "prune_saved_state": prune_saved_state,
     "restore_interrupted": restore_interrupted,

@@ -47,7 +47,7 @@ _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _BEGUN = [StateType.RUNNING, StateType.CANCELLING]
 
 #: The flows that `sign`, as they are started by a person, a schedule or an alert.
-_SIGNED = ("approve", "heal", "health", "restore_interrupted", "undo")
+_SIGNED = ("approve", "heal", "health", "respond", "restore_interrupted", "undo")
 
 #: So long after it began, a run has been signed.
 _JUST_NOW = timedelta(seconds=2)

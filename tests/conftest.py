@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,9 +24,21 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
+# A run in the background of a shell ignores Ctrl-C, and so would the processes of tests that have to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 #: What takes longest; begun first, so that at the end of a run by several processes none works alone.
-_FIRST = ("tests/flows/", "tests/crash/", "tests/local/", "tests/test_end_to_end.py", "tests/cli/")
+_FIRST = (
+    "tests/flows/",
+    "tests/crash/",
+    "tests/local/",
+    "tests/deployments/",
+    "tests/browser/",
+    "tests/test_end_to_end.py",
+    "tests/cli/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,7 +87,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchV
 
 @pytest.fixture(scope="session")
 def _settings_at_the_start(valkey_server: ScratchValkey) -> dict[str, str]:
-    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
+    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True, socket_timeout=60) as client:
         return dict(client.config_get("*"))
 
 
@@ -83,7 +96,7 @@ def valkey_url(valkey_server: ScratchValkey, _settings_at_the_start: dict[str, s
     """Get the address of the shared server: no keys, functions or users, and the settings it began with."""
     if not valkey_server.server.identity.is_alive():
         valkey_server.start()
-    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True) as client:
+    with valkey.Valkey.from_url(valkey_server.url, decode_responses=True, socket_timeout=60) as client:
         client.replicaof("NO", "ONE")
         client.flushall(asynchronous=False)
         client.function_flush()

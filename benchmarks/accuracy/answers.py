@@ -9,6 +9,7 @@ from benchmarks.accuracy.variant import Cause
 from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticReport
 from medic8.targets.endpoint.asking import Phase
+from medic8.targets.endpoint.certificate import HAS_ENDED
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 
 #: By code, or by its first word and a point; what is in neither tells no cause (``latency.high``).
@@ -82,6 +83,7 @@ CAUSES = {
     "presence.gave_up": Cause.RESTARTS,
     "health.check_failed": Cause.FAILS_ITS_WORK,
     "activity.stuck": Cause.STUCK,
+    "activity.stopped": Cause.STOPPED,
     "activity.throttled": Cause.CPU_QUOTA,
     "activity.hog": Cause.CPU_HOG,
     "activity.disk_hog": Cause.DISK_HOG,
@@ -90,7 +92,9 @@ CAUSES = {
     "growth.memory": Cause.PROCESS_MEMORY_LEAK,
     "growth.descriptors": Cause.DESCRIPTOR_LEAK,
     "growth.threads": Cause.THREAD_LEAK,
+    "growth.children": Cause.CHILD_LEAK,
     "descriptors.near_limit": Cause.DESCRIPTOR_LIMIT,
+    "descriptors.half_closed": Cause.DESCRIPTOR_LEAK,
     "descriptors.deleted_files": Cause.DELETED_FILES,
     "memory.of_host": Cause.MUCH_MEMORY,
     "memory.of_group": Cause.GROUP_MEMORY,
@@ -107,6 +111,7 @@ CAUSES = {
     "memory.swapping": Cause.SWAPPING,
     "memory.oom_kill": Cause.OOM_KILL,
     "disk.space": Cause.DISK_FULL,
+    "disk.deleted_files": Cause.DELETED_FILES,
     "disk.inodes": Cause.INODES_FULL,
     "disk.filling": Cause.DISK_FILLS,
     "disk.read_only": Cause.DISK_READ_ONLY,
@@ -130,6 +135,7 @@ CAUSES = {
     "endpoint.status": Cause.WRONG_STATUS,
     "endpoint.body": Cause.WRONG_BODY,
     "endpoint.endless": Cause.ENDLESS,
+    "endpoint.cut_off": Cause.CLOSED,
     "endpoint.redirects": Cause.REDIRECTS,
     "endpoint.flapping": Cause.FLAPPING,
     "endpoint.address_down": Cause.ONE_ADDRESS,
@@ -186,8 +192,9 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
     """What *code* stands for in *report*, where the finding and the kind tell more than the code."""
     findings = [each for each in report.analysis.findings if each.code == code]
     match report.kind, code:
-        case "process", "target.unreachable":
-            return {Cause.NOT_RUNNING}
+        case "process", "target.unreachable" | "presence.gave_up":
+            # Who was given up was started several times, and does not run any more.
+            return {Cause.NOT_RUNNING, *({Cause.RESTARTS} if code == "presence.gave_up" else ())}
         case "endpoint", "target.unreachable":
             told = {str(each.get("ending")) for finding in findings for each in finding.objects}
             return {cause for ending, cause in ENDINGS.items() if ending.value in told} or {Cause.UNKNOWN}
@@ -197,6 +204,9 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
                 for part, cause in _PARTS.items()
                 if any(f"most of it {part} (" in each.text for each in findings)
             }
+        case "endpoint", "endpoint.certificate_ends":
+            has_ended = any(HAS_ENDED in each.text for each in findings)
+            return {Cause.TLS_EXPIRED if has_ended else Cause.CERTIFICATE}
         case "endpoint", "endpoint.redirects":
             is_circle = any(ENDING_WORDS[Ending.CIRCLE].means in each.text for each in findings)
             return {Cause.REDIRECT_LOOP if is_circle else Cause.REDIRECTS}

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,11 +23,28 @@ from benchmarks.accuracy.scoring import Score, score
 from benchmarks.accuracy.variant import ON_A_SERVER, Truth
 
 _PATIENCE_S = 120.0
+_MOST_TOLD = 400
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 class SideError(Exception):
     """The side that breaks could not do what it was told."""
+
+
+class CrashError(Exception):
+    """
+    The code that is measured has raised; ``str()`` is the last line of the traceback.
+
+    Attributes:
+        truths: What it should have said.
+    """
+
+    def __init__(self, line: str, truths: tuple[Truth, ...]) -> None:
+        super().__init__(line, truths)
+        self.truths = truths
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass
@@ -37,6 +55,7 @@ class Result:
     Attributes:
         draw: What was drawn.
         error: Why the run does not count; empty if it does.
+        crash: Last line of the traceback of an exception in what is measured: a wrong answer; empty = none.
         scores: One for each fault, or one of a healthy state.
         said: What was said, for people: type and object of each issue.
         extra: How many roots there were beyond the faults.
@@ -52,6 +71,7 @@ class Result:
 
     draw: Draw
     error: str = ""
+    crash: str = ""
     scores: list[Score] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     extra: int = 0
@@ -138,14 +158,64 @@ def side_for(draw: Draw) -> Iterator[tuple[Side, Path]]:
 
 
 def run(draw: Draw, *, is_to_heal: bool = False) -> Result:
-    """Break it, look, be scored, and heal it if that was asked for."""
+    """
+    Break it, look, be scored, and heal it if that was asked for.
+
+    What cannot be broken does not count. An exception of the side that looks is a wrong answer, and ends no
+    other run.
+    """
     result = Result(draw)
     try:
         with side_for(draw) as (side, folder):
             _run(result, side, folder, is_to_heal=is_to_heal)
+    except CrashError as exc:
+        result.crash = str(exc)
+        result.scores = crashed(exc.truths)
+        result.said = [f"crash: {exc}"]
     except (SideError, OSError, ValueError) as exc:
-        result.error = f"{type(exc).__name__}: {exc}"[:400]
+        result.error = last_line_of(exc)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the other runs go on; it is shown and not counted
+        result.error = f"the measurement itself: {last_line_of(exc)}"
     return result
+
+
+def crashed(truths: Sequence[Truth]) -> list[Score]:
+    """What an exception of what is measured is worth: an answer to none of *truths*."""
+    return [
+        Score(
+            each.answer,
+            "unknown",
+            is_type=False,
+            is_cause=False,
+            is_object=False if each.objects else None,
+            is_somewhere=False,
+        )
+        for each in truths
+    ]
+
+
+def last_line_of(exc: BaseException) -> str:
+    """Where *exc* was raised, and what it says, on one line."""
+    last = (traceback.extract_tb(exc.__traceback__) or [None])[-1]
+    where = f" ({Path(last.filename).name}:{last.lineno})" if last else ""
+    return " ".join(f"{type(exc).__name__}: {exc}".split())[:_MOST_TOLD] + where
+
+
+@contextmanager
+def counted_as_wrong(truths: Sequence[Truth]) -> Iterator[None]:
+    """
+    Have an exception of the code that is measured be a wrong answer to *truths*.
+
+    Raises:
+        CrashError: there was one.
+        SideError: the side that breaks could not do what it was told.
+    """
+    try:
+        yield
+    except SideError:
+        raise
+    except Exception as exc:
+        raise CrashError(last_line_of(exc), tuple(truths)) from exc
 
 
 def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
@@ -153,7 +223,14 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     from benchmarks.accuracy.side import truth_of  # noqa: PLC0415
 
     name = f"t-{random.Random(result.draw.seed).randrange(1 << 24):06x}"
-    found_before = _looked_at_before(side, folder, name)
+    try:
+        found_before = _looked_at_before(side, folder, name)
+    except SideError:
+        raise
+    except Exception:
+        side.ask("break")  # only then it is told what is true
+        with counted_as_wrong([truth_of(each) for each in side.ask("truth")["truths"]]):
+            raise
     if is_to_heal and side.ready["kind"] == "grid":
         well = looking.configure(folder, side.ready, name)
         looking.back_up(well.target(name), well)
@@ -165,8 +242,11 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
         raise SideError(f"not there after it was broken: {broken['there']}")
     site = looking.configure(folder, broken, name)
     target = site.target(name)
-    report = looking.found(target, site, before)
     truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
+    with counted_as_wrong(truths):
+        report = looking.found(target, site, before)
+        said = answers.said_by(report)
+        result.treats = looking.would_treat(report, target)
     result.before = sorted(before)
     if had := {cause for each in truths for cause in (each.cause, *each.also_cause)} & {
         answers.cause_of(code) for code in before
@@ -174,7 +254,6 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
         raise SideError(f"the host had it before: {', '.join(sorted(had))}")
     if looking.has_found(report):
         result.detect_s = time.monotonic() - began_s
-    said = answers.said_by(report)
     result.scores = score(truths, said)
     result.said = [
         f"{each.issue_type}: {each.about} ({', '.join(each.signs)})"
@@ -184,10 +263,10 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     ]
     faults = [each for each in truths if each.answer != "none"]
     result.extra = max(0, sum(each.is_root for each in said) - len(faults))
-    result.treats = looking.would_treat(report, target)
     result.is_healable = bool(faults) and all(each.healable for each in truths)
     if is_to_heal and faults:
-        _heal(result, side, name, began_s)
+        with counted_as_wrong(truths):
+            _heal(result, side, name, began_s)
 
 
 def _looked_at_before(side: Side, folder: Path, name: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from html import escape
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from medic8.alerts.limits import Bucket
 from medic8.errors import ConfigurationError, RefusedError, TransientError
 from medic8.model.approval import NOBODY_NAMED, ApprovalRequest, Choice
 from medic8.model.wording import visible
@@ -23,6 +25,12 @@ from medic8.safety.approving import LONGEST_NAME, LONGEST_REASON, checked_name
 
 #: A decision with the longest reason and name is smaller than this, however it is encoded.
 MOST_BYTES = 32 << 10
+
+#: So many requests a second are answered, and so many at once: whoever guesses must not keep alerts waiting.
+PER_S, BURST = 5, 50
+
+#: Longest that a body may take to arrive.
+_PATIENCE_S = 8.0
 
 #: Steps that are shown; more are counted.
 _MOST_STEPS = 200
@@ -56,34 +64,58 @@ HEADERS = {
 }
 
 
-def build_approving(journal: Journal, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> APIRouter:
+def build_approving(
+    journal: Journal,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock_s: Callable[[], float] = time.monotonic,
+) -> APIRouter:
     """
     The routes of the page.
 
     Args:
         journal: Where requests are kept.
         now: The time.
+        clock_s: Seconds, by a clock that nobody sets.
     """
     router = APIRouter()
+    left = Bucket(PER_S, BURST, BURST, clock_s())
 
     @router.get(approvals.PAGE + "/{digest}/{token}", response_class=HTMLResponse)
     async def show(digest: str, token: str) -> Response:
         """Show the plan that the link is for; this decides nothing."""
+        if not left.spend(clock_s()):
+            return _busy()
         return await asyncio.to_thread(_shown, journal, digest, token, now())
 
     @router.post(approvals.PAGE + "/{digest}/{token}", response_class=HTMLResponse)
     async def decide(digest: str, token: str, request: Request) -> Response:
         """Take the decision of whoever has the link."""
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MOST_BYTES:
-                return _page(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too long", "<p>Write a shorter reason.</p>"
-                )
-        return await asyncio.to_thread(_decided, journal, digest, token, bytes(body), now())
+        if not left.spend(clock_s()):
+            return _busy()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                body = await _body(request)
+        except TimeoutError:
+            return _page(HTTPStatus.REQUEST_TIMEOUT, "Nothing was decided", "<p>Send it again.</p>")
+        if body is None:
+            return _page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too long", "<p>Write a shorter reason.</p>")
+        return await asyncio.to_thread(_decided, journal, digest, token, body, now())
 
     return router
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; None, and the rest of it is not read, if it is too large."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
+
+
+def _busy() -> Response:
+    return _page(HTTPStatus.SERVICE_UNAVAILABLE, "Busy", "<p>Nothing was decided; try again.</p>")
 
 
 def _shown(journal: Journal, digest: str, token: str, at: datetime) -> Response:

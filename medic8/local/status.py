@@ -69,7 +69,7 @@ class StackStatus(BaseModel):
         prefect_ui_url: The page to open; None while there is no server, or if it is not known where it is.
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
-        servers: In the order in which they are stopped; a worker only where one was ever started.
+        servers: In the order in which they are stopped; a worker only where one is to run.
         problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
 
@@ -96,7 +96,7 @@ class StackStatus(BaseModel):
 def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> StackStatus:
     """Get the state of every server on *record*, asking each that runs whether it answers."""
     external = external_prefect(environment, record)
-    names = [name for name in STOP_ORDER if name != "worker" or record.worker is not None]
+    names = [name for name in STOP_ORDER if name != "worker" or _wants_worker(record)]
     servers = {name: _server_status(name, record, environment) for name in names}
     api = ui = None
     if external is not None:
@@ -127,6 +127,11 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
         valkey_socket_url=valkey.socket_url if valkey else None,
         servers=tuple(servers[name] for name in names),
     )
+
+
+def _wants_worker(record: StackRecord) -> bool:
+    """Whether a worker was started and not stopped on purpose; a stack may do without."""
+    return record.worker is not None and not record.notes["worker"].is_stopped
 
 
 def _server_status(name: str, record: StackRecord, environment: Mapping[str, str]) -> ServerStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from medic8.model.alert import End
 from medic8.model.frozen import Frozen
 from medic8.model.guard import GuardVerdict, Verdict
 from medic8.model.issue import Issue
@@ -151,6 +152,25 @@ class Treatment(Frozen):
     def is_healed(self) -> bool:
         """Whether nothing is wrong at the end."""
         return (self.after or self.before).is_healthy
+
+
+class Response(Frozen):
+    """
+    What one run of ``respond`` found and did about the alerts on a target.
+
+    Attributes:
+        target: The target's name.
+        generation: Which alerts; empty = a person asked.
+        end: How it ended.
+        report: The last diagnosis; None if every alert was resolved before it.
+        treatments: What was done, one for each look that found something.
+    """
+
+    target: str
+    generation: str = ""
+    end: End
+    report: DiagnosticReport | None = None
+    treatments: tuple[Treatment, ...] = ()
 
 
 class HistoryEntry(Frozen):

@@ -176,6 +176,73 @@ approval_links = sa.Table(
     sa.Column("used_at_s", sa.Float(53)),
 )
 
+#: One run that answers alerts about one target: the unique column grants each target one that is open.
+alert_generations = sa.Table(
+    "alert_generations",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("target", sa.String(63), nullable=False, index=True),
+    sa.Column("open_target", sa.String(63), unique=True),  # the target while it is open, else NULL
+    sa.Column("opened_at_s", sa.Float(53), nullable=False),
+    sa.Column("ended_at_s", sa.Float(53), index=True),
+    sa.Column("outcome", sa.String(16), nullable=False, server_default=""),  # empty while it is open
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("accepted", sa.Integer, nullable=False),  # alerts that have joined it
+    sa.Column(
+        "seen", sa.Integer, nullable=False, server_default="0"
+    ),  # of these when the last diagnosis began
+    sa.Column("look_back_s", sa.Integer, nullable=False),
+    sa.Column("is_wide", sa.Boolean, nullable=False),
+    sa.Column("is_again", sa.Boolean, nullable=False),  # opened by a repeat, after a run that did not heal
+    sa.Column("is_treating", sa.Boolean, nullable=False),
+    sa.Column("run", sa.String(36), nullable=False, server_default=""),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("to_cancel", sa.Boolean, nullable=False),  # its run is to be told that it is not needed
+)
+
+#: Every alert that was taken in, one row however often it comes; times are seconds since the epoch, UTC.
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("source", sa.String(63), nullable=False),
+    sa.Column("fingerprint", sa.String(200), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("starts_at_s", sa.Float(53)),
+    sa.Column("ends_at_s", sa.Float(53)),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("annotations", sa.Text, nullable=False),
+    sa.Column("target", sa.String(63), nullable=False, index=True),  # empty: it names none that is known
+    sa.Column("issue", sa.String(32), nullable=False),
+    sa.Column("routed_by", sa.Text, nullable=False),
+    sa.Column("is_ignored", sa.Boolean, nullable=False),
+    sa.Column("accepted_at_s", sa.Float(53), nullable=False),
+    sa.Column("seen_at_s", sa.Float(53), nullable=False, index=True),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("generation", sa.String(36), nullable=False, index=True, server_default=""),
+)
+
+#: Elements of batches that were no alerts, for whoever mends the sender.
+alerts_malformed = sa.Table(
+    "alerts_malformed",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("source", sa.String(63), nullable=False),
+    sa.Column("at_s", sa.Float(53), nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("excerpt", sa.Text, nullable=False),
+)
+
+#: When each heartbeat was last heard.
+alert_heartbeats = sa.Table(
+    "alert_heartbeats",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("seen_at_s", sa.Float(53), nullable=False),
+    sa.Column("is_silent", sa.Boolean, nullable=False),
+)
+
 
 @functools.cache
 def engine_for(url: str) -> sa.Engine:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medic8.errors import ConfigurationError
+from medic8.settings.alerts import read_alerts
 from medic8.settings.credentials import holds_password, readable_by_others
 from medic8.settings.document import Document, read_document
 from medic8.settings.places import default_home, find_configuration
@@ -26,6 +27,7 @@ _TABLES = (
     "policy",
     "observer",
     "approvals",
+    "alerts",
 )
 
 
@@ -57,6 +59,7 @@ def load_settings(
     targets = read_targets(document)
     state = read_state(document, home)
     rules = read_rules(document, targets)
+    alerts = read_alerts(document, targets)
     if document.problems:
         problems = sorted(document.problems)
         raise ConfigurationError("\n".join(f"{named}:{each.line}: {each.text}" for each in problems))
@@ -72,6 +75,7 @@ def load_settings(
         warnings=tuple(document.warnings),
         **state,
         **rules,
+        alerts=alerts,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw, draws
 from benchmarks.accuracy.oracle import harm, mishealed
-from benchmarks.accuracy.running import Result
+from benchmarks.accuracy.running import CrashError, Result, SideError, counted_as_wrong, crashed
 from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate, wilson
 from benchmarks.accuracy.telling import Measured, Soaked, missed
 from benchmarks.accuracy.variant import Answer, Cause, Truth
@@ -173,3 +173,16 @@ def test_the_targets_are_met_only_if_all_are() -> None:
         (line,) = missed(Measured(results, held, soak))
         assert line.startswith(told), line
     assert missed(Measured(good, held, Soaked(1 / 25, 900, ()))) == ["the soak lasted less than 1 h"]
+
+
+def test_an_exception_of_what_is_measured_is_a_wrong_answer_and_ends_nothing() -> None:
+    """Also of a healthy state, to which nothing said would be the right answer; its last line is told."""
+    truths = [Truth(Answer.MEMORY_LEAK, Cause.SCRIPTS, ("one",)), Truth(Answer.NONE)]
+    line = r"^KeyError: 'memory' \(test_scoring\.py:\d+\)$"
+    with pytest.raises(CrashError, match=line) as raised, counted_as_wrong(truths):
+        raise KeyError("memory")
+    scores = crashed(raised.value.truths)
+    assert [each.answer for each in scores] == ["unknown", "unknown"]
+    assert not any(each.is_type or each.is_cause or each.is_somewhere for each in scores)
+    with pytest.raises(SideError), counted_as_wrong(truths):
+        raise SideError("not broken")

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from medic8.alerts.approving import MOST_BYTES, build_approving
+from medic8.alerts.approving import BURST, MOST_BYTES, build_approving
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
 from medic8.recovery import approvals
 from medic8.recovery.journal import Journal
@@ -56,7 +56,7 @@ def clock() -> list[datetime]:
 def page(journal: Journal, clock: list[datetime]) -> Iterator[httpx.Client]:
     """Get the page, behind a real server on the loopback interface."""
     app = FastAPI()
-    app.include_router(build_approving(journal, lambda: clock[0]))
+    app.include_router(build_approving(journal, lambda: clock[0], lambda: 0.0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", http="h11", ws="none", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as place:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
@@ -168,3 +168,11 @@ def test_what_was_decided_elsewhere_is_shown(
     assert (shown.status_code, "denied by ben" in shown.text) == (410, True)
     assert page.post(link, data=YES).status_code == 403
     assert decision(journal, asked).by == "ben"
+
+
+def test_whoever_guesses_is_slowed_down(page: httpx.Client, journal: Journal, asked: ApprovalRequest) -> None:
+    """Each guess costs a transaction, for which alerts would wait."""
+    guess = f"/approve/{asked.digest}/{'x' * 43}"
+    assert {page.get(guess).status_code for _ in range(BURST)} == {403}
+    assert [page.get(guess).status_code, page.post(guess, content=b"").status_code] == [503, 503]
+    assert decision(journal, asked) == asked

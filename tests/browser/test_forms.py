@@ -23,7 +23,7 @@ POOL = "seen-by-a-test"
 #: Where each of the two interfaces is.
 INTERFACES = ("", "/v2")
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,10 @@ def test_every_form_is_one_that_a_person_can_fill_in(
         seen.add(each.flow)
         found = httpx.get(f"{prefect_api}/deployments/name/{each.title}", trust_env=False, timeout=60).json()
         fields = each.form["properties"].values()
-        plain = [str(field["description"]).split("`")[0].split("**")[0].strip() for field in fields]
+        said = [str(field[word]) for field in fields for word in ("title", "description")]
         for interface in INTERFACES:
             page.go(f"{root}{interface}/deployments/deployment/{found['id']}/run")
-            page.wait("Run Name", *(str(field["title"]) for field in fields), *plain)
+            page.wait("Run Name", *said)
             page.picture(shots(tmp_path) / f"{each.flow}{interface.replace('/', '-')}.png")
             # An editor of code is what a field becomes that has no simpler form.
             assert page.run("document.querySelectorAll('.cm-editor').length") == 0, (each.flow, interface)
@@ -81,7 +81,7 @@ def test_every_form_is_one_that_a_person_can_fill_in(
 
 
 def test_a_run_that_has_ended_says_what_was_found(
-    page: Page, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey_url: str
+    page: Page, prefect_told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valkey_url: str
 ) -> None:
     """Its state is the health, its message the reason, and its report an artifact."""
     text = f'[[target]]\nname = "seen"\nkind = "valkey"\nurl = "{valkey_url}"\n'
@@ -91,11 +91,11 @@ def test_a_run_that_has_ended_says_what_was_found(
     report = run("health", target="seen")
     question = {"flow_runs": {"name": {"any_": ["health of seen"]}}, "sort": "START_TIME_DESC", "limit": 1}
     (ended,) = httpx.post(
-        f"{prefect_api}/flow_runs/filter", json=question, trust_env=False, timeout=60
+        f"{prefect_told}/flow_runs/filter", json=question, trust_env=False, timeout=60
     ).json()
     state = report.analysis.health.value.capitalize()
     assert (ended["state"]["type"], ended["state"]["name"]) == ("COMPLETED", state)
-    root = prefect_api.removesuffix("/api")
+    root = prefect_told.removesuffix("/api")
     for interface in INTERFACES:
         page.go(f"{root}{interface}/runs/flow-run/{ended['id']}")
         page.wait("health of seen", state, "seen is")

@@ -11,6 +11,7 @@ import pytest
 from medic8.cli.pause import parse_until
 from medic8.errors import ConfigurationError
 from medic8.model.policy import Mandate, Origin, Reservation
+from medic8.model.target import Resource
 from medic8.owner import this_process
 from medic8.recovery.journal import Journal
 from tests.recovery.memory import plan_of
@@ -56,10 +57,10 @@ def test_a_check_is_about_the_issue_that_was_treated_most(medic8: Medic8, tmp_pa
     assert medic8("policy", "check", "pot").code == 0
     journal = Journal(f"sqlite:///{tmp_path}/home/journal.sqlite")
     at = datetime.now(UTC) - timedelta(hours=2)
-    for _ in range(5):
+    for number in range(5):
         journal.open(
             plan_of((("a", "b"),)),
-            (),
+            (Resource(identity=f"pot:{number}", carries="the pot"),),
             this_process(),
             stands_on="",
             at=at,

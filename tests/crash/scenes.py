@@ -140,7 +140,7 @@ def scenes_of(strategy: str, table: Mapping[str, Expected]) -> dict[str, Expecte
 @contextlib.contextmanager
 def plain(url: str) -> Iterator[valkey.Valkey]:
     """A client that is none of Medic8's."""
-    client = valkey.Valkey.from_url(url)
+    client = valkey.Valkey.from_url(url, socket_timeout=60)
     try:
         yield client
     finally:

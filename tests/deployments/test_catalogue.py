@@ -70,6 +70,8 @@ def test_forms_have_choices_switches_numbers_and_text_and_nothing_else(
             assert field["type"] in {"string", "boolean", "number"}, (each.title, name)
             assert field["title"]
             assert field["description"]
+            # One of the interfaces shows what makes text bold or code as it is.
+            assert not set("`*") & set(field["description"]), (each.title, name)
         assert set(each.form["required"]) == {
             name for name, field in each.form["properties"].items() if "default" not in field
         }

@@ -22,7 +22,7 @@ from tests.deployments.sites import site_of
 
 ROOT = Path(__file__).parents[2]
 POOL = "deployed-by-a-test"
-PATIENCE_S = 150.0
+PATIENCE_S = 300.0
 
 SITE = """
 [deployments]
@@ -43,7 +43,7 @@ backup = {backup}
 
 BOX = '[[target]]\nname = "box"\nkind = "host"\nurl = "host:local"\n[target.schedule]\nhealth = 0\n'
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(800)
 
 #: Registers a configuration, with its fields filled in.
 Deploy = Callable[..., Registration]
@@ -188,7 +188,7 @@ def test_a_worker_carries_out_what_a_person_and_what_a_schedule_starts(
     deploy: Deploy, worker: Callable[[], None], api: httpx.Client, tmp_path: Path
 ) -> None:
     """A stock process worker finds the flows where they are installed; a schedule that stops is noticed."""
-    deploy(health=10)
+    deploy(health=20)
     log = tmp_path / "worker.log"
     heal = deployment(api, "heal/heal a target")
     refused = api.post(f"/deployments/{heal['id']}/create_flow_run", json={"parameters": {"target": "x"}})

@@ -71,7 +71,7 @@ def heal_with_a_yes(strategy: str, *looks: str) -> Resolution:
 
 def plain(url: str) -> valkey.Valkey:
     """A client that is none of Medic8's."""
-    return valkey.Valkey.from_url(url)
+    return valkey.Valkey.from_url(url, socket_timeout=60)
 
 
 def wait_for(condition: Callable[[], object], *, most_s: float = 60.0) -> None:

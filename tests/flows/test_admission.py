@@ -15,12 +15,13 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import VariableCreate
 
+from flows.health import health
 from flows.run import run
 from medic8.local.scratch import ScratchValkey, scratch_valkey
-from medic8.model.policy import Origin, Pause
+from medic8.model.policy import Origin, Pause, Reservation
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution
-from medic8.recovery import pauses
+from medic8.recovery import pauses, reservations
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
 from medic8.targets.grid.format import CELL
@@ -56,17 +57,14 @@ def test_a_pause_stops_everybody_but_who_says_why(configure: Configure, valkey_u
     """Refused with its rule and numbers, tracked as that; a person's override is on record."""
     configure()
     pause()
-    for origin in (Origin.PERSON, Origin.ALERT):
-        refused = heal(origin=origin)
-        assert (refused.outcome, settings_of(valkey_url)) == (Outcome.REFUSED, AS_FOUND)
-        assert refused.refusal is not None
-        assert refused.refusal.rule == "pause"
-        assert refused.refusal.numbers[0].seen == "everything"
-        assert refused.mandate.origin is origin
+    assert "we upgrade" in heal(dry_run=True, origin=Origin.ALERT).reason
+    refused = heal()
+    assert (refused.outcome, settings_of(valkey_url)) == (Outcome.REFUSED, AS_FOUND)
+    assert refused.refusal is not None
+    assert (refused.refusal.rule, refused.refusal.numbers[0].seen) == ("pause", "everything")
     entry = history(target="server", outcome="refused", limit=1)[0]
     assert resolution_of(entry.run)[1] == refused
     assert {"rule:pause", "outcome:refused"} <= tags_of_newest()
-    assert "we upgrade" in heal(dry_run=True).reason
     done = heal(override="the disk is full")
     assert (done.outcome, done.mandate.override) == (Outcome.RESOLVED, "the disk is full")
 
@@ -135,18 +133,24 @@ def test_a_pause_between_two_units_stops_before_the_second(
 
 
 def test_a_schedule_has_a_budget_and_a_person_has_none(configure: Configure, valkey_url: str) -> None:
-    """Two recoveries of one target are counted in the journal, whoever began them."""
+    """What a health flow began is a schedule's, although it called the flow that people call."""
     configure()
     file = Path(load_settings().source or "")
-    file.write_text(f"[policy]\nper_target = 2\n{file.read_text()}")
-    for origin in (Origin.SCHEDULE, Origin.PERSON):
-        assert heal(origin=origin).outcome is Outcome.RESOLVED
-        set_settings(valkey_url, *AS_FOUND)
+    file.write_text(f"[policy]\nper_target = 1\n{file.read_text()}")
+    assert health("server", heal_allowed=True).is_healthy
+    (reserved,) = [each for each in begun() if each.mandate.origin is Origin.SCHEDULE]
+    assert (reserved.end, reserved.issue_type) == ("healthy", "slow_operations")
+    set_settings(valkey_url, *AS_FOUND)
     refused = heal(origin=Origin.SCHEDULE)
     assert refused.refusal is not None
-    assert (refused.refusal.rule, refused.refusal.numbers[0].seen) == ("budget", "2")
+    assert (refused.refusal.rule, refused.refusal.numbers[0].seen) == ("budget", "1")
     assert settings_of(valkey_url) == AS_FOUND
     assert heal().outcome is Outcome.RESOLVED
+
+
+def begun() -> tuple[Reservation, ...]:
+    with Journal(load_settings().journal_url).transaction() as connection:
+        return reservations.since(connection, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_a_database_that_is_silent_refuses_and_the_history_says_so(
@@ -166,7 +170,7 @@ def test_a_database_that_is_silent_refuses_and_the_history_says_so(
 def test_a_worker_that_sees_its_targets_turn_ill_at_once_touches_none_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five real servers; three are seen first, and then none of the five is touched."""
+    """Five real servers; of two it only says how they are, and the third makes it suspect itself."""
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
     with ExitStack() as stack:
@@ -181,13 +185,13 @@ def test_a_worker_that_sees_its_targets_turn_ill_at_once_touches_none_and_says_s
             )
             for name, url in servers.items()
         ]
-        (tmp_path / "medic8.toml").write_text("[policy]\nshare_of_fleet = 1.0\n" + "".join(tables))
-        for name in ("s1", "s2", "s3"):
+        # Within a minute is for machines that nobody else is busy on.
+        (tmp_path / "medic8.toml").write_text("[observer]\nwithin_s = 3600\n" + "".join(tables))
+        for name in ("s1", "s2"):
             assert run("heal", target=name, dry_run=True, origin=Origin.SCHEDULE).before.issues
-        refused = [heal(name, origin=Origin.ALERT) for name in servers]
+        refused = [heal(name, origin=Origin.ALERT) for name in ("s3", "s4", "s5")]
         assert {each.outcome for each in refused} == {Outcome.REFUSED}
         rules = [each.refusal for each in refused if each.refusal is not None]
-        assert [each.rule for each in rules] == ["observer"] * 5
-        assert [each.is_news for each in rules] == [True, False, False, False, False]
+        assert [each.rule for each in rules] == ["observer"] * 3
+        assert [each.is_news for each in rules] == [True, False, False]
         assert {settings_of(url) for url in servers.values()} == {AS_FOUND}
-        assert heal("s5").outcome is Outcome.RESOLVED  # a person has eyes

@@ -90,7 +90,7 @@ def test_a_script_that_never_ends_is_ended_and_the_server_answers_again(
         call = (b"EVAL", ENDLESS) if kind == "script" else (b"FCALL", b"endless")
         caller.send(*call, b"1", b"written", b"0")
         wait_until_busy(client)
-        resolution = heal_with_a_yes("kill_script")
+        resolution = heal_with_a_yes("kill_script", "reachability")
         assert resolution.outcome is Outcome.RESOLVED, resolution.reason
         assert not is_busy(client)
         assert list(client.scan_iter()) == [b"kept"]
@@ -105,7 +105,7 @@ def test_a_script_that_has_written_goes_on_and_a_person_is_told(
     with plain(busy_server.url) as client, RawClient(busy_server.url) as caller:
         caller.send(b"EVAL", ENDLESS, b"1", b"written", b"1")
         wait_until_busy(client)
-        resolution = heal_with_a_yes("kill_script")
+        resolution = heal_with_a_yes("kill_script", "reachability")
         assert resolution.outcome is Outcome.RESTORED
         assert "has written already" in resolution.reason
         assert is_busy(client)

@@ -265,9 +265,10 @@ def test_an_undo_that_is_killed_with_its_worker_is_ended_by_the_next_look(
 # -- a flow ---------------------------------------------------------------------------------------
 
 
+#: Long enough to come to the verification on a loaded machine.
 TIMED_OUT = """
 from flows.heal import heal
-state = heal.with_options(timeout_seconds=12)("server", return_state=True)
+state = heal.with_options(timeout_seconds=25)("server", return_state=True)
 print(state.name)
 """
 

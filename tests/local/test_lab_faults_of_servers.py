@@ -317,7 +317,7 @@ def comes_and_goes(client: valkey.Valkey) -> bool:
 @pytest.mark.parametrize(
     ("fault", "is_there", "issue_type", "timeout_s"),
     [
-        ("proxy_delays", is_late, IssueType.SLOW_OPERATIONS, 5.0),
+        ("proxy_delays", is_late, IssueType.NETWORK, 5.0),
         ("proxy_drops", is_silent, IssueType.NETWORK, 0.3),
         ("proxy_resets", is_reset, IssueType.NETWORK, 5.0),
         ("expiring_certificate", presents_what_ends_soon, IssueType.NETWORK, 5.0),

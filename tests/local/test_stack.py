@@ -23,8 +23,9 @@ from medic8.local.lab.breakage import make
 from medic8.local.lab.faults import FAULTS
 from medic8.local.loopback import free_port
 from medic8.local.prefect_server import PREFERRED_PORT
-from medic8.local.records import only_one, read_record
+from medic8.local.records import forget, only_one, read_record
 from medic8.local.stack import StackStatus
+from medic8.local.work import work
 from medic8.targets.valkey.client import connection
 
 # As a user has it who works with Prefect: none of this may reach our server.
@@ -198,6 +199,41 @@ def test_files_that_the_lab_has_damaged_are_written_anew_before_the_server_stops
             assert client.get("wave") == b"kept"
     finally:
         stack.remove(home, progress=quiet)
+
+
+def test_a_worker_is_kept_found_again_and_stopped_with_the_stack(running: StackStatus) -> None:
+    """One that reads another configuration takes its place; one that died is seen."""
+
+    def start(name: str) -> StackStatus:
+        return work(
+            running.home,
+            pool="pool",
+            configuration=running.home / name,
+            progress=quiet,
+            environment=ENVIRONMENT,
+        )
+
+    first = start("one.toml").server("worker")
+    environment = psutil.Process(first.pid).environ()
+    assert environment["PREFECT_API_URL"] == running.prefect_api_url
+    assert environment["MEDIC8_CONFIG"] == str(running.home / "one.toml")
+    assert "PREFECT_PROFILE" not in environment
+    assert "PREFECT_API_KEY" not in environment
+    assert start("one.toml").server("worker").pid == first.pid
+    forget(running.home)
+    assert start("one.toml").server("worker").pid == first.pid
+    second = start("two.toml")
+    assert second.is_up
+    assert second.server("worker").pid != first.pid
+    assert not psutil.pid_exists(int(first.pid or 0))
+    kill(second, "worker")
+    status = stack.status(running.home, environment=ENVIRONMENT)
+    assert (status.server("worker").state, status.is_up) == ("died", False)
+    third = start("two.toml").server("worker")
+    stack.down(running.home, progress=quiet, environment=ENVIRONMENT)
+    assert not psutil.pid_exists(int(third.pid or 0))
+    # A stack may do without.
+    assert stack.up(running.home, progress=quiet, environment=ENVIRONMENT).is_up
 
 
 def test_a_killed_valkey_is_seen_and_comes_back_with_its_data(running: StackStatus) -> None:

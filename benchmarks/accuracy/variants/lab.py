@@ -245,8 +245,6 @@ LEFT_OUT = frozenset(
         "sparse_grid",
         "writers_during_scrub",
         "cpu_hog",
-        "log_rotation",
-        "page_cache",
         "connection_storm",
         "endpoint_half_open",
     ]

@@ -15,7 +15,7 @@ from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.model.wording import shown, span
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
-from medic8.targets.endpoint.asking_often import Asked, ask_often, without
+from medic8.targets.endpoint.asking_often import Asked, ask_often, sends_to_itself, without
 from medic8.targets.endpoint.busy import BUSY, told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, NOT_REACHED, Ending
 from medic8.targets.endpoint.policy import POLICY, EndpointPolicy, policy_of
@@ -98,6 +98,11 @@ def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POL
     good = [reply for reply in asked.replies if not wrong_with(reply, request)]
     if not good:
         return ()
+    slow = [reply for reply in good if policy.answer.severity(asked.name.took_s + reply.total_s) is not None]
+    some = ""
+    if len(slow) >= _LEAST_SLOW and len(slow) / len(good) >= _LEAST_SHARE and 2 * len(slow) <= len(good):
+        # The median is that of those who do not wait.
+        some, good = f"{len(slow)} of {len(good)} answers took longer than others: ", slow
     phases_s = usual_phases(good)
     if asked.name.took_s:
         phases_s = {Phase.NAME: asked.name.took_s, **phases_s}
@@ -108,12 +113,16 @@ def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POL
         "endpoint.slow",
         policy.answer,
         round(median_s, 6),
-        f"an answer takes {{seen}}, most of it {most} ({span(phases_s[most])})",
+        f"{some}an answer takes {{seen}}, most of it {most} ({span(phases_s[most])})",
         about="speed",
         advice=_FASTER[most],
         also=parts,
     )
 
+
+#: So many slow answers, and such a share of them, are more than chance. Our choice.
+_LEAST_SLOW = 2
+_LEAST_SHARE = 0.2
 
 _FASTER = {
     Phase.NAME: (
@@ -130,9 +139,9 @@ _FASTER = {
 
 
 def _all_fail(asked: Asked, bad: Sequence[Reply], request: HttpRequest) -> tuple[Finding, ...]:
-    first = bad[0]
     if all(reply.ending in NOT_REACHED for reply in bad):
-        return _unreachable(asked, first.ending, _facts(asked, bad, request))
+        (ending, _), *_ = Counter(reply.ending for reply in bad).most_common(1)
+        return _unreachable(asked, ending, _facts(asked, bad, request))
     return _answers_badly(asked, [reply for reply in bad if reply.ending not in NOT_REACHED], bad, request)
 
 
@@ -149,6 +158,14 @@ def _unreachable(asked: Asked, ending: Ending, evidence: Sequence[Evidence]) -> 
     )
 
 
+#: Of answers that did not end as they should.
+_CODES = {
+    Ending.CUT: "endpoint.cut_off",
+    Ending.ENDLESS: "endpoint.endless",
+    Ending.CIRCLE: "endpoint.redirects",
+}
+
+
 def _answers_badly(
     asked: Asked, answers: Sequence[Reply], bad: Sequence[Reply], request: HttpRequest
 ) -> tuple[Finding, ...]:
@@ -156,10 +173,16 @@ def _answers_badly(
     facts = _facts(asked, bad, request)
     if reply.ending is not Ending.ANSWERED:
         words = ENDING_WORDS[reply.ending]
-        code = "endpoint.endless" if reply.ending is Ending.ENDLESS else "endpoint.redirects"
-        return fact(code, Severity.ERROR, words.means, about="answer", evidence=facts, advice=words.advice)
+        return fact(
+            _CODES[reply.ending],
+            Severity.ERROR,
+            words.means,
+            about="answer",
+            evidence=facts,
+            advice=words.advice,
+        )
     if reply.status not in (request.status or GOOD):
-        return _bad_status(answers, facts, request, asked.secrets)
+        return _bad_status(asked, answers, facts, request)
     return fact(
         "endpoint.body",
         Severity.ERROR,
@@ -181,19 +204,29 @@ def _answers_badly(
 
 
 def _bad_status(
-    answers: Sequence[Reply], facts: Sequence[Evidence], request: HttpRequest, secrets: tuple[bytes, ...]
+    asked: Asked, answers: Sequence[Reply], facts: Sequence[Evidence], request: HttpRequest
 ) -> tuple[Finding, ...]:
     reply = answers[0]
     good = ", ".join(map(str, request.status)) or "200 to 299"
     facts = (*facts, Evidence(what="status", seen=str(reply.status), limit=good))
     server_errors = 500
     if location := reply.headers.get("location"):
+        if sends_to_itself(asked.place, reply):
+            words = ENDING_WORDS[Ending.CIRCLE]
+            return fact(
+                "endpoint.redirects",
+                Severity.ERROR,
+                words.means,
+                about="answer",
+                evidence=facts,
+                advice=words.advice,
+            )
         # Its query may hold what ours holds, and a session of its own.
         facts = (
             *facts,
             Evidence(
                 what="redirects to",
-                seen=shown(without(secrets, _without_query(location).encode()), 200),
+                seen=shown(without(asked.secrets, _without_query(location).encode()), 200),
             ),
         )
         return fact(

@@ -28,6 +28,12 @@ MOST_BODY = 256 << 10
 
 _AGENT = "medic8"
 
+#: How an answer of this protocol begins. Source: RFC 9112, section 4.
+_BEGINS_HTTP = b"HTTP/"
+
+#: Endings without an answer; something else may have come.
+_UNANSWERED = frozenset({Ending.SILENT, Ending.CLOSED, Ending.RESET})
+
 _OF_CONNECT = {
     errno.ECONNREFUSED: Ending.REFUSED,
     errno.ENETUNREACH: Ending.NO_ROUTE,
@@ -152,6 +158,8 @@ async def ask(place: Place, address: str, wish: Wish) -> Reply:
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ssl.SSLError, UnicodeError) as exc:
         ending, said = _ending_of(exc, watch.phase), shown(_reason(exc), 200)
     watch.stop()
+    if ending in _UNANSWERED and not watch.is_of_http:
+        ending = Ending.NO_HTTP
     return Reply(address, ending, said, watch.spent_s, status, headers, bytes(body[:MOST_BODY]))
 
 
@@ -185,8 +193,12 @@ class _Watch:
         "http11.send_request_headers.started": Phase.WAIT,
     }
 
+    #: When one of these has ended, its value is the stream that the answer will come through.
+    _OPENS = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
+
     def __init__(self) -> None:
         self.phase = Phase.CONNECT
+        self.first = b""
         self.spent_s: dict[Phase, float] = {}
         self._since_s = time.perf_counter()
         self._stream: Any = None  # as the client's transport calls it
@@ -200,11 +212,29 @@ class _Watch:
     async def heard(self, event: str, info: Mapping[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
+        if event in self._OPENS:
+            self._listen(info["return_value"])
         if event not in self._BEGINS:
             return
         if not self.spent_s and self.phase is self._BEGINS[event]:
             self._since_s = time.perf_counter()  # what it took to get the client ready is not the endpoint's
         self.at(self._BEGINS[event])
+
+    def _listen(self, stream: Any) -> None:
+        """Keep the first bytes that come: the client tells nothing of an answer that does not end."""
+        read, self.first = stream.read, b""
+
+        async def heard(most: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the client's own name
+            came = bytes(await read(most, timeout))
+            self.first += came[: len(_BEGINS_HTTP) - len(self.first)]
+            return came
+
+        stream.read = heard
+
+    @property
+    def is_of_http(self) -> bool:
+        """Whether what came so far may be the beginning of an answer; also nothing may."""
+        return _BEGINS_HTTP.startswith(self.first)
 
     def at(self, phase: Phase) -> None:
         if phase is not self.phase:
@@ -230,11 +260,16 @@ def _ending_of(error: BaseException, phase: Phase) -> Ending:
             return _OF_CERTIFICATE[fault] if fault else Ending.TLS_OTHER
     if any(isinstance(each, ssl.SSLError) for each in chain) or phase is Phase.TLS:
         return Ending.TLS_OTHER
+    if phase is Phase.BODY and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return Ending.CUT
     for each in chain:
         if isinstance(each, OSError) and each.errno in _OF_CONNECT:
             return _OF_CONNECT[each.errno]
-    if phase is Phase.CONNECT:
-        return Ending.NO_ROUTE
+    return Ending.NO_ROUTE if phase is Phase.CONNECT else _ending_of_answer(error)
+
+
+def _ending_of_answer(error: BaseException) -> Ending:
+    """Of one who was connected and did not come to answer."""
     is_closed = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
     if is_closed or isinstance(error, httpx.ReadError | httpx.WriteError):
         return Ending.CLOSED if is_closed else Ending.RESET

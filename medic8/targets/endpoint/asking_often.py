@@ -197,6 +197,11 @@ async def _ask_following(place: Place, address: str, wish: Wish) -> Reply:
     return reply._replace(phases_s=spent_s)
 
 
+def sends_to_itself(place: Place, reply: Reply) -> bool:
+    """Whether *reply* sends whoever asked *place* there again: nobody need follow to see that circle."""
+    return redirected(place, reply) == place
+
+
 def redirected(place: Place, reply: Reply) -> Place | None:
     """
     Where *reply* sends whoever asked *place*; None if nowhere, or to another server.

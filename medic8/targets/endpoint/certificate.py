@@ -22,6 +22,9 @@ from medic8.targets.endpoint.asking_often import look_up
 from medic8.targets.endpoint.policy import EndpointPolicy, policy_of
 from medic8.targets.kind import Surroundings
 
+#: Said of one that is no good any more.
+HAS_ENDED = "has ended"
+
 
 def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResult:
     """
@@ -51,11 +54,14 @@ def look_at_certificate(target: Target, around: Surroundings) -> DiagnosticResul
 
 def judge_end(presented: x509.Certificate, now: datetime, policy: EndpointPolicy) -> tuple[Finding, ...]:
     """Whether *presented* ends soon, or has ended."""
+    left, end = days_left(presented, now), moment(presented.not_valid_after_utc)
     return over(
         "endpoint.certificate_ends",
         policy.certificate_days,
-        round(days_left(presented, now), 1),
-        f"the certificate ends on {moment(presented.not_valid_after_utc)}: {{seen}} are left",
+        round(left, 1),
+        f"the certificate {HAS_ENDED} on {end}"
+        if left < 0
+        else f"the certificate ends on {end}: {{seen}} are left",
         about="certificate",
         advice=(
             "renew the certificate, and have the service read it again",

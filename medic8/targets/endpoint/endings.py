@@ -27,12 +27,13 @@ class Ending(StrEnum):
     ENDLESS = "time-out of the body"
     CLOSED = "closed without an answer"
     RESET = "reset"
+    CUT = "answer cut off"
     NO_HTTP = "another protocol"
     CIRCLE = "redirects without end"
 
 
 #: The request never came as far as whoever serves the endpoint.
-NOT_REACHED = frozenset(Ending) - {Ending.ANSWERED, Ending.ENDLESS, Ending.CIRCLE}
+NOT_REACHED = frozenset(Ending) - {Ending.ANSWERED, Ending.CUT, Ending.ENDLESS, Ending.CIRCLE}
 
 
 #: What fails may be on our side: our name server, way or trust. Others may be served all the same.
@@ -132,6 +133,14 @@ ENDING_WORDS: Mapping[Ending, EndingWords] = {
     Ending.RESET: EndingWords(
         means="the connection opened and was reset, as a firewall or proxy does, or a service that dies",
         advice=("look at the service's log and uptime; then at firewalls and proxies between",),
+    ),
+    Ending.CUT: EndingWords(
+        means="the answer began, and the connection was closed before its end: the service dies of it, or a "
+        "proxy between gives up",
+        advice=(
+            "look at the service's log and uptime; then at what proxies between allow: time, size, disk",
+            "curl -so /dev/null URL tells how much came of how much",
+        ),
     ),
     Ending.NO_HTTP: EndingWords(
         means="what answers there is no HTTP, or its headers are larger than a client takes",

@@ -53,6 +53,12 @@ RULES = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "The answer of {target} is cut off",
+        "endpoint.cut_off",
+        symptoms=("Connection failures",),
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "The certificate of {target} ends",
         "endpoint.certificate_ends",
         symptoms=("Connection failures",),
@@ -67,7 +73,16 @@ RULES = (
 )
 
 #: What a client of the endpoint sees of a service that cannot do its work.
-_FAILS = frozenset({UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.endless", "endpoint.flapping"})
+_FAILS = frozenset(
+    {
+        UNREACHABLE,
+        "endpoint.status",
+        "endpoint.body",
+        "endpoint.cut_off",
+        "endpoint.endless",
+        "endpoint.flapping",
+    }
+)
 
 #: By the kind of what the service behind the endpoint stands on.
 CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
@@ -125,6 +140,7 @@ CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
                     "presence.gave_up",
                     "health.check_failed",
                     "activity.stuck",
+                    "activity.stopped",
                 }
             ),
             effects=_FAILS,

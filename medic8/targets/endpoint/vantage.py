@@ -27,7 +27,9 @@ from medic8.targets.endpoint.asking_often import Asked, ask_each, wish_of, witho
 from medic8.targets.endpoint.replies import wrong_with
 
 #: Findings after which nobody is served from here.
-SERVES_NOBODY = frozenset({UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.endless"})
+SERVES_NOBODY = frozenset(
+    {UNREACHABLE, "endpoint.status", "endpoint.body", "endpoint.cut_off", "endpoint.endless"}
+)
 
 #: What a proxy says that does not serve us. Source: RFC 9110, sections 15.5.4 and 15.5.8.
 _REFUSES = ("403", "407")

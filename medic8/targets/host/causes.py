@@ -13,6 +13,11 @@ CAUSES = (
         why="What may go still takes room.",
     ),
     CauseRule(
+        causes=frozenset({"disk.deleted_files"}),
+        effects=_ROOM,
+        why="A file that was deleted takes its room until nobody has it open.",
+    ),
+    CauseRule(
         causes=frozenset({"memory.pressure", "memory.swapping", "memory.low"}),
         effects=frozenset({"disk.slow"}),
         why="What does not fit into memory is read from disks again and again.",

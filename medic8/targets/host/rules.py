@@ -51,6 +51,13 @@ RULES = (
     ),
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,
+        "{target} keeps {about}, since they are still open",
+        "disk.deleted_files",
+        symptoms=_IO,
+        cause="A program still writes into a file that was deleted, such as a log that was rotated away.",
+    ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
         "{target} keeps what may go: {about}",
         "files.old",
         "files.overdue",

@@ -18,15 +18,37 @@ def _rule(cause: str, effects: frozenset[str], why: str) -> CauseRule:
 CAUSES = (
     _rule("growth.memory", _EXHAUSTED, "what it takes and never gives back fills the memory"),
     _rule(
+        "descriptors.half_closed",
+        frozenset({"descriptors.near_limit", "growth.descriptors"}),
+        "connections that it never closes fill its table",
+    ),
+    _rule(
         "growth.descriptors",
         frozenset({"descriptors.near_limit"}),
         "what it opens and never closes fills its table",
     ),
     _rule("growth.threads", frozenset({"activity.group_pids"}), "threads that never end fill its group"),
+    _rule("growth.children", frozenset({"activity.group_pids"}), "children that never end fill its group"),
+    _rule(
+        "growth.children",
+        frozenset({"growth.threads", "growth.descriptors", "growth.memory"}),
+        "each child has threads, descriptors and memory of its own",
+    ),
+    _rule(
+        "growth.threads",
+        frozenset({"growth.descriptors", "growth.memory"}),
+        "each thread has a stack, and what it works with",
+    ),
+    _rule("growth.descriptors", frozenset({"growth.memory"}), "each descriptor has its buffers"),
     _rule(
         "activity.stuck",
-        frozenset({"growth.threads", "health.check_failed"}),
+        frozenset({"growth.threads", "descriptors.half_closed", "health.check_failed"}),
         "threads that hang do no work, and others are started in their place",
+    ),
+    _rule(
+        "activity.stopped",
+        frozenset({"activity.zombies", "descriptors.half_closed", "health.check_failed"}),
+        "a process that is stopped does no work, closes nothing, and waits for none of its children",
     ),
     _rule(
         "activity.throttled",

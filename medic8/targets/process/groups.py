@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,3 +119,21 @@ def killed_for_memory(pid: int) -> int | None:
         return None
     told = facts_in(group, "memory.events" if group.is_second else "memory.oom_control")
     return told.whole("oom_kill")
+
+
+def frozen_among(groups: Iterable[Group]) -> str:
+    """The name of the first of the control *groups* that is frozen; empty if none is, or that is not told."""
+    for group in groups:
+        name = "cgroup.events" if group.is_second else "freezer.state"
+        try:
+            told = (group.folder / name).read_text().splitlines()
+        except OSError:  # the root has none
+            continue
+        if {"frozen 1", "FROZEN"} & set(told):
+            return group.folder.name
+    return ""
+
+
+def frozen_group(pid: int) -> str:
+    """The same of those that process *pid* is in."""
+    return frozen_among(groups_of(pid, "freezer"))

@@ -56,6 +56,13 @@ class ProcessPolicy(Frozen):
         unit="share",
         source=f"getrlimit(2): beyond it nothing can be opened; the limits are {_OURS}",
     )
+    half_closed: Threshold = Threshold(
+        what="connections that the other end has closed and the process has not, for half a second",
+        warning=50,
+        error=500,
+        unit="count",
+        source=f"RFC 9293, section 3.6: CLOSE-WAIT lasts until the program closes; the limits are {_OURS}",
+    )
     deleted_bytes: Threshold = Threshold(
         what="room of the disk that deleted files take, since they are still open",
         warning=64 << 20,
@@ -118,6 +125,12 @@ class ProcessPolicy(Frozen):
     )
     thread_leak: Threshold = Threshold(
         what="growth of threads over the time looked at, at least",
+        warning=8,
+        unit="count",
+        source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
+    )
+    child_leak: Threshold = Threshold(
+        what="growth of processes that descend from it and have not ended, over the time looked at, at least",
         warning=8,
         unit="count",
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",

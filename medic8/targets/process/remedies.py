@@ -56,6 +56,15 @@ REMEDIES: Mapping[str, Remedy] = {
         slows=True,
         is_short=False,
     ),
+    "activity.stopped": _of(
+        "the process itself",
+        "Find who stopped it, and have it go on",
+        "one signal",
+        "it does its work again",
+        "whoever stopped it may have had a reason",
+        slows=True,
+        is_short=False,
+    ),
     "activity.hog": _of(
         "processors of the host",
         "Give it less weight, or find what it computes",
@@ -95,4 +104,5 @@ REMEDIES: Mapping[str, Remedy] = {
     "growth.memory": _GROWS,
     "growth.descriptors": _GROWS,
     "growth.threads": _GROWS,
+    "growth.children": _GROWS,
 }

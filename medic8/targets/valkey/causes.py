@@ -16,6 +16,9 @@ _LEAST_SHARE = 0.1
 #: More than this share of the time of slow commands makes whoever sent them the cause.
 _MOST_OF_SLOW = 0.5
 
+#: What one client may have waiting on average is no sign that it does not read. Source: as `client_buffers`.
+_MUCH_OUTPUT = 200 << 10
+
 _BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
 
 
@@ -255,6 +258,19 @@ _HELD_UP: _Rules = (
         ),
     ),
     _rule(
+        "commands.runaway commands.costly commands.slow",
+        "memory.client_buffers",
+        "What a command answers that reads much waits until whoever asked has taken it.",
+        _is_over(
+            "clients",
+            "clients.most_output",
+            _MUCH_OUTPUT,
+            "output waits for a client at another moment as well",
+            "no client had much output waiting at another moment",
+            says=False,
+        ),
+    ),
+    _rule(
         "server.clock_jumped",
         "commands.expiry_storm",
         "A clock that jumps forward has everything expire at once that was to expire meanwhile.",
@@ -275,8 +291,19 @@ _HELD_UP: _Rules = (
     ),
     _rule(
         "clients.monitor",
-        "commands.processor latency.high clients.output memory.client_buffers",
+        "commands.processor latency.high",
         "Every command is written out to whoever watches all of them.",
+    ),
+    _rule(
+        "clients.monitor",
+        "clients.output memory.client_buffers",
+        "What whoever watches all commands does not read waits for it.",
+        _is_so(
+            "clients",
+            "clients.most_output_watches",
+            "most output waits for a client that watches every command",
+            "most output waits for a client that does not watch",
+        ),
     ),
     _rule(
         "clients.one_by_one",

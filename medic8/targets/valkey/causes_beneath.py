@@ -104,9 +104,9 @@ _PROCESS = (
         why="Each connection takes a descriptor of the process.",
     ),
     CauseRule(
-        causes=frozenset({"activity.throttled", "activity.stuck"}),
+        causes=frozenset({"activity.throttled", "activity.stuck", "activity.stopped"}),
         effects=frozenset({UNREACHABLE, "latency.high", "commands.slow"}),
-        why="A server that is kept from the processor, or hangs in the kernel, answers late or never.",
+        why="A server that is stopped, hangs in the kernel or gets no processor answers late or never.",
     ),
 )
 

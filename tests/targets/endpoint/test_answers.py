@@ -66,6 +66,12 @@ def test_a_healthy_endpoint_has_no_finding_and_its_times_are_told() -> None:
     assert {"requests.connect", "requests.wait", "requests.body", "requests.median"} <= set(readings)
 
 
+def greet(near: socket.socket) -> None:
+    """Say who one is and wait, as servers of mail, shells and databases do."""
+    near.sendall(b"220 mail.example ESMTP\r\n")
+    keep_silent(near)
+
+
 @pytest.mark.parametrize(
     ("treat", "ending"),
     [
@@ -75,6 +81,8 @@ def test_a_healthy_endpoint_has_no_finding_and_its_times_are_told() -> None:
         (reset, Ending.RESET),
         (flood_headers, Ending.NO_HTTP),
         (speak_no_http, Ending.NO_HTTP),
+        (greet, Ending.NO_HTTP),
+        (answers(b"HTTP/1.1 200 O"), Ending.CLOSED),
     ],
 )
 def test_each_way_of_not_answering_is_told_apart(treat: Behaviour, ending: Ending) -> None:
@@ -118,6 +126,22 @@ def test_a_body_without_end_is_a_finding_of_its_own() -> None:
     with service(stream) as port:
         found = only(look(endpoint(f"http://{HOST}:{port}/", **SHORT)))
     assert (found.code, found.severity) == ("endpoint.endless", Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    "treat",
+    [
+        answers(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nhalf of it"),
+        answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+    ],
+    ids=["by length", "in chunks"],
+)
+def test_an_answer_that_is_cut_off_is_told_from_another_protocol(treat: Behaviour) -> None:
+    """The service speaks HTTP, and dies of its answer."""
+    with service(treat) as port:
+        found = only(look(endpoint(f"http://{HOST}:{port}/")))
+    assert (found.code, found.severity) == ("endpoint.cut_off", Severity.ERROR)
+    assert found.text == ENDING_WORDS[Ending.CUT].means
 
 
 def test_of_a_flood_only_so_much_is_read() -> None:
@@ -351,6 +375,35 @@ def test_one_address_that_is_down_is_named() -> None:
     """Others serve, so the endpoint is reachable, and some of its clients fail."""
     (found,) = judge(asked(reply("192.0.2.1"), reply("192.0.2.2", Ending.DROPPED)), HttpRequest())
     assert (found.code, found.about) == ("endpoint.address_down", "192.0.2.2")
+
+
+def test_some_slow_answers_are_found_though_the_median_is_well() -> None:
+    """One client in three waits; one slow answer of all may be chance."""
+    fast, slow = reply("192.0.2.1"), reply("192.0.2.1")._replace(phases_s={Phase.WAIT: 1.5, Phase.BODY: 0.1})
+    (found,) = judge(asked(*[fast] * 4, *[slow] * 2), HttpRequest())
+    assert found.code == "endpoint.slow"
+    assert found.text.startswith(
+        "2 of 6 answers took longer than others: an answer takes 1.6 s, most of it waiting"
+    )
+    assert judge(asked(*[fast] * 4, slow), HttpRequest()) == ()
+    assert judge(asked(*[fast] * 18, *[slow] * 2), HttpRequest()) == ()
+
+
+def test_an_answer_that_sends_to_itself_is_a_circle_that_nobody_need_follow() -> None:
+    """To elsewhere is only something that nobody has called well."""
+    sent = reply("192.0.2.1", code=301)
+    itself = sent._replace(headers={"location": PLACE.at(PLACE.host)})
+    (found,) = judge(asked(itself, itself), HttpRequest())
+    assert (found.code, found.severity) == ("endpoint.redirects", Severity.ERROR)
+    assert found.text == ENDING_WORDS[Ending.CIRCLE].means
+    further = sent._replace(headers={"location": "https://login.example/"})
+    assert judge(asked(further, further), HttpRequest())[0].severity is Severity.WARNING
+
+
+def test_of_several_ways_not_to_be_reached_the_usual_one_is_told() -> None:
+    """One reset among requests that nobody answers is not what is wrong."""
+    ways = [reply("192.0.2.1", each) for each in (Ending.RESET, Ending.SILENT, Ending.SILENT)]
+    assert f"({Ending.SILENT})" in judge(asked(*ways), HttpRequest())[0].text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import timedelta
@@ -22,6 +23,7 @@ from medic8.targets.host.kind import KIND
 from medic8.targets.host.looks import activity
 from medic8.targets.host.looks.clock import Clock, judge_clock
 from medic8.targets.host.looks.container import Processors, memory_of, processors_of
+from medic8.targets.host.looks.deleted import Held, held_on, judge_deleted
 from medic8.targets.host.looks.disks import (
     judge_errors,
     judge_fill,
@@ -42,6 +44,7 @@ from medic8.targets.host.looks.tables import judge_files, judge_threads, threads
 from medic8.targets.host.looks.transfers import judge_disks, judge_links, judge_queues, judge_resent
 from medic8.targets.host.policy import POLICY, policy_of
 from medic8.targets.machine.cgroup import GroupMemory
+from medic8.targets.machine.files import Machine
 
 GIB = 1 << 30
 DOCUMENT = Path(__file__).parents[3] / "docs" / "diagnosis-of-hosts.md"
@@ -193,6 +196,27 @@ def test_a_file_system_is_full_by_what_programs_may_still_take() -> None:
     assert judge_fill(MOUNT, Fill(9000 * GIB, 200 * GIB, 0, 0)) == ()
     assert judge_fill(MOUNT._replace(is_read_only=True), Fill(100 * GIB, 0, 1000, 0)) == ()
     assert judge_fill(MOUNT, Fill(0, 0, 0, 0)) == ()
+
+
+def test_deleted_files_that_are_open_are_why_a_file_system_is_full(tmp_path: Path) -> None:
+    """If they take a tenth of what is used; who holds them is named. One that is not deleted is none."""
+    gone, there = tmp_path / "gone.log", tmp_path / "there.log"
+    with gone.open("wb") as file, there.open("wb") as other:
+        file.write(bytes(1 << 20))
+        file.flush()
+        gone.unlink()
+        told = os.fstat(file.fileno())
+        device = f"{os.major(told.st_dev)}:{os.minor(told.st_dev)}"
+        held = {each.file: each for each in held_on(Machine(), {device}, most_s=30)}
+        assert os.fstat(other.fileno()).st_ino not in held
+    assert (held[told.st_ino].pid, held[told.st_ino].path) == (os.getpid(), str(gone))
+    assert held_on(Machine(), ()) == ()
+    one = Held(MOUNT.number, 7, 4711, "/srv/a.log", 20 * GIB)
+    (found,) = judge_deleted(MOUNT, Fill(98 * GIB, 2 * GIB, 0, 0), Severity.ERROR, [one])
+    assert (found.code, found.severity) == ("disk.deleted_files", Severity.ERROR)
+    assert "such as by process 4711" in found.text
+    for other_one in (one._replace(device="8:18"), one._replace(taken_bytes=GIB)):
+        assert judge_deleted(MOUNT, Fill(98 * GIB, 2 * GIB, 0, 0), Severity.ERROR, [other_one]) == ()
 
 
 def test_a_file_system_that_went_read_only_is_one_that_fstab_wants_written(tmp_path: Path) -> None:

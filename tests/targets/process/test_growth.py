@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from medic8.analysis.analyzer import analyze
+from medic8.analysis.causes import link_causes
+from medic8.analysis.detector import detect_issues
+from medic8.model.issue import Finding, Severity
+from medic8.model.report import DiagnosticResult
 from medic8.model.sample import Sample
 from medic8.samples import SampleStore
 from medic8.targets.kind import Surroundings
@@ -22,8 +27,9 @@ from medic8.targets.process.looks.growth import (
     look_at_growth,
     marked,
 )
-from medic8.targets.process.looks.sampling import AGE, DESCRIPTORS, MEMORY, THREADS, sample_of
+from medic8.targets.process.looks.sampling import AGE, CHILDREN, DESCRIPTORS, MEMORY, THREADS, sample_of
 from tests.recovery.memory import AT
+from tests.targets.process.diagnosed import KIND
 from tests.targets.process.supervised import Program
 
 _MIB = 1 << 20
@@ -58,6 +64,7 @@ LEAKS: dict[str, tuple[str, Callable[[int], float]]] = {
     "a saw-tooth whose floor rises": (MEMORY, lambda n: (200 + n + n % 5 * 3) * _MIB),
     "descriptors": (DESCRIPTORS, lambda n: 40 + n),
     "threads": (THREADS, lambda n: 12 + n // 2),
+    "children": (CHILDREN, lambda n: 2 + n // 3),
 }
 
 HEALTHY: dict[str, tuple[str, Callable[[int], float]]] = {
@@ -69,6 +76,7 @@ HEALTHY: dict[str, tuple[str, Callable[[int], float]]] = {
     "connections by day": (DESCRIPTORS, lambda n: 100 + 60 * math.sin(n / 6)),
     "a pool that fills up": (DESCRIPTORS, lambda n: 40 + min(n, 12)),
     "workers that come and go": (THREADS, lambda n: 12 + n % 9),
+    "jobs that are started and end": (CHILDREN, lambda n: 2 + n % 11),
 }
 
 
@@ -136,6 +144,23 @@ def test_what_children_take_counts_and_theirs(program: Program) -> None:
     program.tell("os.killpg(child.pid, signal.SIGKILL)", "child.wait()")
     assert family[MEMORY] - alone[MEMORY] >= 50 * _MIB
     assert family[THREADS] - alone[THREADS] == 2
+    assert family[CHILDREN] - alone[CHILDREN] == 2
+
+
+def test_what_leaks_with_something_else_follows_from_it() -> None:
+    """Each child has threads and memory, and each thread a stack: who mends the first has mended the rest."""
+    every = [
+        Finding(code=f"growth.{name}", severity=Severity.WARNING, text="it grows", about=f"growth of {name}")
+        for name in (MEMORY, DESCRIPTORS, THREADS, CHILDREN)
+    ]
+    for left_out, root in enumerate((CHILDREN, THREADS, DESCRIPTORS, MEMORY)):
+        found = every[: len(every) - left_out]
+        result = DiagnosticResult(diagnostic="growth", findings=tuple(found), taken_at=AT)
+        issues = link_causes(
+            detect_issues(analyze([result]), KIND.rules, target="web", at=AT), {"growth": result}, KIND.causes
+        )
+        assert [each.about for each in issues if not each.follows_from] == [f"growth of {root}"]
+        assert issues[0].about == f"growth of {root}"
 
 
 def test_what_a_watch_saw_is_known_to_later_diagnoses_of_the_same_process(

@@ -20,14 +20,16 @@ from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import ProcessCare, Target, ThresholdRule
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
-from medic8.targets.machine.cgroup import GroupMemory
+from medic8.targets.machine.cgroup import Group, GroupMemory
 from medic8.targets.process.found import process_of_keeper
-from medic8.targets.process.groups import Throttled, Weight
+from medic8.targets.process.groups import Throttled, Weight, frozen_among
 from medic8.targets.process.keepers.keeper import Kept, KeptState
 from medic8.targets.process.living import GoneError, UntoldError, is_there, living, parse_stat
 from medic8.targets.process.looks.activity import judge_throttled, look_at_activity, stuck_in
 from medic8.targets.process.looks.descriptors import look_at_descriptors
+from medic8.targets.process.looks.half_closed import half_closed_in, judge_half_closed
 from medic8.targets.process.looks.health import Checked, check, look_at_health
+from medic8.targets.process.looks.held import is_stopped, judge_held
 from medic8.targets.process.looks.hogs import judge_disks, judge_processor
 from medic8.targets.process.looks.memory import judge_memory, look_at_memory
 from medic8.targets.process.looks.moments import Doing, Moment
@@ -82,6 +84,20 @@ def test_descriptors_near_their_limit_and_logs_that_were_deleted_are_found(
     assert "of its limit" in found["descriptors.near_limit"].text
     assert "80.0 MiB" in found["descriptors.deleted_files"].text
     assert [each.what for each in found["descriptors.deleted_files"].evidence[1:]] == [str(gone)]
+
+
+def test_connections_that_only_the_other_end_has_closed_are_counted_at_their_port() -> None:
+    """Of its own sockets, those alone that wait for it; the kernel's table may be cut off."""
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+    line = "   {0}: 0100007F:1F90 0100007F:{0:04X} {1} 00000000:00000000 00:00000000 00000000 0 0 {2} 1"
+    rows = [line.format(number, "08", 100 + number) for number in range(60)]
+    rows += [line.format(60, "01", 160), "   61: 0100007F:1F90 0100"]
+    table = "\n".join((head, *rows))
+    waiting = half_closed_in(table, range(101, 161))
+    assert waiting == dict.fromkeys(range(101, 160), 8080)
+    (found,) = judge_half_closed(waiting)
+    assert (found.code, found.evidence[-1].what) == ("descriptors.half_closed", "at its port 8080")
+    assert judge_half_closed(dict.fromkeys(range(9), 8080)) == ()
 
 
 def test_children_that_are_not_waited_for_and_threads_that_hang_are_found(
@@ -145,6 +161,55 @@ def test_a_thread_that_waits_for_a_slow_disk_does_not_hang() -> None:
     ]
     assert stuck_in(moments) == (1,)
     assert stuck_in([*moments, _moment(0, (0, 0), t1=Doing("R", 0))]) == ()
+
+
+def test_a_process_that_a_signal_stopped_is_found_and_goes_on_by_itself_only(
+    program: Program, around: Surroundings
+) -> None:
+    """A child that is stopped is found as well; nothing is sent to either."""
+    pid, target = program.pid, program.target()
+    program.tell(
+        "child = os.posix_spawn('/bin/sleep', ['sleep', '60'], {})", "os.kill(child, signal.SIGSTOP)"
+    )
+    (of_child,) = (each for each in report_on(target, around, looks=("activity",)).issues)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: set(_states(pid)) == {ord("T")}, "all of its threads are stopped")
+        (issue,) = report_on(target, around, looks=("activity",)).issues
+        assert set(_states(pid)) == {ord("T")}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    program.tell("os.kill(child, signal.SIGKILL)", "os.waitpid(child, 0)")
+    assert of_child.signs == issue.signs == ("activity.stopped",)
+    assert (of_child.severity, issue.severity) == (Severity.WARNING, Severity.ERROR)
+    assert f"kill -CONT {pid} has it go on" in issue.advice[0]
+
+
+def test_who_goes_on_in_between_is_not_stopped() -> None:
+    """A program whose calls are traced is met in a stop each time; one that is held stands where it was."""
+    held = [_moment(0, (0, 0), t1=Doing("t", 7), t2=Doing("t", 9))] * 6
+    traced = [_moment(0, (0, 0), t1=Doing("t", number)) for number in range(6)]
+    one_runs = [_moment(0, (0, 0), t1=Doing("T", 7), t2=Doing("S", 0))] * 6
+    assert [is_stopped(each) for each in (held, traced, one_runs)] == ["t", "", ""]
+    assert is_stopped([_moment(0, (0, 0), t1=Doing("T", 7))] * 6) == "T"
+    (found,) = judge_held("t", pid=4, tracer=77)
+    assert "process 77 traces it" in found.text
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "is_second"), [("cgroup.events", "frozen 1", True), ("freezer.state", "FROZEN", False)]
+)
+def test_a_frozen_control_group_is_named(tmp_path: Path, name: str, told: str, is_second: bool) -> None:
+    """By both versions; one that is not frozen, and the root, which tells nothing, are none."""
+    for folder, state in (("shop", told), ("else", "frozen 0"), ("root", "")):
+        (tmp_path / folder).mkdir()
+        if state:
+            (tmp_path / folder / name).write_text(f"populated 1\n{state}\n" if is_second else f"{state}\n")
+    groups = {each: Group(tmp_path / each, is_second) for each in ("root", "else", "shop")}
+    assert frozen_among(groups.values()) == "shop"
+    assert frozen_among([groups["root"], groups["else"]]) == ""
+    (found,) = judge_held("", pid=4, frozen="shop")
+    assert "control group shop is frozen" in found.text
 
 
 def test_a_hog_is_one_only_while_others_want_the_processors_too() -> None:

@@ -49,7 +49,7 @@ _VALUES, _BYTES = 15_000, 14 << 10
 
 def leave_unused_pages(url: str) -> None:
     """Fill the server and delete it all again, which leaves the pages with the allocator."""
-    with valkey.Valkey.from_url(url) as client:
+    with valkey.Valkey.from_url(url, socket_timeout=60) as client:
         for deleting in (False, True):
             for start in range(0, _VALUES, 500):
                 pipe = client.pipeline(transaction=False)

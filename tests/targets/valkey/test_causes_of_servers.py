@@ -19,12 +19,12 @@ _WARNING, _ERROR = Severity.WARNING, Severity.ERROR
 
 
 def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> list[str]:
-    """Signs of the issues that follow from nothing, in their order; with *readings* of commands and keys."""
+    """Signs of the issues that follow from nothing, in their order; with *readings* of all diagnostics."""
     findings = tuple(Finding(code=code, severity=severity, text=code, about=code) for code, severity in found)
     read = tuple(each for name, value in readings.items() if (each := reading(name, value)))
     results = [
         DiagnosticResult(diagnostic=name, readings=read, findings=some, taken_at=NOW)
-        for name, some in (("commands", findings), ("keys", ()))
+        for name, some in (("commands", findings), ("keys", ()), ("replication", ()), ("clients", ()))
     ]
     return [each.signs[0] for each in report_of(*results).issues if not each.follows_from]
 
@@ -64,6 +64,36 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
             ["keys.large", "commands.slow"],
         ),
         ({}, [("memory.replica_buffers", _ERROR), ("replication.lag", _ERROR)], ["replication.lag"]),
+        (
+            {"clients.most_output": 1},
+            [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
+            ["commands.slow"],
+        ),
+        (
+            {"clients.most_output": 5 << 20},
+            [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
+            ["memory.client_buffers", "commands.slow"],
+        ),
+        (
+            {"clients.most_output_watches": True},
+            [("clients.output", _ERROR), ("clients.monitor", _WARNING)],
+            ["clients.monitor"],
+        ),
+        (
+            {"clients.most_output_watches": False},
+            [("clients.output", _WARNING), ("clients.monitor", _WARNING)],
+            ["clients.monitor", "clients.output"],
+        ),
+        (
+            {"replication.full_syncs": 1},
+            [("replication.backlog", _WARNING), ("replication.lag", _WARNING)],
+            ["replication.lag"],
+        ),
+        (
+            {"replication.full_syncs": 9},
+            [("replication.backlog", _WARNING), ("replication.lag", _WARNING)],
+            ["replication.lag", "replication.backlog"],
+        ),
         (
             {},
             [("commands.slow", _WARNING), ("commands.slow_delete", _WARNING)],

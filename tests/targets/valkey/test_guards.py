@@ -162,8 +162,11 @@ def test_latency_and_cpu_that_really_multiply_are_noticed(target: Target) -> Non
     """Not more operations, but slow ones."""
     before = soft(target)
     with child(SLOW, target.address):
-        found = confirmed(judge_soft(before, soft(target)), judge_soft(before, soft(target)))
-    verdicts = {each.guard: each for each in found}
+        for _ in range(5):  # a server that others keep from the processor takes none
+            found = confirmed(judge_soft(before, soft(target)), judge_soft(before, soft(target)))
+            verdicts = {each.guard: each for each in found}
+            if verdicts["CPU"].verdict is Verdict.WORSE:
+                break
     assert verdicts["latency"].verdict is Verdict.WORSE, found
     assert verdicts["CPU"].verdict is Verdict.WORSE, found
     assert "measured twice" in verdicts["latency"].reason

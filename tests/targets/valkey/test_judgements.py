@@ -454,6 +454,7 @@ def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
         "diagnostic.refused",
         "keys.busy",
         "persistence.none",
+        "replication.copying",
         "replication.full_syncs_past",
         "server.refuses",
         "settings.unsaved",

@@ -215,7 +215,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
 
 def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> None:
     """What it was called with may be a secret."""
-    with valkey.Valkey.from_url(valkey_url) as client:
+    with valkey.Valkey.from_url(valkey_url, socket_timeout=60) as client:
         client.eval("for i = 1, 600000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
         client.sort("numbers", by="nosort", desc=True, get="secret-*")
         result = look(valkey_url, "commands")

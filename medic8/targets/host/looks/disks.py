@@ -9,6 +9,7 @@ from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
 from medic8.model.wording import size
+from medic8.targets.host.looks.deleted import held_on, judge_deleted
 from medic8.targets.host.looks.looking import here, result
 from medic8.targets.host.looks.mounts import Fill, Mount, fill_of, mounts
 from medic8.targets.host.policy import ENOUGH_SPACE_BYTES, POLICY, HostPolicy, policy_of
@@ -24,8 +25,18 @@ def look_at_disks(target: Target, around: Surroundings) -> DiagnosticResult:
     machine = here(target)
     policy, every = policy_of(target), mounts(machine)
     fills = {each: fill for each in every if (fill := fill_of(machine, each)) is not None}
+    filled = {each: judge_fill(each, fill, policy=policy) for each, fill in fills.items()}
+    full = {
+        each: found[0].severity for each, found in filled.items() if found and found[0].code == "disk.space"
+    }
+    held = held_on(machine, {each.number for each in full})
     findings = (
-        *(finding for each, fill in fills.items() for finding in judge_fill(each, fill, policy=policy)),
+        *(finding for found in filled.values() for finding in found),
+        *(
+            finding
+            for each, severity in full.items()
+            for finding in judge_deleted(each, fills[each], severity, held)
+        ),
         *judge_read_only(every, wanted_by_fstab(machine)),
         *judge_errors(machine, every, policy=policy),
         *judge_raid(machine.lines("proc/mdstat")),

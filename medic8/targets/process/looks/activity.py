@@ -15,7 +15,7 @@ from medic8.model.wording import counted, shown
 from medic8.targets.facts import grown
 from medic8.targets.machine.cgroup import groups_of
 from medic8.targets.process.found import CLOCK_TICKS
-from medic8.targets.process.groups import weight_of
+from medic8.targets.process.groups import frozen_group, weight_of
 from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import (
     ENDED,
@@ -24,6 +24,7 @@ from medic8.targets.process.living import (
     parse_stat,
 )
 from medic8.targets.process.looks.family import children_of, descendants_of
+from medic8.targets.process.looks.held import is_stopped, judge_held
 from medic8.targets.process.looks.hogs import hog_object, judge_disks, judge_processor
 from medic8.targets.process.looks.looking import Look, of_a_process
 from medic8.targets.process.looks.moments import IO, Moment, moment_of
@@ -33,6 +34,9 @@ _LOOKS = 6
 _STEP_S = 0.2
 
 _EXAMPLES = 3
+
+#: The state of a process that a signal has stopped (proc_pid_stat(5)).
+_STOPPED = frozenset("T")
 
 
 class Stuck(NamedTuple):
@@ -53,12 +57,15 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     del kept
     policy = policy_of(target)
     moments = [moment_of(look, process)]
-    zombies = _zombies_of(look, process)
+    zombies, stopped = _children_in(look, process, ENDED), _children_in(look, process, _STOPPED)
     for _ in range(_LOOKS - 1):
         time.sleep(_STEP_S)
         moments.append(moment_of(look, process))
-    zombies &= _zombies_of(look, process)
-    stuck = tuple(Stuck(each, _where(process, each)) for each in stuck_in(moments))
+    zombies &= _children_in(look, process, ENDED)
+    stopped &= _children_in(look, process, _STOPPED)
+    frozen = frozen_group(process.pid)
+    # Threads of a frozen group wait in the kernel as well, by the first version's freezer.
+    stuck = tuple(Stuck(each, _where(process, each)) for each in stuck_in(moments) if not frozen)
     pids = _pids_in_group(process)
     descendants = look.ask("descendants", lambda: descendants_of(process))
     weight, disk_weight = weight_of(process.pid, "cpu"), weight_of(process.pid, "io")
@@ -78,6 +85,13 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             *judge_processor(first, last, weight, hog_object(process, weight), policy=policy),
             *judge_disks(first, last, disk_weight, hog_object(process, disk_weight, "io"), policy=policy),
             *judge_throttled(first, last, policy=policy),
+            *judge_held(
+                is_stopped(moments),
+                pid=process.pid,
+                tracer=int(process.status().number("TracerPid") or 0),
+                frozen=frozen,
+                children=stopped,
+            ),
             *judge_stuck(stuck, last.at_s - first.at_s, policy=policy),
             *judge_zombies(sorted(zombies), policy=policy),
             *judge_group(pids, policy=policy),
@@ -107,18 +121,18 @@ def _where(process: Living, thread: int) -> str:
         return ""
 
 
-def _zombies_of(look: Look, process: Living) -> set[int]:
-    """Children that have ended and are not waited for."""
+def _children_in(look: Look, process: Living, states: frozenset[str]) -> set[int]:
+    """Children in one of *states*."""
     children = look.ask("children", lambda: children_of(process)) or ()
-    return {pid for pid in children if _has_ended(pid, process.pid)}
+    return {pid for pid in children if _is_in(pid, process.pid, states)}
 
 
-def _has_ended(pid: int, parent: int) -> bool:
+def _is_in(pid: int, parent: int, states: frozenset[str]) -> bool:
     try:
         stat = parse_stat(Path(f"/proc/{pid}/stat").read_bytes())
     except OSError:
         return False
-    return stat.state in ENDED and stat.parent == parent
+    return stat.state in states and stat.parent == parent
 
 
 def _pids_in_group(process: Living) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from medic8.model.target import Target
 from medic8.model.wording import shown, size
 from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import Living, lines_of
+from medic8.targets.process.looks.half_closed import half_closed, judge_half_closed
 from medic8.targets.process.looks.limits import limits_of
 from medic8.targets.process.looks.looking import Look, if_told, of_a_process
 from medic8.targets.process.looks.sampling import count_descriptors
@@ -54,15 +55,20 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     if count is None:
         return look.result()
     opened = look.ask("what is open", lambda: opened_by(process)) or Open(count=count, kinds={}, deleted={})
-    most = limits.get("Max open files")
+    most, policy = limits.get("Max open files"), policy_of(target)
+    waiting = look.ask("connections", lambda: half_closed(process, policy)) or {}
     return look.result(
         (
             reading("descriptors.count", count, "count"),
             reading("descriptors.limit", None if most is None else int(most), "count"),
             *(reading(f"descriptors.{kind}", number, "count") for kind, number in opened.kinds.items()),
+            reading("descriptors.half_closed", len(waiting), "count"),
             reading("descriptors.deleted_bytes", sum(opened.deleted.values()), "bytes"),
         ),
-        judge_descriptors(opened, most, policy_of(target)),
+        (
+            *judge_descriptors(opened, most, policy),
+            *judge_half_closed(waiting, policy=policy),
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether memory, descriptors or threads grow without end: watched for a while, and over all diagnoses."""
+"""What of a process grows without end: watched for a while, and over all diagnoses."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from medic8.targets.process.living import Living
 from medic8.targets.process.looks.looking import Look, of_a_process
 from medic8.targets.process.looks.sampling import (
     AGE,
+    CHILDREN,
     DESCRIPTORS,
     MEMORY,
     THREADS,
@@ -77,6 +78,13 @@ KINDS = (
         "thread_leak",
         lambda number: f"{number:.0f} threads",
         "the stacks of its threads tell what they wait for: py-spy dump, jstack, gdb -p PID",
+    ),
+    Kind(
+        CHILDREN,
+        "growth.children",
+        "child_leak",
+        lambda number: f"{number:.0f} children",
+        "pstree -alp PID tells what it starts and what for; a child that has no time-out waits for ever",
     ),
 )
 

@@ -110,8 +110,8 @@ def _threads_of(look: Look, process: Living) -> dict[int, Doing]:
     for name in (look.ask("threads", lambda: process.names("task")) or [])[:MOST_THREADS]:
         with if_told():  # one that ended meanwhile
             state = parse_stat(process.read(f"task/{name}/stat")).state
-            # Only of one that waits it matters, and reading is not for nothing.
-            told = lines_of(process.read(f"task/{name}/status")) if state == "D" else Facts({})
+            # Only of one that waits or is held it matters, and reading is not for nothing.
+            told = lines_of(process.read(f"task/{name}/status")) if state in "DTt" else Facts({})
             switches = sum(
                 told.whole(each) or 0 for each in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
             )

@@ -13,6 +13,9 @@ from medic8.targets.process.looks.looking import if_told
 
 MEMORY, DESCRIPTORS, THREADS, AGE = "memory", "descriptors", "threads", "age"
 
+#: How many processes descend from it and have not ended.
+CHILDREN = "children"
+
 #: How many different processes all samples until then were of.
 STARTS = "starts"
 
@@ -34,6 +37,7 @@ def sample_of(process: Living, at: datetime, age_s: float) -> Sample:
     """
     values = {AGE: age_s}
     with family_of(process) as family:
+        values[CHILDREN] = float(len(family) - 1)
         for name, read in _READ.items():
             with if_told():
                 values[name] = float(summed(family, read))

@@ -44,6 +44,7 @@ _UNTOUCHABLE = {
     "P": "is subscribed to channels",
 }
 
+_CUT_OFF = "client_output_buffer_limit_disconnections"
 _IDLE_S = 3600.0
 _LEAST_IDLE = 20
 
@@ -64,11 +65,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("clients.pubsub", facts.whole("pubsub_clients"), "count"),
             reading("clients.tracking", facts.whole("tracking_clients"), "count"),
             reading("clients.rejected", facts.whole("rejected_connections"), "count"),
-            reading(
-                "clients.cut_off_for_output",
-                facts.whole("client_output_buffer_limit_disconnections"),
-                "count",
-            ),
+            reading("clients.cut_off_for_output", facts.whole(_CUT_OFF), "count"),
             reading("clients.evicted", facts.whole("evicted_clients"), "count"),
             reading("clients.listed", len(listed), "count"),
             reading(
@@ -76,6 +73,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 others_take(listed, policy=policy) if is_whole else None,
                 "bytes",
             ),
+            reading("clients.most_output_watches", _waits_for_a_monitor(listed)),
             reading(
                 "clients.most_output",
                 max((each.whole("omem") or 0 for each in _readers(listed)), default=None),
@@ -207,7 +205,7 @@ def judge_listed(
         )
     found += _of_replicas(listed, policy=policy)
     waiting = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=None)
-    if waiting is not None:
+    if waiting:
         found += over(
             "clients.output",
             policy.client_output,
@@ -289,12 +287,18 @@ def _readers(listed: Sequence[Facts]) -> list[Facts]:
     return [each for each in listed if "S" not in each.get("flags", "")]
 
 
+def _waits_for_a_monitor(listed: Sequence[Facts]) -> bool | None:
+    """Whether who has most output waiting watches every command; None if nobody has any."""
+    most = max(_readers(listed), key=lambda each: each.number("omem") or 0, default=Facts({}))
+    return "O" in most.get("flags", "") if most.number("omem") else None
+
+
 def _of_replicas(listed: Sequence[Facts], *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
     """The output that waits for the replica that takes it most slowly."""
     replicas = [each for each in listed if "S" in each.get("flags", "")]
-    slowest = max(replicas, key=lambda each: each.number("omem") or 0, default=None)
-    if slowest is None:
+    if not replicas:
         return ()
+    slowest = max(replicas, key=lambda each: each.number("omem") or 0)
     return over(
         "memory.replica_buffers",
         policy.replica_buffers,

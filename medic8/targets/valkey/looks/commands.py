@@ -33,7 +33,9 @@ from medic8.targets.valkey.looks.deletions import (
     lazy_settings,
     not_spared,
     set_since_s,
+    who_expires,
 )
+from medic8.targets.valkey.looks.key_sample import database_of
 from medic8.targets.valkey.looks.one_by_one import judge_one_by_one, judge_waiting_input, two_moments
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
@@ -74,6 +76,10 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
         behind = _clients_behind(server, slow)
         runaways = runaways_of(slow, behind, policy=policy)
+        storms = judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy)
+        if storms:
+            named = who_expires(server, database_of(target.address))
+            storms = tuple(each.model_copy(update={"evidence": (*each.evidence, *named)}) for each in storms)
         done = grown(before, facts, "total_commands_processed")
         hits, misses = grown(before, facts, "keyspace_hits"), grown(before, facts, "keyspace_misses")
         readings = (
@@ -104,7 +110,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
                 policy=policy,
             ),
             *judge_deletions(slow, lazy, policy=policy),
-            *judge_expiry(grown(before, facts, TIME_CAP), seconds, lazy, policy=policy),
+            *storms,
             *judge_runaways(slow, behind, policy=policy),
             *judge_one_by_one(earlier, later, seconds, policy=policy),
             *judge_waiting_input(earlier, later, policy=policy),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
 from medic8.model.target import Target
+from medic8.model.wording import shown
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.looks.asking import Server
+from medic8.targets.valkey.looks.key_sample import databases, prefix_of, sample_keys
 from medic8.targets.valkey.looks.slow_command import SlowCommand
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
@@ -35,6 +38,9 @@ _MOST_KEYS = 8
 #: How often expiry ran out of the time that it may take.
 TIME_CAP = "expired_time_cap_reached_count"
 
+#: So many keys tell which kind of them expires.
+_SAMPLE = 300
+
 
 def lazy_setting(words: Sequence[bytes]) -> str:
     """By which setting the command of *words* would free in the background; empty if by none."""
@@ -49,6 +55,29 @@ def lazy_settings(server: Server, before: Facts, after: Facts, slow: Sequence[Sl
     if grown(before, after, TIME_CAP):
         names.update((_EXPIRY, _EVENTS))
     return server.settings(*sorted(names)) if names else Facts({})
+
+
+def who_expires(server: Server, database: int) -> tuple[Evidence, ...]:
+    """
+    Which prefix most of the keys that expire have, by a small sample.
+
+    Args:
+        server: Its connection ends up in another database.
+        database: The one that it is in.
+    """
+    spaces = databases(server.info("keyspace"))
+    expiring = [
+        each for each in sample_keys(server, spaces, first=database, most=_SAMPLE) if each.expires is True
+    ]
+    if not expiring:
+        return ()
+    prefix, count = Counter(prefix_of(each.name) for each in expiring).most_common(1)[0]
+    return (
+        Evidence(
+            what="what most keys that expire begin with",
+            seen=f"{shown(prefix) or '(no prefix)'}: {count:,} of {len(expiring):,} looked at",
+        ),
+    )
 
 
 def is_told_of_expiry(settings: Facts) -> bool | None:
@@ -144,7 +173,11 @@ def set_since_s(
 
 
 def judge_expiry(
-    capped: int | None, seconds: float, lazy: Facts, *, policy: ServerPolicy = POLICY
+    capped: int | None,
+    seconds: float,
+    lazy: Facts,
+    *,
+    policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
     Whether so many keys expire at once that expiry takes all the time that it may.
@@ -159,7 +192,7 @@ def judge_expiry(
     return over(
         "commands.expiry_storm",
         policy.expiry,
-        None if capped is None else capped / seconds,
+        None if capped is None else round(capped / seconds, 1),
         "keys expire faster than the server may spend time on: it ran out of it {seen} times a second",
         about="expiry",
         also=(Evidence(what=f"setting {_EXPIRY}", seen=is_set, limit="yes"),) if is_set else (),

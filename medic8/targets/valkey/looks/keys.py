@@ -244,7 +244,8 @@ def _never_acknowledged(pending: Pending, policy: ServerPolicy) -> tuple[Finding
 
     One batch, or that of one consumer, may just be under way.
     """
-    if pending.entries < LEAST_STREAM_ENTRIES or pending.consumers < _LEAST_CONSUMERS:
+    is_little = pending.entries < LEAST_STREAM_ENTRIES or pending.consumers < _LEAST_CONSUMERS
+    if is_little or pending.given is None:
         return ()
     stream, group = shown(pending.stream), shown(pending.group)
     return over(

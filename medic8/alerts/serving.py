@@ -1,0 +1,141 @@
+"""Run the gateway and its dispatcher in this process, until somebody ends it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from medic8.alerts.dispatcher import Dispatcher
+from medic8.alerts.gateway import PATH, build_gateway
+from medic8.alerts.inbox import Inbox
+from medic8.alerts.metrics import Metrics
+from medic8.alerts.runs import Runs
+from medic8.errors import ConfigurationError, TransientError
+from medic8.local.prefect_access import PrefectAccess, prefect_access
+from medic8.local.prefect_answer import client_of
+from medic8.local.records import read_record
+from medic8.local.status import way_to_own
+from medic8.model.frozen import Frozen
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings
+
+PORT = 4290
+
+#: So many requests are worked on at a time; others get 503 at once, and senders repeat them.
+MOST_AT_ONCE = 512
+
+_TIMEOUT_S = 30.0
+
+
+class Place(Frozen):
+    """
+    Where the gateway listens.
+
+    Attributes:
+        host: The address; anything but loopback needs a certificate or something in front that has one.
+        port: The port.
+        certificate: Its certificate with those that lead to its authority; None = it speaks plain HTTP.
+        key: The key of that.
+        client_ca: Authorities of senders' certificates; with them nobody without one gets in.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+def serve(
+    site: Settings, place: Place, *, environ: Mapping[str, str] | None = None, progress: Callable[[str], None]
+) -> None:
+    """
+    Take alerts in and have them answered, until SIGINT or SIGTERM.
+
+    Args:
+        site: The configuration.
+        place: Where to listen.
+        environ: What says where Prefect is; None = this process's environment.
+        progress: Told in a sentence what happens.
+    Raises:
+        ConfigurationError: nobody may send, or the place needs what is not there.
+        SilentError: the journal does not answer.
+    """
+    environ = os.environ if environ is None else environ
+    _require_sense(site, place)
+    inbox, metrics = Inbox(Journal(site.journal_url)), Metrics()
+    app = build_gateway(site, inbox, metrics=metrics, has_client_certificates=place.client_ca is not None)
+    for each in site.alerts.source:
+        problem = f": nothing from it is taken: {each.problem}" if each.problem else ""
+        progress(f"source {each.name} ({each.format.value}) at {PATH}/{each.name}{problem}")
+    dispatcher = Dispatcher(site, inbox, lambda: prefect_runs(site, environ), metrics)
+    dispatcher.start()
+    progress(f"listening on {place.host}:{place.port}")
+    try:
+        uvicorn.Server(_configured(app, place)).run()
+    finally:
+        dispatcher.stop()
+
+
+def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextManager[Runs]:
+    """
+    A way to the runs of the Prefect server that is there now, the user's own or the local stack's.
+
+    Raises:
+        TransientError: none is.
+        ConfigurationError: what the user has set for Prefect is wrong.
+    """
+    access = _access(site, environ)
+    if access is None:
+        raise TransientError("no Prefect server is named, and the local stack does not run: medic8 up")
+    return _opened(access)
+
+
+@contextmanager
+def _opened(access: PrefectAccess) -> Iterator[Runs]:
+    with client_of(access, timeout_s=_TIMEOUT_S) as client:
+        yield Runs(access, client)
+
+
+def _access(site: Settings, environ: Mapping[str, str]) -> PrefectAccess | None:
+    named = prefect_access(environ)
+    if named is not None and not named.is_presumed:
+        return named
+    record = read_record(site.home)
+    return named if record.prefect is None else way_to_own(record.prefect.api_url, environ)
+
+
+def _configured(app: object, place: Place) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # an ASGI application
+        host=place.host,
+        port=place.port,
+        access_log=False,
+        log_level="warning",
+        limit_concurrency=MOST_AT_ONCE,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=place.certificate,
+        ssl_keyfile=place.key,
+        ssl_ca_certs=None if place.client_ca is None else str(place.client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if place.client_ca is None else ssl.CERT_REQUIRED,
+    )
+
+
+def _require_sense(site: Settings, place: Place) -> None:
+    if not site.alerts.source:
+        raise ConfigurationError("nobody may send alerts: the configuration has no [[alerts.source]]")
+    if place.client_ca is not None and place.certificate is None:
+        raise ConfigurationError(
+            "senders' certificates are asked for by TLS only: --client-ca needs --certificate"
+        )
+    by_certificate = [each.name for each in site.alerts.source if each.client_certificate]
+    if by_certificate and place.client_ca is None:
+        raise ConfigurationError(
+            f"source {', '.join(by_certificate)} is known by its certificate, which needs --client-ca"
+        )

@@ -1,0 +1,45 @@
+"""``medic8 gateway`` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from medic8.local.loopback import free_port
+
+
+def wait_for(true: Callable[[], Any], within_s: float = 90) -> Any:
+    deadline_s = time.monotonic() + within_s
+    while not (found := true()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    return found
+
+
+@contextmanager
+def gateway(url: str, *, port: int = 0, environ: Mapping[str, str] = os.environ) -> Iterator[httpx.Client]:
+    """The program, with the Prefect server at *url*."""
+    port = port or free_port(())
+    words = [sys.executable, "-c", "from medic8.cli import main; main()", "gateway", "--port", str(port)]
+    child = subprocess.Popen(words, env={**environ, "PREFECT_API_URL": url}, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            wait_for(lambda: child.poll() is None and _is_ready(client))
+            yield client
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
