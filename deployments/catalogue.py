@@ -22,6 +22,10 @@ from medic8.settings import Settings
 #: For how many seconds a long look watches what grows.
 LOOK_S = 20
 
+#: Whoever frees the places of runs that died must find one: a server that was started again, and whose leases
+#: were in memory, keeps such a place until somebody says that the run is dead. No more than these pile up.
+_PLACES = 3
+
 #: Kinds of whose targets samples are kept for months, and which show in a long look what grows.
 _SAMPLED = frozenset({"valkey", "process", "host"})
 
@@ -176,7 +180,7 @@ def _scheduled(
         tags=(TAG, f"target:{target.name}", f"kind:{target.kind}"),
         form=form,
         parameters=forms.defaults(form),
-        one_at_a_time=True,
+        at_a_time=1,
         schedule=Schedule(every_s=every_s, offset_s=offset_s(name, every_s)),
     )
 
@@ -191,6 +195,7 @@ def _of_queue(site: Settings, queue: str) -> Iterator[Wanted]:
         f"End recoveries of targets of queue {queue} whose process has died: what was begun is put back.",
         forms.form(queue=forms.queue(queue)),
         site.schedule.restore_interrupted,
+        at_a_time=_PLACES,
     )
     yield _periodic(
         site,
@@ -237,6 +242,7 @@ def _of_site(site: Settings) -> Iterator[Wanted]:
         "Notice targets that are no longer diagnosed by schedule. A run that finds one fails, and names it.",
         forms.form(),
         site.schedule.watch_schedules,
+        at_a_time=_PLACES,
     )
 
 
@@ -250,6 +256,8 @@ def _periodic(
     form: dict[str, Any],
     every_s: int,
     by_schedule: dict[str, Any] | None = None,
+    *,
+    at_a_time: int = 1,
 ) -> Wanted:
     """A procedure of a queue that a person can start as well, which is all there is to it at 0 seconds."""
     schedule = Schedule(
@@ -264,6 +272,6 @@ def _periodic(
         description=description,
         form=form,
         parameters=forms.defaults(form),
-        one_at_a_time=True,
+        at_a_time=at_a_time,
         schedule=schedule if every_s else None,
     )

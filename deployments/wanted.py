@@ -55,7 +55,7 @@ class Wanted(Frozen):
         tags: What its runs are found by.
         form: The schema of its parameters.
         parameters: What a run gets where nothing else is said.
-        one_at_a_time: Whether a run that would begin while another goes on is left out.
+        at_a_time: A run that would begin while so many go on is left out; 0 = any number may.
         schedule: How it runs by itself; None = it does not.
     """
 
@@ -68,7 +68,7 @@ class Wanted(Frozen):
     tags: tuple[str, ...] = (TAG,)
     form: dict[str, Any]
     parameters: dict[str, Any] = Field(default_factory=dict)
-    one_at_a_time: bool = False
+    at_a_time: int = 0
     schedule: Schedule | None = None
 
     @property
@@ -88,8 +88,8 @@ class Wanted(Frozen):
             "parameter_openapi_schema": self.form,
             "enforce_parameter_schema": True,
             "parameters": self.parameters,
-            "concurrency_limit": 1 if self.one_at_a_time else None,
-            "concurrency_options": {"collision_strategy": "CANCEL_NEW"} if self.one_at_a_time else None,
+            "concurrency_limit": self.at_a_time or None,
+            "concurrency_options": {"collision_strategy": "CANCEL_NEW"} if self.at_a_time else None,
             # An importable function needs no folder, nothing to fetch, and no settings of its own.
             "path": None,
             "pull_steps": [],

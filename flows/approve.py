@@ -9,6 +9,7 @@ from prefect.states import Completed, Failed
 
 from flows.heal import heal
 from flows.returned import returned
+from medic8.errors import ConfigurationError
 from medic8.model.approval import ApprovalRequest, Choice, Decided
 from medic8.model.resolution import Outcome, Treatment
 from medic8.settings import Settings, load_settings
@@ -17,6 +18,7 @@ from tasks.tell import sign
 from tasks.track import tag, tags_of, untagged
 
 
+# Builtin types alone, as in `heal`.
 @flow(
     name=APPROVE,
     flow_run_name="{decision} plan {plan}",
@@ -24,7 +26,7 @@ from tasks.track import tag, tags_of, untagged
     result_serializer="json",
     on_running=[sign],
 )
-def approve(plan: str, decision: Choice, reason: str, by: str = "", queue: str = "") -> State[Decided]:
+def approve(plan: str, decision: str, reason: str, by: str = "", queue: str = "") -> State[Decided]:
     """
     Decide about a plan, and carry it out if it is approved.
 
@@ -33,20 +35,20 @@ def approve(plan: str, decision: Choice, reason: str, by: str = "", queue: str =
 
     Args:
         plan: Its digest, or the run that asked, or the beginning of either.
-        decision: Yes or no.
+        decision: ``approve`` or ``deny``.
         reason: Why.
         by: Who says so; empty = whoever may start runs here.
         queue: Whose worker this is; what is approved for a target of another one is left to that one.
             Empty = all targets can be reached.
     """
-    site = load_settings()
+    choice, site = _choice(decision), load_settings()
     run = flow_run.get_id() or ""
     with untagged():
-        request = note_decision(plan, decision, reason, by, run, queue, site)
+        request = note_decision(plan, choice, reason, by, run, queue, site)
         tag(run, {f"target:{request.target}"})
         tell_decisions(site)
     word = f"by {request.by}: {request.reason}"
-    if decision is Choice.DENY:
+    if choice is Choice.DENY:
         return Completed(name="Denied", message=word, data=Decided(request=request))
     if request.carried_out_by != run:
         return Completed(name="Approved", message=word, data=Decided(request=request))
@@ -59,6 +61,13 @@ def approve(plan: str, decision: Choice, reason: str, by: str = "", queue: str =
     return Completed(name=done, message=word, data=decided)
 
 
+def _choice(given: str) -> Choice:
+    try:
+        return Choice(given)
+    except ValueError:
+        raise ConfigurationError(f"decision {given[:80]!r} is none; it is {' or '.join(Choice)}") from None
+
+
 def _carry_out(request: ApprovalRequest, site: Settings) -> Treatment:
     """Treat the one issue, by that plan or by none; on whose behalf it was asked, not on the approver's."""
     with tags(*tags_of(site.target(request.target))):
@@ -66,7 +75,7 @@ def _carry_out(request: ApprovalRequest, site: Settings) -> Treatment:
             request.target,
             approved=[request.digest],
             issues=[request.issue.fingerprint],
-            origin=request.mandate.origin,
+            origin=request.mandate.origin.value,
             return_state=True,
         )
     return returned(state, Treatment)

@@ -7,10 +7,17 @@ from prefect import flow
 from medic8.model.backup import BackupManifest
 from medic8.settings import load_settings
 from tasks.back_up import back_up_target
+from tasks.tell import sign_deployed
 from tasks.track import untagged
 
 
-@flow(name="back_up", flow_run_name="back up {target}", persist_result=True, result_serializer="json")
+@flow(
+    name="back_up",
+    flow_run_name="back up {target}",
+    persist_result=True,
+    result_serializer="json",
+    on_running=[sign_deployed],
+)
 def back_up(target: str, full: bool = False, prefix: str = "") -> BackupManifest:
     """
     Write a verified backup of a target; the target is only read.

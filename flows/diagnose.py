@@ -22,10 +22,17 @@ from tasks.detect import detect, find_causes_beneath
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 from tasks.observe import note_sighting
 from tasks.origin import origin_of_run
+from tasks.tell import sign_deployed
 from tasks.track import show_map, show_report, untagged
 
 
-@flow(name="diagnose", flow_run_name="diagnose {target}", persist_result=True, result_serializer="json")
+@flow(
+    name="diagnose",
+    flow_run_name="diagnose {target}",
+    persist_result=True,
+    result_serializer="json",
+    on_running=[sign_deployed],
+)
 def diagnose(target: str, watch_s: float = 0.0) -> State[DiagnosticReport]:
     """
     Look at a target and say what is wrong; changes nothing.

@@ -7,6 +7,7 @@ from prefect import flow
 from medic8.model.backup import PruneReport
 from medic8.settings import load_settings
 from tasks import back_up
+from tasks.tell import sign_deployed
 from tasks.track import untagged
 
 
@@ -15,6 +16,7 @@ from tasks.track import untagged
     flow_run_name="prune backups of {target}",
     persist_result=True,
     result_serializer="json",
+    on_running=[sign_deployed],
 )
 def prune_backups(target: str, dry_run: bool = False) -> PruneReport:
     """

@@ -7,6 +7,7 @@ from prefect import flow
 from medic8.model.saved import Pruning
 from medic8.settings import load_settings
 from tasks.prune_saved_state import prune_saved
+from tasks.tell import sign_deployed
 from tasks.track import untagged
 
 
@@ -15,6 +16,7 @@ from tasks.track import untagged
     flow_run_name="prune saved state of recoveries",
     persist_result=True,
     result_serializer="json",
+    on_running=[sign_deployed],
 )
 def prune_saved_state(dry_run: bool = False) -> Pruning:
     """

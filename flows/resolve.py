@@ -30,8 +30,9 @@ from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.admit import admit, ask_rules, silence
 from tasks.approvals import ask_for_approval, note_approval
+from tasks.index import RESOLVE, note_begun
 from tasks.plan import plan_treatment
-from tasks.track import RESOLVE, show_plan, track, untagged
+from tasks.track import show_plan, track, untagged
 
 #: Outcomes after which somebody should look.
 _FAILED = (Outcome.RESTORED, Outcome.NEEDS_PERSON)
@@ -69,6 +70,7 @@ def resolve(
     subject = site.target(target)
     mandate = mandate or Mandate()
     began = datetime.now(UTC)
+    note_begun(site, began, subject, issue, plan.strategy if plan else "")
     with untagged():
         ended = _treat(subject, issue, plan, site, approved or [], mandate, dry_run=dry_run)
     compare = kind_named(subject.kind).compare

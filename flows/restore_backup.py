@@ -7,9 +7,12 @@ from prefect import flow, get_run_logger
 from medic8.backups.choosing import chosen_backup
 from medic8.backups.errors import NothingThereError
 from medic8.model.backup import RestoreReport, RestoreWish
+from medic8.model.policy import Mandate, Origin
 from medic8.model.target import Target
 from medic8.settings import Settings, load_settings
 from tasks.back_up import back_up_target, backups_of, restore_target
+from tasks.origin import origin_of_run
+from tasks.pause import require_unpaused
 from tasks.track import untagged
 
 
@@ -27,6 +30,7 @@ def restore_backup(
     prefix: str = "",
     overwrite: bool = False,
     into: str = "",
+    override: str = "",
 ) -> RestoreReport:
     """
     Write what a backup has into a target where it is lost or missing; newer content stays.
@@ -39,13 +43,24 @@ def restore_backup(
         prefix: Only keys that begin so.
         overwrite: Replace what differs from the backup, too. It is backed up before.
         into: Name of a new grid to restore into; empty is the grid itself.
+        override: Why a person goes on although there is a pause; empty = a pause stops it.
     """
     wish = RestoreWish(
         backup=backup, blocks=blocks, names=names, prefix=prefix, overwrite=overwrite, into=into
     )
     site = load_settings()
+    _require_unpaused(site.target(target), site, override)
     with untagged():
         return _restore(site.target(target), site, wish)
+
+
+def _require_unpaused(target: Target, site: Settings, override: str) -> None:
+    """With an *override* nobody is asked, so that a restore needs no journal: that may be lost as well."""
+    origin = origin_of_run(Origin.PERSON)
+    if override and not origin.is_automatic:
+        get_run_logger().warning("a pause would not stop this restore: %s", override)
+        return
+    require_unpaused(target, site, Mandate(origin=origin))
 
 
 def _restore(target: Target, site: Settings, wish: RestoreWish) -> RestoreReport:

@@ -15,7 +15,7 @@ from medic8.analysis import ending, ending_of_undo
 from medic8.analysis.ending import Ending
 from medic8.errors import ChangedError, RefusedError
 from medic8.model.plan import Plan
-from medic8.model.policy import Mandate
+from medic8.model.policy import Mandate, Origin
 from medic8.model.recovery import Recovery, RecoveryResult
 from medic8.model.resolution import Outcome, Resolution
 from medic8.model.target import Target
@@ -24,8 +24,10 @@ from medic8.recovery.admitting import PolicyError
 from medic8.recovery.journal import Journal
 from medic8.safety.admission import admit_undo
 from medic8.settings import Settings, load_settings
+from tasks.index import UNDO, note_begun
+from tasks.origin import origin_of_run
 from tasks.tell import sign
-from tasks.track import UNDO, show_plan, tag, tags_of, track, untagged
+from tasks.track import show_plan, tag, tags_of, track, untagged
 from tasks.undo_later import plan_undo
 
 #: Outcomes after which somebody should look.
@@ -53,11 +55,14 @@ def undo(
     """
     site = load_settings()
     began = datetime.now(UTC)
+    note_begun(site, began, strategy=later.STRATEGY)
     journal = Journal(site.journal_url)
     earlier = ended.find(journal, run)
     subject = later.target_of(earlier, site.target)
     this_run = flow_run.get_id() or ""
-    mandate = Mandate(override=override, treatment=this_run)
+    origin = origin_of_run(Origin.PERSON)
+    mandate = Mandate(origin=origin, override="" if origin.is_automatic else override, treatment=this_run)
+    note_begun(site, began, subject, strategy=later.STRATEGY)
     with untagged():
         tag(this_run, {*tags_of(subject), f"strategy:{later.STRATEGY}"})
         plan, end = _take_back(
@@ -95,7 +100,7 @@ def _take_back(
     if not plan.units:
         return plan, ending_of_undo.nothing_to_undo(plan)
     show_plan(plan)
-    admission = admit_undo(target)
+    admission = admit_undo(target, mandate.origin)
     if dry_run:
         return plan, ending.planned(plan, admission.reason)
     if not admission.is_granted:

@@ -11,6 +11,7 @@ from prefect.states import Completed, Failed
 from medic8.analysis.silence import Watch, watch
 from medic8.settings import load_settings
 from tasks.schedules import read_heard, show_watch
+from tasks.tell import sign_deployed
 from tasks.track import untagged
 
 
@@ -19,6 +20,7 @@ from tasks.track import untagged
     flow_run_name="watch schedules",
     persist_result=True,
     result_serializer="json",
+    on_running=[sign_deployed],
 )
 def watch_schedules() -> State[Watch]:
     """Compare when each target was last diagnosed by schedule with how often it is to be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
@@ -19,12 +20,13 @@ from medic8.model.plan import Plan
 from medic8.model.policy import Mandate
 from medic8.model.resolution import Approval
 from medic8.model.schedule import APPROVING
-from medic8.recovery import approvals
+from medic8.recovery import approvals, resolutions
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
-from medic8.safety.admission import is_approved
+from medic8.safety.admission import is_approved, that_count
 from medic8.safety.approving import checked_name
 from medic8.settings import Settings
+from tasks import index
 from tasks.attempts import ATTEMPTS, ONCE
 from tasks.track import artifact_key
 
@@ -55,6 +57,22 @@ def ask_for_approval(
     except SilentError as exc:
         return ending.not_asked(plan, reason, str(exc))
     return ending.asked(plan, reason, request)
+
+
+def that_people_gave(given: Sequence[str], mandate: Mandate, site: Settings) -> list[str]:
+    """
+    Those of the *given* digests to which a person has agreed.
+
+    In a run that nobody began they are those that it carries out because somebody was asked and said yes.
+    """
+    count = list(that_count(tuple(given), mandate.origin))
+    if count or not given:
+        return count
+    try:
+        carried_out = approvals.taken_up_by(Journal(site.journal_url), mandate.treatment)
+    except SilentError:
+        return []
+    return [digest for digest in given if digest in carried_out]
 
 
 @task(task_run_name="note who agreed to {plan.strategy} on {plan.target}", **ONCE)
@@ -115,7 +133,7 @@ def tell_decisions(site: Settings) -> None:
         for each in approvals.untold(journal):
             for run in approvals.runs_of(journal, each.id):
                 with suppress(ObjectNotFound, ValueError):
-                    _tell(client, each, run)
+                    _tell(client, journal, each, run)
             approvals.told(journal, each.id)
 
 
@@ -170,7 +188,7 @@ def _start(client: SyncPrefectClient, request: ApprovalRequest, queue: str, site
     )
 
 
-def _tell(client: SyncPrefectClient, request: ApprovalRequest, waiting: str) -> None:
+def _tell(client: SyncPrefectClient, journal: Journal, request: ApprovalRequest, waiting: str) -> None:
     run = client.read_flow_run(UUID(waiting))
     tags = {*run.tags, f"decision:{request.decision.value}"}
     if request.is_denied:
@@ -185,3 +203,4 @@ def _tell(client: SyncPrefectClient, request: ApprovalRequest, waiting: str) -> 
         )
     )
     client.update_flow_run(run.id, tags=sorted(tags))
+    resolutions.write(journal, [index.row_of(client.read_flow_run(run.id))])

@@ -30,11 +30,14 @@ from pydantic import ValidationError
 
 from medic8.analysis import markdown
 from medic8.model.recovery import Owner, Recovery
+from medic8.model.statistics import Tracked
 from medic8.model.wording import short
 from medic8.owner import is_known_dead, this_process
+from medic8.recovery import resolutions
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.index import row_of
 from tasks.track import artifact_key, outcome_tags, rebuilt, run_url
 
 #: The label by which a run says which process works for it.
@@ -47,7 +50,19 @@ _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _BEGUN = [StateType.RUNNING, StateType.CANCELLING]
 
 #: The flows that `sign`, as they are started by a person, a schedule or an alert.
-_SIGNED = ("approve", "heal", "health", "respond", "restore_interrupted", "undo")
+SIGNED = (
+    "approve",
+    "back_up",
+    "diagnose",
+    "heal",
+    "health",
+    "prune_backups",
+    "prune_saved_state",
+    "respond",
+    "restore_interrupted",
+    "undo",
+    "watch_schedules",
+)
 
 #: So long after it began, a run has been signed.
 _JUST_NOW = timedelta(seconds=2)
@@ -67,6 +82,12 @@ def sign(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
             client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, about}))
 
 
+def sign_deployed(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
+    """`sign` where a deployment was started, of which only so many may run: one that dies keeps its place."""
+    if flow_run.deployment_id is not None:
+        sign(flow, flow_run, state)
+
+
 @task(task_run_name="tell the history of recovery of {recovery.plan.target}", **ATTEMPTS)
 def tell(recovery: Recovery, site: Settings) -> None:
     """
@@ -77,6 +98,8 @@ def tell(recovery: Recovery, site: Settings) -> None:
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         _tell(client, recovery)
     journal = Journal(site.journal_url)
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound, ValueError):
+        resolutions.write(journal, [_row_of(client, recovery)])
     for each in journal.of_resolution(recovery.resolution):
         journal.told(each.id)
 
@@ -99,6 +122,11 @@ def mark_dead_runs() -> tuple[str, ...]:
     for name in marked:
         get_run_logger().info("marked as crashed, since its process has died: %s", name)
     return tuple(marked)
+
+
+def _row_of(client: SyncPrefectClient, recovery: Recovery) -> Tracked:
+    run = client.read_flow_run(UUID(recovery.resolution))
+    return row_of(run, rebuilt(run, recovery))
 
 
 def _tell(client: SyncPrefectClient, recovery: Recovery) -> None:
@@ -173,7 +201,7 @@ def _signed_and_running(client: SyncPrefectClient) -> Iterator[FlowRun]:
     offset = 0
     while True:
         page = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=list(_SIGNED))),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(SIGNED))),
             flow_run_filter=FlowRunFilter(state=state),
             sort=FlowRunSort.START_TIME_ASC,
             limit=_PAGE,

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import UUID
 
 from prefect import get_client, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterStartTime,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import TagsContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 from pydantic import ValidationError
 
-from medic8.analysis import ending, ending_of_undo, markdown, markdown_of_troubles
+from medic8.analysis import (
+    ending,
+    ending_of_undo,
+    markdown,
+    markdown_of_timeline,
+    markdown_of_troubles,
+)
+from medic8.analysis.timeline import timeline
 from medic8.drawing.text import in_words
 from medic8.errors import ConfigurationError
 from medic8.model.grid_map import TROUBLE, MapPicture
@@ -34,21 +35,17 @@ from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import HistoryEntry, Outcome, Resolution
 from medic8.model.resources import ResourceReport
+from medic8.model.statistics import Wanted
 from medic8.model.target import Target
 from medic8.model.wording import short
-from medic8.recovery import approvals
+from medic8.recovery import approvals, resolutions
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
+from tasks import index
 from tasks.attempts import ATTEMPTS
 
-#: The flow of which each run is one resolution.
-RESOLVE = "resolve"
-
-#: The flow of which each run is the undo of an earlier resolution, and a resolution itself.
-UNDO = "undo"
-
-#: The API gives at most this many runs at once.
+#: Most runs among which one is looked for by the beginning of its id.
 _PAGE = 200
 
 
@@ -81,9 +78,10 @@ def untagged() -> TagsContext:
 
 @task(task_run_name="track {resolution.outcome.value} of {resolution.target}", **ATTEMPTS)
 def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
-    """Add the outcome to the run's tags, and show what was done as artifacts."""
+    """Add the outcome to the run's tags and to the index, and show what was done as artifacts."""
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(flow_run))
+        asked_at = index.asked_at(client, resolution)
         client.update_flow_run(UUID(flow_run), tags=sorted({*run.tags, *outcome_tags(resolution)}))
     create_markdown_artifact(
         key=artifact_key("resolution", resolution.target),
@@ -99,14 +97,25 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
             ],
             description=f"{resolution.target} before and after",
         )
+    recoveries: tuple[Recovery, ...] = ()
     try:
         journal = Journal(site.journal_url)
-        for recovery in journal.of_resolution(flow_run):
+        recoveries = journal.of_resolution(flow_run)
+        resolutions.write(journal, [index.row_of(run, resolution)])
+        for recovery in recoveries:
             journal.told(recovery.id)
     except SilentError:
         # Refused because of that: nothing was opened. Else the next run on the target tells it.
         if resolution.recovery:
             raise
+    create_markdown_artifact(
+        key=artifact_key("timeline", resolution.target),
+        markdown=markdown_of_timeline.timeline(
+            resolution,
+            timeline(resolution, recoveries, index.diagnosis_of(run), asked_at, index.saved_at(recoveries)),
+        ),
+        description=f"when what was done about {resolution.target}",
+    )
 
 
 @task(task_run_name="tag the run", **ATTEMPTS)
@@ -172,9 +181,10 @@ def history(
     outcome: str | None = None,
     since: datetime | None = None,
     limit: int = 100,
+    strategy: str | None = None,
 ) -> list[HistoryEntry]:
     """
-    Resolutions from the history of flow runs, the newest first.
+    Resolutions, the newest first: from the index, or from Prefect's flow runs where the journal is silent.
 
     Args:
         target: Of this target only.
@@ -182,27 +192,13 @@ def history(
         outcome: With this outcome only.
         since: Begun at or after this time only.
         limit: At most so many.
+        strategy: By this strategy only.
     """
-    wanted = [f"target:{target}"] * bool(target) + [f"issue:{issue}"] * bool(issue)
-    wanted += [f"outcome:{outcome}"] * bool(outcome)
-    chosen = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=wanted) if wanted else None,
-        start_time=FlowRunFilterStartTime(after_=since) if since else None,
-    )
-    found: list[FlowRun] = []
-    with get_client(sync_client=True) as client:
-        while len(found) < limit:
-            page = client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[RESOLVE, UNDO])),
-                flow_run_filter=chosen,
-                sort=FlowRunSort.START_TIME_DESC,
-                limit=min(_PAGE, limit - len(found)),
-                offset=len(found),
-            )
-            found += page
-            if len(page) < _PAGE:
-                break
-    return [_entry(run) for run in found]
+    wanted = Wanted(target=target, issue=issue, strategy=strategy, outcome=outcome, since=since)
+    try:
+        return index.listed(wanted, limit, load_settings())
+    except SilentError:
+        return [index.entry_of(run) for run in islice(index.runs(wanted), limit)]
 
 
 def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
@@ -219,10 +215,10 @@ def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
     if found.state is not None and found.state.is_final():
         returned = found.state.result(raise_on_failure=False)
         if isinstance(returned, dict | Resolution):
-            return _entry(found), _with_decision(Resolution.model_validate(returned), str(found.id))
+            return index.entry_of(found), _with_decision(Resolution.model_validate(returned), str(found.id))
     known = Journal(load_settings().journal_url).of_resolution(str(found.id))
     ended = [recovery for recovery in known if recovery.state is not RecoveryState.OPEN]
-    return _entry(found), rebuilt(found, ended[-1]) if ended else None
+    return index.entry_of(found), rebuilt(found, ended[-1]) if ended else None
 
 
 def _with_decision(resolution: Resolution, run: str) -> Resolution:
@@ -261,7 +257,7 @@ def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:
         ended = ending.of_recovery(result, issue)
     return Resolution(
         target=recovery.plan.target,
-        kind=_entry(run).kind,
+        kind=index.entry_of(run).kind,
         issue=issue,
         plan=recovery.plan,
         started_at=run.start_time or recovery.opened_at,
@@ -283,28 +279,21 @@ def _run_by_id(run: str) -> FlowRun:
         raise ConfigurationError(f"the history has no run {run!r}") from exc
     except ValueError:
         pass
-    begun_so = [entry for entry in history(limit=_PAGE) if entry.run.startswith(run.lower())]
+    begun_so = _beginning_with(run)
     if len(begun_so) != 1:
         raise ConfigurationError(
             f"the history has {len(begun_so)} runs that begin with {run!r}; medic8 history lists them"
         )
-    return _run_by_id(begun_so[0].run)
+    return _run_by_id(begun_so[0])
 
 
-def _entry(run: FlowRun) -> HistoryEntry:
-    tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
-    return HistoryEntry(
-        run=str(run.id),
-        name=run.name,
-        target=tags.get("target", ""),
-        kind=tags.get("kind", ""),
-        issue=tags.get("issue", ""),
-        strategy=tags.get("strategy", ""),
-        outcome=tags.get("outcome", ""),
-        state=run.state_name or "",
-        started_at=run.start_time,
-        duration_s=run.total_run_time.total_seconds(),
-    )
+def _beginning_with(run: str) -> list[str]:
+    """The runs that begin so: of the index, or else of the newest that Prefect has."""
+    with suppress(SilentError):
+        if found := resolutions.beginning_with(Journal(load_settings().journal_url), run, _PAGE):
+            return found
+    newest = islice(index.runs(Wanted()), _PAGE)
+    return [str(each.id) for each in newest if str(each.id).startswith(run.lower())]
 
 
 def artifact_key(*words: Iterable[str] | str) -> str:

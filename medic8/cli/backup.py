@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medic8.cli.call import Call, Json, call_of
+from medic8.cli.call import Call, Json, Override, call_of
 from medic8.cli.diagnose import TargetName
 from medic8.cli.exits import EPILOG, ExitCode
 
@@ -118,6 +118,7 @@ def restore(
             metavar="NAME", help="Restore into a new grid of this name instead.", show_default=False
         ),
     ] = "",
+    override: Override = "",
     json: Json = False,
 ) -> int:
     """Write what is lost or missing from a backup; what is newer stays, unless you say --overwrite."""
@@ -136,7 +137,7 @@ def restore(
     )
     door = call.door
     with call.screen.progress(f"restoring {into or name}", "") as moved:
-        report = door.restore_backup(name, wish, moved)
+        report = door.restore_backup(name, wish, moved, override=override)
     call.screen.show(report, lambda: render_restored(report))
     return ExitCode.WELL if report.is_whole else ExitCode.NOT_WELL
 

@@ -97,6 +97,17 @@ def outcomes(incomplete: str) -> list[str]:
     return _those(incomplete, Outcome)
 
 
+def strategies(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The strategies that the configuration allows, and undo; to load every kind would take too long."""
+    names = dict[str, None]()
+    for table in _tables(ctx):
+        allow = table.get("allow")
+        for name in allow if isinstance(allow, list) else ():
+            if isinstance(name, str) and _NAME.fullmatch(name):
+                names[name] = None
+    return _those(incomplete, (*names, "undo"))
+
+
 def waiting_recoveries(ctx: typer.Context, incomplete: str) -> list[str]:
     """The recoveries that wait for a person; none if the journal is not a file of this machine."""
     # Whatever is wrong is told by the command itself, when it is run.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
     from medic8.model.resources import ResourceReport
     from medic8.model.saved import Pruning
+    from medic8.model.statistics import StatisticsReport, Wanted
     from medic8.settings import Settings
     from medic8.targets.kind import Progress
 
@@ -81,7 +82,9 @@ class Door(Protocol):
     def back_up(self, target: str, *, full: bool, prefix: str, progress: Progress) -> BackupManifest:
         """Back *target* up; with *full* everything anew; of a server's keys those with *prefix*."""
 
-    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+    def restore_backup(
+        self, target: str, wish: RestoreWish, progress: Progress, *, override: str = ""
+    ) -> RestoreReport:
         """Write what *wish* asks for from a backup into *target*."""
 
     def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
@@ -95,11 +98,21 @@ class Door(Protocol):
         *,
         target: str | None,
         issue: str | None,
+        strategy: str | None,
         outcome: str | None,
         since: datetime | None,
         limit: int,
     ) -> list[HistoryEntry]:
         """The resolutions that match, the newest first."""
+
+    def statistics(self, wanted: Wanted) -> StatisticsReport:
+        """How often the resolutions that match succeeded, and how long they took."""
+
+    def missing_in_index(self) -> int:
+        """How many runs Prefect has at least that the index of resolutions lacks."""
+
+    def complete_index(self) -> int:
+        """Put the runs into the index of resolutions that it lacks, and say how many these were."""
 
     def resolution_of(self, run: str) -> tuple[HistoryEntry, Resolution | None]:
         """
@@ -264,9 +277,11 @@ class PrefectDoor:
         given: dict[str, Any] = {"target": target, "full": full, "prefix": prefix}
         return cast("BackupManifest", self._run("flows.run", "run", "back_up", progress, **given))
 
-    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+    def restore_backup(
+        self, target: str, wish: RestoreWish, progress: Progress, *, override: str = ""
+    ) -> RestoreReport:
         """Write what *wish* asks for from a backup into *target*."""
-        given: dict[str, Any] = {"target": target, **dict(wish)}
+        given: dict[str, Any] = {"target": target, **dict(wish), "override": override}
         left = "what was restored stands, and the same command goes on"
         report = self._run("flows.run", "run", "restore_backup", progress, left=left, **given)
         return cast("RestoreReport", report)
@@ -286,6 +301,7 @@ class PrefectDoor:
         *,
         target: str | None,
         issue: str | None,
+        strategy: str | None,
         outcome: str | None,
         since: datetime | None,
         limit: int,
@@ -294,11 +310,24 @@ class PrefectDoor:
         filters: dict[str, Any] = {
             "target": target,
             "issue": issue,
+            "strategy": strategy,
             "outcome": outcome,
             "since": since,
             "limit": limit,
         }
         return cast("list[HistoryEntry]", self._run("tasks.track", "history", **filters))
+
+    def statistics(self, wanted: Wanted) -> StatisticsReport:
+        """How often the resolutions that match succeeded, and how long they took."""
+        return cast("StatisticsReport", self._run("tasks.index", "report", wanted))
+
+    def missing_in_index(self) -> int:
+        """How many runs Prefect has at least that the index of resolutions lacks."""
+        return int(self._run("tasks.index", "missing"))
+
+    def complete_index(self) -> int:
+        """Put the runs into the index of resolutions that it lacks, and say how many these were."""
+        return int(self._run("tasks.index", "complete"))
 
     def resolution_of(self, run: str) -> tuple[HistoryEntry, Resolution | None]:
         """One resolution; None if its run ended before it could return one."""

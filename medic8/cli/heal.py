@@ -64,6 +64,8 @@ def _treat(
         raise ConfigurationError(f"--origin {origin!r}: expected {', '.join(_ORIGINS)}")
     if override and origin != "person":
         raise ConfigurationError(f"--override is a person's word, not that of origin {origin!r}")
+    if approve and origin != "person":
+        raise ConfigurationError(f"--approve is a person's word, not that of origin {origin!r}")
     name = call.settings.target(target).name
     approved = list(check_approvals(approve))
     door = call.door

@@ -3,60 +3,111 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medic8.cli.call import Json, call_of
-from medic8.cli.complete import ended_runs, issue_types, outcomes, target_names
+from medic8.cli.call import Call, Json, call_of
+from medic8.cli.complete import ended_runs, issue_types, outcomes, strategies, target_names
 from medic8.cli.exits import ExitCode
 from medic8.cli.recoveries import interrupted, known_of, marked, recoveries_of, recovery_called
 from medic8.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from medic8.model.statistics import Wanted
 
 #: By which letter a span is written.
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+#: The options that say which resolutions are asked for.
+OfTarget = Annotated[
+    str | None,
+    typer.Option("--target", help="Only of this target.", show_default=False, autocompletion=target_names),
+]
+AboutIssue = Annotated[
+    str | None,
+    typer.Option(
+        "--issue", help="Only about this type of issue.", show_default=False, autocompletion=issue_types
+    ),
+]
+ByStrategy = Annotated[
+    str | None,
+    typer.Option("--strategy", help="Only by this strategy.", show_default=False, autocompletion=strategies),
+]
+WithOutcome = Annotated[
+    str | None,
+    typer.Option("--outcome", help="Only with this outcome.", show_default=False, autocompletion=outcomes),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since", help="Only since 30m, 12h, 7d, 2w ago, or a time such as 2026-01-31.", show_default=False
+    ),
+]
+
+
 def history(
     ctx: typer.Context,
-    target: Annotated[
-        str | None,
-        typer.Option(help="Only of this target.", show_default=False, autocompletion=target_names),
-    ] = None,
-    issue: Annotated[
-        str | None,
-        typer.Option(help="Only about this type of issue.", show_default=False, autocompletion=issue_types),
-    ] = None,
-    outcome: Annotated[
-        str | None,
-        typer.Option(help="Only with this outcome.", show_default=False, autocompletion=outcomes),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            help="Only since 30m, 12h, 7d, 2w ago, or a time such as 2026-01-31.", show_default=False
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(help="Most resolutions to list.", min=1, max=1000)] = 100,
+    target: OfTarget = None,
+    issue: AboutIssue = None,
+    strategy: ByStrategy = None,
+    outcome: WithOutcome = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(help="Most resolutions to list.", min=1, max=10_000)] = 100,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="First read from Prefect what the index lacks.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """List the resolutions, the newest first."""
     from medic8.cli.render_history import render_history
-    from medic8.model.issue import IssueType
-    from medic8.model.resolution import Outcome
 
     call = call_of(ctx, wants_json=json)
+    wanted = wanted_of(target, issue, strategy, outcome, since)
+    _ = call.settings
+    door = call.door
+    if complete:
+        with call.screen.working("reading all runs from Prefect"):
+            added = door.complete_index()
+        call.screen.say(f"put {added} runs into the index that it lacked")
+    with call.screen.working("reading the history"):
+        entries = door.history(**dict(wanted), limit=limit)
+        missing = door.missing_in_index()
+    tell_of_missing(call, missing)
+    entries = marked(entries, interrupted(call))
+    call.screen.show({"history": entries}, lambda: render_history(entries))
+    return ExitCode.WELL
+
+
+def wanted_of(
+    target: str | None, issue: str | None, strategy: str | None, outcome: str | None, since: str | None
+) -> Wanted:
+    """
+    What the options ask for.
+
+    Raises:
+        ConfigurationError: an issue, an outcome or a time means nothing.
+    """
+    from medic8.model.issue import IssueType
+    from medic8.model.resolution import Outcome
+    from medic8.model.statistics import Wanted
+
     issue, outcome = _as_stored(issue), _as_stored(outcome)
     _one_of("--issue", issue, tuple(IssueType))
     _one_of("--outcome", outcome, tuple(Outcome))
     begin = None if since is None else parse_since(since, now=datetime.now(UTC))
-    _ = call.settings
-    door = call.door
-    with call.screen.working("reading the history"):
-        entries = door.history(target=target, issue=issue, outcome=outcome, since=begin, limit=limit)
-    entries = marked(entries, interrupted(call))
-    call.screen.show({"history": entries}, lambda: render_history(entries))
-    return ExitCode.WELL
+    return Wanted(target=target, issue=issue, strategy=strategy, outcome=outcome, since=begin)
+
+
+def tell_of_missing(call: Call, missing: int) -> None:
+    """Say that Prefect knows *missing* more runs than the index, and what to do about it."""
+    if missing:
+        runs = "run" if missing == 1 else "runs"
+        call.screen.say(
+            f"Prefect has {missing} more {runs} than the index, from an older Medic8 or while the journal "
+            "did not answer; medic8 history --complete reads them"
+        )
 
 
 def _as_stored(word: str | None) -> str | None:

@@ -30,6 +30,11 @@ class Origin(StrEnum):
         """Whether nobody was there who decided it."""
         return self is not Origin.PERSON
 
+    @property
+    def article(self) -> str:
+        """For a sentence: "a schedule"."""
+        return f"{'an' if self is Origin.ALERT else 'a'} {self.value}"
+
 
 class Mandate(Frozen):
     """

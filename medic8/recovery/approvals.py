@@ -157,6 +157,13 @@ def agreed(
         return last if last.decision is Decision.APPROVED and last.carried_out_by == run else None
 
 
+def taken_up_by(journal: Journal, run: str) -> tuple[str, ...]:
+    """The digests of the plans whose approval the flow run *run* carries out."""
+    mine = (_TABLE.c.decision == Decision.APPROVED) & (_TABLE.c.carried_out_by == run)
+    with journal.transaction() as connection:
+        return tuple(each.digest for each in _read(connection, mine)) if run else ()
+
+
 def sweep(journal: Journal, at: datetime) -> tuple[ApprovalRequest, ...]:
     """Note of every request whose time is over that it is denied; those that were."""
     with journal.transaction() as connection:

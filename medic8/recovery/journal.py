@@ -329,6 +329,13 @@ class Journal:
         """One transaction, for what `medic8.recovery.ended` asks; durable when its block ends."""
         return self._transaction()
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads, for long questions: whoever writes meanwhile does not wait."""
+        reading = self._engine.execution_options(**{tables.READS_ONLY: True})
+        with faults.translated(self._engine.url), reading.begin() as connection:
+            yield connection
+
     def read(self, recovery_id: str) -> Recovery:
         """
         A recovery with all its steps.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -78,6 +79,14 @@ def load(folder: Path, *, index_digest: str) -> tuple[SavedItem, ...]:
             f"digest {index_digest[:12]} and has {digest_of(index)[:12]}"
         )
     return _ITEMS.validate_json(index)
+
+
+def saved_at(folder: Path) -> datetime | None:
+    """When the last of it had become durable, by the clock of its disk; None if it is not there."""
+    try:
+        return datetime.fromtimestamp((folder / _INDEX).stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def value_of(folder: Path, item: SavedItem) -> bytes | None:

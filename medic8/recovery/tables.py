@@ -243,6 +243,29 @@ alert_heartbeats = sa.Table(
     sa.Column("is_silent", sa.Boolean, nullable=False),
 )
 
+#: One row for each resolution, to list and to count: Prefect's runs are the record, and this can be made anew
+#: from them. Times are seconds since the epoch, UTC.
+resolutions = sa.Table(
+    "resolutions",
+    metadata,
+    sa.Column("run", sa.String(36), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("target", sa.String(63), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("issue", sa.String(32), nullable=False),
+    sa.Column("strategy", sa.String(63), nullable=False),
+    sa.Column("outcome", sa.String(32), nullable=False),  # empty as long as nobody has said
+    sa.Column("state", sa.String(64), nullable=False),  # of the flow run; empty as long as nobody has said
+    sa.Column("started_at_s", sa.Float(53), nullable=False, index=True),
+    sa.Column("duration_s", sa.Float(53)),  # NULL as long as nobody has said
+    sa.Column("detect_s", sa.Float(53)),
+    sa.Column("heal_s", sa.Float(53)),
+    sa.Index("resolutions_of_target", "target", "started_at_s"),
+)
+
+#: The option of a connection that only reads, so that it makes nobody wait who writes.
+READS_ONLY = "medic8_reads_only"
+
 
 @functools.cache
 def engine_for(url: str) -> sa.Engine:
@@ -308,4 +331,5 @@ def _make_commits_durable(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _begin_immediately(connection: sa.Connection) -> None:
     # Taking the write lock at once makes "look, then write" one act.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads_only = connection.get_execution_options().get(READS_ONLY)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

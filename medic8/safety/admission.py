@@ -8,6 +8,7 @@ from collections.abc import Collection
 from medic8.errors import ConfigurationError
 from medic8.model.frozen import Frozen
 from medic8.model.plan import Plan
+from medic8.model.policy import Origin
 from medic8.model.target import Mode, Target
 
 
@@ -59,6 +60,16 @@ def check_approvals(approved: Collection[str]) -> tuple[str, ...]:
     return tuple(digest.lower() for digest in approved)
 
 
+def that_count(approved: Collection[str], origin: Origin) -> tuple[str, ...]:
+    """
+    Those of *approved* by which a plan may be carried out in a run that *origin* began.
+
+    None in one that nobody began: a digest that stands in a timer or a schedule says yes again and again,
+    and a person agrees each time.
+    """
+    return () if origin.is_automatic else tuple(approved)
+
+
 def admit(
     plan: Plan, target: Target, approved: Collection[str] = (), *, is_agreed: bool = False
 ) -> Admission:
@@ -102,14 +113,19 @@ def objection_to(target: Target, strategy: str | None) -> Admission:
     return GRANTED
 
 
-def admit_undo(target: Target) -> Admission:
+def admit_undo(target: Target, origin: Origin = Origin.PERSON) -> Admission:
     """
     Whether what was done on *target* may be undone later.
 
     A person asks for it, and asks for exactly that; so the allow-list, which says
-    what programs may begin by themselves, is not asked. ``mode`` is, since it
-    says whether anything on the target may be changed at all.
+    what programs may begin by themselves, is not asked, and nobody else may ask. ``mode``
+    is asked, since it says whether anything on the target may be changed at all.
     """
+    if origin.is_automatic:
+        return _refused(
+            "origin",
+            f"an undo on target {target.name} is for a person to begin, and {origin.article} began this one",
+        )
     return GRANTED if target.mode is Mode.ACT else _not_in_act(target)
 
 

@@ -25,5 +25,5 @@ def _accepts(reference: str, timeout_s: float) -> bool:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout_s):
             return True
-    except OSError:
+    except (OSError, UnicodeError):  # a host that cannot be a name is refused by its encoding
         return False

@@ -32,6 +32,7 @@ from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
 from medic8.model.resources import ResourceReport
 from medic8.model.saved import Pruning
+from medic8.model.statistics import StatisticsReport, Wanted
 from medic8.targets.kind import Progress
 
 TEAPOT = Path(__file__).parents[1] / "plugins" / "teapot"
@@ -60,6 +61,8 @@ class Answers:
     undone: Resolution | BaseException | None = None
     pruning: Pruning | BaseException | None = None
     entries: list[HistoryEntry] = field(default_factory=list)
+    statistics_report: StatisticsReport | BaseException | None = None
+    missing: int = 0
     resolution: Resolution | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -119,10 +122,12 @@ class Answers:
         self.asked.append(("back_up", target, full, prefix))
         return _answer(self.backup)
 
-    def restore_backup(self, target: str, wish: RestoreWish, progress: Progress) -> RestoreReport:
+    def restore_backup(
+        self, target: str, wish: RestoreWish, progress: Progress, *, override: str = ""
+    ) -> RestoreReport:
         """Answer with what was restored."""
         progress(1, 2)
-        self.asked.append(("restore_backup", target, wish))
+        self.asked.append(("restore_backup", target, wish, *([override] if override else [])))
         return _answer(self.restored)
 
     def verify_backup(self, target: str, backup: str, progress: Progress) -> VerifyReport:
@@ -141,13 +146,29 @@ class Answers:
         *,
         target: str | None,
         issue: str | None,
+        strategy: str | None,
         outcome: str | None,
         since: datetime | None,
         limit: int,
     ) -> list[HistoryEntry]:
         """Answer with the entries."""
-        self.asked.append(("history", target, issue, outcome, since, limit))
+        self.asked.append(("history", target, issue, strategy, outcome, since, limit))
         return self.entries
+
+    def statistics(self, wanted: Wanted) -> StatisticsReport:
+        """Answer with the statistics."""
+        self.asked.append(("statistics", wanted))
+        return _answer(self.statistics_report)
+
+    def missing_in_index(self) -> int:
+        """Answer with how many are missing."""
+        return self.missing
+
+    def complete_index(self) -> int:
+        """Answer that all that were missing were put there."""
+        self.asked.append(("complete_index",))
+        added, self.missing = self.missing, 0
+        return added
 
     def resolution_of(self, run: str) -> tuple[HistoryEntry, Resolution | None]:
         """Answer with the first entry."""

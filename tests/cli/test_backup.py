@@ -72,6 +72,9 @@ def test_a_restore_asks_for_what_was_named_and_says_what_it_left(medic8: Medic8,
     assert answers.asked == [("restore_backup", "lab", RestoreWish(backup=ID, blocks=(3, 17, 18, 19, 20)))]
     assert "1 block (--overwrite replaces them)" in ended.out
     assert "block 4: gone" in ended.out
+    answers.asked.clear()
+    medic8("backup", "restore", "lab", "--override", "it is lost")
+    assert answers.asked == [("restore_backup", "lab", RestoreWish(), "it is lost")]
 
 
 def test_verify_and_prune_say_what_they_found(medic8: Medic8, answers: Any) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medic8.analysis.statistics import of_outcomes
 from medic8.errors import ConfigurationError, RefusedError, TransientError, UndoError, UnreachableError
 from medic8.model.plan import StepClass
 from medic8.model.report import Health
 from medic8.model.resolution import Approval, Outcome, Treatment
+from medic8.model.statistics import Spread, Statistics, StatisticsReport, Wanted
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Answers, Medic8, Samples
@@ -272,6 +274,8 @@ def test_history_passes_its_filters_on(medic8: Medic8, answers: Answers) -> None
         "pot",
         "--issue",
         "network",
+        "--strategy",
+        "descale",
         "--outcome",
         "resolved",
         "--since",
@@ -280,10 +284,66 @@ def test_history_passes_its_filters_on(medic8: Medic8, answers: Answers) -> None
         "5",
     )
     medic8("history", "--since", "2026-01-31")
-    (_, target, issue, outcome, since, limit), (*_, from_date, _) = answers.asked
-    assert (target, issue, outcome, limit) == ("pot", "network", "resolved", 5)
+    (_, target, issue, strategy, outcome, since, limit), (*_, from_date, _) = answers.asked
+    assert (target, issue, strategy, outcome, limit) == ("pot", "network", "descale", "resolved", 5)
     assert timedelta(hours=2) <= datetime.now(UTC) - since < timedelta(hours=2, minutes=5)
     assert from_date == datetime(2026, 1, 31).astimezone()
+
+
+def test_history_says_what_the_index_lacks_and_completes_it(
+    medic8: Medic8, answers: Answers, samples: type[Samples]
+) -> None:
+    """On standard error, so that the list stays a list."""
+    answers.entries, answers.missing = [samples.an_entry()], 3
+    said = "Prefect has 3 more runs than the index"
+    told = medic8("history", "--json")
+    assert (told.code, len(told.document["history"]), said in told.err) == (0, 1, True)
+    assert "medic8 history --complete reads them" in told.err
+    completed = medic8("history", "--complete")
+    assert ("put 3 runs into the index" in completed.err, said in completed.err) == (True, False)
+    assert [each[0] for each in answers.asked] == ["history", "complete_index", "history"]
+
+
+# --- stats ---
+
+
+def a_group(issue: str, strategy: str, **outcomes: int) -> Statistics:
+    spread = Spread(count=8, median_s=0.5, p95_s=90.0)
+    return of_outcomes((issue, strategy), outcomes, None, spread)
+
+
+def test_stats_show_each_strategy_with_its_interval_and_all_together(
+    medic8: Medic8, answers: Answers
+) -> None:
+    """Of those that tried; a dash where nothing was measured."""
+    groups = a_group("memory_leak", "restart", resolved=8, restored=2, refused=5), a_group("", "undo")
+    total = a_group("", "", resolved=8, restored=2, refused=5)
+    answers.statistics_report = StatisticsReport(wanted=Wanted(), total=total, groups=groups)
+    answers.missing = 1
+    told = medic8("stats")
+    lines = [" ".join(line.split()) for line in told.out.splitlines()]
+    assert lines[1] == "memory leak restart 15 8 of 10 49%-94% 0 2 0 5 - - 500 ms 1 min 30 s"
+    assert lines[2].startswith("- undo 0 - - 0 0 0 0")
+    assert lines[3].startswith("all 15 8 of 10")
+    assert "Prefect has 1 more run than the index" in told.err
+    document = medic8("stats", "--json").document
+    assert (document["missing"], document["groups"][0]["success"]["of"]) == (1, 10)
+
+
+def test_stats_pass_their_filters_on(medic8: Medic8, answers: Answers) -> None:
+    """The same as those of the history; words that mean nothing are told."""
+    answers.statistics_report = StatisticsReport(wanted=Wanted(), total=a_group("", ""), groups=())
+    filters = ("--target", "pot", "--issue", "network", "--strategy", "descale", "--outcome", "restored")
+    assert medic8("stats", *filters, "--since", "2026-01-31").out == "no resolution matches\n"
+    wanted = Wanted(
+        target="pot",
+        issue="network",
+        strategy="descale",
+        outcome="restored",
+        since=datetime(2026, 1, 31).astimezone(),
+    )
+    assert answers.asked == [("statistics", wanted)]
+    assert (medic8("stats", "--outcome", "good").code, medic8("stats", "--issue", "leak").code) == (2, 2)
 
 
 # --- for people ---
@@ -397,4 +457,4 @@ def test_a_target_without_its_password_stops_nobody_elses_commands(
     listed = medic8("targets", "--json")
     assert (listed.code, [each["problem"] for each in listed.document["targets"]]) == (0, ["", said])
     assert said in medic8("targets").out
-    assert answers.asked == [("diagnose", "pot"), ("history", None, None, None, None, 100)]
+    assert answers.asked == [("diagnose", "pot"), ("history", None, None, None, None, None, 100)]

@@ -24,6 +24,7 @@ CONFIGURATION = """
 name = "waves"
 kind = "grid"
 url = "valkey://127.0.0.1:1/0"
+allow = ["rebuild_from_parity", "$(touch owned)"]
 [[target]]
 name = "cache-1"
 labels = { tier = "web", note = "$(touch owned)" }
@@ -112,6 +113,7 @@ def test_names_come_from_the_configuration_that_the_call_would_read(folder: Path
         ("medic8 history --outcome re", ["resolved", "restored", "refused"]),
         ("medic8 history --issue grid", ["grid_corruption"]),
         ("medic8 history --target ", ["waves", "cache-1"]),
+        ("medic8 stats --strategy ", ["rebuild_from_parity", "undo"]),
         ("medic8 completion z", ["zsh"]),
         ("medic8 policy check --origin a", ["alert"]),
         ("medic8 pause ", ["waves", "cache-1", "tier=web"]),

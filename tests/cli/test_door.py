@@ -52,6 +52,11 @@ def test_a_server_is_diagnosed_healed_and_found_in_the_history(
     assert (code, shown["entry"]["run"]) == (0, entry["run"])
     assert [step["state"] for step in shown["resolution"]["steps"]] == ["done"]
     assert entry["run"] in shown["url"]
+    _, counted = medic8("stats", "--strategy", "set_settings", "--since", "1h")
+    assert (counted["total"]["outcomes"], counted["total"]["success"]["of"]) == (
+        {"planned": 1, "resolved": 1},
+        1,
+    )
 
 
 def test_a_prefect_server_that_is_gone_is_an_error_of_ours(

@@ -89,6 +89,7 @@ def test_a_timer_says_so_and_a_person_says_why(
     assert medic8("heal", "pot", "--override", "it burns").code == 0
     assert answers.asked == [("heal", "pot", False, "alert"), ("heal", "pot", False, "it burns")]
     assert medic8("heal", "pot", "--origin", "alert", "--override", "it burns").code == 2
+    assert medic8("heal", "pot", "--origin", "alert", "--approve", "0" * 12).code == 2
     assert medic8("heal", "pot", "--origin", "cat").code == 2
 
 

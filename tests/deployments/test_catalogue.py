@@ -16,6 +16,7 @@ import pytest
 from deployments.catalogue import wanted
 from deployments.wanted import Wanted
 from medic8.errors import ConfigurationError
+from tasks.tell import SIGNED
 from tests.deployments.sites import SITE, site_of
 
 
@@ -149,6 +150,17 @@ def test_every_flow_that_a_person_can_name_is_deployed(all_wanted: tuple[Wanted,
     from flows.run import FLOWS
 
     assert {each.flow for each in all_wanted} == set(FLOWS)
+
+
+def test_a_run_that_died_keeps_nobody_out_for_ever(all_wanted: tuple[Wanted, ...]) -> None:
+    """It is signed, so that whoever looks for the dead sees it; and whoever does so has places to spare."""
+    limited = [each for each in all_wanted if each.at_a_time]
+    assert {each.flow for each in limited} <= set(SIGNED)
+    for each in limited:
+        flow = getattr(importlib.import_module(each.entrypoint.rpartition(".")[0]), each.flow)
+        assert {hook.__name__ for hook in flow.on_running_hooks} & {"sign", "sign_deployed"}
+    rescuers = [each.at_a_time for each in limited if each.flow in {"restore_interrupted", "watch_schedules"}]
+    assert min(rescuers) > 1
 
 
 def test_intervals_count_from_a_fixed_time_and_targets_do_not_begin_together(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from prefect.client.schemas.actions import VariableCreate
 
 from flows.health import health
 from flows.run import run
+from medic8.errors import Medic8Error
 from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.policy import Origin, Pause, Reservation
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution
 from medic8.recovery import pauses, reservations
+from medic8.recovery.admitting import PolicyError
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
 from medic8.targets.grid.format import CELL
@@ -65,6 +67,10 @@ def test_a_pause_stops_everybody_but_who_says_why(configure: Configure, valkey_u
     entry = history(target="server", outcome="refused", limit=1)[0]
     assert resolution_of(entry.run)[1] == refused
     assert {"rule:pause", "outcome:refused"} <= tags_of_newest()
+    with pytest.raises(PolicyError, match="we upgrade"):
+        run("restore_backup", target="server")
+    with pytest.raises(Medic8Error, match="there is no backup"):
+        run("restore_backup", target="server", override="its data are lost")
     done = heal(override="the disk is full")
     assert (done.outcome, done.mandate.override) == (Outcome.RESOLVED, "the disk is full")
 

@@ -9,6 +9,7 @@ import valkey
 
 from flows.run import run
 from medic8.model.guard import Verdict
+from medic8.model.policy import Origin
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution, Treatment
 from tests.flows.server_site import Configure
@@ -78,8 +79,12 @@ def test_forgotten_keys_expire_once_a_person_has_agreed(configure: Configure, va
         client.mset({"session:1": "x", "session:2": "x", "other": "x"})
         asked = about(run("heal", target="server"), "keys session:…")
         assert asked.outcome is Outcome.AWAITING_APPROVAL
+        # What somebody once agreed to is agreed to by nobody where a timer says it again.
+        agreed = [digest_of(asked)]
+        by_timer = run("heal", target="server", approved=agreed, origin=Origin.SCHEDULE)
+        assert about(by_timer, "keys session:…").outcome is Outcome.AWAITING_APPROVAL
         assert client.ttl("session:1") == -1
-        done = about(run("heal", target="server", approved=[digest_of(asked)]), "keys session:…")
+        done = about(run("heal", target="server", approved=agreed), "keys session:…")
         assert (done.outcome, done.verdict) == (Outcome.RESOLVED, Verdict.BETTER), done.reason
         assert 86_000 < client.ttl("session:1") <= 86_400
         assert client.ttl("other") == -1

@@ -6,8 +6,9 @@ import pytest
 
 from medic8.errors import ConfigurationError
 from medic8.model.plan import Plan, Risk, Step, StepClass, Unit
+from medic8.model.policy import Origin
 from medic8.model.target import Mode, Target
-from medic8.safety.admission import GRANTED, admit, check_approvals
+from medic8.safety.admission import GRANTED, admit, admit_undo, check_approvals, that_count
 
 
 def plan_of(step_class: StepClass = StepClass.RESTORABLE) -> Plan:
@@ -107,3 +108,15 @@ def test_who_owns_it_does_not_change_what_was_agreed_to() -> None:
     """The steps are the same."""
     plan = plan_of(StepClass.ONE_WAY)
     assert plan.model_copy(update={"belongs_to": "Sentinel"}).digest == plan.digest
+
+
+@pytest.mark.parametrize("origin", [Origin.SCHEDULE, Origin.ALERT])
+def test_what_nobody_began_agrees_to_nothing_and_undoes_nothing(origin: Origin) -> None:
+    """A digest in a timer would say yes each time; and the allow-list is not asked of an undo."""
+    plan, target = plan_of(StepClass.ONE_WAY), target_of(Mode.ACT, "rebuild_from_parity")
+    assert admit(plan, target, that_count([plan.digest], Origin.PERSON)).is_granted
+    assert admit(plan, target, that_count([plan.digest], origin)).waits_for_approval
+    assert admit_undo(target).is_granted
+    refused = admit_undo(target, origin)
+    assert (refused.is_granted, refused.rule) == (False, "origin")
+    assert f"{origin.article} began this one" in refused.reason

@@ -33,6 +33,7 @@ from medic8.model.policy import (
 from medic8.model.target import Target
 from medic8.safety.rules import RULES, fleet_of, refusal_in, rulings
 from medic8.safety.windows import is_meant, opened_at
+from medic8.targets.references import silent_references
 
 NOW = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 NAMES = tuple(f"t{number}" for number in range(6))
@@ -241,6 +242,12 @@ def test_silent_references_put_the_worker_under_suspicion_when_they_are_the_most
     for silent, refuses in (((), False), (("a:1",), False), (("a:1", "b:1"), True)):
         snapshot = Snapshot(now=NOW, fleet=FLEET, silent=silent)
         assert RULES["observer"](asked(), snapshot, Policy(), check).refuses is refuses
+
+
+def test_a_reference_that_can_be_no_name_is_silent() -> None:
+    """The others are asked all the same, and who is to be healed does not wait for a correction."""
+    impossible = ("a..b:80", f"{'x' * 64}:80")
+    assert silent_references(ObserverCheck(references=impossible)) == impossible
 
 
 WEB = member("t0", tier="web")

@@ -24,6 +24,7 @@ from medic8.model.wording import shown
 from medic8.targets.endpoint.address import Place
 from medic8.targets.endpoint.asking import Reply
 from medic8.targets.endpoint.asking_often import Asked, ask_each, wish_of, without
+from medic8.targets.endpoint.endings import MAY_BE_OURS
 from medic8.targets.endpoint.replies import wrong_with
 
 #: Findings after which nobody is served from here.
@@ -34,7 +35,7 @@ SERVES_NOBODY = frozenset(
 #: What a proxy says that does not serve us. Source: RFC 9110, sections 15.5.4 and 15.5.8.
 _REFUSES = ("403", "407")
 
-_PROXY_AUTHENTICATION = 407
+_FORBIDDEN, _PROXY_AUTHENTICATION = 403, 407
 
 
 class View(StrEnum):
@@ -53,11 +54,13 @@ class Seen(NamedTuple):
         name: Of the place.
         view: What it says.
         why: How the requests fail, or why it cannot tell; fit to be shown.
+        may_be_its_own: Whether they fail as that place alone may: then it agrees to nothing.
     """
 
     name: str
     view: View
     why: str = ""
+    may_be_its_own: bool = False
 
 
 def look_from_elsewhere(target: Target, asked: Asked) -> tuple[Seen, ...]:
@@ -91,21 +94,38 @@ def _seen_from(vantage: Vantage, target: Target, asked: Asked) -> Seen:
         )
     if problem:
         return Seen(vantage.name, View.UNKNOWN, problem)
-    return view_of(
-        vantage.name, ask_each(asked.place, addresses, wish, target.request), target.request, asked
-    )
+    replies = ask_each(asked.place, addresses, wish, target.request)
+    return view_of(vantage.name, replies, target.request, asked, has_proxy=bool(wish.proxy))
 
 
-def view_of(name: str, replies: Sequence[Reply], request: HttpRequest, asked: Asked) -> Seen:
-    """What *replies* say of the endpoint."""
+def view_of(
+    name: str, replies: Sequence[Reply], request: HttpRequest, asked: Asked, *, has_proxy: bool = False
+) -> Seen:
+    """
+    What *replies* say of the endpoint.
+
+    Args:
+        name: Of the place.
+        replies: What was answered there; at least one.
+        request: What counts as well.
+        asked: What was seen from here.
+        has_proxy: Whether a proxy was asked, which may refuse in its own name.
+    """
     problems = [wrong_with(reply, request) for reply in replies]
     if not all(problems):
         return Seen(name, View.SERVED)
     first = replies[0]
     if first.status == _PROXY_AUTHENTICATION or first.said.startswith(_REFUSES):
         return Seen(name, View.UNKNOWN, f"the proxy does not let us through: {first.said or first.status}")
+    if has_proxy and first.status == _FORBIDDEN and all(each.status != _FORBIDDEN for each in asked.replies):
+        return Seen(name, View.UNKNOWN, "status 403, which may be the proxy's own")
     said = shown(without(asked.secrets, first.said.encode()), 200)
-    return Seen(name, View.FAILS, f"{problems[0]}: {said}" if said else problems[0])
+    return Seen(
+        name,
+        View.FAILS,
+        f"{problems[0]}: {said}" if said else problems[0],
+        may_be_its_own=all(reply.ending in MAY_BE_OURS for reply in replies),
+    )
 
 
 def _wrong_with_source(source: str) -> str:
@@ -131,7 +151,8 @@ def told_by(result: DiagnosticResult, seen: Sequence[Seen], place: Place) -> Dia
     if not seen:
         return result
     fails_here = any(each.code in SERVES_NOBODY for each in result.findings)
-    failing = sum(each.view is View.FAILS for each in seen) + fails_here
+    # As from here: one whose own way, name server or trust may be gone says nothing against the endpoint.
+    failing = sum(each.view is View.FAILS and not each.may_be_its_own for each in seen) + fails_here
     findings = (
         tuple(_widened(each, seen) if each.code in SERVES_NOBODY else each for each in result.findings)
         if fails_here

@@ -5,18 +5,26 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.judging import fact
 from medic8.local.loopback import free_port
-from medic8.model.endpoint import Vantage
+from medic8.model.endpoint import HttpRequest, Vantage
 from medic8.model.issue import Severity
+from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
+from medic8.targets.endpoint.address import place_of
+from medic8.targets.endpoint.asking import Reply
+from medic8.targets.endpoint.asking_often import Asked, Name
+from medic8.targets.endpoint.endings import MAY_BE_OURS, Ending
 from medic8.targets.endpoint.kind import KIND
-from medic8.targets.endpoint.vantage import Seen, View, where
+from medic8.targets.endpoint.vantage import Seen, View, told_by, view_of, where
 from tests.targets.endpoint.services import Behaviour, answers, endpoint, look, only, service, status
 from tests.targets.endpoint.test_fail_over import planned
 from tests.targets.valkey.bad_doors import HOST, certify
@@ -24,6 +32,9 @@ from tests.targets.valkey.bad_doors import HOST, certify
 OTHER = "127.0.0.2"
 HOOK = {"standby": "http://127.0.0.1:1/", "file": "/etc/x", "active": "a", "spare": "b"}
 SIDE = {"name": "side", "from": OTHER}
+DROPPED = Asked(
+    place_of("http://h/"), Name((HOST,), 0.0, Ending.ANSWERED), (Reply(HOST, Ending.DROPPED, "", {}),)
+)
 
 
 def by_caller(well: Callable[[str], bool]) -> Behaviour:
@@ -116,6 +127,33 @@ def test_a_place_that_cannot_tell_does_not_agree() -> None:
     assert plan.units == ()
     assert "from everywhere: from here and from friend" in only(told).text
     assert "hush" not in told.model_dump_json()
+
+
+def test_a_place_whose_own_way_or_trust_may_be_gone_does_not_agree() -> None:
+    """It is told that it fails from there; our own way may be gone as well, and then it is nobody's fault."""
+    for ending in MAY_BE_OURS:
+        seen = view_of("side", [Reply(HOST, ending, "", {})], HttpRequest(), DROPPED)
+        assert (seen.view, seen.may_be_its_own) == (View.FAILS, True)
+        assert told(seen) == (1, 2)
+    mixed = [Reply(HOST, Ending.NO_ROUTE, "", {}), Reply(HOST, Ending.SILENT, "", {})]
+    assert told(view_of("side", mixed, HttpRequest(), DROPPED)) == (2, 2)
+
+
+def test_a_proxy_that_forbids_in_its_own_name_does_not_agree() -> None:
+    """Of an answer over plain HTTP nobody can tell whose it is, unless the endpoint says so here as well."""
+    forbidden = Reply(HOST, Ending.ANSWERED, "", {}, 403)
+    here = DROPPED._replace(replies=(forbidden,))
+    assert view_of("proxy", [forbidden], HttpRequest(), DROPPED, has_proxy=True).view is View.UNKNOWN
+    assert view_of("proxy", [forbidden], HttpRequest(), here, has_proxy=True).view is View.FAILS
+    assert view_of("side", [forbidden], HttpRequest(), DROPPED).view is View.FAILS
+
+
+def told(seen: Seen) -> tuple[object, object]:
+    """How many places fail, and how many there are, where nobody is served from here."""
+    findings = fact(UNREACHABLE, Severity.ERROR, "it is gone", about="the endpoint")
+    result = DiagnosticResult(diagnostic="requests", findings=findings, taken_at=datetime.now(UTC))
+    result = told_by(result, [seen], DROPPED.place)
+    return result.reading("places.failing").value, result.reading("places.asked_from").value
 
 
 def test_what_is_served_from_here_and_not_from_elsewhere_is_found() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from medic8.analysis.analyzer import WEIGHT
+from medic8.analysis.interval import interval
 from medic8.analysis.threshold import Threshold, set_by
 from medic8.model.issue import Finding, IssueType, Severity
 from medic8.model.target import ThresholdRule
@@ -39,7 +40,7 @@ from medic8.targets.valkey.looks import (
 from medic8.targets.valkey.looks.asking import Refusal, judge_refusals
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS, explain
 from medic8.targets.valkey.looks.facts import parse_flat, parse_info
-from medic8.targets.valkey.looks.key_sample import Keyspace, SampledKey, interval, prefix_of
+from medic8.targets.valkey.looks.key_sample import Keyspace, SampledKey, prefix_of
 from medic8.targets.valkey.policy import POLICY
 from medic8.targets.valkey.rules import RULES
 

@@ -33,3 +33,11 @@ def test_who_does_not_say_who_it_is_is_not_counted() -> None:
     told = {"run_id": "a" * 40, "role": "master", "uptime_in_seconds": "900", "connected_slaves": "0"}
     assert met_in(Facts(told)) == OLD
     assert met_in(Facts({})) is None
+
+
+def test_nodes_of_a_cluster_are_not_counted() -> None:
+    """Its name leads to all of them, and each primary has slots of its own."""
+    told = {"run_id": "a" * 40, "role": "master", "uptime_in_seconds": "900", "connected_slaves": "0"}
+    for name in ("redis_mode", "server_mode"):
+        assert met_in(Facts({**told, name: "cluster"})) is None
+        assert met_in(Facts({**told, name: "standalone"})) == OLD

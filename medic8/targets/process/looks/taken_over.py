@@ -22,9 +22,6 @@ from medic8.targets.process.living import Living
 #: A process that follows may be so far behind: it holds nothing that the other one does not. Our choice.
 MOST_BEHIND_BYTES = 1 << 20
 
-#: Names of our own connections begin with it.
-_OURS = "medic8"
-
 
 def why_not_taken_over(target: Target, process: Living) -> str:
     """
@@ -62,7 +59,7 @@ def judge_taking_over(ours: Facts, theirs: Facts, clients: Sequence[Mapping[str,
     Args:
         ours: Sections ``server`` and ``replication`` of INFO, of the process that is to be restarted.
         theirs: The same of the promoted server, asked later.
-        clients: Ordinary ones of the process, as ``CLIENT LIST`` has them.
+        clients: Ordinary ones of the process, as ``CLIENT LIST`` has them, but for the one that asked.
     """
     if ours.get("run_id") == theirs.get("run_id"):
         return '"data_at" and "promoted" lead to the same server'
@@ -107,12 +104,12 @@ def _apart(ours: Facts, theirs: Facts) -> str:
 
 
 def _used(clients: Sequence[Mapping[str, Any]]) -> str:
-    others = [each for each in clients if not str(each.get("name", "")).startswith(_OURS)]
-    if not others:
+    # Whatever they are called: programs that write grids by `medic8.connection` have the name of our looks.
+    if not clients:
         return ""
-    one = shown(str(others[0].get("addr", "")), 60)
+    one = shown(str(clients[0].get("addr", "")), 60)
     return (
-        f"{len(others)} clients are still connected to the process, such as {one}: have them go to the other"
+        f"{len(clients)} clients are still connected to the process, such as {one}: have them go to the other"
     )
 
 
@@ -121,8 +118,10 @@ def _asked(url: str, timeout_s: float) -> tuple[Facts, list[Mapping[str, Any]]]:
 
     with server.connection(url, timeout_s=timeout_s) as client:
         facts = {**server.info(client, "server"), **server.info(client, "replication")}
+        ours = str(client.client_id())
         clients = cast("list[Mapping[str, Any]]", client.client_list(_type="normal"))
-    return Facts({name: str(value) for name, value in facts.items()}), clients
+    others = [each for each in clients if str(each.get("id")) != ours]
+    return Facts({name: str(value) for name, value in facts.items()}), others
 
 
 def server_problems(target: Target) -> tuple[str, ...]:

@@ -36,8 +36,6 @@ MOST_NAME = 64 << 10
 #: Elements of a container that the server measures to estimate its size.
 _ELEMENTS = 5
 
-#: z for 95 %.
-_Z = 1.96
 
 _SEPARATOR = re.compile(r"[:/|.]")
 _LONGEST_PREFIX = 40
@@ -123,21 +121,6 @@ def prefix_of(name: bytes) -> str:
     """What keys like *name* begin with: up to the first of ``: / | .``, or nothing."""
     parts = _SEPARATOR.split(as_text(name[:_LONGEST_PREFIX]), maxsplit=1)
     return parts[0] if len(parts) > 1 else ""
-
-
-def interval(hits: int, of: int) -> tuple[float, float]:
-    """
-    Between which shares the true one lies, at 95 %, when *hits* of *of* were seen.
-
-    Source: E. B. Wilson, Probable inference, the law of succession, and statistical
-    inference, JASA 22 (1927).
-    """
-    if of == 0:
-        return 0.0, 1.0
-    share, square = hits / of, _Z * _Z
-    middle = (share + square / (2 * of)) / (1 + square / of)
-    half = _Z * math.sqrt(share * (1 - share) / of + square / (4 * of * of)) / (1 + square / of)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def next_step(step: int, size: int, most: int) -> int:

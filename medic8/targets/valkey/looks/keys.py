@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from medic8.analysis.interval import interval
 from medic8.analysis.judging import over, share
 from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, reading
@@ -21,7 +22,6 @@ from medic8.targets.valkey.looks.key_sample import (
     SampledKey,
     database_of,
     databases,
-    interval,
     prefix_of,
     sample_keys,
 )

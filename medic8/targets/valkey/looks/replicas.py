@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import islice
 
+from medic8.analysis.interval import interval
 from medic8.analysis.judging import fact, over
 from medic8.errors import Medic8Error
 from medic8.model.issue import Evidence, Finding, Severity
@@ -15,7 +16,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import connection, info, place
 from medic8.targets.valkey.comparing import Compared, Following, following, side_by_side
 from medic8.targets.valkey.looks.asking import looking
-from medic8.targets.valkey.looks.key_sample import SAMPLE, interval
+from medic8.targets.valkey.looks.key_sample import SAMPLE
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: A fail-over is over after that: who was a primary beside another one is looked at once more.

@@ -31,7 +31,13 @@ class Met(NamedTuple):
 
 
 def met_in(facts: Facts) -> Met | None:
-    """Who answered, by the sections ``server`` and ``replication`` of INFO; None if it does not tell."""
+    """
+    Who answered, by the sections ``server`` and ``replication`` of INFO; None if it does not tell.
+
+    None as well of a node of a cluster: its name leads to all of them, and each primary has slots of its own.
+    """
+    if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
+        return None
     run, role, uptime_s = facts.get("run_id"), facts.get("role"), facts.number("uptime_in_seconds")
     if not run or not role or uptime_s is None:
         return None

@@ -1,0 +1,263 @@
+"""Keep the index of resolutions beside the flow runs that it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterStartTime,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+
+from medic8.analysis.timeline import Diagnosis
+from medic8.model.issue import Issue
+from medic8.model.recovery import Recovery
+from medic8.model.resolution import HistoryEntry, Outcome, Resolution
+from medic8.model.statistics import StatisticsReport, Tracked, Wanted
+from medic8.model.target import Target
+from medic8.recovery import resolutions, saved_state
+from medic8.recovery.faults import SilentError
+from medic8.recovery.journal import Journal
+from medic8.settings import Settings, load_settings
+
+#: The flow of which each run is one resolution.
+RESOLVE = "resolve"
+
+#: The flow of which each run is the undo of an earlier resolution, and a resolution itself.
+UNDO = "undo"
+
+#: The API gives at most this many runs at once.
+_PAGE = 200
+
+_HEALED = (Outcome.RESOLVED, Outcome.PARTLY_RESOLVED)
+
+
+def note_begun(
+    site: Settings, at: datetime, target: Target | None = None, issue: Issue | None = None, strategy: str = ""
+) -> None:
+    """
+    Put the present run into the index, so that it is listed although it may die.
+
+    What a silent journal does not hear of now it hears of at the end: whether anything may be done without
+    it is for others to say.
+    """
+    row = Tracked(
+        run=flow_run.get_id() or "",
+        name=flow_run.get_name() or "",
+        target=target.name if target else "",
+        kind=target.kind if target else "",
+        issue=issue.issue_type.value if issue else "",
+        strategy=strategy,
+        started_at=at,
+    )
+    with suppress(SilentError):
+        resolutions.write(Journal(site.journal_url), [row])
+
+
+def row_of(run: FlowRun, resolution: Resolution | None = None) -> Tracked:
+    """What the index holds of *run*; of how it ended what *resolution* says, if there is one."""
+    entry = entry_of(run)
+    has_ended = run.state is not None and run.state.is_final()
+    ended_at: datetime | None = run.end_time
+    outcome, strategy = entry.outcome, entry.strategy
+    state = entry.state if has_ended else ""
+    if resolution is not None:
+        ended_at, outcome = resolution.ended_at, resolution.outcome.value
+        strategy = resolution.plan.strategy if resolution.plan else ""
+        state = state or in_state(resolution.outcome)
+    started_at = run.start_time or run.expected_start_time or run.created or ended_at
+    if started_at is None:
+        raise TypeError(f"flow run {run.id} has no time at all")
+    diagnosis = diagnosis_of(run)
+    found_at = diagnosis.found_at if diagnosis else None
+    return Tracked(
+        run=entry.run,
+        name=entry.name,
+        target=resolution.target if resolution else entry.target,
+        kind=resolution.kind if resolution else entry.kind,
+        issue=entry.issue,
+        strategy=strategy,
+        outcome=outcome,
+        state=state,
+        started_at=started_at,
+        duration_s=_seconds(started_at, ended_at),
+        detect_s=_seconds(diagnosis.began_at, diagnosis.found_at) if diagnosis else None,
+        heal_s=_seconds(found_at, ended_at) if outcome in _HEALED else None,
+    )
+
+
+def in_state(outcome: Outcome) -> str:
+    """The name of the state in which a run with *outcome* ends."""
+    return outcome.value.replace("_", " ").capitalize()
+
+
+def diagnosis_of(run: FlowRun) -> Diagnosis | None:
+    """When the diagnosis was made that *run* was given; None if it was given none."""
+    before = (run.parameters or {}).get("before")
+    if not isinstance(before, dict):
+        return None
+    try:
+        began_at = datetime.fromisoformat(str(before["taken_at"]))
+        return Diagnosis(
+            began_at=began_at, found_at=began_at + timedelta(seconds=float(before["duration_s"]))
+        )
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def asked_at(client: SyncPrefectClient, resolution: Resolution) -> datetime | None:
+    """When the run began that *resolution* is a part of; None if it is a part of none that is known."""
+    with suppress(ObjectNotFound, ValueError):
+        return client.read_flow_run(UUID(resolution.mandate.treatment)).start_time
+    return None
+
+
+def saved_at(recoveries: Iterable[Recovery]) -> dict[str, datetime]:
+    """When the state was saved that *recoveries* saved on this machine, by their ids."""
+    found = {each.id: saved_state.saved_at(Path(each.saved_state)) for each in recoveries if each.saved_state}
+    return {name: at for name, at in found.items() if at is not None}
+
+
+def entry_of(run: FlowRun) -> HistoryEntry:
+    """One line of the history, from what a run is tagged with."""
+    tags = dict(tag.split(":", 1) for tag in run.tags if ":" in tag)
+    return HistoryEntry(
+        run=str(run.id),
+        name=run.name,
+        target=tags.get("target", ""),
+        kind=tags.get("kind", ""),
+        issue=tags.get("issue", ""),
+        strategy=tags.get("strategy", ""),
+        outcome=tags.get("outcome", ""),
+        state=run.state_name or "",
+        started_at=run.start_time,
+        duration_s=run.total_run_time.total_seconds(),
+    )
+
+
+def listed(wanted: Wanted, limit: int, site: Settings) -> list[HistoryEntry]:
+    """
+    Resolutions of the index, the newest first; Prefect is asked only how those stand that have not ended.
+
+    Raises:
+        SilentError: the journal does not answer.
+    """
+    rows = resolutions.newest(Journal(site.journal_url), wanted, limit)
+    under_way = _by_id([row.run for row in rows if not row.state])
+    return [_entry(row, under_way.get(row.run)) for row in rows]
+
+
+def report(wanted: Wanted) -> StatisticsReport:
+    """
+    Statistics of the resolutions in the index.
+
+    Raises:
+        SilentError: the journal does not answer.
+    """
+    return resolutions.report(Journal(load_settings().journal_url), wanted)
+
+
+def missing() -> int:
+    """How many runs Prefect has at least that the index lacks; 0 if the journal does not answer."""
+    with suppress(SilentError):
+        known = resolutions.count(Journal(load_settings().journal_url))
+        return max(0, _count_of_runs() - known)
+    return 0
+
+
+def complete() -> int:
+    """
+    Read all runs from Prefect, page by page, and put those into the index that it lacks; may be repeated.
+
+    Returns:
+        How many these were.
+    """
+    journal = Journal(load_settings().journal_url)
+    return sum(resolutions.add_missing(journal, map(row_of, page)) for page in _pages(Wanted()))
+
+
+def runs(wanted: Wanted) -> Iterator[FlowRun]:
+    """The flow runs that are resolutions and match, the newest first; no more than a page is held."""
+    return chain.from_iterable(_pages(wanted))
+
+
+def _pages(wanted: Wanted) -> Iterator[list[FlowRun]]:
+    tags = {
+        "target": wanted.target,
+        "issue": wanted.issue,
+        "strategy": wanted.strategy,
+        "outcome": wanted.outcome,
+    }
+    tagged = [f"{name}:{value}" for name, value in tags.items() if value]
+    chosen = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=tagged) if tagged else None,
+        start_time=FlowRunFilterStartTime(after_=wanted.since) if wanted.since else None,
+    )
+    offset = 0
+    with get_client(sync_client=True) as client:
+        while True:
+            page = client.read_flow_runs(
+                flow_filter=_flows(),
+                flow_run_filter=chosen,
+                sort=FlowRunSort.START_TIME_DESC,
+                limit=_PAGE,
+                offset=offset,
+            )
+            yield page
+            offset += len(page)
+            if len(page) < _PAGE:
+                return
+
+
+def _entry(row: Tracked, run: FlowRun | None) -> HistoryEntry:
+    fields: dict[str, Any] = row.model_dump(exclude={"detect_s", "heal_s"})
+    fields["duration_s"] = row.duration_s or 0.0
+    if run is not None:
+        fields["state"] = run.state_name or ""
+        fields["duration_s"] = run.total_run_time.total_seconds()
+    return HistoryEntry(**fields)
+
+
+def _by_id(ids: Sequence[str]) -> dict[str, FlowRun]:
+    found = dict[str, FlowRun]()
+    with get_client(sync_client=True) as client:
+        for begin in range(0, len(ids), _PAGE):
+            some = [UUID(each) for each in ids[begin : begin + _PAGE]]
+            these = FlowRunFilter(id=FlowRunFilterId(any_=some))
+            page = client.read_flow_runs(flow_run_filter=these, limit=_PAGE)
+            found |= {str(run.id): run for run in page}
+    return found
+
+
+def _count_of_runs() -> int:
+    begun = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
+    question = {
+        "flows": _flows().model_dump(mode="json", exclude_none=True),
+        "flow_runs": begun.model_dump(mode="json", exclude_none=True),
+    }
+    with get_client(sync_client=True) as client:
+        return int(client.request("POST", "/flow_runs/count", json=question).json())
+
+
+def _flows() -> FlowFilter:
+    return FlowFilter(name=FlowFilterName(any_=[RESOLVE, UNDO]))
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    return None if begin is None or end is None else max(0.0, (end - begin).total_seconds())
