@@ -26,9 +26,10 @@ from medic8.model.target import Target
 from medic8.recovery.faults import SilentError
 from medic8.recovery.interrupted import interrupted_on
 from medic8.recovery.journal import Journal
-from medic8.safety.admission import check_approvals, that_count
+from medic8.safety.admission import check_approvals
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
+from tasks.approvals import that_people_gave
 from tasks.interrupted import end_recovery
 from tasks.observe import note_sighting
 from tasks.origin import origin_of_run
@@ -79,7 +80,8 @@ def heal(
     Args:
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
-        approved: Digests of plans that a person agreed to; they do not count where nobody began the run.
+        approved: Digests of plans that a person agreed to; where nobody began the run they count only if
+            it carries out what was asked for and approved.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
         strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
         origin: Who or what began it; what nobody decided has limits (docs/admission.md).
@@ -95,7 +97,7 @@ def heal(
         override=override,
         treatment=flow_run.get_root_flow_run_id() or "",
     )
-    agreed = list(that_count(given, mandate.origin))
+    agreed = that_people_gave(given, mandate, site)
     if given and not agreed:
         get_run_logger().warning(
             "%s began this run: the plans %s count as not approved", mandate.origin.article, ", ".join(given)
