@@ -44,15 +44,17 @@ _WEIGHTS = {
     Outcome.NEEDS_PERSON: 5,
 }
 
-#: Prints how much memory the process held at most, in KiB, with statistics over everything since a time.
+#: Prints how much memory the process held at most, in KiB, with statistics over everything since a time. Not
+#: by getrusage: that also counts what the process held that it was forked from.
 _COUNTER = """
-import resource, sys
+import re, sys
 from datetime import datetime
+from pathlib import Path
 from medic8.model.statistics import Wanted
 from medic8.recovery import resolutions
 from medic8.recovery.journal import Journal
 report = resolutions.report(Journal(sys.argv[1]), Wanted(since=datetime.fromisoformat(sys.argv[2])))
-print(report.total.count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(report.total.count, *re.findall(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text()))
 """
 
 

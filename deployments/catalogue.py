@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from deployments import forms
-from deployments.procedures import LONGEST_LOOK_S, PROCEDURES, is_backed_up, pruning_dry_run
+from deployments.procedures import (
+    LONGEST_LOOK_S,
+    PROCEDURES,
+    is_backed_up,
+    may_wait_for_a_person,
+    pruning_dry_run,
+)
 from deployments.wanted import TAG, Schedule, Wanted, offset_s
 from medic8.alerts.runs import FLOW, deployment_for
-from medic8.model.schedule import HEALTH, QUEUE
+from medic8.model.schedule import APPROVING, HEALTH
 from medic8.model.target import Mode, Target
 from medic8.settings import Settings
 
@@ -48,7 +54,7 @@ def _by_hand(site: Settings, queue: str) -> Iterator[Wanted]:
             form = procedure.form(targets)
             yield Wanted(
                 flow=procedure.flow,
-                name=_at(site, procedure.name, queue),
+                name=site.deployments.at(procedure.name, queue),
                 entrypoint=procedure.entrypoint,
                 pool=site.deployments.pool,
                 queue=queue,
@@ -56,11 +62,30 @@ def _by_hand(site: Settings, queue: str) -> Iterator[Wanted]:
                 form=form,
                 parameters=forms.defaults(form),
             )
+    if any(may_wait_for_a_person(each) for each in site.targets if site.queue_of(each) == queue):
+        yield _deciding(site, queue)
 
 
-def _at(site: Settings, name: str, queue: str) -> str:
-    """What a deployment is called that is there for each queue; most sites have only one."""
-    return site.deployments.named(name if queue == QUEUE else f"{name} at {queue}")
+def _deciding(site: Settings, queue: str) -> Wanted:
+    """Where a person says yes or no; several may do so at the same time."""
+    form = forms.form(
+        plan=forms.needed_text("Plan", "Its digest, as the run that asks shows it, or the id of that run."),
+        decision=forms.decision(),
+        reason=forms.needed_text("Reason", "Why. Shown in the history to whoever asks later."),
+        by=forms.text("By", "Who says so. Empty: whoever may start runs here."),
+        queue=forms.queue(queue),
+    )
+    return Wanted(
+        flow="approve",
+        name=site.deployments.at(APPROVING, queue),
+        entrypoint="flows.approve.approve",
+        pool=site.deployments.pool,
+        queue=queue,
+        description="Say yes or no to a plan that waits for a person. What is approved is carried out if the "
+        "same would be done now, and no rule objects; **a plan that has changed is asked for again**.",
+        form=form,
+        parameters=forms.defaults(form),
+    )
 
 
 def _of_target(site: Settings, target: Target) -> Iterator[Wanted]:
@@ -168,15 +193,7 @@ def _of_queue(site: Settings, queue: str) -> Iterator[Wanted]:
         "end interrupted recoveries",
         "flows.restore_interrupted.restore_interrupted",
         f"End recoveries of targets of queue {queue} whose process has died: what was begun is put back.",
-        forms.form(
-            queue={
-                "title": "Queue",
-                "type": "string",
-                "enum": [queue],
-                "default": queue,
-                "description": "Whose targets are meant.",
-            }
-        ),
+        forms.form(queue=forms.queue(queue)),
         site.schedule.restore_interrupted,
         at_a_time=_PLACES,
     )
@@ -248,7 +265,7 @@ def _periodic(
     )
     return Wanted(
         flow=flow,
-        name=_at(site, name, queue),
+        name=site.deployments.at(name, queue),
         entrypoint=entrypoint,
         pool=site.deployments.pool,
         queue=queue,

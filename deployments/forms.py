@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from medic8.model.approval import Choice
+
 Schema = dict[str, object]
 
 #: What a person chooses who leaves the strategy to us.
@@ -74,6 +76,28 @@ def approved() -> Schema:
         "be taken back, such as a restart or a deletion: read the plan first. It holds for that plan only. "
         "Empty: nothing of the kind is done.",
     )
+
+
+def decision() -> Schema:
+    """Yes or no; nothing is chosen before a person does."""
+    return {
+        "title": "Decision",
+        "type": "string",
+        "enum": [each.value for each in Choice],
+        "description": "approve: carry out exactly that plan. deny: do not, and do not ask again for "
+        "some time.",
+    }
+
+
+def queue(name: str) -> Schema:
+    """The queue that a deployment is for."""
+    return {
+        "title": "Queue",
+        "type": "string",
+        "enum": [name],
+        "default": name,
+        "description": "Whose targets are meant.",
+    }
 
 
 def text(title: str, description: str) -> Schema:

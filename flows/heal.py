@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
 
 from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from pydantic import BeforeValidator
 
 from flows.diagnose import diagnose
 from flows.interruption import interruption
@@ -17,6 +15,7 @@ from flows.resolve import resolve
 from flows.restore_interrupted import tell_all
 from flows.returned import returned
 from medic8.analysis.order import ended_as, ended_beneath, gone, next_beneath, next_issue, waiting
+from medic8.errors import ConfigurationError
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.policy import Mandate, Origin
@@ -27,9 +26,10 @@ from medic8.model.target import Target
 from medic8.recovery.faults import SilentError
 from medic8.recovery.interrupted import interrupted_on
 from medic8.recovery.journal import Journal
-from medic8.safety.admission import check_approvals, that_count
+from medic8.safety.admission import check_approvals
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
+from tasks.approvals import that_people_gave
 from tasks.interrupted import end_recovery
 from tasks.observe import note_sighting
 from tasks.origin import origin_of_run
@@ -44,11 +44,20 @@ _MAY_GO_ON = (Outcome.PARTLY_RESOLVED, Outcome.RESTORED, Outcome.PLANNED)
 ANY = "any"
 
 
-def _digests(given: object) -> object:
-    """The digests in a line of text: that is what a person can write into a form."""
-    return given.replace(",", " ").split() if isinstance(given, str) else given
+def _digests(given: list[str] | str | None) -> list[str]:
+    """The digests, also in a line of text: that is what a person can write into a form."""
+    return given.replace(",", " ").split() if isinstance(given, str) else given or []
 
 
+def _origin(given: str) -> Origin:
+    try:
+        return Origin(given)
+    except ValueError:
+        known = " or ".join(Origin)
+        raise ConfigurationError(f"origin {given[:80]!r} is none; it is {known}") from None
+
+
+# Builtin types alone: a flow that is served from its file is not in sys.modules, where names are sought.
 @flow(
     name="heal",
     flow_run_name="heal {target}",
@@ -59,10 +68,10 @@ def _digests(given: object) -> object:
 def heal(
     target: str,
     dry_run: bool = False,
-    approved: Annotated[list[str] | None, BeforeValidator(_digests)] = None,
+    approved: list[str] | str | None = None,
     issues: list[str] | None = None,
     strategy: str = ANY,
-    origin: Origin = Origin.PERSON,
+    origin: str = Origin.PERSON.value,
     override: str = "",
 ) -> State[Treatment]:
     """
@@ -71,21 +80,24 @@ def heal(
     Args:
         target: The target's name in the configuration.
         dry_run: Show the plans and change nothing.
-        approved: Digests of plans that a person agreed to; they do not count where nobody began the run.
+        approved: Digests of plans that a person agreed to; where nobody began the run they count only if
+            it carries out what was asked for and approved.
         issues: Fingerprints of the issues to treat, and no others; none = all that are found.
         strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
         origin: Who or what began it; what nobody decided has limits (docs/admission.md).
         override: Why a person goes on although there is a pause; empty = a pause stops it.
     """
-    given = check_approvals(approved or [])
+    given = check_approvals(_digests(approved))
     site = load_settings()
     subject = site.target(target)
     with untagged():
         interrupted = () if dry_run else _end_interrupted(subject, site)
     mandate = Mandate(
-        origin=origin_of_run(origin), override=override, treatment=flow_run.get_root_flow_run_id() or ""
+        origin=origin_of_run(_origin(origin)),
+        override=override,
+        treatment=flow_run.get_root_flow_run_id() or "",
     )
-    agreed = list(that_count(given, mandate.origin))
+    agreed = that_people_gave(given, mandate, site)
     if given and not agreed:
         get_run_logger().warning(
             "%s began this run: the plans %s count as not approved", mandate.origin.article, ", ".join(given)

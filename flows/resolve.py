@@ -20,16 +20,16 @@ from medic8.model.plan import Plan
 from medic8.model.policy import Mandate
 from medic8.model.recovery import RecoveryResult
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import Approval, Outcome, Resolution
+from medic8.model.resolution import Outcome, Resolution
 from medic8.model.target import Target
 from medic8.recovery.admitting import PolicyError
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.recovery.retention import kept_until_of
-from medic8.safety.admission import is_approved
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.admit import admit, ask_rules, silence
+from tasks.approvals import ask_for_approval, note_approval
 from tasks.index import RESOLVE, note_begun
 from tasks.plan import plan_treatment
 from tasks.track import show_plan, track, untagged
@@ -80,7 +80,6 @@ def resolve(
         issue=issue,
         plan=plan,
         changes=compare(before, ended.after) if ended.after else (),
-        approval=_approval(plan, approved or [], began),
         mandate=mandate,
         kept_until=kept_until_of(Journal(site.journal_url), ended.recovery, site.keep)
         if ended.recovery
@@ -115,7 +114,10 @@ def _treat(
         objection = admission.reason if refusal is None else f"{refusal.rule}: {refusal.reason}"
         return ending.planned(plan, objection, waits_for_approval=admission.waits_for_approval)
     if not admission.is_granted:
-        return ending.not_admitted(plan, admission.reason, waits_for_approval=admission.waits_for_approval)
+        if admission.waits_for_approval:
+            return _ask(plan, issue, mandate, admission.reason, site)
+        return ending.refused(admission.reason)
+    agreed = note_approval(plan, approved, mandate, site)
     result = _recover(target, plan, issue, mandate)
     if isinstance(result, ChangedError) or (isinstance(result, RecoveryResult) and result.was_outdated):
         # Once only: a target that changes faster than it can be planned for is not ours to chase.
@@ -123,20 +125,21 @@ def _treat(
         if renewed is not None and renewed.strategy == plan.strategy and renewed.units:
             # A yes to the first plan is none to this one.
             admission = admit(renewed, target, approved)
+            if admission.waits_for_approval and isinstance(result, RefusedError):
+                return _ask(renewed, issue, mandate, admission.reason, site)
             if not admission.is_granted:
                 result = _with_reason(result, admission.reason)
             else:
                 result = _recover(target, renewed, issue, mandate)
     if isinstance(result, RefusedError):
-        return ending.refused(str(result), result.refusal if isinstance(result, PolicyError) else None)
-    return ending.of_recovery(result, issue)
+        ended = ending.refused(str(result), result.refusal if isinstance(result, PolicyError) else None)
+    else:
+        ended = ending.of_recovery(result, issue)
+    return ended.model_copy(update={"approval": agreed})
 
 
-def _approval(plan: Plan | None, approved: list[str], at: datetime) -> Approval | None:
-    if plan is None or not plan.needs_approval:
-        return None
-    given = next((digest for digest in approved if is_approved(plan, [digest.lower()])), None)
-    return None if given is None else Approval(digest=given, by="holder of the command line", at=at)
+def _ask(plan: Plan, issue: Issue, mandate: Mandate, reason: str, site: Settings) -> Ending:
+    return ask_for_approval(plan, issue, mandate, flow_run.get_id() or "", reason, site)
 
 
 def _with_reason(result: RecoveryResult | RefusedError, reason: str) -> RecoveryResult | RefusedError:

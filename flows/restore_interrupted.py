@@ -15,6 +15,7 @@ from medic8.recovery.interrupted import interrupted_on, reason_of
 from medic8.recovery.journal import Journal
 from medic8.recovery.untold import untold
 from medic8.settings import Settings, load_settings
+from tasks.approvals import sweep_approvals, tell_decisions
 from tasks.interrupted import end_recovery
 from tasks.tell import mark_dead_runs, sign, tell
 from tasks.track import untagged
@@ -43,6 +44,7 @@ def restore_interrupted(queue: str = "") -> State[Sweep]:
         ended, left_open = _end_all(site, elsewhere)
         told = tell_all(site)
         mark_dead_runs()
+        _look_after_approvals(site, queue)
     sweep = Sweep(ended=tuple(ended), left_open=tuple(left_open), told=told)
     for each in left_open:
         get_run_logger().error("recovery %s is still open: %s", each.recovery.id, each.reason)
@@ -66,6 +68,17 @@ def tell_all(site: Settings) -> tuple[str, ...]:
         else:
             told.append(recovery.id)
     return tuple(told)
+
+
+def _look_after_approvals(site: Settings, queue: str) -> None:
+    """See that decisions are told and carried out; recoveries are ended whatever becomes of that."""
+    try:
+        sweep_approvals(site, queue)
+        tell_decisions(site)
+    except (CrashedRun, CancelledRun):
+        raise
+    except Exception as exc:  # noqa: BLE001 - the next run of this flow does it
+        get_run_logger().warning("requests for approval were not looked after: %s", exc)
 
 
 def _end_all(site: Settings, elsewhere: set[str]) -> tuple[list[Recovery], list[LeftOpen]]:

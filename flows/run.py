@@ -9,6 +9,7 @@ from prefect import Flow, tags
 from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from flows.approve import approve
 from flows.back_up import back_up
 from flows.diagnose import diagnose
 from flows.diagnose_grid import diagnose_grid
@@ -38,6 +39,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "troubleshoot_performance": troubleshoot_performance,
     "troubleshoot_resources": troubleshoot_resources,
     "heal": heal,
+    "approve": approve,
     "health": health,
     "respond": respond,
     "undo": undo,

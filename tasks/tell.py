@@ -51,6 +51,7 @@ _BEGUN = [StateType.RUNNING, StateType.CANCELLING]
 
 #: The flows that `sign`, as they are started by a person, a schedule or an alert.
 SIGNED = (
+    "approve",
     "back_up",
     "diagnose",
     "heal",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
@@ -33,12 +33,12 @@ from medic8.model.performance import PerformanceReport
 from medic8.model.plan import Plan
 from medic8.model.recovery import Recovery, RecoveryResult, RecoveryState
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import HistoryEntry, Resolution
+from medic8.model.resolution import HistoryEntry, Outcome, Resolution
 from medic8.model.resources import ResourceReport
 from medic8.model.statistics import Wanted
 from medic8.model.target import Target
 from medic8.model.wording import short
-from medic8.recovery import resolutions
+from medic8.recovery import approvals, resolutions
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
@@ -215,10 +215,29 @@ def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
     if found.state is not None and found.state.is_final():
         returned = found.state.result(raise_on_failure=False)
         if isinstance(returned, dict | Resolution):
-            return index.entry_of(found), Resolution.model_validate(returned)
+            return index.entry_of(found), _with_decision(Resolution.model_validate(returned), str(found.id))
     known = Journal(load_settings().journal_url).of_resolution(str(found.id))
     ended = [recovery for recovery in known if recovery.state is not RecoveryState.OPEN]
     return index.entry_of(found), rebuilt(found, ended[-1]) if ended else None
+
+
+def _with_decision(resolution: Resolution, run: str) -> Resolution:
+    """*resolution* with what was decided after it had ended, if it asked a person."""
+    if resolution.outcome is not Outcome.AWAITING_APPROVAL or resolution.plan is None:
+        return resolution
+    try:
+        request = approvals.of_run(Journal(load_settings().journal_url), run, datetime.now(UTC))
+    except SilentError:
+        return resolution
+    if request is None or request.answer is None:
+        return resolution
+    if request.is_denied:
+        ended = ending.asked(resolution.plan, "", request)
+        update = {"outcome": ended.outcome, "reason": ended.reason, "approval": ended.approval}
+        return resolution.model_copy(update=update)
+    by = f"; run {request.carried_out_by} carries it out" if request.carried_out_by else ""
+    reason = f"{resolution.reason}; approved by {request.by}: {request.reason}{by}"
+    return resolution.model_copy(update={"reason": reason, "approval": request.answer})
 
 
 def rebuilt(run: FlowRun, recovery: Recovery) -> Resolution | None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
+from medic8.alerts.approving import build_approving
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.body import BodyError, parsed
 from medic8.alerts.checking import is_signed, may_speak
@@ -25,6 +26,7 @@ from medic8.alerts.writing import Writer
 from medic8.errors import TransientError
 from medic8.model.alert import Batch, Taken
 from medic8.model.alerting import AlertSource
+from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 
 #: Alerts are sent to this path with the source's name behind it.
@@ -95,6 +97,7 @@ def build_gateway(
         lifespan=writing,
         redoc_url=None,
     )
+    app.include_router(build_approving(Journal(site.journal_url)), include_in_schema=False)  # for people
     door = _Door(site, writer, metrics, has_client_certificates=has_client_certificates)
 
     @app.post(f"{PATH}/{{source}}", responses=_ANSWERS, response_model=Taken, openapi_extra=_BODY)

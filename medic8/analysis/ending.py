@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from medic8.analysis.never_worse import broken
 from medic8.analysis.verdict import verdict_on
+from medic8.model.approval import ApprovalRequest
 from medic8.model.frozen import Frozen
 from medic8.model.guard import GuardVerdict, Verdict
 from medic8.model.issue import Issue
@@ -13,7 +14,8 @@ from medic8.model.plan import Plan
 from medic8.model.policy import Refusal
 from medic8.model.recovery import RecoveryResult, RecoveryState, StepRecord, StepState
 from medic8.model.report import DiagnosticReport
-from medic8.model.resolution import Outcome
+from medic8.model.resolution import Approval, Outcome
+from medic8.model.wording import moment
 
 
 class Ending(Frozen):
@@ -32,6 +34,7 @@ class Ending(Frozen):
         left: What is left for a person.
         guards: What must not become worse, judged.
         refusal: The rule that said no.
+        approval: What a person said about the plan.
         after: The diagnosis that verified it.
     """
 
@@ -46,6 +49,7 @@ class Ending(Frozen):
     left: tuple[str, ...] = ()
     guards: tuple[GuardVerdict, ...] = ()
     refusal: Refusal | None = None
+    approval: Approval | None = None
     after: DiagnosticReport | None = None
 
 
@@ -65,11 +69,32 @@ def planned(plan: Plan, objection: str, *, waits_for_approval: bool = False) -> 
     return Ending(outcome=Outcome.PLANNED, reason=reason, left=plan.left_open)
 
 
-def not_admitted(plan: Plan, reason: str, *, waits_for_approval: bool) -> Ending:
-    """Nothing was touched; with *waits_for_approval* all that is missing is a person who agrees."""
-    if waits_for_approval:
-        return Ending(outcome=Outcome.AWAITING_APPROVAL, reason=reason, left=plan.left_open)
-    return refused(reason)
+def asked(plan: Plan, reason: str, request: ApprovalRequest) -> Ending:
+    """Nothing was touched; a person is asked, or has said no, or would have been asked in vain."""
+    short = plan.digest[:12]
+    if request.is_denied:
+        said = f"denied by {request.by} at {moment(request.decided_at)}: {request.reason}"
+        return Ending(
+            outcome=Outcome.DENIED,
+            reason=f"plan {short} was {said}",
+            approval=request.answer,
+            left=plan.left_open,
+        )
+    if request.waits_to_be_carried_out:
+        how = f"approved by {request.by}; it is carried out by a run of its own"
+    else:
+        how = (
+            f"or, until {moment(request.expires_at)}: medic8 approve {short} --reason WHY, "
+            f"medic8 deny {short} --reason WHY"
+        )
+    return Ending(outcome=Outcome.AWAITING_APPROVAL, reason=f"{reason}; {how}", left=plan.left_open)
+
+
+def not_asked(plan: Plan, reason: str, why: str) -> Ending:
+    """Nothing was touched; a person would have to agree, and could not be asked."""
+    return Ending(
+        outcome=Outcome.AWAITING_APPROVAL, reason=f"{reason}; nobody was asked: {why}", left=plan.left_open
+    )
 
 
 def refused(reason: str, refusal: Refusal | None = None) -> Ending:

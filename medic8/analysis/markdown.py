@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
+from medic8.model.approval import ApprovalRequest
 from medic8.model.grid_map import MapPicture
 from medic8.model.guard import GuardVerdict
 from medic8.model.issue import CauseLink, Finding, Issue
@@ -16,7 +17,8 @@ from medic8.model.plan import Plan
 from medic8.model.policy import Refusal
 from medic8.model.recovery import StepRecord
 from medic8.model.report import DiagnosticReport, DiagnosticResult
-from medic8.model.resolution import Resolution
+from medic8.model.resolution import Approval, Outcome, Resolution
+from medic8.model.schedule import APPROVING
 from medic8.model.wording import counted, size
 
 #: Rows of one table; an artifact is for reading, the whole is in the persisted result.
@@ -69,11 +71,13 @@ def resolution(resolved: Resolution) -> str:
         parts.append(_issue(resolved.issue))
     if resolved.plan is not None:
         parts.append(f"Plan `{resolved.plan.strategy}`: {escape(resolved.plan.summary)}")
-    if resolved.approval is not None:
-        approval = resolved.approval
+    if resolved.outcome is Outcome.AWAITING_APPROVAL and resolved.plan is not None:
         parts.append(
-            f"Approved (`{approval.digest}`) by the {approval.by}, {approval.at:%Y-%m-%d %H:%M:%S %Z}."
+            f"To decide in Prefect: start a run of the deployment `{APPROVING}` for plan "
+            f"`{resolved.plan.digest[:12]}`."
         )
+    if resolved.approval is not None:
+        parts.append(_approval(resolved.approval))
     if resolved.mandate.override:
         parts.append(f"Begun although there was a pause: {escape(resolved.mandate.override)}")
     parts += section("Refused by a rule", _refusal(resolved.refusal))
@@ -231,3 +235,17 @@ def _clock(when: datetime | None) -> str:
 def bullets(lines: Sequence[str]) -> str:
     """*lines* as a list."""
     return "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def decision(request: ApprovalRequest) -> str:
+    """What was asked, and what was decided."""
+    parts = [f"# Plan `{request.digest[:12]}` for {escape(request.target)}: {request.decision.value}"]
+    if request.answer is not None:
+        parts.append(_approval(request.answer))
+    return "\n\n".join((*parts, plan(request.plan)))
+
+
+def _approval(given: Approval) -> str:
+    word = "Approved" if given.is_granted else "Denied"
+    why = f": {escape(given.reason)}" if given.reason else ""
+    return f"{word} (`{given.digest}`) by {escape(given.who)}, {given.at:%Y-%m-%d %H:%M:%S %Z}{why}."

@@ -9,6 +9,7 @@ import typer
 
 from medic8.cli import (
     acknowledge,
+    approve,
     backup,
     completion,
     demo,
@@ -51,6 +52,9 @@ def build_app() -> typer.Typer:
         troubleshoot.resources,
         heal.plan,
         heal.heal,
+        approve.approvals,
+        approve.approve,
+        approve.deny,
         history.history,
         history.show,
         stats.stats,

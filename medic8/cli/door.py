@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medic8.cli.call import Call
     from medic8.local.prefect_access import PrefectAccess
     from medic8.local.stack import StackStatus
+    from medic8.model.approval import Decided
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.performance import PerformanceReport
     from medic8.model.policy import Pause
@@ -65,6 +66,9 @@ class Door(Protocol):
         *approved*: digests of plans that a person agreed to; *origin*: who or what began it; *override*:
         why a person goes on although there is a pause.
         """
+
+    def approve(self, plan: str, *, reason: str, by: str) -> Decided:
+        """Say yes to the request about *plan*, and carry it out if the same would be done now."""
 
     def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Put back what the resolution or recovery *run* had replaced; with *dry_run* only plan."""
@@ -244,6 +248,12 @@ class PrefectDoor:
         asked |= {"origin": origin, "override": override}
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
+
+    def approve(self, plan: str, *, reason: str, by: str) -> Decided:
+        """Say yes to the request about *plan*, and carry it out if the same would be done now."""
+        asked: dict[str, Any] = {"plan": plan, "decision": "approve", "reason": reason, "by": by}
+        left = "what was begun is ended by the next run on the target"
+        return cast("Decided", self._run("flows.run", "run", "approve", left=left, **asked))
 
     def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Put back what *run* had replaced; with *dry_run* only plan."""

@@ -26,6 +26,7 @@ _STYLES = {
     "restored": "yellow",
     "refused": "yellow",
     "awaiting_approval": "yellow",
+    "denied": "yellow",
     "unsupported": "yellow",
     "needs_person": "bold red",
     "better": "green",

@@ -67,9 +67,13 @@ def render_changes(changes: tuple[Change, ...]) -> RenderableType:
 
 
 def approved(resolution: Resolution) -> str:
-    """Who said yes and when; empty if nobody had to."""
+    """Who said yes or no, when and why; empty if nobody had to."""
     approval = resolution.approval
-    return "" if approval is None else f"{approval.digest} by the {approval.by}, {moment(approval.at)}"
+    if approval is None:
+        return ""
+    why = f": {approval.reason}" if approval.reason else ""
+    no = "" if approval.is_granted else "no, "
+    return f"{no}{approval.digest} by {approval.who}, {moment(approval.at)}{why}"
 
 
 def _resolution(resolution: Resolution) -> Iterator[RenderableType]:

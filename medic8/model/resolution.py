@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     NEEDS_PERSON = "needs_person"
     REFUSED = "refused"
     AWAITING_APPROVAL = "awaiting_approval"
+    DENIED = "denied"
     PLANNED = "planned"
     UNSUPPORTED = "unsupported"
 
@@ -45,17 +46,26 @@ class Change(Frozen):
 
 class Approval(Frozen):
     """
-    A person's yes to a plan that cannot be taken back.
+    A person's word about a plan that needs one.
 
     Attributes:
         digest: Of the plan, as it was given: 12 digits or more.
         by: Who gave it, as far as that is known.
-        at: When the run that carries it was started.
+        at: When it was given.
+        reason: Why; empty of a yes that was given with the command to heal.
+        is_granted: Whether it was yes; no one's word in time is a no.
     """
 
     digest: str
     by: str
     at: datetime
+    reason: str = ""
+    is_granted: bool = True
+
+    @property
+    def who(self) -> str:
+        """`by` as it reads after the word: those without a name get an article."""
+        return f"the {self.by}" if self.by.startswith("holder of ") else self.by
 
 
 class Resolution(Frozen):
@@ -72,7 +82,7 @@ class Resolution(Frozen):
         reason: Why it ended so, one or more sentences for a person.
         changes: The numbers before and after.
         guards: What must not become worse, judged; empty if nothing was changed.
-        approval: Who agreed to the plan, if it needed that and got it.
+        approval: Who agreed to the plan, or did not, if it needed that and somebody was asked.
         mandate: On whose behalf it was treated.
         refusal: The rule that said no, with the numbers; None if it was none of the site's rules.
         recovery: The recovery's id; empty if nothing was opened.

@@ -29,6 +29,9 @@ Every = Annotated[int, Field(ge=0, le=_MOST_S), AfterValidator(_not_too_often)]
 #: The flow by which a target is looked after, and the state of a run of it that could not heal.
 HEALTH, NOT_HEALED = "health", "Not healed"
 
+#: What the deployments are called by which a person decides about a plan.
+APPROVING = "decide on a plan"
+
 #: The queue and the work pool of a site that names none.
 QUEUE, POOL = "default", "medic8"
 
@@ -48,6 +51,10 @@ class Deployments(Frozen):
     def named(self, name: str) -> str:
         """What a deployment called *name* is called on the server, where other sites may have theirs."""
         return name if self.pool == POOL else f"{self.pool}: {name}"
+
+    def at(self, name: str, queue: str) -> str:
+        """What the deployment is called of those that are there for each queue; most sites have only one."""
+        return self.named(name if queue == QUEUE else f"{name} at {queue}")
 
     def health_of(self, target: str) -> str:
         """What the deployment is called by which the target of that name is looked after."""

@@ -137,6 +137,45 @@ escalations = sa.Table(
     sa.Column("at_s", sa.Float(53), nullable=False),
 )
 
+#: A plan that a person is or was asked about; kept when it is decided, for who asks later.
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("target", sa.String(63), nullable=False, index=True),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
+    sa.Column("issue", sa.String(16), nullable=False),
+    sa.Column("strategy", sa.String(63), nullable=False),
+    sa.Column("run", sa.String(36), nullable=False, index=True),
+    sa.Column("asked_at_s", sa.Float(53), nullable=False),
+    sa.Column("expires_at_s", sa.Float(53), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False, index=True),
+    sa.Column("decided_at_s", sa.Float(53)),
+    sa.Column("by", sa.String(200), nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("carried_out_by", sa.String(36), nullable=False, server_default=""),
+    sa.Column("is_told", sa.Boolean, nullable=False),  # whether the history of flow runs knows the decision
+    sa.Column("record", sa.Text, nullable=False),  # the request as JSON, as it was asked
+)
+
+#: The resolutions that wait for the same answer: the one that asked, and those that came by later.
+approval_runs = sa.Table(
+    "approval_runs",
+    metadata,
+    sa.Column("run", sa.String(36), primary_key=True),
+    sa.Column("approval", sa.String(36), sa.ForeignKey("approvals.id"), nullable=False, index=True),
+)
+
+#: Links by which a person may decide; of a token only its hash is kept, which the plan's digest is a part of.
+approval_links = sa.Table(
+    "approval_links",
+    metadata,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("approval", sa.String(36), sa.ForeignKey("approvals.id"), nullable=False, index=True),
+    sa.Column("expires_at_s", sa.Float(53), nullable=False),
+    sa.Column("used_at_s", sa.Float(53)),
+)
+
 #: One run that answers alerts about one target: the unique column grants each target one that is open.
 alert_generations = sa.Table(
     "alert_generations",

@@ -26,6 +26,7 @@ _TABLES = (
     "deployments",
     "policy",
     "observer",
+    "approvals",
     "alerts",
 )
 

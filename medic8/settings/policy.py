@@ -1,9 +1,10 @@
-"""What a configuration lets programs do by themselves: ``[policy]`` and ``[observer]``."""
+"""What a configuration lets programs do by themselves: ``[policy]``, ``[observer]`` and ``[approvals]``."""
 
 from __future__ import annotations
 
 from typing import TypedDict
 
+from medic8.model.approval import Approvals
 from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.target import Target
 from medic8.settings.document import Document
@@ -15,6 +16,7 @@ class Rules(TypedDict):
 
     policy: Policy
     observer: ObserverCheck
+    approvals: Approvals
 
 
 def read_rules(document: Document, targets: tuple[Target, ...] = ()) -> Rules:
@@ -22,8 +24,9 @@ def read_rules(document: Document, targets: tuple[Target, ...] = ()) -> Rules:
     given = document.content
     policy = document.parse(Policy, "[policy]", ("policy",), given.get("policy", {})) or Policy()
     observer = document.parse(ObserverCheck, "[observer]", ("observer",), given.get("observer", {}))
+    approvals = document.parse(Approvals, "[approvals]", ("approvals",), given.get("approvals", {}))
     _check_windows(document, policy, targets)
-    return Rules(policy=policy, observer=observer or ObserverCheck())
+    return Rules(policy=policy, observer=observer or ObserverCheck(), approvals=approvals or Approvals())
 
 
 def _check_windows(document: Document, policy: Policy, targets: tuple[Target, ...]) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.alerting import Alerting
+from medic8.model.approval import Approvals
 from medic8.model.frozen import Frozen
 from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.saved import Keep
@@ -36,6 +37,7 @@ class Settings(Frozen):
         deployments: Where that is carried out.
         policy: What binds runs that nobody has begun by hand.
         observer: When the one who looks is suspected.
+        approvals: For how long a person is waited for.
         alerts: Who may send alerts, and what they are about.
         warnings: What works and should still be changed, one sentence each.
     """
@@ -54,6 +56,7 @@ class Settings(Frozen):
     deployments: Deployments = Deployments()
     policy: Policy = Policy()
     observer: ObserverCheck = ObserverCheck()
+    approvals: Approvals = Approvals()
     alerts: Alerting = Alerting()
     warnings: tuple[str, ...] = ()
 

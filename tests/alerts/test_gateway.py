@@ -217,10 +217,12 @@ def test_a_heartbeat_is_kept_and_nothing_is_done_about_it(site: Settings) -> Non
 
 def test_it_says_how_it_is_and_what_it_takes(site: Settings) -> None:
     async def question(client: httpx.AsyncClient) -> list[httpx.Response]:
-        return [await client.get(path) for path in ("/health", "/ready", "/openapi.json")]
+        return [await client.get(path) for path in paths]
 
-    health, ready, described = ask(site, question)
+    paths = ("/health", "/ready", "/openapi.json", f"/approve/{'0' * 64}/{'x' * 43}")
+    health, ready, described, page = ask(site, question)
     assert (health.status_code, ready.status_code) == (200, 200)
+    assert (page.status_code, "this link is not good" in page.text) == (403, True)
     answers = described.json()["paths"]["/v1/alerts/{source}"]["post"]["responses"]
     assert {"200", "401", "404", "413", "422", "503"} <= set(answers)
     assert "429" not in answers

@@ -13,6 +13,7 @@ import pytest
 
 from medic8.cli.run import run
 from medic8.errors import ConfigurationError
+from medic8.model.approval import Decided
 from medic8.model.backup import (
     BackupManifest,
     GridContent,
@@ -56,6 +57,7 @@ class Answers:
     restored: RestoreReport | BaseException | None = None
     verified: VerifyReport | BaseException | None = None
     pruned: PruneReport | BaseException | None = None
+    decided: Decided | BaseException | None = None
     undone: Resolution | BaseException | None = None
     pruning: Pruning | BaseException | None = None
     entries: list[HistoryEntry] = field(default_factory=list)
@@ -93,6 +95,11 @@ class Answers:
         besides = (*([] if origin == "person" else [origin]), *([override] if override else []))
         self.asked.append(("heal", target, dry_run, *approved, *besides))
         return _answer(self.treatment)
+
+    def approve(self, plan: str, *, reason: str, by: str) -> Decided:
+        """Answer with what came of the decision."""
+        self.asked.append(("approve", plan, reason, by))
+        return _answer(self.decided)
 
     def undo(self, run: str, *, restorable_only: bool, dry_run: bool, override: str = "") -> Resolution:
         """Answer with what was undone."""

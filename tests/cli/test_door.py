@@ -30,7 +30,7 @@ def test_a_server_is_diagnosed_healed_and_found_in_the_history(
     """The command line, the flows and the history are one road."""
     config = tmp_path / "medic8.toml"
     config.write_text(
-        f'[[target]]\nname = "cache"\nkind = "valkey"\nurl = "{valkey_url}"\nmode = "act"\n'
+        f'[[target]]\nname = "one-road"\nkind = "valkey"\nurl = "{valkey_url}"\nmode = "act"\n'
         'allow = ["set_settings"]\n[[target.setting]]\nname = "hz"\nminimum = 20\n'
     )
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
@@ -42,11 +42,11 @@ def test_a_server_is_diagnosed_healed_and_found_in_the_history(
         )
         return code, json.loads(capsys.readouterr().out)
 
-    assert [medic8("diagnose", "cache")[0], medic8("plan", "cache")[0]] == [1, 1]
-    code, treatment = medic8("heal", "cache")
+    assert [medic8("diagnose", "one-road")[0], medic8("plan", "one-road")[0]] == [1, 1]
+    code, treatment = medic8("heal", "one-road")
     assert (code, [each["outcome"] for each in treatment["resolutions"]]) == (0, ["resolved"])
-    assert medic8("diagnose", "cache")[0] == 0
-    _, found = medic8("history", "--target", "cache", "--outcome", "resolved", "--since", "1h")
+    assert medic8("diagnose", "one-road")[0] == 0
+    _, found = medic8("history", "--target", "one-road", "--outcome", "resolved", "--since", "1h")
     (entry,) = found["history"]
     code, shown = medic8("show", entry["run"][:8])
     assert (code, shown["entry"]["run"]) == (0, entry["run"])

@@ -17,6 +17,8 @@ SITE = """
 name = "target"
 kind = "valkey"
 url = "valkey://127.0.0.1:1/0"
+mode = "act"
+allow = ["set_settings"]
 [target.schedule]
 backup = 3600
 [[target]]

@@ -440,12 +440,15 @@ def test_a_recovery_on_a_server_that_goes_on_evicting_ends(journal: Journal, tmp
                 while not stop.is_set():
                     own.mset({f"pressure:{os.urandom(4).hex()}": b"x" * 4096 for _ in range(50)})
 
+        changes = (("hz", "10", "20"), ("tcp-keepalive", "300", "60"), ("slowlog-max-len", "128", "512"))
+        # To open it is refused if the claim goes at that moment: nothing is begun, and nothing is seen here.
+        run = Run(journal, server_on(server.url), plan_settings(*changes), tmp_path)
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", info(client, "memory")["used_memory"] + (2 << 20))
         writer = threading.Thread(target=press)
         writer.start()
         try:
             assert eventually(lambda: info(client, "stats")["evicted_keys"] > 0)
-            changes = (("hz", "10", "20"), ("tcp-keepalive", "300", "60"), ("slowlog-max-len", "128", "512"))
-            run = Run(journal, server_on(server.url), plan_settings(*changes), tmp_path)
             for number in range(len(changes)):
                 for _ in range(20):
                     with suppress(FencedError, TransientError):

@@ -1,0 +1,178 @@
+"""The page behind a link: a GET decides nothing, a POST decides once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from medic8.alerts.approving import BURST, MOST_BYTES, build_approving
+from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
+from medic8.recovery import approvals
+from medic8.recovery.journal import Journal
+from tests.recovery.asking import AT, risky, wanted
+
+HOW = Approvals(url="https://heal.example")
+YES = {"decision": "approve", "reason": "the <i>night</i> is quiet", "by": "ann"}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Get a journal."""
+    opened = Journal(f"sqlite:///{tmp_path}/journal.sqlite")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def asked(journal: Journal) -> ApprovalRequest:
+    """Get what somebody is asked about; texts in it come from whoever wrote them."""
+    plan = risky("<script>alert(1)</script>")
+    return approvals.ask(journal, wanted(plan), HOW, AT)
+
+
+@pytest.fixture
+def link(journal: Journal, asked: ApprovalRequest) -> str:
+    """Get a link to the page."""
+    made = approvals.make_link(journal, asked, HOW, AT)
+    assert made.startswith(f"{HOW.url}/approve/{asked.digest}/")
+    return made.removeprefix(HOW.url)
+
+
+@pytest.fixture
+def clock() -> list[datetime]:
+    """Get the time that the page has."""
+    return [AT + timedelta(minutes=1)]
+
+
+@pytest.fixture
+def page(journal: Journal, clock: list[datetime]) -> Iterator[httpx.Client]:
+    """Get the page, behind a real server on the loopback interface."""
+    app = FastAPI()
+    app.include_router(build_approving(journal, lambda: clock[0], lambda: 0.0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", http="h11", ws="none", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread.start()
+        address = f"http://127.0.0.1:{place.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def decision(journal: Journal, asked: ApprovalRequest) -> ApprovalRequest:
+    return approvals.find(journal, asked.digest, AT + timedelta(minutes=1))
+
+
+def test_a_get_shows_the_plan_and_decides_nothing(
+    page: httpx.Client, link: str, journal: Journal, asked: ApprovalRequest
+) -> None:
+    """However often, and whatever it carries; a program that previews links does no harm."""
+    for address in (link, link, f"{link}?decision=approve&reason=x"):
+        shown = page.get(address)
+        assert shown.status_code == 200
+        assert asked.digest in shown.text
+        assert "&lt;script&gt;alert(1)" in shown.text
+        assert "<script" not in shown.text
+        assert "<b>pot" not in shown.text
+    assert page.head(link).status_code == 405
+    assert decision(journal, asked) == asked
+
+
+def test_nothing_is_loaded_framed_or_told_to_others(page: httpx.Client, link: str) -> None:
+    """On every answer, a refusal too."""
+    for answer in (page.get(link), page.get(f"{link}x"), page.post(link, content=b"")):
+        policy = answer.headers["content-security-policy"]
+        assert {"default-src 'none'", "form-action 'self'", "frame-ancestors 'none'"} <= set(
+            policy.split("; ")
+        )
+        assert "unsafe" not in policy
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_post_decides_once(page: httpx.Client, link: str, journal: Journal, asked: ApprovalRequest) -> None:
+    """Who, when and why are kept; the second is refused, whatever it says."""
+    done = page.post(link, data=YES)
+    assert (done.status_code, "approved by ann" in done.text) == (200, True)
+    assert "&lt;i&gt;night" in done.text
+    found = decision(journal, asked)
+    assert (found.decision, found.by, found.reason) == (Decision.APPROVED, "ann", YES["reason"])
+    again = page.post(link, data={**YES, "decision": "deny"})
+    assert (again.status_code, "used already" in again.text) == (403, True)
+    assert page.get(link).status_code == 403
+    assert decision(journal, asked) == found
+
+
+def test_who_gives_no_name_is_the_holder_of_the_token(
+    page: httpx.Client, link: str, journal: Journal, asked: ApprovalRequest
+) -> None:
+    """There are no identities behind a link."""
+    assert page.post(link, data={"decision": "deny", "reason": "no", "by": " "}).status_code == 200
+    found = decision(journal, asked)
+    assert (found.decision, found.by) == (Decision.DENIED, "holder of the token")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"decision=perhaps&reason=x", 422),
+        (b"decision=approve", 422),
+        (b"decision=approve&reason=+", 422),
+        (b"decision=approve&reason=" + b"x" * 2001, 422),
+        (b"decision=approve&reason=x&by=" + b"y" * 201, 422),
+        (b"\xff\xfe=\x00", 422),
+        (b"&".join([b"reason=x"] * 50), 422),
+        (b"reason=" + b"x" * MOST_BYTES, 413),
+    ],
+)
+def test_what_is_no_decision_decides_nothing_and_leaves_the_link_good(
+    page: httpx.Client, link: str, journal: Journal, asked: ApprovalRequest, body: bytes, status: int
+) -> None:
+    """A slip of the pen must not cost the only link."""
+    assert page.post(link, content=body).status_code == status
+    assert decision(journal, asked) == asked
+    assert page.post(link, data=YES).status_code == 200
+
+
+def test_a_link_of_another_plan_or_after_its_time_is_refused(
+    page: httpx.Client, link: str, journal: Journal, asked: ApprovalRequest, clock: list[datetime]
+) -> None:
+    """The digest in the address is a part of what the token is good for."""
+    other = approvals.ask(journal, wanted(risky("b")).model_copy(update={"target": "kettle"}), HOW, AT)
+    wrong = link.replace(asked.digest, other.digest)
+    for call in (page.get(wrong), page.post(wrong, data=YES), page.post(f"{link}x", data=YES)):
+        assert call.status_code == 403
+    clock[0] = AT + timedelta(seconds=HOW.link_s)
+    assert page.post(link, data=YES).status_code == 403
+    assert decision(journal, asked) == asked
+
+
+def test_what_was_decided_elsewhere_is_shown(
+    page: httpx.Client, link: str, journal: Journal, asked: ApprovalRequest, clock: list[datetime]
+) -> None:
+    """Whoever opens the link later learns of it."""
+    approvals.decide(journal, asked.id, Choice.DENY, by="ben", reason="not now", at=clock[0])
+    shown = page.get(link)
+    assert (shown.status_code, "denied by ben" in shown.text) == (410, True)
+    assert page.post(link, data=YES).status_code == 403
+    assert decision(journal, asked).by == "ben"
+
+
+def test_whoever_guesses_is_slowed_down(page: httpx.Client, journal: Journal, asked: ApprovalRequest) -> None:
+    """Each guess costs a transaction, for which alerts would wait."""
+    guess = f"/approve/{asked.digest}/{'x' * 43}"
+    assert {page.get(guess).status_code for _ in range(BURST)} == {403}
+    assert [page.get(guess).status_code, page.post(guess, content=b"").status_code] == [503, 503]
+    assert decision(journal, asked) == asked
