@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from medic8.model.alerting import AlertSource
 
 _BEARER = "bearer "
+_DIGEST_CHARACTERS = hashlib.sha256().digest_size * 2
 
 
-def is_from(source: AlertSource, body: bytes, headers: Mapping[str, str], *, has_certificate: bool) -> bool:
+def may_speak(source: AlertSource, headers: Mapping[str, str], *, has_certificate: bool) -> bool:
     """
-    Whether a request comes from *source*: everything that the source is to show, it shows.
+    Whether a request may come from *source*, so that its body is worth reading: before that is.
+
+    Everything that the source is to show is shown; whether a signature fits, only the body says.
 
     Args:
         source: Who it says it is.
-        body: Byte for byte as it came.
         headers: Of the request, their names in lower case.
         has_certificate: Whether the connection showed a certificate that the gateway trusts.
     """
@@ -27,10 +29,22 @@ def is_from(source: AlertSource, body: bytes, headers: Mapping[str, str], *, has
     if source.token is not None:
         shown.append(_has_token(headers.get("authorization", ""), source.token.get_secret_value()))
     if source.key is not None:
-        shown.append(_is_signed(body, headers.get(source.signed_in, ""), source.key.get_secret_value()))
+        shown.append(any(len(each) == _DIGEST_CHARACTERS for each in _digests(_said(source, headers))))
     if source.client_certificate:
         shown.append(has_certificate)
     return bool(shown) and all(shown)
+
+
+def is_signed(source: AlertSource, body: bytes, headers: Mapping[str, str]) -> bool:
+    """
+    Whether *body* is signed as those of *source* are; true as well if they are not.
+
+    Args:
+        source: Who may speak.
+        body: Byte for byte as it came.
+        headers: Of the request, their names in lower case.
+    """
+    return source.key is None or _is_signed(body, _said(source, headers), source.key.get_secret_value())
 
 
 def _has_token(said: str, token: str) -> bool:
@@ -39,10 +53,17 @@ def _has_token(said: str, token: str) -> bool:
 
 
 def _is_signed(body: bytes, said: str, key: str) -> bool:
-    """Senders write ``<hex>``, ``sha256=<hex>`` or ``v1=<hex>,v1=<hex>`` while they change keys."""
     expected = hmac.new(key.encode(), body, hashlib.sha256).hexdigest().encode()
-    given = [
+    fits = [hmac.compare_digest(each, expected) for each in _digests(said)]
+    return any(fits)
+
+
+def _said(source: AlertSource, headers: Mapping[str, str]) -> str:
+    return headers.get(source.signed_in, "")
+
+
+def _digests(said: str) -> list[bytes]:
+    """Senders write ``<hex>``, ``sha256=<hex>`` or ``v1=<hex>,v1=<hex>`` while they change keys."""
+    return [
         each.rpartition("=")[2].strip().lower().encode(errors="replace") for each in said[:1024].split(",")
     ]
-    fits = [hmac.compare_digest(each, expected) for each in given]
-    return any(fits)

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from medic8.alerts.approving import build_approving
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.body import BodyError, parsed
-from medic8.alerts.checking import is_from
+from medic8.alerts.checking import is_signed, may_speak
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.limits import Bucket
 from medic8.alerts.metrics import Metrics
@@ -34,6 +34,11 @@ PATH = "/v1/alerts"
 
 #: Longest that a request waits until it is durable; senders wait for 10 s and repeat.
 PATIENCE_S = 8.0
+
+#: So many bodies are read at a time of senders who are known only by the signature over it.
+MOST_UNKNOWN = 32
+
+_LONGEST_NUMBER = 20
 
 _BUSY = HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -139,6 +144,7 @@ class _Door:
         self._writer = writer
         self._metrics = metrics
         self._has_certificates = has_client_certificates
+        self._unknown = 0
         now_s = time.monotonic()
         self._left = {name: Bucket(how.per_s, how.burst, how.burst, now_s) for name in self._sources}
 
@@ -156,10 +162,13 @@ class _Door:
         return self._sources[name]
 
     async def _answered(self, source: AlertSource, request: Request) -> Response:
-        body = await self._body(request)
         headers = {key.lower(): value for key, value in request.headers.items()}
-        if not is_from(source, body, headers, has_certificate=self._has_certificates):
-            raise _RefusalError("not let in", HTTPStatus.UNAUTHORIZED, "not let in")
+        # Before the body is read: who is not let in costs no memory.
+        if not may_speak(source, headers, has_certificate=self._has_certificates):
+            raise _not_let_in()
+        body = await self._body(source, request)
+        if not is_signed(source, body, headers):
+            raise _not_let_in()
         if not self._left[source.name].spend(time.monotonic()):
             # 429 would be the word for it, and Alertmanager gives up on that.
             raise _RefusalError("too many", _BUSY, f"more than {self._how.per_s} requests a second")
@@ -187,19 +196,40 @@ class _Door:
         self._metrics.took(source.name, taken, time.monotonic() - began_s)
         return JSONResponse(taken.model_dump())
 
-    async def _body(self, request: Request) -> bytes:
-        """The body; of one that is too large the rest is not read."""
-        most, body = self._how.max_body_kib << 10, bytearray()
+    async def _body(self, source: AlertSource, request: Request) -> bytes:
+        """
+        The body; of one that is too large the rest is not read, and of one that says so nothing.
+
+        Where only the signature says who it is, that is known at the end: few such are read at once.
+        """
+        most = self._how.max_body_kib << 10
+        if _length(request) > most:
+            raise self._too_large()
+        if source.token is not None or source.client_certificate:
+            return await self._read(request, most)
+        if self._unknown >= MOST_UNKNOWN:
+            raise _RefusalError("too many", _BUSY, f"{MOST_UNKNOWN} signed requests are read at once")
+        self._unknown += 1
+        try:
+            return await self._read(request, most)
+        finally:
+            self._unknown -= 1
+
+    async def _read(self, request: Request, most: int) -> bytes:
+        body = bytearray()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 async for part in request.stream():
                     body += part
                     if len(body) > most:
-                        text = f"the body is larger than {self._how.max_body_kib} KiB"
-                        raise _RefusalError("too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+                        raise self._too_large()
         except (TimeoutError, ClientDisconnect):
             raise _RefusalError("slow", _BUSY, "the body did not come in time") from None
         return bytes(body)
+
+    def _too_large(self) -> _RefusalError:
+        text = f"the body is larger than {self._how.max_body_kib} KiB"
+        return _RefusalError("too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
 
 
 class _RefusalError(Exception):
@@ -217,6 +247,16 @@ class _RefusalError(Exception):
         self.why = why
         self.status = status
         self.text = text
+
+
+def _not_let_in() -> _RefusalError:
+    return _RefusalError("not let in", HTTPStatus.UNAUTHORIZED, "not let in")
+
+
+def _length(request: Request) -> int:
+    """How long the body says that it is, in bytes; 0 = it does not."""
+    said = request.headers.get("content-length", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < _LONGEST_NUMBER else 0
 
 
 def _said(status: HTTPStatus, text: str) -> Response:

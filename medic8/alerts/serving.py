@@ -16,6 +16,7 @@ from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.runs import Runs
 from medic8.errors import ConfigurationError, TransientError
+from medic8.local.alert_gateway import PREFERRED_PORT
 from medic8.local.prefect_access import PrefectAccess, prefect_access
 from medic8.local.prefect_answer import client_of
 from medic8.local.records import read_record
@@ -24,7 +25,7 @@ from medic8.model.frozen import Frozen
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 
-PORT = 4290
+PORT = PREFERRED_PORT
 
 #: So many requests are worked on at a time; others get 503 at once, and senders repeat them.
 MOST_AT_ONCE = 512

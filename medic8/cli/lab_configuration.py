@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shlex
 import sys
 import tempfile
@@ -18,6 +19,10 @@ from medic8.settings import CONFIGURATION
 
 #: The command for scaling, in the home.
 COMMAND = "lab-scale"
+
+#: What senders of alerts have to know, in the home.
+SHARED = "alerts.token"
+_TOKEN_BYTES = 32
 
 _COMMAND = """\
 #!/bin/sh
@@ -104,12 +109,25 @@ allow = ["prune_files", "empty_quarantine", "prune_backups"]
 folder = {app}
 patterns = ["*.log"]
 older_than = 86400
+
+# Who may send alerts to the gateway, as Alertmanager does or as a script: who knows what is in that file.
+[[alerts.source]]
+name = "alertmanager"
+format = "alertmanager"
+token_file = "{token}"
+
+[[alerts.source]]
+name = "script"
+format = "generic"
+token_file = "{token}"
 """
 
 
 def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
     """
     Write a configuration with the lab's targets into *home* if there is none, and the command for scaling.
+
+    With it goes what senders of alerts have to know, drawn by lot and for its owner alone.
 
     One that was written here, and not changed since, follows the server to another port; one that was cut
     short while it was written is finished.
@@ -124,7 +142,10 @@ def write_lab_configuration(home: Path, valkey_url: str) -> Path | None:
     file = home / CONFIGURATION
     wanted = _text(home, valkey_url)
     found = _read(file)
-    if found is not None and (found == wanted or not _is_ours(found, home)):
+    if found is not None and not _is_ours(found, home):
+        return None
+    _write_token(home)
+    if found == wanted:
         return None
     descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{CONFIGURATION}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -182,8 +203,22 @@ def _text(home: Path, url: str) -> str:
         url=url,
         scale=json.dumps(str(home.absolute() / COMMAND)),
         process=latest_address(home.absolute() / FOLDER),
+        token=SHARED,
         app=json.dumps(str((home / FOLDER).resolve() / DISK / APP)),
     )
+
+
+def _write_token(home: Path) -> None:
+    """Draw what senders have to know, unless it is there."""
+    descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{SHARED}.")  # mode 0600
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(secrets.token_urlsafe(_TOKEN_BYTES) + "\n")
+    try:
+        (home / SHARED).hardlink_to(work)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        return
+    finally:
+        Path(work).unlink()
 
 
 def _write_scaling(home: Path) -> None:

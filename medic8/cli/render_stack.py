@@ -40,5 +40,6 @@ def render_stack(status: StackStatus) -> Iterator[RenderableType]:
             ("home", str(status.home)),
             ("Prefect", status.prefect_ui_url or ""),
             ("grid", status.valkey_url or ""),
+            ("alerts", status.gateway_url or ""),
         )
     )

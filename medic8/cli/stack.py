@@ -20,12 +20,16 @@ def up(
         bool,
         typer.Option("--no-worker", help="Register no flows and start no worker: nothing runs by itself."),
     ] = False,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Take no alerts in, whoever may send them.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """
     Start PostgreSQL, Prefect and a Valkey server for the lab, as far as they do not run.
 
-    Then register the flows on that Prefect server, as medic8 deploy does, and start a worker for them. On a
+    Then register the flows on that Prefect server, as medic8 deploy does, and start a worker for them,
+    and where the configuration says who may send alerts, the gateway that takes them in, on loopback. On a
     Prefect server of your own that is left to you.
     """
     from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
@@ -48,6 +52,8 @@ def up(
     _end_interrupted(call)
     if not no_worker:
         status = _work(call, status)
+        if not no_gateway:
+            status = _listen(call, status)
     call.screen.show(status, lambda: render_stack(status))
     return ExitCode.WELL
 
@@ -91,6 +97,25 @@ def _work(call: Call, status: StackStatus) -> StackStatus:
         )
     except Medic8Error as exc:
         call.screen.warn(f"no worker was started: {exc}")
+        return status
+
+
+def _listen(call: Call, status: StackStatus) -> StackStatus:
+    """Have alerts taken in, if anybody may send them; the stack is up, whatever comes of that."""
+    from medic8.local.listen import listen
+
+    if status.server("prefect").state != "running":
+        return status
+    try:
+        site = call.settings
+        return listen(
+            site.home,
+            configuration=site.source if site.alerts.source else None,
+            progress=call.screen.say,
+            environment=call.environ,
+        )
+    except Medic8Error as exc:
+        call.screen.warn(f"no alerts are taken in: {exc}")
         return status
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medic8.durable import sync_folder
 from medic8.errors import ConfigurationError, RefusedError
+from medic8.local.alert_gateway import AlertGateway
 from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_server import PrefectServer
 from medic8.local.valkey_server import ValkeyServer
@@ -24,7 +25,7 @@ _RECORD = "local.json"
 _LOCK = "local.lock"
 _LOOK_AGAIN_S = 0.1
 
-Server = PostgresServer | PrefectServer | ValkeyServer | Worker
+Server = PostgresServer | PrefectServer | ValkeyServer | Worker | AlertGateway
 
 
 class DamagedRecordError(ConfigurationError):
@@ -57,7 +58,8 @@ class StackRecord(BaseModel):
         prefect: Its port is taken again by the next start.
         valkey: The same.
         worker: None where none was ever started.
-        notes: By the names of the four attributes above.
+        gateway: The same.
+        notes: By the names of the five attributes above.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,6 +68,7 @@ class StackRecord(BaseModel):
     prefect: PrefectServer | None = None
     valkey: ValkeyServer | None = None
     worker: Worker | None = None
+    gateway: AlertGateway | None = None
     notes: dict[str, Note] = {}
 
     def server(self, name: str) -> Server | None:
@@ -75,6 +78,7 @@ class StackRecord(BaseModel):
             "prefect": self.prefect,
             "valkey": self.valkey,
             "worker": self.worker,
+            "gateway": self.gateway,
         }
         return known[name]
 

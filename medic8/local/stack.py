@@ -1,4 +1,4 @@
-"""Start and stop the local stack: PostgreSQL, Prefect on it, a worker, and Valkey for the lab's grid."""
+"""Start and stop the local stack: PostgreSQL, Prefect on it, what works for it, and Valkey for the lab."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from medic8.errors import Medic8Error, UnreachableError
 from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.account import Account, server_account
+from medic8.local.alert_gateway import AlertGateway, stop_gateway
 from medic8.local.children import has_told
 from medic8.local.home import log_file, make_home, own_folder, remove_folder, server_room, socket_folder
 from medic8.local.lab.actors import FOLDER, end_all
@@ -87,7 +88,7 @@ def down(
     home: Path, *, progress: Callable[[str], None], environment: Mapping[str, str] | None = None
 ) -> StackStatus:
     """
-    Stop the servers that we started: the worker, Prefect, its database, then Valkey. Their data stay.
+    Stop the servers that we started: gateway, worker, Prefect, its database, then Valkey. Their data stay.
 
     The lab's actors end first, and what keeps Valkey from saving is taken away.
 
@@ -167,7 +168,14 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
             for data in (room / "postgres", room / "valkey"):
                 if data.exists():
                     data.rename(data.with_name(f".{data.name}.removed"))
-        for folder in (room, home / "prefect", home / "worker", home / "logs", home / FOLDER):
+        for folder in (
+            room,
+            home / "prefect",
+            home / "worker",
+            home / "gateway",
+            home / "logs",
+            home / FOLDER,
+        ):
             remove_folder(folder)
         forget(home)
     progress("the servers' data are deleted")
@@ -367,6 +375,8 @@ def _stop_one(server: Server) -> None:
             valkey_server.stop_valkey(server)
         case Worker():
             stop_worker(server)
+        case AlertGateway():
+            stop_gateway(server)
 
 
 def _lost_its_port(server: PrefectServer | ValkeyServer) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from medic8.local import postgres, prefect_server, valkey_server
+from medic8.local.alert_gateway import AlertGateway, is_ready
 from medic8.local.children import boot_id
 from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_access import PrefectAccess, access_to, is_at, prefect_access
@@ -21,9 +22,10 @@ from medic8.local.worker import Worker, is_polling
 
 State = Literal["running", "stopped", "died", "external"]
 
-# The worker first, since its runs tell Prefect how they end; then Prefect, which writes to its database until
-# it ends.
-STOP_ORDER = ("worker", "prefect", "postgres", "valkey")
+# The gateway first, which has runs started; then the worker, since its runs tell Prefect how they end; then
+# Prefect, which writes to its database until it ends.
+STOP_ORDER = ("gateway", "worker", "prefect", "postgres", "valkey")
+_OPTIONAL = frozenset({"gateway", "worker"})
 
 
 class ServerStatus(BaseModel):
@@ -31,7 +33,7 @@ class ServerStatus(BaseModel):
     One server of the stack.
 
     Attributes:
-        name: ``worker``, ``prefect``, ``postgres`` or ``valkey``.
+        name: ``gateway``, ``worker``, ``prefect``, ``postgres`` or ``valkey``.
         state: ``running``: its process lives. ``stopped``: never started, stopped on purpose, or ended with
             the machine. ``died``: it ended by itself or was killed. ``external``: the user's own, not ours to
             start or stop.
@@ -69,7 +71,8 @@ class StackStatus(BaseModel):
         prefect_ui_url: The page to open; None while there is no server, or if it is not known where it is.
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
-        servers: In the order in which they are stopped; a worker only where one is to run.
+        gateway_url: Where alerts are sent to; None while nobody takes them in.
+        servers: In the order in which they are stopped; a gateway and a worker only where one is to run.
         problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
 
@@ -80,6 +83,7 @@ class StackStatus(BaseModel):
     prefect_ui_url: str | None = None
     valkey_url: str | None = None
     valkey_socket_url: str | None = None
+    gateway_url: str | None = None
     servers: tuple[ServerStatus, ...] = ()
     problem: str = ""
 
@@ -96,7 +100,7 @@ class StackStatus(BaseModel):
 def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> StackStatus:
     """Get the state of every server on *record*, asking each that runs whether it answers."""
     external = external_prefect(environment, record)
-    names = [name for name in STOP_ORDER if name != "worker" or _wants_worker(record)]
+    names = [name for name in STOP_ORDER if name not in _OPTIONAL or _is_wanted(name, record)]
     servers = {name: _server_status(name, record, environment) for name in names}
     api = ui = None
     if external is not None:
@@ -118,6 +122,7 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
         ui = api.removesuffix("/api") if api.endswith("/api") else None
     elif record.prefect is not None and servers["prefect"].state == "running":
         api, ui = record.prefect.api_url, record.prefect.ui_url
+    gateway = record.gateway if record.is_alive("gateway") else None
     valkey = record.valkey if servers["valkey"].state == "running" else None
     return StackStatus(
         home=home,
@@ -125,13 +130,14 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
         prefect_ui_url=ui,
         valkey_url=valkey.url if valkey else None,
         valkey_socket_url=valkey.socket_url if valkey else None,
+        gateway_url=gateway.url if gateway else None,
         servers=tuple(servers[name] for name in names),
     )
 
 
-def _wants_worker(record: StackRecord) -> bool:
-    """Whether a worker was started and not stopped on purpose; a stack may do without."""
-    return record.worker is not None and not record.notes["worker"].is_stopped
+def _is_wanted(name: str, record: StackRecord) -> bool:
+    """Whether it was started and not stopped on purpose; a stack may do without."""
+    return record.server(name) is not None and not record.notes[name].is_stopped
 
 
 def _server_status(name: str, record: StackRecord, environment: Mapping[str, str]) -> ServerStatus:
@@ -163,6 +169,8 @@ def _answers(server: Server, since: datetime, environment: Mapping[str, str]) ->
             return prefect_server.is_healthy(server)
         case ValkeyServer():
             return valkey_server.version_if_answering(server) is not None
+        case AlertGateway():
+            return is_ready(server)
         case Worker():
             return is_polling(server, way_to_own(server.api_url, environment).all_headers, since)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 
 from medic8.errors import Medic8Error
-from medic8.local import postgres, prefect_server, valkey_server
+from medic8.local import alert_gateway, postgres, prefect_server, valkey_server
+from medic8.local.alert_gateway import AlertGateway, stop_gateway
 from medic8.local.children import Identity, identify, stop
 from medic8.local.loopback import HOST
 from medic8.local.postgres import PostgresServer
@@ -33,6 +34,10 @@ _PROGRAMS = {
     "postgres": frozenset({"postgres", "initdb"}),
     "valkey": frozenset({"valkey-server"}),
 }
+#: By which words those are known that are Python's.
+_COMMANDS = {"worker": COMMAND, "gateway": alert_gateway.COMMAND}
+#: What such a process is of, where its program is Python.
+_PACKAGES = {"prefect": "prefect", "worker": "prefect", "gateway": "medic8"}
 # What /proc says of a program that was replaced by a new version. Source: proc_pid_exe(5).
 _REPLACED = " (deleted)"
 
@@ -42,7 +47,7 @@ class Stray(Frozen):
     A server, or what is left of one, that works in a folder of ours and is not on record.
 
     Attributes:
-        name: ``postgres``, ``prefect``, ``valkey`` or ``worker``.
+        name: ``postgres``, ``prefect``, ``valkey``, ``worker`` or ``gateway``.
         identity: Its process; what descends from it is not told separately.
         server: What would stand on the record; None if it is only a part: a child whose server is gone, or a
             program that makes a database.
@@ -96,6 +101,8 @@ def stop_stray(stray: Stray) -> None:
             valkey_server.stop_valkey(server)
         case Worker() as server:
             stop_worker(server)
+        case AlertGateway() as server:
+            stop_gateway(server)
         case None:
             stop(stray.identity, first=signal.SIGKILL, patience_s=1)
 
@@ -106,6 +113,7 @@ def _folders(home: Path, room: Path) -> Mapping[str, Path]:
         "postgres": room / "postgres",
         "valkey": room / "valkey",
         "worker": home / "worker",
+        "gateway": home / "gateway",
     }
 
 
@@ -121,8 +129,9 @@ def _server_of(pid: int, home: Path, room: Path) -> str:
     )
     if name == "prefect":
         return name if prefect_server.APPLICATION in _command(pid) else ""
-    if name == "worker":
-        return name if tuple(_command(pid)[1 : 1 + len(COMMAND)]) == COMMAND else ""
+    if name in _COMMANDS:
+        command = _COMMANDS[name]
+        return name if tuple(_command(pid)[1 : 1 + len(command)]) == command else ""
     return name if name and program in _PROGRAMS[name] else ""
 
 
@@ -137,8 +146,8 @@ def _stray(name: str, pid: int, home: Path, room: Path) -> Stray | None:
         server = _server(name, identity, home, room)
         if server is not None:
             since = datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC)
-            is_prefects = name in {"prefect", "worker"}
-            program_version = version("prefect") if is_prefects else version_of(_program(pid))
+            package = _PACKAGES.get(name)
+            program_version = version(package) if package else version_of(_program(pid))
             note = Note(since=since, version=program_version)
     return Stray(name=name, identity=identity, server=server if note else None, note=note)
 
@@ -152,8 +161,8 @@ def _server(name: str, identity: Identity, home: Path, room: Path) -> Server | N
             return None
         sockets = (room / "postgres-socket").resolve()
         return PostgresServer(identity=identity, data=data, sockets=sockets, log=log)
-    if name == "worker":
-        return _worker(identity, log)
+    if name in _COMMANDS:
+        return _worker(identity, log) if name == "worker" else _gateway(identity, log)
     port = _port(identity.pid)
     if port is None:
         return None
@@ -172,6 +181,18 @@ def _worker(identity: Identity, log: Path) -> Worker:
         api_url=around["PREFECT_API_URL"],
         pool=command[command.index(POOL_OPTION) + 1],
         configuration=Path(configuration) if configuration else None,
+        log=log,
+    )
+
+
+def _gateway(identity: Identity, log: Path) -> AlertGateway:
+    # What stood in its configuration when it began is not known, so the next `up` starts it anew.
+    around = psutil.Process(identity.pid).environ()
+    return AlertGateway(
+        identity=identity,
+        port=int(_command(identity.pid)[1 + len(alert_gateway.COMMAND)]),
+        api_url=around["PREFECT_API_URL"],
+        configuration=Path(around["MEDIC8_CONFIG"]),
         log=log,
     )
 

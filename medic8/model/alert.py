@@ -142,7 +142,7 @@ class Generation(Frozen):
         outcome: How it ended; None = it has not.
         reason: Why, or why nothing has been started yet; empty if that needs no words.
         accepted: How many alerts have joined it.
-        is_wide: Whether its sender left alerts out, so that more may be wrong than it says.
+        is_wide: Whether its sender left alerts out; then the targets around have generations of their own.
         is_again: Whether a repeat opened it, after a run that did not heal.
         run: The flow run; empty if none could be started yet.
         attempt: How many runs were started for it, if a run died; from 1.

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medic8.alerts.gateway import build_gateway
+from medic8.alerts.gateway import MOST_UNKNOWN, build_gateway
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.recovery.journal import Journal
@@ -96,6 +97,88 @@ def test_a_wrong_token_is_401_and_a_counter_and_nothing_more(site: Settings, sai
     assert (answer.status_code, answer.json()) == (401, {"detail": "not let in"})
     assert 'medic8_gateway_refused_total{source="generic",why="not let in"} 1.0' in metrics
     assert TOKEN not in metrics
+
+
+@pytest.mark.parametrize(
+    ("source", "headers"),
+    [
+        ("generic", {}),
+        ("generic", {"Authorization": "Bearer wrong"}),
+        ("signed", {}),
+        ("signed", {"X-Grafana-Alerting-Signature": "sha256=short"}),
+    ],
+)
+def test_of_who_is_not_let_in_nothing_is_read(site: Settings, source: str, headers: dict[str, str]) -> None:
+    """Else anybody could fill the memory."""
+    read = list[int]()
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in range(3):
+            read.append(part)
+            yield b" " * (32 << 10)
+
+    answer = ask(site, lambda client: client.post(f"/v1/alerts/{source}", content=body(), headers=headers))
+    assert (answer.status_code, read) == (401, [])
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read_either(site: Settings) -> None:
+    read = list[int]()
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield b"x"
+
+    headers = {**let_in(), "Content-Length": str(65 << 10)}
+    answer = ask(site, lambda client: client.post("/v1/alerts/generic", content=body(), headers=headers))
+    assert (answer.status_code, read) == (413, [])
+
+
+def test_bodies_that_only_a_signature_vouches_for_are_read_a_few_at_a_time(site: Settings) -> None:
+    """Who made up a signature is known at the end; so many bodies are in memory, and no more."""
+    read = list[int]()
+
+    async def question(client: httpx.AsyncClient) -> list[httpx.Response]:
+        refused, all_here = list[httpx.Response](), asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            read.append(1)
+            await all_here.wait()
+            yield b"{}"
+
+        async def send() -> httpx.Response:
+            headers = {"X-Grafana-Alerting-Signature": "0" * 64}
+            return await client.post("/v1/alerts/signed", content=body(), headers=headers)
+
+        sending = [asyncio.create_task(send()) for _ in range(MOST_UNKNOWN + 3)]
+        for _ in range(3):
+            done, _ = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            refused += [each.result() for each in done]
+            sending = [each for each in sending if each not in done]
+            if len(refused) >= 3:
+                break
+        all_here.set()
+        return [*refused, *[await each for each in sending]]
+
+    answers = ask(site, question)
+    assert [each.status_code for each in answers] == [503] * 3 + [401] * MOST_UNKNOWN
+    assert len(read) == MOST_UNKNOWN
+
+
+def test_the_metrics_tell_no_secret_and_nothing_that_was_sent(site: Settings) -> None:
+    """Labels come from the configuration alone: nobody outside can put a word there, or a new line."""
+
+    async def question(client: httpx.AsyncClient) -> str:
+        body = b'{"target": "word of a sender", "name": "alert of a sender", "summary": "text of a sender"}'
+        await client.post("/v1/alerts/generic", content=body, headers=let_in())
+        await client.post("/v1/alerts/path of a sender", content=body, headers=let_in())
+        await client.post("/v1/alerts/signed", content=body, headers={"Authorization": f"Bearer {KEY}"})
+        return (await client.get("/metrics")).text
+
+    metrics = ask(site, question)
+    assert 'medic8_gateway_refused_total{source="",why="unknown source"} 1.0' in metrics
+    assert not any(each in metrics for each in (TOKEN, KEY, "of a sender", site.journal_url))
+    labels = set(re.findall(r'source="([^"]*)"', metrics))
+    assert labels <= {*FORMATS, "signed", ""}
 
 
 @pytest.mark.parametrize("spelled", ["{}", "sha256={}", "v1=00,v1={}"])

@@ -110,6 +110,26 @@ def test_the_labs_configuration_is_written_once_and_for_its_owner_alone(tmp_path
     assert file.read_text() == "# mine"
 
 
+def test_alerts_are_let_in_by_a_token_that_is_drawn_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    """Also where an earlier version has written the configuration and nobody has changed it since."""
+    url = "valkey://127.0.0.1:6390/0"
+    file = write_lab_configuration(tmp_path, url)
+    assert file is not None
+    token = tmp_path / "alerts.token"
+    drawn = token.read_text().strip()
+    assert (token.stat().st_mode & 0o777, len(drawn) >= 32, drawn in file.read_text()) == (0o600, True, False)
+    sources = load_settings(file, environ={"MEDIC8_HOME": str(tmp_path)}, cwd=tmp_path).alerts.source
+    known = {each.name: (each.problem, each.token and each.token.get_secret_value()) for each in sources}
+    assert known == {"alertmanager": ("", drawn), "script": ("", drawn)}
+    file.write_text(file.read_text().split("# Who may send alerts")[0])
+    assert write_lab_configuration(tmp_path, url) == file
+    assert token.read_text().strip() == drawn
+    file.write_text("# mine")
+    token.unlink()
+    write_lab_configuration(tmp_path, url)
+    assert not token.exists()
+
+
 def test_the_labs_configuration_follows_its_server_while_nobody_has_changed_it(tmp_path: Path) -> None:
     """A port that somebody took meanwhile must not make the lab's targets those of a stranger."""
     there, here = "valkey://127.0.0.1:6390/0", "valkey://127.0.0.1:40151/0"
@@ -134,7 +154,7 @@ def test_a_labs_configuration_that_was_cut_short_is_finished(tmp_path: Path, len
     file.write_text(whole[:length])
     assert write_lab_configuration(tmp_path, url) == file
     assert file.read_text() == whole
-    assert {each.name for each in tmp_path.iterdir()} == {"medic8.toml", "lab-scale"}
+    assert {each.name for each in tmp_path.iterdir()} == {"medic8.toml", "lab-scale", "alerts.token"}
 
 
 def test_a_configuration_that_is_wrong_is_somebody_elses_to_tell(tmp_path: Path) -> None:

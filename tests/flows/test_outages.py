@@ -7,29 +7,40 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import psutil
 import pytest
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelling
 
+import deployments
 from flows.run import run
+from medic8.alerts.inbox import Inbox
 from medic8.errors import ConfigurationError
 from medic8.local import stack
 from medic8.local.home import make_home
+from medic8.local.prefect_access import PrefectAccess
+from medic8.model.alert import End
 from medic8.model.recovery import RecoveryState
 from medic8.recovery.journal import Journal
+from medic8.settings import load_settings
 from medic8.targets.valkey.claim import CLAIM_KEY
 from medic8.targets.valkey.client import connection, info
+from tests.alerts.gateway_process import gateway, wait_for
 from tests.flows.server_site import CONFIGURATION, Configure, set_settings, settings_of
 from tests.flows.test_heal_server import controller
+from tests.flows.test_respond import execute
 from tests.recovery.forwarder import Forwarder
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +152,105 @@ def test_a_recovery_ends_although_prefect_is_killed_and_the_history_is_completed
     assert (entry["outcome"], entry["state"]) == (ends, "Crashed")
     assert journal.untold() == ()
     journal.dispose()
+
+
+ALERT_TOKEN = "a token of the test's own"  # noqa: S105 - it is
+STORM = 200
+TARGETS = ("t0", "t1", "t2", "t3", "t4")
+
+SENDERS = """
+[[alerts.source]]
+name = "script"
+format = "generic"
+token_env = "ALERT_TOKEN"
+"""
+
+
+def parts(first: int, last: int, targets: tuple[str, ...]) -> list[list[dict[str, str]]]:
+    """Alerts of these numbers about *targets* in turn, in batches of 20."""
+    told = [{"id": f"{each}", "target": targets[each % len(targets)]} for each in range(first, last)]
+    return [told[begin : begin + 20] for begin in range(0, len(told), 20)]
+
+
+@pytest.mark.timeout(800)
+@pytest.mark.usefixtures("prefect_api")
+def test_no_alert_of_a_storm_is_lost_or_answered_twice_though_prefect_is_killed_in_it(
+    own_home: Path, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is answered by one run, whose last look began after it came: before, during and after."""
+    targets = [CONFIGURATION.format(url=valkey_url, mode="observe", allow="", more="")] * len(TARGETS)
+    named = [each.replace('"server"', f'"{name}"') for each, name in zip(targets, TARGETS, strict=True)]
+    (tmp_path / "medic8.toml").write_text("".join((*named, SENDERS)))
+    set_settings(valkey_url, *WANTED)
+    for name, value in (("HOME", tmp_path / "home"), ("CONFIG", tmp_path / "medic8.toml")):
+        monkeypatch.setenv(f"MEDIC8_{name}", str(value))
+    monkeypatch.setenv("ALERT_TOKEN", ALERT_TOKEN)
+    site, environment = load_settings(), without_prefect()
+    inbox = Inbox(Journal(site.journal_url))
+    url = str(stack.up(own_home, progress=lambda _: None, environment=environment).prefect_api_url)
+    deployments.register(site, PrefectAccess(api_url=url, named_by="a test"))
+    answers = list[int]()
+
+    with gateway(url) as client, temporary_settings({PREFECT_API_URL: url}):
+
+        def send(batches: list[list[dict[str, str]]]) -> None:
+            shown = {"Authorization": f"Bearer {ALERT_TOKEN}"}
+            for batch in batches:
+                answers.append(client.post("/v1/alerts/script", json=batch, headers=shown).status_code)
+                time.sleep(0.1)
+
+        send(parts(0, 60, TARGETS[:2]))
+        wait_until(lambda: len(inbox.running()) == 2)
+        os.kill(stack.status(own_home, environment=environment).server("prefect").pid, signal.SIGKILL)
+        send(parts(60, 120, TARGETS))
+        wait_until(lambda: [each.target for each in inbox.waiting() if each.reason] == ["t2", "t3", "t4"])
+        stack.up(own_home, progress=lambda _: None, environment=environment)
+
+        def send_rest() -> None:
+            wait_for(lambda: looks(url) or not inbox.running(), within_s=400)
+            send(parts(120, STORM, TARGETS))
+
+        rest = threading.Thread(target=send_rest)
+        rest.start()
+
+        def carries_out() -> bool:
+            running = inbox.running()
+            for each in running:
+                execute(each.run)
+            return not (running or rest.is_alive() or inbox.waiting())
+
+        wait_for(carries_out, within_s=400)
+        rows = inbox.rows(limit=STORM + 1)
+        with get_client(sync_client=True) as prefect:
+            told = prefect.read_flow_runs(flow_run_filter=FlowRunFilter(tags=OF_ALERTS), limit=200)
+            runs = {str(each.id): each.parameters["generation"] for each in told}
+            looked_s = {each: last_look_s(prefect, each) for each in runs}
+
+    assert answers == [200] * (STORM // 20)
+    assert sorted(int(row.alert.fingerprint) for row in rows) == list(range(STORM))
+    assert len(set(runs.values())) == len(runs)
+    for row in rows:
+        assert row.answer is not None
+        assert (runs[row.answer.run], row.answer.outcome) == (row.answer.id, End.ALREADY_HEALTHY)
+        assert looked_s[row.answer.run] >= row.accepted_at_s
+
+
+OF_ALERTS = FlowRunFilterTags(all_=["origin:alert"])
+
+
+def looks(url: str) -> bool:
+    """Whether a diagnosis is under way at this moment."""
+    asked = {"name": {"like_": "diagnose t"}, "state": {"type": {"any_": ["RUNNING"]}}}
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        return bool(client.post("/flow_runs/filter", json={"flow_runs": asked}).raise_for_status().json())
+
+
+def last_look_s(client: SyncPrefectClient, flow_run: str) -> float:
+    """When the last diagnosis of a run began."""
+    looks = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(parent_flow_run_id={"any_": [UUID(flow_run)]})
+    )
+    return max(each.start_time.timestamp() for each in looks if each.start_time is not None)
 
 
 # -- a worker ------------------------------------------------------------------------------------

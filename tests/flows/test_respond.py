@@ -29,7 +29,8 @@ from medic8.alerts.serving import prefect_runs
 from medic8.local.loopback import free_port
 from medic8.local.prefect_access import PrefectAccess
 from medic8.model.alert import Alert, AlertStatus, Batch, End
-from medic8.recovery import tables, watching
+from medic8.model.policy import Pause
+from medic8.recovery import pauses, tables, watching
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
 from tests.alerts.gateway_process import gateway, wait_for
@@ -175,6 +176,27 @@ def test_a_run_that_died_is_replaced_and_what_waited_too_long_is_given_up(deploy
     assert row.answer.outcome is End.EXPIRED
     told = watching.escalations(Journal(load_settings().journal_url), datetime.now(UTC))
     assert [(each.rule, each.about) for each in told] == [("expired", "server")]
+
+
+def test_what_was_not_healed_is_tried_again_only_when_the_rules_allow(deployed: str) -> None:
+    """The repeat is kept and says what it waits for; with that over, it is answered by a run of its own."""
+    journal, now = Journal(load_settings().journal_url), datetime.now(UTC)
+    take("a")
+    dispatcher(deployed).once()
+    (first,) = inbox().running()
+    assert inbox().begin_diagnosis(first.id)
+    assert inbox().end(first.id, End.NOT_HEALED, time.time())
+    pauses.begin(journal, Pause(on="server", reason="it is moved", by="ann", since=now))
+    take("a")
+    dispatcher(deployed).once()
+    (waiting,) = inbox().waiting()
+    assert (waiting.is_again, waiting.id != first.id, inbox().running()) == (True, True, ())
+    assert waiting.reason.startswith("pause: ")
+    assert "it is moved" in waiting.reason
+    pauses.lift(journal, "server", by="ann", at=datetime.now(UTC))
+    dispatcher(deployed).once()
+    (second,) = inbox().running()
+    assert (second.id, second.run not in {"", first.run}) == (waiting.id, True)
 
 
 def test_a_healthy_target_is_looked_at_and_left(deployed: str, valkey_url: str) -> None:

@@ -21,6 +21,7 @@ from medic8.local.home import medic8_home
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import make
 from medic8.local.lab.faults import FAULTS
+from medic8.local.listen import listen
 from medic8.local.loopback import free_port
 from medic8.local.prefect_server import PREFERRED_PORT
 from medic8.local.records import forget, only_one, read_record
@@ -234,6 +235,49 @@ def test_a_worker_is_kept_found_again_and_stopped_with_the_stack(running: StackS
     assert not psutil.pid_exists(int(third.pid or 0))
     # A stack may do without.
     assert stack.up(running.home, progress=quiet, environment=ENVIRONMENT).is_up
+
+
+SENDERS = """
+[[alerts.source]]
+name = "script"
+format = "generic"
+token_env = "ALERT_TOKEN"
+"""
+
+
+def test_a_gateway_is_kept_found_again_and_stopped_with_the_stack(running: StackStatus) -> None:
+    """On loopback, on the configuration that is there now; only who knows the token is let in."""
+    file = running.home / "senders.toml"
+    file.write_text(SENDERS)
+    environment = ENVIRONMENT | {"ALERT_TOKEN": "a token of the test's own"}
+
+    def start(configuration: Path | None = file) -> StackStatus:
+        return listen(running.home, configuration=configuration, progress=quiet, environment=environment)
+
+    first = start()
+    pid, url = first.server("gateway").pid, first.gateway_url
+    assert first.is_up
+    assert str(url).startswith("http://127.0.0.1:")
+    with httpx.Client(base_url=str(url), trust_env=False, timeout=60) as client:
+        shown = {"Authorization": "Bearer a token of the test's own"}
+        assert client.post("/v1/alerts/script", json={"target": "x"}).status_code == 401
+        assert client.post("/v1/alerts/script", json={"target": "x"}, headers=shown).status_code == 200
+    around = psutil.Process(pid).environ()
+    assert around["PREFECT_API_URL"] == running.prefect_api_url
+    assert "PREFECT_PROFILE" not in around
+    assert start().server("gateway").pid == pid
+    forget(running.home)
+    assert stack.up(running.home, progress=quiet, environment=environment).server("gateway").pid == pid
+    file.write_text(SENDERS + "[alerts]\nper_s = 9\n")
+    second = start()
+    assert (second.server("gateway").pid != pid, second.gateway_url) == (True, url)
+    assert not psutil.pid_exists(int(pid or 0))
+    stopped = start(None)
+    assert (stopped.is_up, stopped.gateway_url) == (True, None)
+    assert not psutil.pid_exists(int(second.server("gateway").pid or 0))
+    last = start()
+    stack.down(running.home, progress=quiet, environment=ENVIRONMENT)
+    assert not psutil.pid_exists(int(last.server("gateway").pid or 0))
 
 
 def test_a_killed_valkey_is_seen_and_comes_back_with_its_data(running: StackStatus) -> None:
