@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,6 +44,9 @@ UNDO = "undo"
 
 #: The API gives at most this many runs at once.
 _PAGE = 200
+
+#: What is read without being asked for: about a second.
+_AT_ONCE = 2 * _PAGE
 
 _HEALED = (Outcome.RESOLVED, Outcome.PARTLY_RESOLVED)
 
@@ -170,6 +173,7 @@ def report(wanted: Wanted) -> StatisticsReport:
     Raises:
         SilentError: the journal does not answer.
     """
+    catch_up()
     return resolutions.report(Journal(load_settings().journal_url), wanted)
 
 
@@ -181,15 +185,30 @@ def missing() -> int:
     return 0
 
 
-def complete() -> int:
+def complete(most: int | None = None) -> int:
     """
-    Read all runs from Prefect, page by page, and put those into the index that it lacks; may be repeated.
+    Read runs from Prefect, page by page, and put those into the index that it lacks; may be repeated.
+
+    Args:
+        most: About how many of the newest are read; None = all.
 
     Returns:
-        How many these were.
+        How many were lacking.
     """
     journal = Journal(load_settings().journal_url)
-    return sum(resolutions.add_missing(journal, map(row_of, page)) for page in _pages(Wanted()))
+    pages = islice(_pages(Wanted()), None if most is None else -(-most // _PAGE))
+    return sum(resolutions.add_missing(journal, map(row_of, page)) for page in pages)
+
+
+def catch_up() -> None:
+    """
+    Put what the index lacks into it without being asked to, where that takes a moment: the newest runs.
+
+    Raises:
+        SilentError: the journal does not answer.
+    """
+    if missing():
+        complete(_AT_ONCE)
 
 
 def runs(wanted: Wanted) -> Iterator[FlowRun]:

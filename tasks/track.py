@@ -196,6 +196,7 @@ def history(
     """
     wanted = Wanted(target=target, issue=issue, strategy=strategy, outcome=outcome, since=since)
     try:
+        index.catch_up()
         return index.listed(wanted, limit, load_settings())
     except SilentError:
         return [index.entry_of(run) for run in islice(index.runs(wanted), limit)]

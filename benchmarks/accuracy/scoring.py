@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.accuracy.variant import Answer, Cause, Truth
-from medic8.analysis.interval import interval
 
-_Z_ONE_SIDED = 1.644854
+_Z, _Z_ONE_SIDED = 1.959964, 1.644854
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,20 @@ def _is_cause(truth: Truth, said: Said) -> bool:
     return not said.causes.isdisjoint({truth.cause, *truth.also_cause})
 
 
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """
+    The 95 % interval of a share; who judges takes nothing from who is judged, not even this.
+
+    Source: E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference.
+    """
+    if not count:
+        return 0.0, 1.0
+    share, square = right / count, _Z * _Z
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    half = _Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def upper_bound_of_none(count: int) -> float:
     """The 95 % upper bound of a rate of which *count* tries showed nothing (rule of three)."""
     return min(1.0, 3 / count) if count else 1.0
@@ -121,7 +134,7 @@ def share(right: int, count: int) -> str:
     """A share in words, with n and interval."""
     if not count:
         return "-"
-    low, high = interval(right, count)
+    low, high = wilson(right, count)
     return f"{right / count:.0%} ({right} of {count}; {low:.0%}-{high:.0%})"
 
 
@@ -142,5 +155,5 @@ def matrix(scores: Sequence[Score]) -> list[str]:
 def _cell(seen: int, count: int) -> str:
     if not seen:
         return "0" if count else ""
-    low, high = interval(seen, count)
+    low, high = wilson(seen, count)
     return f"{seen} ({low:.0%}-{high:.0%})"

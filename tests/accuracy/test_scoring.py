@@ -11,10 +11,9 @@ from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw, draws
 from benchmarks.accuracy.oracle import harm, mishealed
 from benchmarks.accuracy.running import CrashError, Result, SideError, counted_as_wrong, crashed
-from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate
+from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate, wilson
 from benchmarks.accuracy.telling import Measured, Soaked, missed
 from benchmarks.accuracy.variant import Answer, Cause, Truth
-from medic8.analysis.interval import interval
 
 READER = Truth(Answer.MEMORY_LEAK, Cause.UNREAD_OUTPUT, ("reader",))
 MONITOR = Truth(Answer.SLOW_OPERATIONS, Cause.MONITOR)
@@ -69,7 +68,7 @@ def test_a_cause_that_is_not_listed_may_only_be_left_untold() -> None:
 )
 def test_the_interval_is_wilsons(right: int, count: int, low: float, high: float) -> None:
     """As tables have it."""
-    assert interval(right, count) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+    assert wilson(right, count) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
 
 
 def test_none_in_n_tries_is_not_nothing() -> None:
