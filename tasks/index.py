@@ -202,12 +202,12 @@ def complete(most: int | None = None) -> int:
 
 def catch_up() -> None:
     """
-    Put what the index lacks into it without being asked to, where that takes a moment: the newest runs.
+    Fill an index that is still empty with the newest runs: somebody has a history from before.
 
     Raises:
         SilentError: the journal does not answer.
     """
-    if missing():
+    if not resolutions.count(Journal(load_settings().journal_url)):
         complete(_AT_ONCE)
 
 
