@@ -352,7 +352,8 @@ def _child() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_process_that_ends_while_it_is_read_tells_nothing_more() -> None:
     """Each of its files says so, and never what another one has."""
     with _child() as child, living(child.pid) as process:
-        assert process.words("cmdline") == ("/bin/sleep", "60")
+        # For a moment after its start a program has no words yet.
+        until(lambda: process.words("cmdline") == ("/bin/sleep", "60"), "it has its words")
         child.kill()
         until(lambda: process.stat().state == "Z", "it has ended")
         with pytest.raises(GoneError, match="waits for its parent"), living(child.pid):
