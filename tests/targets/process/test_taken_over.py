@@ -61,6 +61,7 @@ class Servers:
 
     def in_step(self) -> None:
         """Have the replica follow the primary, with something in both."""
+        until(lambda: answers(self.url), "the server answers, which another test may have restarted", 60)
         self.told(self.url, "REPLICAOF", "NO", "ONE")
         self.told(self.replica.url, "REPLICAOF", "127.0.0.1", str(self.primary_port))
         with valkey.Valkey.from_url(self.url) as client:
