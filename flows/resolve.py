@@ -30,7 +30,7 @@ from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.admit import admit, ask_rules, silence
 from tasks.approvals import ask_for_approval, note_approval
-from tasks.index import RESOLVE, note_begun
+from tasks.index import RESOLVE, in_state, note_begun
 from tasks.plan import plan_treatment
 from tasks.track import show_plan, track, untagged
 
@@ -90,9 +90,8 @@ def resolve(
     )
     with untagged():
         track(resolution, flow_run.get_id() or "", site)
-    name = resolution.outcome.value.replace("_", " ").capitalize()
     state = Failed if resolution.outcome in _FAILED else Completed
-    return state(name=name, message=resolution.reason, data=resolution)
+    return state(name=in_state(resolution.outcome), message=resolution.reason, data=resolution)
 
 
 def _treat(

@@ -24,7 +24,7 @@ from medic8.recovery.admitting import PolicyError
 from medic8.recovery.journal import Journal
 from medic8.safety.admission import admit_undo
 from medic8.settings import Settings, load_settings
-from tasks.index import UNDO, note_begun
+from tasks.index import UNDO, in_state, note_begun
 from tasks.origin import origin_of_run
 from tasks.tell import sign
 from tasks.track import show_plan, tag, tags_of, track, untagged
@@ -79,9 +79,8 @@ def undo(
             **dict(end),
         )
         track(resolution, this_run, site)
-    name = resolution.outcome.value.replace("_", " ").capitalize()
     state = Failed if resolution.outcome in _FAILED else Completed
-    return state(name=name, message=resolution.reason, data=resolution)
+    return state(name=in_state(resolution.outcome), message=resolution.reason, data=resolution)
 
 
 def _take_back(
