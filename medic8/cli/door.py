@@ -167,6 +167,7 @@ def way_to(call: Call, status: StackStatus) -> PrefectAccess:
     Raises:
         UnreachableError: it does not let us in.
     """
+    from medic8.local.loopback import past_proxies
     from medic8.local.prefect_access import access_to
     from medic8.local.prefect_answer import ask
     from medic8.local.status import way_to_own
@@ -174,20 +175,10 @@ def way_to(call: Call, status: StackStatus) -> PrefectAccess:
     if status.server("prefect").state == "external":
         return access_to("", call.environ)  # asked already
     access = way_to_own(str(status.prefect_api_url), call.environ)
-    _go_past_proxies(call.environ)
+    call.environ["no_proxy"] = past_proxies(call.environ)
     if problem := ask(access).problem:
         raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
     return access
-
-
-def _go_past_proxies(environ: MutableMapping[str, str]) -> None:
-    """Have clients reach the loopback interface directly; a proxy knows nothing of ours."""
-    from medic8.local.loopback import HOST
-
-    # The name in lower case goes before the other, so it has to say all. Source: urllib.request.getproxies.
-    direct = environ.get("no_proxy", environ.get("NO_PROXY", ""))
-    if HOST not in direct.split(","):
-        environ["no_proxy"] = f"{direct},{HOST}".lstrip(",")
 
 
 def prepare(

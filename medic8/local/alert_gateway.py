@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from medic8.local.children import Identity, launch, stop, wait_until
-from medic8.local.loopback import HOST, is_listening
+from medic8.local.loopback import HOST, is_listening, past_proxies
 
 PREFERRED_PORT = 4290
 
@@ -83,14 +83,13 @@ def start_gateway(
     """
     foreign = ("PREFECT", "PYTHONWARNINGS", "MEDIC8_CONFIG")
     kept = {name: value for name, value in environment.items() if not name.startswith(foreign)}
-    direct = environment.get("no_proxy", environment.get("NO_PROXY", ""))
     ours = {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_URL": api_url,
         "PYTHONUNBUFFERED": "1",
         "MEDIC8_HOME": str(home),
         "MEDIC8_CONFIG": str(configuration),
-        "no_proxy": direct if HOST in direct.split(",") else f"{direct},{HOST}".lstrip(","),
+        "no_proxy": past_proxies(environment),
     }
     if auth_string:
         ours["PREFECT_API_AUTH_STRING"] = auth_string

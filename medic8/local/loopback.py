@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import psutil
 
 HOST = "127.0.0.1"
+
+
+def past_proxies(environment: Mapping[str, str]) -> str:
+    """
+    The ``no_proxy`` with which clients reach the loopback interface directly; a proxy knows nothing of ours.
+
+    The name in lower case goes before the other, so it has to say all. Source: urllib.request.getproxies.
+    """
+    direct = environment.get("no_proxy", environment.get("NO_PROXY", ""))
+    return direct if HOST in direct.split(",") else f"{direct},{HOST}".lstrip(",")
 
 
 def free_port(preferred: Iterable[int]) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from medic8.local.children import Identity, launch, stop
-from medic8.local.loopback import HOST
+from medic8.local.loopback import past_proxies
 
 #: What it is called on the server, and by which words such a process is known.
 NAME = "medic8-local"
@@ -87,7 +87,6 @@ def start_worker(
         for name, value in environment.items()
         if name in _KEPT or not name.startswith(("PREFECT", "PYTHONWARNINGS", "MEDIC8_CONFIG"))
     }
-    direct = environment.get("no_proxy", environment.get("NO_PROXY", ""))
     ours = {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_URL": api_url,
@@ -96,7 +95,7 @@ def start_worker(
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "MEDIC8_HOME": str(home),
-        "no_proxy": direct if HOST in direct.split(",") else f"{direct},{HOST}".lstrip(","),
+        "no_proxy": past_proxies(environment),
     }
     # Who clicks in the interface waits for this.
     kept.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
