@@ -1,1 +1,1 @@
-"""Variants that the detectors were made with."""
+"""Variants that the detectors were made with or tuned to."""

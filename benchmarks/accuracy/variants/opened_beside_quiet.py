@@ -7,7 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from benchmarks.accuracy.held_out.beside_means import (
+from benchmarks.accuracy.variant import Answer, ProcessSite, RequestSite, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_beside_means import (
     HTTP,
     get,
     resident,
@@ -17,8 +18,7 @@ from benchmarks.accuracy.held_out.beside_means import (
     wanted_s,
     within,
 )
-from benchmarks.accuracy.held_out.beside_volumes import MIB, mount, used, write
-from benchmarks.accuracy.variant import Answer, ProcessSite, RequestSite, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_beside_volumes import MIB, mount, used, write
 
 #: A batch is collected, written away, and its memory given back.
 BATCHES = """

@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.accuracy.held_out.beside_means import HTTP, get
 from benchmarks.accuracy.variant import Answer, Cause, RequestSite, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_beside_means import HTTP, get
 
 #: Serves "all is well"; while the file named third is there, it takes so many seconds to begin a handshake.
 SECURE = (

@@ -7,8 +7,8 @@ import time
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import ask, clients_of, fill, info, wait_until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_neighbours import ask, clients_of, fill, info, wait_until
 
 GROUPS = 64
 MEMBERS = 4

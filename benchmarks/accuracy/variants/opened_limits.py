@@ -8,7 +8,8 @@ from pathlib import Path
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import (
+from benchmarks.accuracy.variant import Answer, Cause, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_neighbours import (
     ask,
     clients_of,
     fill,
@@ -19,7 +20,6 @@ from benchmarks.accuracy.held_out.neighbours import (
     setting,
     wait_until,
 )
-from benchmarks.accuracy.variant import Answer, Cause, Site, Stage, Truth, Variant
 
 WRITE_ON = """
 import sys, time, valkey

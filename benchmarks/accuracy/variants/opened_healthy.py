@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.accuracy.held_out.neighbours import (
+from benchmarks.accuracy.variant import Answer, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_neighbours import (
     ask,
     clients_of,
     fill,
@@ -13,7 +14,6 @@ from benchmarks.accuracy.held_out.neighbours import (
     start_replica,
     wait_until,
 )
-from benchmarks.accuracy.variant import Answer, Site, Stage, Truth, Variant
 
 CACHE = """
 import random, sys, time, valkey

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks.accuracy.held_out.beside_means import HTTP, get, wait_until
 from benchmarks.accuracy.variant import (
     Answer,
     Cause,
@@ -20,6 +19,7 @@ from benchmarks.accuracy.variant import (
     Truth,
     Variant,
 )
+from benchmarks.accuracy.variants.opened_beside_means import HTTP, get, wait_until
 
 BACKEND = (
     HTTP

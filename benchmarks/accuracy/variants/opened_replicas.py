@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import (
+from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_neighbours import (
     ask,
     clients_of,
     fill,
@@ -16,7 +17,6 @@ from benchmarks.accuracy.held_out.neighbours import (
     start_server,
     wait_until,
 )
-from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 SPIN = """
 import sys, time, valkey

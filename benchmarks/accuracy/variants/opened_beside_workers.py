@@ -5,8 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks.accuracy.held_out.beside_means import count, grows, resident, spawned, wait_until, zombies
 from benchmarks.accuracy.variant import Answer, Cause, ProcessSite, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_beside_means import (
+    count,
+    grows,
+    resident,
+    spawned,
+    wait_until,
+    zombies,
+)
 
 ORDERS = """
 import random, sys, time

@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.accuracy.held_out.beside_means import wait_until, within
 from benchmarks.accuracy.variant import Answer, Cause, PruneSite, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_beside_means import wait_until, within
 
 MIB = 1 << 20
 

@@ -11,8 +11,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.accuracy.held_out.beside_means import count, spawned, status, wait_until, wanted_s, within
 from benchmarks.accuracy.variant import Answer, Cause, ProcessSite, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_beside_means import (
+    count,
+    spawned,
+    status,
+    wait_until,
+    wanted_s,
+    within,
+)
 
 #: A service that says "ok" to whoever connects; told by a file, its two kinds of work lock each other out.
 BOOKS = """

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import valkey
 
-from benchmarks.accuracy.held_out.neighbours import (
+from benchmarks.accuracy.variant import Answer, Cause, Site, Stage, Truth, Variant
+from benchmarks.accuracy.variants.opened_neighbours import (
     address,
     free_port,
     info,
@@ -17,7 +18,6 @@ from benchmarks.accuracy.held_out.neighbours import (
     server_program,
     wait_until,
 )
-from benchmarks.accuracy.variant import Answer, Cause, Site, Stage, Truth, Variant
 
 TLS = """
 import socket, ssl, sys, threading
