@@ -1,0 +1,173 @@
+"""
+How long after a run is created its first task begins: with the responder, and with Prefect's process worker.
+
+Both work for a pool of their own on one server (the embedded stack in a folder of its own), and are asked in
+turn, so that what else this machine does meets both: look at the ratio. Aims with an idle machine: p50 0.2 s,
+p99 0.5 s; a storm of 40 runs at 5 runs/s at least; the responder at rest under 1 % of a core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from medic8.local import stack
+from medic8.local.home import make_home
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_S = 120.0
+
+
+class Bench:
+    """Two pools of one server, and the folder where runs say when they began."""
+
+    def __init__(self, api: httpx.Client, folder: Path) -> None:
+        self.api = api
+        self.folder = folder
+        self.deployments = dict[str, str]()
+
+    def deploy(self, pool: str) -> None:
+        """Make *pool*, and a deployment in it."""
+        self.api.post("/work_pools/", json={"name": pool, "type": "process"}).raise_for_status()
+        flow = self.api.post("/flows/", json={"name": "first-task"}).json()["id"]
+        made = self.api.post(
+            "/deployments/",
+            json={
+                "name": pool,
+                "flow_id": flow,
+                "entrypoint": "benchmarks.responder_flow.first_task",
+                "work_pool_name": pool,
+                "parameters": {"folder": str(self.folder)},
+            },
+        )
+        self.deployments[pool] = made.raise_for_status().json()["id"]
+
+    def create(self, pool: str) -> tuple[str, float]:
+        """Create a run; its id, and when."""
+        asked = time.time()
+        path = f"/deployments/{self.deployments[pool]}/create_flow_run"
+        body = {"state": {"type": "SCHEDULED"}}
+        return str(self.api.post(path, json=body).raise_for_status().json()["id"]), asked
+
+    def waited(self, run: str, asked: float) -> float:
+        """How long its first task took to begin, in seconds."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not ((file := self.folder / run).exists() and (text := file.read_text())):
+            assert time.monotonic() < deadline, f"run {run} has not begun"
+            time.sleep(0.005)
+        return float(text) - asked
+
+    def is_over(self, runs: Sequence[str]) -> bool:
+        """Whether all of them are completed."""
+        asked = {"flow_runs": {"id": {"any_": list(runs)}, "state": {"type": {"any_": ["COMPLETED"]}}}}
+        return len(self.api.post("/flow_runs/filter", json=asked).json()) == len(runs)
+
+
+@contextmanager
+def program(words: Sequence[str], environ: dict[str, str], log: Path) -> Iterator[psutil.Process]:
+    """A program beside this one."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *words], env=environ, cwd=log.parent, stdout=output, stderr=output
+        )
+        try:
+            yield psutil.Process(child.pid)
+        finally:
+            child.terminate()
+            child.wait(60)
+
+
+def in_turn(bench: Bench, pools: Sequence[str], count: int) -> dict[str, list[float]]:
+    """One run of each pool after the other, *count* times."""
+    took: dict[str, list[float]] = {pool: [] for pool in pools}
+    for _ in range(count):
+        for pool in pools:
+            run, asked = bench.create(pool)
+            took[pool].append(bench.waited(run, asked))
+            while not bench.is_over([run]):
+                time.sleep(0.05)
+    return took
+
+
+def storm(bench: Bench, pool: str, count: int) -> tuple[float, float]:
+    """*count* runs at once: runs/s until all have completed, and the longest wait."""
+    began = time.time()
+    runs = [bench.create(pool) for _ in range(count)]
+    longest = max(bench.waited(*each) for each in runs)
+    while not bench.is_over([run for run, _ in runs]):
+        time.sleep(0.05)
+    return count / (time.time() - began), longest
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--storm", type=int, default=40)
+    parser.add_argument("--rest", type=float, default=20.0, help="seconds at rest")
+    parser.add_argument("--alone", action="store_true", help="without the process worker")
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as around:
+        folder = Path(name)
+        (folder / "begun").mkdir()
+        home = make_home(folder / "home")
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+        status = stack.up(home, progress=lambda _: None, environment=clean)
+        around.callback(stack.remove, home, progress=lambda _: None)
+        environ = clean | {
+            "PYTHONPATH": str(ROOT),
+            "PREFECT_API_URL": str(status.prefect_api_url),
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "MEDIC8_HOME": str(home),
+        }
+        api = around.enter_context(
+            httpx.Client(base_url=str(status.prefect_api_url), trust_env=False, timeout=60)
+        )
+        bench = Bench(api, folder / "begun")
+        pools = ["warm"] if said.alone else ["warm", "process"]
+        for pool in pools:
+            bench.deploy(pool)
+        words = ["deployments.responder", "--pool", "warm", "--name", "bench", "--folder", str(folder / "r")]
+        words += ["--import", "flows.run", "--import", "benchmarks.responder_flow"]
+        responder = around.enter_context(program(words, environ, folder / "responder.log"))
+        if not said.alone:
+            words = ["prefect", "worker", "start", "--type", "process", "--pool", "process"]
+            around.enter_context(program(words, environ, folder / "worker.log"))
+        try:
+            in_turn(bench, pools, 3)
+            took = in_turn(bench, pools, said.runs)
+            print("| a run alone | p50 s | p99 s |\n|---|---|---|")
+            for pool, all_s in took.items():
+                p = statistics.quantiles(all_s, n=100, method="inclusive")
+                print(f"| {pool} | {p[49]:.3f} | {p[98]:.3f} |", flush=True)
+            if not said.alone:
+                ratio = statistics.median(took["process"]) / statistics.median(took["warm"])
+                print(f"the process worker takes {ratio:.1f} times as long")
+            per_s, longest = storm(bench, "warm", said.storm)
+            print(f"a storm of {said.storm}: {per_s:.1f} runs/s, the last first task after {longest:.1f} s")
+            family = [responder, *responder.children()]
+            before = sum(sum(each.cpu_times()[:2]) for each in family)
+            time.sleep(said.rest)
+            used = sum(sum(each.cpu_times()[:2]) for each in family) - before
+            resident = sum(each.memory_info().rss for each in family) >> 20
+            print(f"at rest {100 * used / said.rest:.2f} % of a core, {resident} MiB resident")
+        except BaseException:
+            print((folder / "responder.log").read_text()[-5000:])
+            raise
+
+
+if __name__ == "__main__":
+    main()

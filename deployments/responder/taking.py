@@ -1,0 +1,112 @@
+"""Take a run from the server, and say how its process is to begin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, WorkPool
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import Pending
+from prefect.utilities.engine import propose_state
+from prefect.workers.process import ProcessJobConfiguration
+
+from deployments.responder.lost import taken_by
+from deployments.responder.orders import Order
+
+#: A run that was taken is begun within so many seconds, or not at all by who took it.
+BEGIN_WITHIN_S = 20.0
+
+
+async def claimed(client: PrefectClient, run: FlowRun, name: str) -> bool:
+    """Whether the server gave *run* to the responder *name*; of several that ask, it gives it to one."""
+    message = taken_by(name, uuid4().hex[:8])
+    try:
+        state = await propose_state(client, Pending(message=message), flow_run_id=run.id)
+    except ObjectNotFound:
+        return False
+    except Abort:
+        # Also what is said when an earlier answer was lost on its way: then it is ours.
+        now = (await client.read_flow_run(run.id)).state
+        if now is None or now.message != message or not now.is_pending():
+            return False
+        state = now
+    run.state = state
+    return bool(state.is_pending())
+
+
+async def deployment_of(client: PrefectClient, run: FlowRun) -> DeploymentResponse | None:
+    """What says which flow *run* is of; None = nothing, or no longer."""
+    if run.deployment_id is None:
+        return None
+    try:
+        return await client.read_deployment(run.deployment_id)
+    except ObjectNotFound:
+        return None
+
+
+async def configured(
+    client: PrefectClient, run: FlowRun, deployment: DeploymentResponse, pool: WorkPool
+) -> ProcessJobConfiguration:
+    """
+    What pool, deployment and run say of the process, as for a process worker.
+
+    Raises:
+        ValueError: they ask for a command of their own.
+    """
+    values = dict(deployment.job_variables or {})
+    own = dict(run.job_variables or {})
+    if isinstance(values.get("env"), dict):
+        values["env"] = values["env"] | own.pop("env", {})
+    configuration: ProcessJobConfiguration = await ProcessJobConfiguration.from_template_and_values(
+        base_job_template=pool.base_job_template, values=values | own, client=client
+    )
+    if configuration.command is not None:
+        raise ValueError(
+            f'its job variables ask for the command "{configuration.command}", which a process worker '
+            "carries out, and the responder does not"
+        )
+    return configuration
+
+
+def ordered(
+    run: FlowRun,
+    deployment: DeploymentResponse,
+    configuration: ProcessJobConfiguration,
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+) -> Order:
+    """
+    What the process of *run* is told.
+
+    Args:
+        run: It is ours.
+        deployment: Its.
+        configuration: What else is said of it.
+        environment: What every run finds.
+        folder: What will be the run's own.
+    """
+    entrypoint = deployment.entrypoint
+    is_importable = entrypoint is not None and ":" not in entrypoint and not deployment.pull_steps
+    around: dict[str, str | None] = {
+        **environment,
+        **configuration.env,
+        "PREFECT__FLOW_RUN_ID": str(run.id),
+        "PREFECT__FLOW_ID": str(run.flow_id),
+        "PREFECT__DEPLOYMENT_ID": str(deployment.id),
+        "PREFECT__DEPLOYMENT_NAME": deployment.name,
+    }
+    return Order(
+        run=str(run.id),
+        flow_run=run.model_dump_json(),
+        entrypoint=entrypoint if is_importable else None,
+        environment={each: str(value) for each, value in around.items() if value is not None},
+        folder=str(folder),
+        working_folder=str(configuration.working_dir) if configuration.working_dir else None,
+        begin_by_s=time.monotonic() + BEGIN_WITHIN_S,
+    )
