@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Tests wait for servers more than they compute, so one process more than there are processors.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 1)) || echo 4)
 
-.PHONY: help install demo demo-large test every-fault engines crash browser lint types contracts check bench accuracy lock clean
+.PHONY: help install demo demo-large test every-fault engines crash responder browser lint types contracts check bench accuracy lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ engines: install ## Try the server programs that MEDIC8_ENGINES names, and those
 crash: install ## Kill recoveries at every write and check the end state
 	@$(BIN)/python -m tests.crash
 	@CRASH_FLOW_KILLS=20 $(BIN)/python -m pytest -q tests/crash/test_flow_kills.py
+
+responder: install ## Give two responders 200 runs, kill one in the middle, and measure how fast runs begin
+	@RESPONDER_RUNS=200 $(BIN)/python -m pytest -q tests/deployments/test_responder.py
+	@$(BIN)/python benchmarks/bench_responder.py
 
 browser: install ## Look at forms and runs in a headless Chromium (needs Debian's chromium); MEDIC8_PICTURES=FOLDER keeps what is seen
 	@$(BIN)/python -m pytest -q -m browser tests/browser

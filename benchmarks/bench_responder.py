@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=20.0, help="seconds at rest")
     parser.add_argument("--alone", action="store_true", help="without the process worker")
     said = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and what was started is ended
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as around:
         folder = Path(name)
         (folder / "begun").mkdir()
@@ -156,14 +158,16 @@ def main() -> None:
             if not said.alone:
                 ratio = statistics.median(took["process"]) / statistics.median(took["warm"])
                 print(f"the process worker takes {ratio:.1f} times as long")
+            family = [responder, *responder.children()]
+            before_mib = sum(each.memory_info().rss for each in family) >> 20
             per_s, longest = storm(bench, "warm", said.storm)
             print(f"a storm of {said.storm}: {per_s:.1f} runs/s, the last first task after {longest:.1f} s")
-            family = [responder, *responder.children()]
             before = sum(sum(each.cpu_times()[:2]) for each in family)
             time.sleep(said.rest)
             used = sum(sum(each.cpu_times()[:2]) for each in family) - before
             resident = sum(each.memory_info().rss for each in family) >> 20
-            print(f"at rest {100 * used / said.rest:.2f} % of a core, {resident} MiB resident")
+            print(f"at rest {100 * used / said.rest:.2f} % of a core")
+            print(f"{resident} MiB resident, before the storm {before_mib}")
         except BaseException:
             print((folder / "responder.log").read_text()[-5000:])
             raise

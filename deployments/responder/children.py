@@ -69,6 +69,11 @@ class Children:
         """Their ids."""
         return tuple(self._runs)
 
+    @property
+    def under_way(self) -> int:
+        """How many of them have not ended."""
+        return sum(1 for each in self._runs.values() if not each.has_ended)
+
     def expect(self, run: str) -> None:
         """A run is about to be ordered."""
         self._runs[run] = _Run()

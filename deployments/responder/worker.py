@@ -25,7 +25,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import get_current_settings
 from prefect.types import DateTime
 from prefect.workers.base import BaseWorker, BaseWorkerResult
-from prefect.workers.process import ProcessJobConfiguration, ProcessVariables
+from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorker
 
 from deployments.responder.children import Children
 from deployments.responder.listening import listen
@@ -37,6 +37,9 @@ from deployments.responder.telling import cancel_unbegun, crash, give_back, tell
 from deployments.responder.warm import MODULES, Zygote
 
 _LOOK_AGAIN_S = 0.05
+
+#: How long a server that is away is waited for at the end.
+_LAST_WORDS_S = 10.0
 
 #: How often runs are looked for that were taken and not begun.
 _SWEEP_S = 60.0
@@ -144,9 +147,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
                     await self._until_stopped(services)
                     await self._drain(printer)
                 finally:
-                    for each in services:
+                    left = [*services, *self._work]
+                    for each in left:
                         each.cancel()
-                    await asyncio.gather(*services, return_exceptions=True)
+                    await asyncio.gather(*left, return_exceptions=True)
                     await self._zygote.close()
         printer(f"Responder {self.name!r} has ended")
 
@@ -164,6 +168,9 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Nothing: what is to be cancelled is heard by the same connection as what is to run."""
 
     def _record_work_pool_snapshot(self, work_pool: WorkPool) -> None:
+        # That it is of another type than we are is as it should be, and no reason to warn.
+        if self._work_pool is None and work_pool.type == ProcessWorker.type:
+            self._work_pool = work_pool
         super()._record_work_pool_snapshot(work_pool)
         self._is_known.set()
 
@@ -175,19 +182,21 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             each.result()
 
     async def _drain(self, printer: Callable[..., None]) -> None:
-        await self._idle(self._drain_s, self._hurrying)
-        if self._is_busy:
-            printer(f"{len(self._children)} runs are told to end")
+        await self._idle(self._drain_s, lambda: self._hurrying.is_set() or not self._is_busy)
+        if going_on := self._children.under_way:
+            printer(f"{going_on} runs are told to end")
             self._children.end_all()
-        await self._idle(self._grace_s)
-        if self._is_busy:
+        await self._idle(self._grace_s, lambda: not self._children.under_way)
+        # Ends that the server does not hear of are on disk; the next one here tells it.
+        await self._idle(_LAST_WORDS_S, lambda: not self._is_busy)
+        if going_on := self._children.under_way:
             # In the middle of a step nothing is killed; whoever works here next knows of them.
-            printer(f"{len(self._children)} runs have not ended and go on")
+            printer(f"{going_on} runs have not ended and go on")
 
-    async def _idle(self, most_s: float, hurrying: asyncio.Event | None = None) -> None:
+    async def _idle(self, most_s: float, is_over: Callable[[], bool]) -> None:
         deadline_s = time.monotonic() + most_s
-        while self._is_busy and time.monotonic() < deadline_s:
-            if hurrying is not None and hurrying.is_set():
+        while time.monotonic() < deadline_s:
+            if is_over():
                 return
             await asyncio.sleep(_LOOK_AGAIN_S)
 
@@ -255,8 +264,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
                 await asyncio.sleep(wait_s)
                 continue
             await asyncio.sleep(_BREATH_S)
+            # Not `wait_for`, which may swallow that we are cancelled if we are woken at that moment.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
 
     async def _look(self) -> float:
         """Take what is due; in how many seconds the next is, or the next question."""
@@ -335,12 +346,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         self._begin(self._tell(ended, was_cancelled))
 
     async def _tell(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001
-        try:
-            if text := await self._surely(tell_end, ended, was_cancelled=was_cancelled):
-                self._logger.warning("run %s: %s", ended.run, text)
-        finally:
-            self._children.forget(ended.run)
-            self._wake.set()
+        if text := await self._surely(tell_end, ended, was_cancelled=was_cancelled):
+            self._logger.warning("run %s: %s", ended.run, text)
+        self._children.forget(ended.run)
+        self._wake.set()
 
     async def _order(self, run: FlowRun, deployment: DeploymentResponse | None) -> Order:
         if deployment is None:

@@ -30,6 +30,7 @@ from medic8.cli import (
     targets,
     troubleshoot,
     undo,
+    worker,
 )
 from medic8.cli.call import call_of
 from medic8.cli.exits import EPILOG
@@ -69,6 +70,7 @@ def build_app() -> typer.Typer:
         stack.down,
         stack.status,
         deploy.deploy,
+        worker.worker,
         demo.demo,
         completion.completion,
     ):

@@ -23,6 +23,12 @@ def up(
     no_gateway: Annotated[
         bool, typer.Option("--no-gateway", help="Take no alerts in, whoever may send them.")
     ] = False,
+    stock_worker: Annotated[
+        bool,
+        typer.Option(
+            "--stock-worker", help="Start Prefect's own process worker, which takes longer to begin."
+        ),
+    ] = False,
     json: Json = False,
 ) -> int:
     """
@@ -51,7 +57,7 @@ def up(
             )
     _end_interrupted(call)
     if not no_worker:
-        status = _work(call, status)
+        status = _work(call, status, is_stock=stock_worker)
         if not no_gateway:
             status = _listen(call, status)
     call.screen.show(status, lambda: render_stack(status))
@@ -71,7 +77,7 @@ def down(ctx: typer.Context, json: Json = False) -> int:
     return ExitCode.WELL
 
 
-def _work(call: Call, status: StackStatus) -> StackStatus:
+def _work(call: Call, status: StackStatus, *, is_stock: bool) -> StackStatus:
     """Register the flows and start a worker; the stack is up, whatever comes of that."""
     from medic8.cli.deploy import register
     from medic8.cli.door import way_to
@@ -94,6 +100,7 @@ def _work(call: Call, status: StackStatus) -> StackStatus:
             configuration=site.source,
             progress=call.screen.say,
             environment=call.environ,
+            is_stock=is_stock,
         )
     except Medic8Error as exc:
         call.screen.warn(f"no worker was started: {exc}")

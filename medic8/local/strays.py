@@ -27,7 +27,7 @@ from medic8.local.prefect_server import PrefectServer
 from medic8.local.programs import version_of
 from medic8.local.records import Note, Server, StackRecord
 from medic8.local.valkey_server import SOCKET_NAME, ValkeyServer
-from medic8.local.worker import COMMAND, POOL_OPTION, Worker, stop_worker
+from medic8.local.worker import COMMAND, POOL_OPTION, STOCK_COMMAND, Worker, stop_worker
 from medic8.model.frozen import Frozen
 
 _PROGRAMS = {
@@ -35,7 +35,7 @@ _PROGRAMS = {
     "valkey": frozenset({"valkey-server"}),
 }
 #: By which words those are known that are Python's.
-_COMMANDS = {"worker": COMMAND, "gateway": alert_gateway.COMMAND}
+_COMMANDS = {"worker": (COMMAND, STOCK_COMMAND), "gateway": (alert_gateway.COMMAND,)}
 #: What such a process is of, where its program is Python.
 _PACKAGES = {"prefect": "prefect", "worker": "prefect", "gateway": "medic8"}
 # What /proc says of a program that was replaced by a new version. Source: proc_pid_exe(5).
@@ -130,8 +130,8 @@ def _server_of(pid: int, home: Path, room: Path) -> str:
     if name == "prefect":
         return name if prefect_server.APPLICATION in _command(pid) else ""
     if name in _COMMANDS:
-        command = _COMMANDS[name]
-        return name if tuple(_command(pid)[1 : 1 + len(command)]) == command else ""
+        words = _command(pid)[1:]
+        return name if any(tuple(words[: len(each)]) == each for each in _COMMANDS[name]) else ""
     return name if name and program in _PROGRAMS[name] else ""
 
 
@@ -182,6 +182,7 @@ def _worker(identity: Identity, log: Path) -> Worker:
         pool=command[command.index(POOL_OPTION) + 1],
         configuration=Path(configuration) if configuration else None,
         log=log,
+        is_stock=tuple(command[1 : 1 + len(STOCK_COMMAND)]) == STOCK_COMMAND,
     )
 
 

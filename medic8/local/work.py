@@ -23,6 +23,7 @@ def work(
     configuration: Path | None,
     progress: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
+    is_stock: bool = False,
 ) -> StackStatus:
     """
     Start a worker, unless one runs that works for the same server and reads the same configuration.
@@ -36,6 +37,7 @@ def work(
         configuration: What its runs read; None = there is none.
         progress: Told in a sentence what happens.
         environment: Variables to go by, with the passwords that targets need; None for those of this process.
+        is_stock: Prefect's own process worker, and not the responder.
     Raises:
         UnreachableError: An earlier worker cannot be stopped.
         RefusedError: Another command holds the home.
@@ -43,7 +45,15 @@ def work(
     environment = os.environ if environment is None else environment
     home = home.absolute()
     with only_one(home, progress=progress, timeout_s=LOCK_TIMEOUT_S):
-        record = _working(home, mend(home, progress=progress), pool, configuration, progress, environment)
+        record = _working(
+            home,
+            mend(home, progress=progress),
+            pool,
+            configuration,
+            progress,
+            environment,
+            is_stock=is_stock,
+        )
         return look(home, record, environment)
 
 
@@ -54,14 +64,17 @@ def _working(
     configuration: Path | None,
     progress: Callable[[str], None],
     environment: Mapping[str, str],
+    *,
+    is_stock: bool,
 ) -> StackRecord:
     server, worker = record.prefect, record.worker
     if server is None or not record.is_alive("prefect"):
         return record
     if worker is not None and record.is_alive("worker"):
-        if (worker.api_url, worker.pool, worker.configuration) == (server.api_url, pool, configuration):
+        wanted = (server.api_url, pool, configuration, is_stock)
+        if (worker.api_url, worker.pool, worker.configuration, worker.is_stock) == wanted:
             return record
-        progress("the worker reads another configuration; starting it anew")
+        progress("the worker that runs is another, or reads another configuration; starting it anew")
         stop_worker(worker)
     progress(f"starting a worker for pool {pool}")
     folder = home / "worker"
@@ -84,5 +97,6 @@ def _working(
         log=log_file(home, "worker"),
         environment=environment,
         record=note,
+        is_stock=is_stock,
     )
     return noted[-1]

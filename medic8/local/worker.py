@@ -1,4 +1,4 @@
-"""Run a stock Prefect worker for the local stack, which carries out what people and schedules start."""
+"""Run a worker for the local stack, which carries out what people and schedules start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from medic8.local.loopback import past_proxies
 
 #: What it is called on the server, and by which words such a process is known.
 NAME = "medic8-local"
-COMMAND = ("-m", "prefect", "worker", "start")
+COMMAND = ("-m", "deployments.responder")
+STOCK_COMMAND = ("-m", "prefect", "worker", "start")
 POOL_OPTION = "--pool"
 
 #: A run that is told to end puts back what it had begun. What takes longer is ended by the next one.
@@ -42,6 +43,7 @@ class Worker(BaseModel):
         pool: The work pool, all queues of it.
         configuration: What its runs read; None = there was none.
         log: Where it and its runs write.
+        is_stock: Whether it is Prefect's own process worker, and not the responder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +53,7 @@ class Worker(BaseModel):
     pool: str
     configuration: Path | None
     log: Path
+    is_stock: bool = False
 
 
 def start_worker(
@@ -64,6 +67,7 @@ def start_worker(
     log: Path,
     environment: Mapping[str, str],
     record: Callable[[Worker], None],
+    is_stock: bool = False,
 ) -> None:
     """
     Start a worker whose state is in *folder*, without waiting until it polls.
@@ -81,6 +85,7 @@ def start_worker(
         log: Where it writes.
         environment: Ours, with the passwords that targets need; the user's settings for Prefect are left out.
         record: Called before it runs; see `launch`.
+        is_stock: Prefect's own process worker, and not the responder.
     """
     kept = {
         name: value
@@ -103,14 +108,25 @@ def start_worker(
         ours["PREFECT_API_AUTH_STRING"] = auth_string
     if configuration is not None:
         ours["MEDIC8_CONFIG"] = str(configuration)
+    if is_stock:
+        words = [*STOCK_COMMAND, "--type", "process"]
+    else:
+        words = [*COMMAND, "--folder", str(folder / "responder")]
     launch(
-        [sys.executable, *COMMAND, "--type", "process", POOL_OPTION, pool, "--name", NAME],
+        [sys.executable, *words, POOL_OPTION, pool, "--name", NAME],
         log=log,
         folder=folder,
         environment=kept | ours,
         account=None,
         record=lambda identity: record(
-            Worker(identity=identity, api_url=api_url, pool=pool, configuration=configuration, log=log)
+            Worker(
+                identity=identity,
+                api_url=api_url,
+                pool=pool,
+                configuration=configuration,
+                log=log,
+                is_stock=is_stock,
+            )
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Flows registered on a real Prefect server, and carried out there by its own process worker."""
+"""Flows registered on a real Prefect server, and carried out by its process worker and by the responder."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def deploy(
 
 
 @pytest.fixture
-def worker(prefect_api: str, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def worker(prefect_api: str, tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Get a function that starts a worker, as medic8 up does."""
     started: list[Worker] = []
 
-    def start() -> None:
+    def start(*, is_stock: bool = False) -> None:
         (tmp_path / "worker").mkdir()
         start_worker(
             tmp_path / "worker",
@@ -102,6 +102,7 @@ def worker(prefect_api: str, tmp_path: Path) -> Iterator[Callable[[], None]]:
             log=tmp_path / "worker.log",
             environment={"PYTHONPATH": str(ROOT), **os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"},
             record=started.append,
+            is_stock=is_stock,
         )
 
     yield start
@@ -188,7 +189,7 @@ def test_a_deployment_of_somebody_else_is_left_alone(deploy: Deploy, api: httpx.
 
 
 def test_a_worker_carries_out_what_a_person_and_what_a_schedule_starts(
-    deploy: Deploy, worker: Callable[[], None], api: httpx.Client, tmp_path: Path
+    deploy: Deploy, worker: Callable[..., None], api: httpx.Client, tmp_path: Path
 ) -> None:
     """A stock process worker finds the flows where they are installed; a schedule that stops is noticed."""
     deploy(health=20)
@@ -201,7 +202,7 @@ def test_a_worker_carries_out_what_a_person_and_what_a_schedule_starts(
         f"/deployments/{heal['id']}/create_flow_run",
         json={"parameters": {"target": "cache", "approved": "0123456789ab, 0123456789ac"}},
     ).json()
-    worker()
+    worker(is_stock=True)
     by_hand = until(api, {"id": {"any_": [asked["id"]]}, "state": {"type": {"any_": ["COMPLETED"]}}}, log)
     assert (by_hand["name"], by_hand["state"]["name"]) == ("heal cache", "Planned")
     assert "target:cache" in by_hand["tags"]
@@ -219,3 +220,17 @@ def test_a_worker_carries_out_what_a_person_and_what_a_schedule_starts(
     api.patch(f"/deployments/{health['id']}", json={"paused": True})
     (silence,) = run("watch_schedules").silent
     assert (silence.target, silence.reason) == ("cache", "somebody has paused its schedule")
+
+
+def test_the_responder_carries_out_what_a_person_starts(
+    deploy: Deploy, worker: Callable[..., None], api: httpx.Client, tmp_path: Path
+) -> None:
+    """The same deployments, and nothing about them says who carries them out."""
+    deploy()
+    worker()
+    diagnose = deployment(api, "diagnose/diagnose a target")
+    asked = api.post(
+        f"/deployments/{diagnose['id']}/create_flow_run", json={"parameters": {"target": "cache"}}
+    )
+    done = {"id": {"any_": [asked.json()["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}
+    assert "target:cache" in until(api, done, tmp_path / "worker.log")["tags"]

@@ -1,0 +1,61 @@
+"""``medic8 worker``: carry out what people, schedules and alerts start in Prefect, at once."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from typing import Annotated
+
+import typer
+
+from medic8.cli.call import call_of
+from medic8.cli.exits import ExitCode
+
+
+def worker(
+    ctx: typer.Context,
+    queue: Annotated[
+        list[str] | None, typer.Option(help="Only this queue; may be repeated.", show_default="all")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What Prefect shows it as; its own on this machine.", show_default="the host's"),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Most runs at a time; each is a process.", min=1)] = 16,
+    poll: Annotated[
+        float, typer.Option(help="Seconds between two questions for runs that no event told of.", min=0.5)
+    ] = 5.0,
+    drain: Annotated[
+        float,
+        typer.Option(help="Seconds that runs may go on after SIGTERM before they are told to end.", min=0),
+    ] = 5.0,
+    grace: Annotated[
+        float, typer.Option(help="Seconds that a cancelled run may take to put back what it began.", min=1)
+    ] = 120.0,
+) -> int:
+    """
+    Carry out the runs of the work pool as soon as Prefect tells of them, from a process that is warm.
+
+    Runs until SIGTERM or Ctrl-C, and then lets runs end. docs/responder.md.
+    """
+    from medic8.cli.door import prepare, reach
+    from medic8.errors import ConfigurationError
+
+    call = call_of(ctx)
+    site = call.settings
+    name = name or socket.gethostname()
+    if set(name) & set("/%"):
+        raise ConfigurationError(f'a worker cannot be called "{name}": Prefect takes no "/" and no "%" there')
+    prepare(call.environ, site, reach(call), is_debug=call.is_debug)
+    # By name, since what a site installs stands above the command line.
+    importlib.import_module("deployments.responder.__main__").serve(
+        site.deployments.pool,
+        queues=queue or [],
+        name=name,
+        folder=site.home / "responder" / name,
+        limit=limit,
+        poll_s=poll,
+        drain_s=drain,
+        grace_s=grace,
+    )
+    return ExitCode.WELL
