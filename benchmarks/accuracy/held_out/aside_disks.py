@@ -54,6 +54,7 @@ def _has(options: str, *, used: int = 0) -> Callable[[Stage], str]:
     def prepare(stage: Stage) -> str:
         disk = mounted(stage, options)
         (disk / "base").write_bytes(bytes(used * _MIB))
+        (disk / "archive").mkdir()
         return ""
 
     return prepare
@@ -126,7 +127,6 @@ def _takes_no_writes(stage: Stage) -> bool:
 
 def _old_archives(stage: Stage) -> str:
     disk = _disk(stage)
-    (disk / "archive").mkdir()
     _fill(stage, "archive/app.log.{}", 12)
     for each, file in enumerate(sorted((disk / "archive").iterdir())):
         then = time.time() - 86_400 * (3 + 2 * each)

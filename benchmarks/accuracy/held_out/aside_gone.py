@@ -147,6 +147,13 @@ def _ask_to_stop(stage: Stage) -> str:
     return ""
 
 
+def _wait(stage: Stage) -> None:
+    """Wait until it has ended, as init does it for those that nobody else waits for."""
+    with suppress(ChildProcessError):
+        os.waitpid(number(stage), 0)
+    waits_for(lambda: not is_alive(number(stage)))
+
+
 def _is_gone(stage: Stage) -> bool:
     return not is_alive(number(stage))
 
@@ -183,7 +190,7 @@ def _killed(stage: Stage) -> str:
     """As the kernel does it for want of memory, or somebody in a hurry."""
     os.kill(number(stage), signal.SIGKILL)
     stage.cleanup.callback(_end_again, stage.folder / f"{stage.word}.pid")
-    waits_for(lambda: not is_alive(number(stage)))
+    _wait(stage)
     return ""
 
 
@@ -219,7 +226,7 @@ def _ends_well(stage: Stage) -> str:
 
 
 def _has_ended(stage: Stage) -> str:
-    waits_for(lambda: not is_alive(number(stage)))
+    _wait(stage)
     return ""
 
 

@@ -32,6 +32,11 @@ _SAYS_ERROR = (
 )
 
 
+def _serve_closed(stage: Stage) -> str:
+    behaves(stage, _WANTS_A_TOKEN)
+    return serve(stage)
+
+
 def _after_a_release(stage: Stage) -> str:
     """It was ended and began again a moment later, by somebody who meant it."""
     port = int(stage.notes["port"])
@@ -63,7 +68,7 @@ VARIANTS = (
         answers("401"),
         site=asked(status=(401,)),
         is_healthy=True,
-        prepare=lambda stage: (behaves(stage, _WANTS_A_TOKEN), serve(stage))[1],
+        prepare=_serve_closed,
     ),
     Variant(
         "nothing_to_say",

@@ -50,13 +50,13 @@ while True:
 
 _LOGS = """
 import os, sys, time, signal
-print("there", flush=True)
 path, total, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 def opened(*_):
     global log
     log = open(path, "ab", buffering=0)
 opened()
 signal.signal(signal.SIGUSR1, opened)
+print("there", flush=True)
 line = b"12:00:00 request served in 12 ms by worker 7\\n" * 24000
 written = 0
 while True:
@@ -240,7 +240,7 @@ VARIANTS = (
     Variant(
         "debug_level_left_on",
         "process",
-        (2, 5),
+        (1, 3),
         told(
             Answer.RESOURCE_EXHAUSTION,
             Cause.LOG_GROWS,

@@ -83,7 +83,7 @@ def _takes_long(tenths: int = 0) -> Callable[[Stage], bool]:
     def is_there(stage: Stage) -> bool:
         least, until = (tenths or stage.strength) / 10 - 0.1, time.monotonic() + 6
         for _ in range(8):
-            if fetch(stage, 8.0)[2] >= least:
+            if fetch(stage, least + 3.0)[2] >= least:
                 return True
             if time.monotonic() > until:
                 break

@@ -200,7 +200,7 @@ def _comes_and_goes(stage: Stage) -> str:
 
 
 def _is_so_and_so(stage: Stage) -> bool:
-    seen = set()
+    seen: set[str] = set()
     until = time.monotonic() + 5
     while len(seen) < 2 and time.monotonic() < until:
         with suppress(OSError):
