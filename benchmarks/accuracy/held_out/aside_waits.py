@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from benchmarks.accuracy.held_out.aside_means import told
 from benchmarks.accuracy.held_out.aside_service import asked, changes, fetch, serve
@@ -34,37 +36,55 @@ import sys, threading, time, urllib.request
 def ask():
     while True:
         try:
-            urllib.request.urlopen(sys.argv[1], timeout=20).read()
+            urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[3])).read()
         except OSError:
-            time.sleep(0.1)
+            time.sleep(0.05)
 for _ in range(int(sys.argv[2])):
     threading.Thread(target=ask, daemon=True).start()
 print("there", flush=True)
 time.sleep(3600)
 """
 
-#: One caller at a time, each of which takes a while, with hardly any room to wait in: the kernel drops the
-#: first packet of many others, which come again after a second.
+#: A loop that does a job after each request, with hardly any room to wait in: as that is taken by the first
+#: who comes, the kernel drops the first packet of others, which comes again after a second, and then two.
 _NARROW = """
-import socket, sys, time
+import random, socket, sys, time
 server = socket.create_server(("127.0.0.1", 0), backlog=0)
-print(server.getsockname()[1], flush=True)
+server.settimeout(0.05)
+port = server.getsockname()[1]
+print(port, flush=True)
+def answer(connection):
+    with connection:
+        try:
+            connection.settimeout(0.3)
+            if connection.recv(4096):
+                connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+                return True
+        except OSError:
+            pass
+    return False
 while True:
-    connection, _ = server.accept()
-    try:
-        connection.settimeout(1)
-        connection.recv(4096)
-        time.sleep(int(sys.argv[1]) / 100)
-        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
-    except OSError:
-        pass
-    connection.close()
+    others = [socket.socket() for _ in range(3)]
+    for other in others:
+        other.setblocking(False)
+        other.connect_ex(("127.0.0.1", port))
+    time.sleep(int(sys.argv[1]) / 10 * random.uniform(0.8, 1.2))
+    for other in others:
+        other.close()
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        try:
+            connection, _ = server.accept()
+        except TimeoutError:
+            continue
+        if answer(connection):
+            break
 """
 
 
 def _contended(stage: Stage) -> str:
     changes(_ONE_LOCK)(stage)
-    stage.keep_going(_LOADS, stage.notes["url"], "5")
+    stage.keep_going(_LOADS, stage.notes["url"], "5", "20")
     _takes_long(10)(stage)
     return ""
 
@@ -72,9 +92,20 @@ def _contended(stage: Stage) -> str:
 def _crowded(stage: Stage) -> str:
     stage.keep_going(_NARROW, str(stage.strength))
     stage.notes["port"], stage.notes["url"] = stage.said, f"http://127.0.0.1:{stage.said}/health"
-    stage.keep_going(_LOADS, stage.notes["url"], "8")
-    time.sleep(0.5)
     return stage.notes["url"]
+
+
+def _connects_slowly(stage: Stage) -> bool:
+    """Whether one of some connections takes almost a second to come about, or more."""
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        then = time.monotonic()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", int(stage.notes["port"])), timeout=3):
+            pass
+        if time.monotonic() - then > 0.9:
+            return True
+        time.sleep(0.11)
+    return False
 
 
 def _takes_long(tenths: int = 0) -> Callable[[Stage], bool]:
@@ -143,7 +174,7 @@ VARIANTS = (
     Variant(
         "narrow_door",
         "endpoint",
-        (10, 30),
+        (8, 12),
         told(
             Answer.SLOW_OPERATIONS,
             Cause.SLOW_CONNECT,
@@ -158,7 +189,7 @@ VARIANTS = (
             ),
         ),
         _crowded,
-        _takes_long(9),
-        site=asked(count=6, timeout_s=6.0),
+        _connects_slowly,
+        site=asked(count=6, timeout_s=8.0),
     ),
 )
