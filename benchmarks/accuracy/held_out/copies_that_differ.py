@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.accuracy.held_out.means import HEAD, in_batches, info, port_of, setting, until
+from benchmarks.accuracy.held_out.means import HEAD, in_batches, info, plain, port_of, setting, until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # An application that has both addresses in its list, and writes to whichever takes it.
-APPLICATION = HEAD + """
+APPLICATION = (
+    HEAD
+    + """
 redis, number = client("app"), 0
 there()
 while True:
@@ -16,6 +18,7 @@ while True:
     redis.setex(f"{word}:visit:{number % 5000}", 600, time.time())
     time.sleep(0.01)
 """
+)
 
 
 def replica_first(stage: Stage) -> str:
@@ -30,13 +33,13 @@ def primary_first(stage: Stage) -> str:
 
 def in_step(stage: Stage) -> bool:
     """The replica has all that was written so far."""
-    client = stage.client()
+    client = plain(stage)
     return bool(client.execute_command("WAIT", 1, 8000))
 
 
 def break_writable(stage: Stage) -> str:
     """The replica takes writes, and gets them."""
-    replica = stage.client(stage.replica_url)
+    replica = plain(stage, stage.replica_url)
     replica.config_set("replica-read-only", "no")
     in_batches(replica, (("SET", f"{stage.prefix}:visit:old:{n}", n) for n in range(stage.strength)))
     stage.keep_going(APPLICATION, stage.replica_url, stage.prefix, "0")
@@ -44,12 +47,12 @@ def break_writable(stage: Stage) -> str:
 
 
 def _client_side(stage: Stage) -> Any:
-    return stage.client(stage.replica_url)
+    return plain(stage, stage.replica_url)
 
 
 def break_cleaned(stage: Stage) -> str:
     """Somebody has cleaned up on the replica by mistake, and made it read-only again."""
-    client, replica = stage.client(), _client_side(stage)
+    client, replica = plain(stage), _client_side(stage)
     in_batches(
         client, (("SET", f"{stage.prefix}:customer:{n}", stage.rng.getrandbits(64)) for n in range(3000))
     )
@@ -62,8 +65,8 @@ def break_cleaned(stage: Stage) -> str:
 
 
 def break_migrated(stage: Stage) -> str:
-    """A script of a migration ran against the replica: keys of the same names, with other values, and some more."""
-    client, replica = stage.client(), _client_side(stage)
+    """A script of a migration ran against the replica: other values of the same keys, and some more."""
+    client, replica = plain(stage), _client_side(stage)
     in_batches(client, (("SET", f"{stage.prefix}:price:{n}", "EUR 10") for n in range(3000)))
     in_step(stage)
     replica.config_set("replica-read-only", "no")
@@ -76,7 +79,7 @@ def break_migrated(stage: Stage) -> str:
 
 def break_evicts(stage: Stage) -> str:
     """The replica has less memory, and evicts on its own what the primary keeps."""
-    client, replica = stage.client(), _client_side(stage)
+    client, replica = plain(stage), _client_side(stage)
     block = stage.rng.randbytes(4000)
     in_batches(client, (("SET", f"{stage.prefix}:image:{n}", block) for n in range(4000)))
     in_step(stage)
@@ -103,7 +106,7 @@ def break_swapped(stage: Stage) -> str:
     replica = _client_side(stage)
     in_step(stage)
     replica.replicaof("NO", "ONE")
-    client = stage.client()
+    client = plain(stage)
     client.replicaof("127.0.0.1", str(port_of(stage.replica_url)))
     until(lambda: info(client)["master_link_status"] == "up")
     return ""
@@ -112,12 +115,12 @@ def break_swapped(stage: Stage) -> str:
 def takes_writes(stage: Stage) -> bool:
     """The replica is not read-only, and has keys that the primary has not."""
     replica = _client_side(stage)
-    return setting(replica, "replica-read-only") == "no" and replica.dbsize() != stage.client().dbsize()
+    return setting(replica, "replica-read-only") == "no" and replica.dbsize() != plain(stage).dbsize()
 
 
 def differs(stage: Stage) -> bool:
     """A sample of the fault's keys is not the same on both sides."""
-    client, replica = stage.client(), _client_side(stage)
+    client, replica = plain(stage), _client_side(stage)
     said = info(replica)
     if said["role"] != "slave" or said["master_link_status"] != "up":
         return False
@@ -133,22 +136,22 @@ def two_primaries(stage: Stage) -> bool:
 
 def is_replica(stage: Stage) -> bool:
     """The server that was the primary takes no writes."""
-    return bool(info(stage.client())["role"] == "slave")
+    return bool(info(plain(stage))["role"] == "slave")
 
 
-def truth_writable(stage: Stage) -> Truth:
+def truth_writable(_: Stage) -> Truth:
     """Its own writes may be wanted by somebody."""
     return Truth(
         Answer.SYNCHRONIZATION, Cause.REPLICA_WRITABLE, also_cause=(Cause.REPLICA_DIFFERS, Cause.SETTING)
     )
 
 
-def truth_differs(stage: Stage) -> Truth:
+def truth_differs(_: Stage) -> Truth:
     """A full copy mends it, for what is on a read-only replica of its own is not data."""
     return Truth(Answer.SYNCHRONIZATION, Cause.REPLICA_DIFFERS, healable=True)
 
 
-def truth_evicts(stage: Stage) -> Truth:
+def truth_evicts(_: Stage) -> Truth:
     """A full copy does not mend it for long."""
     return Truth(
         Answer.SYNCHRONIZATION,
@@ -158,12 +161,12 @@ def truth_evicts(stage: Stage) -> Truth:
     )
 
 
-def truth_promoted(stage: Stage) -> Truth:
+def truth_promoted(_: Stage) -> Truth:
     """Which of the two is right, a person has to say."""
     return Truth(Answer.SYNCHRONIZATION, Cause.WRONG_PRIMARY, also_cause=(Cause.REPLICATION_BROKEN,))
 
 
-def truth_swapped(stage: Stage) -> Truth:
+def truth_swapped(_: Stage) -> Truth:
     """It was the primary, and is none."""
     return Truth(Answer.SYNCHRONIZATION, Cause.WRONG_PRIMARY)
 
@@ -191,9 +194,7 @@ VARIANTS = (
     _with_replica(
         "migration_ran_on_the_replica", (15, 80), truth_differs, break_migrated, differs, replica_first
     ),
-    _with_replica(
-        "replica_evicts_on_its_own", (15, 60), truth_evicts, break_evicts, differs, replica_first
-    ),
+    _with_replica("replica_evicts_on_its_own", (15, 60), truth_evicts, break_evicts, differs, replica_first),
     _with_replica(
         "promoted_while_the_primary_lived",
         (50, 3000),
@@ -202,7 +203,5 @@ VARIANTS = (
         two_primaries,
         replica_first,
     ),
-    _with_replica(
-        "primary_demoted_by_hand", (1, 1), truth_swapped, break_swapped, is_replica, primary_first
-    ),
+    _with_replica("primary_demoted_by_hand", (1, 1), truth_swapped, break_swapped, is_replica, primary_first),
 )

@@ -7,12 +7,14 @@ import signal
 import time
 from typing import Any
 
-from benchmarks.accuracy.held_out.means import HEAD, free_port, info, pid_of, proxy, setting, until
+from benchmarks.accuracy.held_out.means import HEAD, free_port, info, pid_of, proxy, resume, setting, until
 from benchmarks.accuracy.site import Site
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # Writes of an import, in KiB/s.
-WRITES = HEAD + """
+WRITES = (
+    HEAD
+    + """
 redis = client("import")
 there()
 number = 0
@@ -22,20 +24,24 @@ while True:
         redis.set(f"{word}:row:{number % 200}", random.randbytes(amount * 5))
     time.sleep(0.05)
 """
+)
 
 # A way on which connections do not last: the link of the replica breaks again and again.
-BREAKS = HEAD + """
+BREAKS = (
+    HEAD
+    + """
 redis = client("import")
 there()
 while True:
     until = time.monotonic() + 1.5
-    redis.client_kill_filter(_type="replica")
+    redis.execute_command("CLIENT", "KILL", "TYPE", "replica")
     number = 0
     while time.monotonic() < until:
         number += 1
         redis.set(f"{word}:row:{number % 100}", random.randbytes(amount * 1024))
         time.sleep(0.01)
 """
+)
 
 
 def replica_first(stage: Stage) -> str:
@@ -61,7 +67,7 @@ def break_password(stage: Stage) -> str:
     """The password was changed on the primary, and on the replica it was forgotten."""
     client, replica = stage.client(), stage.client(stage.replica_url)
     client.execute_command("ACL", "SETUSER", "replica", "resetpass", f">{stage.word}")
-    client.client_kill_filter(_type="replica")
+    client.execute_command("CLIENT", "KILL", "TYPE", "replica")
     until(lambda: info(replica)["master_link_status"] == "down")
     return ""
 
@@ -88,43 +94,36 @@ def link_is_down(stage: Stage) -> bool:
     return bool(info(stage.client(stage.replica_url)).get("master_link_status") == "down")
 
 
-def _behind(stage: Stage) -> int:
-    said = info(stage.client(), "replication")
+def _behind(client: Any) -> int:
+    said = info(client, "replication")
     found = [each for name, each in said.items() if name.startswith("slave") and isinstance(each, dict)]
     return max((int(said["master_repl_offset"]) - int(each["offset"]) for each in found), default=0)
 
 
-def _end_stop(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:
-        return
-
-
 def break_frozen(stage: Stage) -> str:
     """The replica's machine hangs, and the primary is written to."""
-    pid = pid_of(stage.client(stage.replica_url))
-    stage.cleanup.callback(_end_stop, pid)
+    client, pid = stage.client(), pid_of(stage.client(stage.replica_url))
+    stage.cleanup.callback(resume, pid)
     os.kill(pid, signal.SIGSTOP)
     stage.keep_going(WRITES, stage.url, stage.prefix, str(stage.strength))
-    until(lambda: _behind(stage) > 1 << 20)
+    until(lambda: _behind(client) > 1 << 20)
     return ""
 
 
 def break_narrow_link(stage: Stage) -> str:
     """The replica follows by a way that carries less than is written."""
-    replica = stage.client(stage.replica_url)
+    client, replica = stage.client(), stage.client(stage.replica_url)
     proxy(stage, "narrow", 60_000)
     replica.replicaof("127.0.0.1", stage.said)
     until(lambda: info(replica)["master_link_status"] == "up", 40)
     stage.keep_going(WRITES, stage.url, stage.prefix, str(stage.strength))
-    until(lambda: _behind(stage) > 1 << 20)
+    until(lambda: _behind(client) > 1 << 20)
     return ""
 
 
 def falls_behind(stage: Stage) -> bool:
     """The replica has acknowledged much less than was written."""
-    return _behind(stage) > 1 << 19
+    return _behind(stage.client()) > 1 << 19
 
 
 def break_backlog(stage: Stage) -> str:
@@ -147,7 +146,7 @@ def break_buffer(stage: Stage) -> str:
     client.config_set("client-output-buffer-limit", f"replica {stage.strength}kb {stage.strength}kb 1")
     client.config_set("repl-diskless-sync-delay", 0)
     client.config_set("repl-backlog-size", "16kb")
-    proxy(stage, "narrow", 2_000_000)
+    proxy(stage, "narrow", 6_000_000)
     port = stage.said
     stage.keep_going(WRITES, stage.url, stage.prefix, "600")
     before = int(info(client)["sync_full"])
@@ -172,7 +171,7 @@ def backlog_is_small(stage: Stage) -> bool:
     return int(setting(stage.client(), "repl-backlog-size")) < 1 << 18 and copies_go_on(stage)
 
 
-def _truth(stage: Stage, cause: Cause, **words: Any) -> Truth:
+def _truth(_: Stage, cause: Cause, **words: Any) -> Truth:
     return Truth(Answer.SYNCHRONIZATION, cause, also_answer=(Answer.NETWORK,), **words)
 
 
@@ -217,7 +216,7 @@ def truth_buffer(stage: Stage) -> Truth:
     )
 
 
-def site_backlog(stage: Stage) -> Site:
+def site_backlog(_: Stage) -> Site:
     """A site that knows how long its links break."""
     return Site(setting=(("repl-backlog-size", 1 << 20, None),))
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.accuracy.held_out.means import HEAD, clients_named, until
+from benchmarks.accuracy.held_out.means import HEAD, clients_named, plain, until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # Takes a lock and dies of what it does under it. The value names the holder by the name of its connection.
-HOLDER = HEAD + """
+HOLDER = (
+    HEAD
+    + """
 key, seconds = sys.argv[4], int(sys.argv[5])
 redis = client(word)
 assert redis.set(key, word, nx=True, **({"ex": seconds} if seconds else {}))
 there()
 time.sleep(3600)
 """
+)
 
-WAITER = HEAD + """
+WAITER = (
+    HEAD
+    + """
 key = sys.argv[4]
 waiters = [client(f"{word}-waits-{number}") for number in range(amount)]
 there()
@@ -25,17 +30,23 @@ while True:
         each.set(key, each.get_connection_kwargs()["client_name"], nx=True)
         time.sleep(0.3 / amount)
 """
+)
 
-# A lock as a hash of one field, "connection:thread" -> how often it was taken; who waits listens at a channel.
-REENTRANT = HEAD + """
+# A lock as a hash of one field, "connection:thread" -> how often it was taken; who waits has a channel.
+REENTRANT = (
+    HEAD
+    + """
 key = sys.argv[4]
 redis = client(word)
 redis.hset(key, f"{word}:thread-17", 1)
 there()
 time.sleep(3600)
 """
+)
 
-LISTENER = HEAD + """
+LISTENER = (
+    HEAD
+    + """
 key = sys.argv[4]
 redis, feeds = client(f"{word}-waits"), []
 for number in range(amount):
@@ -47,9 +58,12 @@ while True:
     for feed in feeds:
         feed.get_message(timeout=0.3)
 """
+)
 
 # Each of a ring holds one lock, and tries to get the next one's; a watchdog keeps the lock from expiring.
-RING = HEAD + """
+RING = (
+    HEAD
+    + """
 key, seconds = sys.argv[4], int(sys.argv[5])
 ring = [client(f"{word}-{number}") for number in range(amount)]
 for number, each in enumerate(ring):
@@ -57,14 +71,18 @@ for number, each in enumerate(ring):
 there()
 while True:
     for number, each in enumerate(ring):
-        each.set(f"{key}:{(number + 1) % amount}", f"{word}-{number}", nx=True, **({"ex": seconds} if seconds else {}))
+        other = f"{key}:{(number + 1) % amount}"
+        each.set(other, f"{word}-{number}", nx=True, **({"ex": seconds} if seconds else {}))
         if seconds:
             each.expire(f"{key}:{number}", seconds)
     time.sleep(0.2)
 """
+)
 
-# Locks as lists of one token: who takes it away has the lock, and writes its name beside; who waits is blocked.
-TOKENS = HEAD + """
+# Locks as lists of one token: who takes it has the lock, and writes its name beside; who waits is blocked.
+TOKENS = (
+    HEAD
+    + """
 import threading
 key = sys.argv[4]
 ring = [client(f"{word}-{number}") for number in range(amount)]
@@ -77,6 +95,7 @@ for number, each in enumerate(ring):
 time.sleep(0.2)
 there()
 """
+)
 
 
 def _key(stage: Stage) -> str:
@@ -87,7 +106,7 @@ def _holder_dies(stage: Stage, program: str, seconds: int) -> str:
     process = stage.keep_going(program, stage.url, stage.word, "0", _key(stage), str(seconds))
     process.kill()
     process.wait()
-    client = stage.client()
+    client = plain(stage)
     until(lambda: not clients_named(client, stage.word))
     return ""
 
@@ -139,14 +158,14 @@ def _owner(client: Any, key: str) -> str:
 
 def holder_is_gone(stage: Stage) -> bool:
     """The lock is there, and no connection has its holder's name."""
-    client = stage.client()
+    client = plain(stage)
     owner = _owner(client, _key(stage))
     return bool(owner) and not any(each["name"] == owner for each in client.client_list())
 
 
 def ring_waits(stage: Stage) -> bool:
     """Each lock is held by one that lives, and they are all of one ring."""
-    client = stage.client()
+    client = plain(stage)
     names = {each["name"] for each in client.client_list()}
     owners = [_owner(client, f"{_key(stage)}:{number}") for number in range(stage.strength)]
     return owners == [f"{stage.word}-{number}" for number in range(stage.strength)] and names >= set(owners)
@@ -154,7 +173,7 @@ def ring_waits(stage: Stage) -> bool:
 
 def ring_is_blocked(stage: Stage) -> bool:
     """All that hold a lock are blocked."""
-    blocked = [each for each in clients_named(stage.client(), stage.word) if "b" in each["flags"]]
+    blocked = [each for each in clients_named(plain(stage), stage.word) if "b" in each["flags"]]
     return len(blocked) == stage.strength
 
 
@@ -197,5 +216,7 @@ VARIANTS = (
     Variant("reentrant_lock_left_behind", "valkey", (1, 6), truth_gone, break_reentrant, holder_is_gone),
     Variant("workers_try_each_others_locks", "valkey", (2, 5), truth_ring, break_ring, ring_waits),
     Variant("watchdog_keeps_a_deadlock", "valkey", (2, 4), truth_ring, break_watched_ring, ring_waits),
-    Variant("workers_block_on_each_others_tokens", "valkey", (2, 6), truth_tokens, break_tokens, ring_is_blocked),
+    Variant(
+        "workers_block_on_each_others_tokens", "valkey", (2, 6), truth_tokens, break_tokens, ring_is_blocked
+    ),
 )

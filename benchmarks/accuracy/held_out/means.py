@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +42,7 @@ def reset(side):
 def carry(source, sink, answers, state):
     try:
         while True:
-            data = source.recv(2048 if does == "narrow" else 65536)
+            data = source.recv(min(16384, max(2048, int(much) // 400)) if does == "narrow" else 65536)
             if not data:
                 break
             if does == "delay":
@@ -73,7 +76,10 @@ def serve(side, number):
         side.recv(65536)
         side.sendall(b"HTTP/1.1 400 Bad Request\\r\\nServer: nginx\\r\\nContent-Length: 0\\r\\n\\r\\n")
         return side.close()
-    other = socket.create_connection(("127.0.0.1", target))
+    other = socket.socket()
+    if does == "narrow":
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    other.connect(("127.0.0.1", target))
     for each in (side, other):
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     state = [0]
@@ -144,6 +150,11 @@ def in_batches(client: Any, commands: Iterable[tuple[object, ...]], size: int = 
     batch.execute()
 
 
+def plain(stage: Stage, url: str = "") -> Any:
+    """A plain client, without the types of a library that cannot say whether it waits."""
+    return stage.client(url)
+
+
 def info(client: Any, section: str = "everything") -> dict[str, Any]:
     """What a server says of itself."""
     said: dict[str, Any] = client.info(section)
@@ -163,7 +174,13 @@ def setting(client: Any, name: str) -> str:
 
 def binary(stage: Stage) -> str:
     """The program of the run's own server."""
-    return os.readlink(f"/proc/{stage.server_pid}/exe")
+    return str(Path(f"/proc/{stage.server_pid}/exe").readlink())
+
+
+def resume(pid: int) -> None:
+    """Let a stopped process go on, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def listens(port: int) -> bool:
@@ -183,7 +200,6 @@ def pid_of(client: Any) -> int:
 def state_of(pid: int) -> str:
     """How a process is, in one letter (`T` is stopped); empty if there is none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-            return file.read().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text("latin-1").rpartition(")")[2].split()[0]
     except OSError:
         return ""

@@ -9,7 +9,9 @@ from benchmarks.accuracy.held_out.means import HEAD, in_batches
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # A consumer that reads and has lost its XACK in a refactoring.
-NEVER_ACKS = HEAD + """
+NEVER_ACKS = (
+    HEAD
+    + """
 redis, key = client("billing"), f"{word}:invoices"
 redis.xgroup_create(key, "billing", id="0", mkstream=True)
 def turn(count):
@@ -25,9 +27,12 @@ while True:
     turn(25)
     time.sleep(0.05)
 """
+)
 
 # Pods that took entries and were replaced by others under new names; the new one acknowledges all it gets.
-LIVES_ON = HEAD + """
+LIVES_ON = (
+    HEAD
+    + """
 redis, key = client("orders"), f"{word}:orders"
 there()
 while True:
@@ -37,14 +42,18 @@ while True:
         redis.xack(key, "ship", *(number for number, _ in entries))
     time.sleep(0.1)
 """
+)
 
-AUDIT = HEAD + """
+AUDIT = (
+    HEAD
+    + """
 redis = client("audit")
 keys = [f"{word}:audit"] if sys.argv[4] == "one" else [f"{word}:room:{n}" for n in range(150)]
 def add(count):
     pipe = redis.pipeline(transaction=False)
     for _ in range(count):
-        pipe.xadd(random.choice(keys), {"who": random.getrandbits(24), "what": "v" * random.randrange(100, 400)})
+        what = "v" * random.randrange(100, 400)
+        pipe.xadd(random.choice(keys), {"who": random.getrandbits(24), "what": what})
     pipe.execute()
 for _ in range(amount):
     add(1000)
@@ -53,6 +62,7 @@ while True:
     add(60)
     time.sleep(0.05)
 """
+)
 
 
 def break_never_acks(stage: Stage) -> str:
@@ -155,8 +165,12 @@ def truth_rooms(stage: Stage) -> Truth:
 
 
 VARIANTS = (
-    Variant("billing_reads_and_never_acks", "valkey", (20, 120), truth_invoices, break_never_acks, invoices_pend),
-    Variant("replaced_pods_keep_their_entries", "valkey", (2, 12), truth_orders, break_replaced_pods, orders_pend),
+    Variant(
+        "billing_reads_and_never_acks", "valkey", (20, 120), truth_invoices, break_never_acks, invoices_pend
+    ),
+    Variant(
+        "replaced_pods_keep_their_entries", "valkey", (2, 12), truth_orders, break_replaced_pods, orders_pend
+    ),
     Variant("audit_stream_without_maxlen", "valkey", (20, 120), truth_audit, break_audit, streams_grow),
     Variant("room_streams_without_maxlen", "valkey", (30, 150), truth_rooms, break_rooms, streams_grow),
 )

@@ -1,4 +1,4 @@
-"""Memory of the server's own: cached scripts, the table of tracking, a backlog, and what was freed and is held."""
+"""Memory of the server's own: cached scripts, the table of tracking, a backlog, what is held and not used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from benchmarks.accuracy.held_out.means import HEAD, in_batches, info, port_of, 
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # An order's number is written into the text of the script, so that each order is a script of its own.
-LITERALS = HEAD + """
+LITERALS = (
+    HEAD
+    + """
 redis = client("orders")
 def load(count):
     pipe = redis.pipeline(transaction=False)
@@ -27,9 +29,12 @@ while True:
     load(10)
     time.sleep(0.1)
 """
+)
 
 # A front end turned on tracking by default; it reads all there is once in a while and forgets none.
-NEAR_CACHE = HEAD + """
+NEAR_CACHE = (
+    HEAD
+    + """
 redis = client(word, protocol=3)
 connection = redis.connection_pool.get_connection("PING")
 connection.send_command("CLIENT", "TRACKING", "ON", *sys.argv[5:])
@@ -47,6 +52,7 @@ while True:
     last += 200
     time.sleep(0.2)
 """
+)
 
 
 def break_literals(stage: Stage) -> str:
@@ -84,7 +90,7 @@ def _replica_that_goes(stage: Stage, client: Any) -> None:
 
 
 def break_backlog(stage: Stage) -> str:
-    """A backlog was made large for a migration; the replica is gone for good, and all writes still go there."""
+    """A backlog was made large for a migration; the replica is gone for good, and writes still go there."""
     client = stage.client()
     client.config_set("repl-backlog-size", f"{stage.strength}mb")
     client.config_set("repl-backlog-ttl", 0)
@@ -140,30 +146,34 @@ def memory_is_held(stage: Stage) -> bool:
     return bool(said["used_memory_rss"] > 1.8 * said["used_memory"] + (24 << 20))
 
 
-def truth_scripts(stage: Stage) -> Truth:
+def truth_scripts(_: Stage) -> Truth:
     """Scripts may be loaded again at any time."""
     return Truth(Answer.MEMORY_LEAK, Cause.SCRIPTS, healable=True)
 
 
-def truth_table(stage: Stage) -> Truth:
+def truth_table(_: Stage) -> Truth:
     """The table may be limited at any time."""
     return Truth(Answer.MEMORY_LEAK, Cause.TRACKING, healable=True)
 
 
-def truth_backlog(stage: Stage) -> Truth:
+def truth_backlog(_: Stage) -> Truth:
     """A backlog for nobody."""
     return Truth(Answer.MEMORY_LEAK, Cause.IDLE_BACKLOG, healable=True)
 
 
-def truth_fragments(stage: Stage) -> Truth:
+def truth_fragments(_: Stage) -> Truth:
     """Only a restart gives it back where the allocator cannot move what is there."""
     return Truth(Answer.MEMORY_LEAK, Cause.FRAGMENTATION, also_answer=(Answer.RESOURCE_EXHAUSTION,))
 
 
 VARIANTS = (
-    Variant("scripts_with_order_numbers", "valkey", (10, 80), truth_scripts, break_literals, scripts_are_many),
+    Variant(
+        "scripts_with_order_numbers", "valkey", (10, 80), truth_scripts, break_literals, scripts_are_many
+    ),
     Variant("scripts_of_all_builds", "valkey", (150, 900), truth_scripts, break_bundles, scripts_are_large),
     Variant("front_end_tracks_all_it_reads", "valkey", (60, 600), truth_table, break_table, table_is_large),
-    Variant("backlog_kept_for_a_migration", "valkey", (32, 160), truth_backlog, break_backlog, backlog_is_idle),
+    Variant(
+        "backlog_kept_for_a_migration", "valkey", (32, 160), truth_backlog, break_backlog, backlog_is_idle
+    ),
     Variant("holes_after_a_purge", "valkey", (60, 160), truth_fragments, break_fragments, memory_is_held),
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from typing import Any
 
-from benchmarks.accuracy.held_out.means import HEAD, clients_named, until
+from benchmarks.accuracy.held_out.means import HEAD, clients_named, plain, resume, until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # A subscriber that is stopped by whoever looks into it with a debugger.
-SUBSCRIBER = HEAD + """
+SUBSCRIBER = (
+    HEAD
+    + """
 feed = client(word).pubsub()
 feed.subscribe(word + ":ticks")
 feed.get_message(timeout=5)
@@ -18,17 +19,23 @@ there()
 while True:
     feed.get_message(timeout=1)
 """
+)
 
-PUBLISHER = HEAD + """
+PUBLISHER = (
+    HEAD
+    + """
 redis = client("ticker")
 there()
 while True:
     redis.publish(word + ":ticks", "t" * 2000)
     time.sleep(0.02)
 """
+)
 
 # A reporting job that asks for all at once and falls asleep over the first answers.
-ASKS_ALL = HEAD + """
+ASKS_ALL = (
+    HEAD
+    + """
 redis = client(word)
 redis.ping()
 key, count = sys.argv[4], amount * (1 << 20) // 4000
@@ -37,9 +44,12 @@ connection.send_packed_command(connection.pack_commands([("GET", key)] * count))
 there()
 time.sleep(3600)
 """
+)
 
 # An old library that has asked for messages of invalidation by broadcast, and does not read them.
-BROADCAST = HEAD + """
+BROADCAST = (
+    HEAD
+    + """
 redis = client(word, protocol=3)
 connection = redis.connection_pool.get_connection("PING")
 connection.send_command("CLIENT", "TRACKING", "ON", "BCAST")
@@ -61,21 +71,26 @@ while True:
         other.set(sys.argv[4] + ":" + "k" * 400 + str(number), number)
     time.sleep(0.2)
 """
+)
 
 # Uploads by SET of which the last bytes never come: the server keeps what it has of each command.
-HALF_SENT = HEAD + """
+HALF_SENT = (
+    HEAD
+    + """
 connections = []
 for number in range(4):
     redis = client(word)
     connection = redis.connection_pool.get_connection("SET")
     size = amount * (1 << 20) // 4
-    connection.send_packed_command([b"*3\\r\\n$3\\r\\nSET\\r\\n$8\\r\\nunwanted\\r\\n$%d\\r\\n" % (size + 4096)])
+    begin = "*3 $3 SET $8 unwanted $%d " % (size + 4096)
+    connection.send_packed_command([begin.replace(" ", "\\r\\n").encode()])
     for _ in range(size >> 16):
         connection.send_packed_command([b"u" * 65536])
     connections.append((redis, connection))
 there()
 time.sleep(3600)
 """
+)
 
 
 def _memory(client: Any, word: str) -> int:
@@ -89,9 +104,9 @@ def _output(client: Any, word: str) -> int:
 def break_subscriber(stage: Stage) -> str:
     """The subscriber is stopped, and the publisher goes on."""
     process = stage.keep_going(SUBSCRIBER, stage.url, stage.word, "0")
-    stage.cleanup.callback(_go_on, process)
+    stage.cleanup.callback(resume, process.pid)
     process.send_signal(signal.SIGSTOP)
-    client = stage.client()
+    client = plain(stage)
     message = b"t" * 6_000
     most = int(client.info("memory")["used_memory"]) + (stage.strength + 64 << 20)
     while _output(client, stage.word) < stage.strength << 20 and client.info("memory")["used_memory"] < most:
@@ -101,14 +116,10 @@ def break_subscriber(stage: Stage) -> str:
     return ""
 
 
-def _go_on(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGCONT)
-
-
 def break_asks_all(stage: Stage) -> str:
     """Asks for more than it reads."""
     key = f"{stage.prefix}:report"
-    client = stage.client()
+    client = plain(stage)
     client.set(key, stage.rng.randbytes(4000))
     stage.keep_going(ASKS_ALL, stage.url, stage.word, str(stage.strength), key)
     until(lambda: _output(client, stage.word) > 1 << 20)
@@ -129,12 +140,12 @@ def break_half_sent(stage: Stage) -> str:
 
 def output_waits(stage: Stage) -> bool:
     """The server holds much for that client."""
-    return _output(stage.client(), stage.word) > 1 << 20
+    return _output(plain(stage), stage.word) > 1 << 20
 
 
 def memory_is_held(stage: Stage) -> bool:
     """The server holds much because of that client."""
-    return _memory(stage.client(), stage.word) > 4 << 20
+    return _memory(plain(stage), stage.word) > 4 << 20
 
 
 def truth(stage: Stage) -> Truth:
@@ -161,6 +172,8 @@ def truth_half(stage: Stage) -> Truth:
 VARIANTS = (
     Variant("tick_subscriber_in_a_debugger", "valkey", (4, 26), truth, break_subscriber, output_waits),
     Variant("report_asks_and_sleeps", "valkey", (16, 150), truth, break_asks_all, output_waits),
-    Variant("near_cache_ignores_invalidations", "valkey", (8, 60), truth_tracked, break_broadcast, output_waits),
+    Variant(
+        "near_cache_ignores_invalidations", "valkey", (8, 60), truth_tracked, break_broadcast, output_waits
+    ),
     Variant("uploads_sent_by_half", "valkey", (48, 200), truth_half, break_half_sent, memory_is_held),
 )
