@@ -58,7 +58,9 @@ def nothing(_: Stage) -> Truth:
 
 
 VARIANTS = (
-    Variant("whole_grid_on_a_full_server", "grid", (4, 30), truth_full, break_full, writes_are_refused),
+    Variant(
+        "whole_grid_on_a_full_server", "grid", (4, 30), truth_full, break_full, writes_are_refused, alone=True
+    ),
     Variant("whole_grid_beside_eternal_counters", "grid", (8, 40), truth_counters, break_counters, piles_up),
     Variant("whole_grid_beside_a_stale_lock", "grid", (1, 6), truth_gone, break_vanished, holder_is_gone),
     Variant(

@@ -1,4 +1,4 @@
-"""Limits of a server that are met: memory, the number of clients; and settings that were made smaller."""
+"""Limits of a server that are met: its memory, and the number of its clients."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from contextlib import suppress
 
 import valkey
 
-from benchmarks.accuracy.held_out.means import HEAD, clients_named, in_batches, info, setting, until
-from benchmarks.accuracy.site import Site
+from benchmarks.accuracy.held_out.means import HEAD, clients_named, in_batches, info, until
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
 # A pool that has lost its upper bound: connections are taken, used once, and neither used again nor closed.
@@ -195,39 +194,6 @@ def nearly_full(stage: Stage) -> bool:
     return int(said["connected_clients"]) >= int(said["maxclients"]) * 9 // 10
 
 
-def break_fewer_clients(stage: Stage) -> str:
-    """Somebody has pasted the settings of a test machine."""
-    stage.client().config_set("maxclients", stage.strength)
-    return ""
-
-
-def site_clients(_: Stage) -> Site:
-    """The site needs thousands."""
-    return Site(setting=(("maxclients", 5000, None),))
-
-
-def clients_lowered(stage: Stage) -> bool:
-    """The setting is below what the site asks for."""
-    return int(setting(stage.client(), "maxclients")) < 5000
-
-
-def break_timeout(stage: Stage) -> str:
-    """Connections are cut that have rested for seconds, under pools that keep them for minutes."""
-    stage.client().config_set("timeout", stage.strength)
-    time.sleep(0.1)
-    return ""
-
-
-def site_timeout(_: Stage) -> Site:
-    """Pools keep connections for ten minutes."""
-    return Site(setting=(("timeout", 900, None),))
-
-
-def timeout_lowered(stage: Stage) -> bool:
-    """The setting is out of its range."""
-    return 0 < int(setting(stage.client(), "timeout")) < 900
-
-
 def truth_full(_: Stage) -> Truth:
     """More memory, or less data: a person decides."""
     return Truth(Answer.RESOURCE_EXHAUSTION, Cause.MEMORY_LIMIT)
@@ -270,37 +236,39 @@ def truth_dead(_: Stage) -> Truth:
     )
 
 
-def truth_fewer(_: Stage) -> Truth:
-    """The site has said what is right."""
-    return Truth(
-        Answer.RESOURCE_EXHAUSTION,
-        Cause.SETTING,
-        objects=("maxclients",),
-        also_cause=(Cause.MANY_CLIENTS,),
-        healable=True,
-    )
-
-
-def truth_timeout(_: Stage) -> Truth:
-    """Clients see it as connections that break; the type is a matter of taste."""
-    return Truth(
-        Answer.NETWORK,
-        Cause.SETTING,
-        objects=("timeout",),
-        also_answer=(Answer.RESOURCE_EXHAUSTION, Answer.SLOW_OPERATIONS),
-        also_cause=(Cause.WAY_CUT,),
-        healable=True,
-    )
-
-
 OF_300 = (("maxclients", "300"),)
 
 VARIANTS = (
-    Variant("documents_up_to_the_limit", "valkey", (4, 40), truth_full, break_full, writes_are_refused),
-    Variant("nothing_volatile_to_evict", "valkey", (4, 40), truth_full, break_volatile, writes_are_refused),
-    Variant("limit_set_below_the_data", "valkey", (5, 40), truth_full, break_lowered, writes_are_refused),
     Variant(
-        "pool_without_a_bound", "valkey", (150, 240), truth_pool, break_pool, many_do_nothing, config=OF_300
+        "documents_up_to_the_limit", "valkey", (4, 40), truth_full, break_full, writes_are_refused, alone=True
+    ),
+    Variant(
+        "nothing_volatile_to_evict",
+        "valkey",
+        (4, 40),
+        truth_full,
+        break_volatile,
+        writes_are_refused,
+        alone=True,
+    ),
+    Variant(
+        "limit_set_below_the_data",
+        "valkey",
+        (5, 40),
+        truth_full,
+        break_lowered,
+        writes_are_refused,
+        alone=True,
+    ),
+    Variant(
+        "pool_without_a_bound",
+        "valkey",
+        (150, 240),
+        truth_pool,
+        break_pool,
+        many_do_nothing,
+        config=OF_300,
+        alone=True,
     ),
     Variant(
         "workers_near_the_last_connection",
@@ -310,6 +278,7 @@ VARIANTS = (
         break_few_left,
         nearly_full,
         config=OF_300,
+        alone=True,
     ),
     Variant(
         "newcomers_are_refused",
@@ -329,26 +298,9 @@ VARIANTS = (
         break_power_cut,
         many_do_nothing,
         config=OF_300,
+        alone=True,
     ),
     Variant(
         "subscribers_without_power", "valkey", (100, 220), truth_dead, break_subscribers_gone, many_do_nothing
-    ),
-    Variant(
-        "connections_limited_as_on_a_test_machine",
-        "valkey",
-        (80, 900),
-        truth_fewer,
-        break_fewer_clients,
-        clients_lowered,
-        site=site_clients,
-    ),
-    Variant(
-        "resting_connections_cut_in_seconds",
-        "valkey",
-        (3, 60),
-        truth_timeout,
-        break_timeout,
-        timeout_lowered,
-        site=site_timeout,
     ),
 )

@@ -7,7 +7,18 @@ import signal
 import time
 from typing import Any
 
-from benchmarks.accuracy.held_out.means import HEAD, free_port, info, pid_of, proxy, resume, setting, until
+from benchmarks.accuracy.held_out.means import (
+    FLAPPING,
+    HEAD,
+    free_port,
+    info,
+    pid_of,
+    port_of,
+    proxy,
+    resume,
+    setting,
+    until,
+)
 from benchmarks.accuracy.site import Site
 from benchmarks.accuracy.variant import Answer, Cause, Stage, Truth, Variant
 
@@ -23,23 +34,6 @@ while True:
         number += 1
         redis.set(f"{word}:row:{number % 200}", random.randbytes(amount * 5))
     time.sleep(0.05)
-"""
-)
-
-# A way on which connections do not last: the link of the replica breaks again and again.
-BREAKS = (
-    HEAD
-    + """
-redis = client("import")
-there()
-while True:
-    until = time.monotonic() + 1.5
-    redis.execute_command("CLIENT", "KILL", "TYPE", "replica")
-    number = 0
-    while time.monotonic() < until:
-        number += 1
-        redis.set(f"{word}:row:{number % 100}", random.randbytes(amount * 1024))
-        time.sleep(0.01)
 """
 )
 
@@ -127,13 +121,16 @@ def falls_behind(stage: Stage) -> bool:
 
 
 def break_backlog(stage: Stage) -> str:
-    """The backlog is as small as it can be, and each break of the link costs a full copy."""
-    client = stage.client()
+    """The backlog is as small as it can be, and each second for which the link is away costs a full copy."""
+    client, replica = stage.client(), stage.client(stage.replica_url)
     client.config_set("repl-backlog-size", "16kb")
     client.config_set("repl-diskless-sync-delay", 0)
+    port = free_port()
+    stage.keep_going(FLAPPING, str(port_of(stage.url)), str(port), "2.5", "1.2")
+    stage.keep_going(WRITES, stage.url, stage.prefix, str(stage.strength * 100))
     before = int(info(client)["sync_full"])
-    stage.keep_going(BREAKS, stage.url, stage.prefix, str(stage.strength))
-    until(lambda: int(info(client)["sync_full"]) > before + 2)
+    replica.replicaof("127.0.0.1", str(port))
+    until(lambda: int(info(client)["sync_full"]) > before + 1)
     return ""
 
 
@@ -201,7 +198,7 @@ def truth_backlog(stage: Stage) -> Truth:
         stage,
         Cause.BACKLOG_SMALL,
         objects=("repl-backlog-size",),
-        also_cause=(Cause.REPLICATION_BROKEN, Cause.SETTING),
+        also_cause=(Cause.REPLICATION_BROKEN, Cause.SETTING, Cause.WAY_FLAPS),
         healable=True,
     )
 

@@ -102,6 +102,44 @@ while True:
 """
 
 
+#: The listener is closed and opened in one process, so that it leaves nothing behind when it is killed.
+FLAPPING = """
+import socket, sys, threading, time, select
+target, port, up, down = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+def serve(side, end):
+    other = socket.create_connection(("127.0.0.1", target))
+    pair = {side: other, other: side}
+    try:
+        while time.monotonic() < end:
+            for one in select.select(list(pair), [], [], 0.05)[0]:
+                data = one.recv(65536)
+                if not data:
+                    return
+                pair[one].sendall(data)
+    except OSError:
+        pass
+    finally:
+        side.close()
+        other.close()
+first = True
+while True:
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    server.listen(16)
+    if first:
+        print("there", flush=True)
+        first = False
+    end = time.monotonic() + up
+    while time.monotonic() < end:
+        if select.select([server], [], [], 0.05)[0]:
+            side, _ = server.accept()
+            threading.Thread(target=serve, args=(side, end), daemon=True).start()
+    server.close()
+    time.sleep(down)
+"""
+
+
 def port_of(url: str) -> int:
     """The port of an address."""
     port = urlsplit(url).port

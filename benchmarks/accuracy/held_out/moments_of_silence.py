@@ -48,8 +48,8 @@ FILL = (
     "redis.call('SADD', KEYS[1], unpack(t)) t = {} end end"
 )
 def build_all():
-    for part in range(4):
-        redis.eval(FILL, 1, key + ":new", "m%d-" % part, amount * 250)
+    for part in range(amount):
+        redis.eval(FILL, 1, key + ":new", "m%d-" % part, 1000)
 build_all()
 redis.rename(key + ":new", key)
 first = True
@@ -297,6 +297,7 @@ VARIANTS = (
         truth_paused,
         break_pause_of_writes,
         writes_are_paused,
+        alone=True,
     ),
     Variant(
         "all_paused_and_forgotten",

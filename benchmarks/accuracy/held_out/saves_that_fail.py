@@ -135,7 +135,16 @@ def truth(_: Stage) -> Truth:
 SAVES = (("save", "3600 1"),)
 
 VARIANTS = (
-    Variant("snapshot_beyond_a_quota", "valkey", (4, 40), truth, break_quota, snapshot_fails, config=SAVES),
+    Variant(
+        "snapshot_beyond_a_quota",
+        "valkey",
+        (4, 40),
+        truth,
+        break_quota,
+        snapshot_fails,
+        config=SAVES,
+        alone=True,
+    ),
     Variant(
         "folder_in_place_of_the_snapshot",
         "valkey",
@@ -144,8 +153,18 @@ VARIANTS = (
         break_folder,
         snapshot_fails,
         config=SAVES,
+        alone=True,
     ),
-    Variant("saving_child_is_killed", "valkey", (8, 40), truth, break_killed, snapshot_fails, config=SAVES),
+    Variant(
+        "saving_child_is_killed",
+        "valkey",
+        (8, 40),
+        truth,
+        break_killed,
+        snapshot_fails,
+        config=SAVES,
+        alone=True,
+    ),
     Variant(
         "log_folder_moved_away",
         "valkey",
@@ -154,5 +173,6 @@ VARIANTS = (
         break_log,
         log_fails,
         config=(("appendonly", "yes"),),
+        alone=True,
     ),
 )
