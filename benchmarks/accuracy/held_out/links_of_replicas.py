@@ -147,6 +147,7 @@ def break_buffer(stage: Stage) -> str:
     port = stage.said
     stage.keep_going(WRITES, stage.url, stage.prefix, "600")
     before = int(info(client)["sync_full"])
+    replica.replicaof("NO", "ONE")  # as after a restart without its data: only a full copy will do
     replica.replicaof("127.0.0.1", port)
     until(lambda: int(info(client)["sync_full"]) > before + 1, 30)
     return ""

@@ -62,8 +62,12 @@ def carry(source, sink, answers, state):
             sink.sendall(data)
     except OSError:
         pass
-    reset(source)
-    reset(sink)
+    for each in (source, sink):
+        try:
+            each.shutdown(socket.SHUT_RDWR)  # the other direction's thread may wait for it
+        except OSError:
+            pass
+        reset(each)
 def serve(side, number):
     if does == "reset" or (does == "some_reset" and number % int(much) == 0):
         time.sleep(0.01)

@@ -287,8 +287,8 @@ def truth_writing_script(_: Stage) -> Truth:
 
 VARIANTS = (
     Variant("log_shipper_on_monitor", "valkey", (1, 5), truth_watched, break_watches, is_watched),
-    Variant("index_replaced_by_del", "valkey", (200, 600), truth_deletes, break_deletes, deletions_are_slow),
-    Variant("index_renamed_over", "valkey", (200, 600), truth_deletes, break_renames, deletions_are_slow),
+    Variant("index_replaced_by_del", "valkey", (200, 400), truth_deletes, break_deletes, deletions_are_slow),
+    Variant("index_renamed_over", "valkey", (200, 400), truth_deletes, break_renames, deletions_are_slow),
     Variant("tokens_end_at_one_instant", "valkey", (8, 25), truth_storm, break_storm, expires_in_waves),
     Variant(
         "writers_paused_and_forgotten",
