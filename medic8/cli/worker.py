@@ -46,7 +46,9 @@ def worker(
     name = name or socket.gethostname()
     if set(name) & set("/%"):
         raise ConfigurationError(f'a worker cannot be called "{name}": Prefect takes no "/" and no "%" there')
-    prepare(call.environ, site, reach(call), is_debug=call.is_debug)
+    # Runs wait for a server that is away as they do under any worker, and what a worker says is to be read.
+    call.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "5")
+    prepare(call.environ, site, reach(call), is_debug=True)
     # By name, since what a site installs stands above the command line.
     importlib.import_module("deployments.responder.__main__").serve(
         site.deployments.pool,
