@@ -263,7 +263,16 @@ VARIANTS = (
     _grid("damage_manifest_copy", (1, 1), Cause.DAMAGED_VALUES),
     _grid("stale_lock", (1, 6), Cause.STALE_LOCK, _SYNC),
     _grid("deadlock", (1, 2), Cause.DEADLOCK, _SYNC),
-    _fault("setting_out_of_range", (1, 2), _SLOW, Cause.SETTING, _always, "setting"),
+    _fault(
+        "setting_out_of_range",
+        (1, 2),
+        _SLOW,
+        Cause.SETTING,
+        _always,
+        "setting",
+        # One of them says whether clients are asked if they live.
+        also=((_NET,), ()),
+    ),
     _fault("slow_reader", (16, 64), _LEAK, Cause.UNREAD_OUTPUT, _called("lab-slow-reader")),
     _fault("forgotten_monitor", (1, 4), _SLOW, Cause.MONITOR, _called("lab-monitor")),
     _fault(

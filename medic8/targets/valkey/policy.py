@@ -387,20 +387,3 @@ OUTPUT_LIMITS = {"normal": (256 << 20, 64 << 20, 60), "pubsub": (32 << 20, 8 << 
 
 #: Per cent of maxmemory for all clients together. Source: valkey.conf, maxmemory-clients 5%.
 CLIENTS_SHARE = 5
-
-#: Settings that may be set right by themselves: each takes effect at once, none lowers a limit that
-#: clients rely on, weakens durability, evicts, or belongs to whoever runs replication.
-SETTABLE = frozenset(
-    {
-        "activerehashing",
-        "hz",
-        "lazyfree-lazy-eviction",
-        "lazyfree-lazy-expire",
-        "lazyfree-lazy-server-del",
-        "lazyfree-lazy-user-del",
-        "lazyfree-lazy-user-flush",
-        "slowlog-log-slower-than",
-        "slowlog-max-len",
-        "tcp-keepalive",
-    }
-)
