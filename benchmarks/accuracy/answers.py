@@ -24,6 +24,7 @@ CAUSES = {
     "clients.dead": Cause.DEAD_CLIENTS,
     "clients.no_keepalive": Cause.DEAD_CLIENTS,
     "clients.near_limit": Cause.MANY_CLIENTS,
+    "clients.rejected": Cause.MANY_CLIENTS,
     "clients.paused": Cause.PAUSED,
     "keys.forgotten_expiry": Cause.KEYS_WITHOUT_EXPIRY,
     "keys.without_expiry": Cause.KEYS_WITHOUT_EXPIRY,

@@ -7,6 +7,7 @@ messages (`medic8.targets.valkey.looks.error_words`).
 
 from __future__ import annotations
 
+from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.causes import CauseRule, Clue, Results
 from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 
@@ -174,6 +175,11 @@ _FULL: _Rules = (
         "clients.near_limit clients.idle",
         "Connections of clients that are gone count like those that are used.",
         _many_connections("clients.dead"),
+    ),
+    _rule(
+        "clients.rejected",
+        UNREACHABLE,
+        "A server that has as many clients as it may turns us away like anybody else.",
     ),
     _rule(
         "clients.idle",

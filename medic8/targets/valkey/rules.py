@@ -280,9 +280,10 @@ _CONNECTIONS = (
         cause="Nothing asks silent clients whether they live.",
     ),
     rule_of(
-        IssueType.NETWORK,
+        IssueType.RESOURCE_EXHAUSTION,
         "{target} is running out of connections",
         "clients.near_limit",
+        "clients.rejected",
         symptoms=("Connection failures",),
     ),
 )
