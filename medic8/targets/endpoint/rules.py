@@ -8,7 +8,7 @@ from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.causes import CauseRule
 from medic8.analysis.symptoms import rule_of
 from medic8.model.issue import IssueType
-from medic8.targets.valkey.causes import AT_LIMIT
+from medic8.targets.valkey.clues import AT_LIMIT
 
 RULES = (
     rule_of(

@@ -344,6 +344,12 @@ class ServerPolicy(Frozen):
         unit="share",
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
     )
+    untrimmed: Threshold = Threshold(
+        what="entries of a stream that never expires, was never trimmed and is written to, from 1 MiB on",
+        warning=10_000,
+        unit="count",
+        source=f"Valkey documentation, Streams, Capped streams; {_OURS}: as many as may be pending",
+    )
     leak: Threshold = Threshold(
         what="growth of used memory over the time looked at, at least, if it is 1 MiB or more",
         warning=0.05,

@@ -42,6 +42,7 @@ from medic8.targets.valkey.looks.streams import (
     numbers_of,
     values_of,
 )
+from medic8.targets.valkey.looks.untrimmed import look_for_untrimmed
 from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY, ServerPolicy, policy_of
 
 _SECTIONS = ("server", "memory", "keyspace", "replication", "stats")
@@ -112,14 +113,14 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
         findings += judge_jump(jump, policy=policy)
         windows = _windows(earlier)
         findings += judge_idle_backlog(windows[0], facts, policy=policy)
+        of_whom = judged(numbers, target.labels.get(KEEP_STREAMS, ""))
         streams_per_s, of_streams = look_at_streams(
-            server,
-            home,
-            judged(numbers, target.labels.get(KEEP_STREAMS, "")),
-            (watched, *windows),
-            facts,
-            policy=policy,
+            server, home, of_whom, (watched, *windows), facts, policy=policy
         )
+        if server.go_to(home):
+            by_age = {each.about for each in of_streams if each.code == "keys.growing_stream"}
+            clock_s = (facts.number("server_time_usec") or 0.0) / 1e6
+            of_streams += look_for_untrimmed(server, of_whom, facts, clock_s, by_age, policy=policy)
         readings = (
             reading("growth.samples", len(earlier), "count"),
             *_rate("growth.watched", watched),
