@@ -47,6 +47,7 @@ CAUSES = {
     "commands.slow": Cause.COSTLY_COMMAND,
     "commands.slow_delete": Cause.SLOW_DELETE,
     "commands.expiry_storm": Cause.EXPIRY_STORM,
+    "keys.expire_at_once": Cause.EXPIRY_STORM,
     "server.busy": Cause.SCRIPT_RUNS,
     "errors.busy": Cause.SCRIPT_RUNS,
     "persistence.failed": Cause.SAVE_FAILS,

@@ -174,6 +174,21 @@ _HELD_UP: _Rules = (
         "Everybody waits while memory is freed.",
     ),
     _rule(
+        "commands.costly",
+        "commands.slow",
+        "What takes long each time is what the log of slow commands shows.",
+    ),
+    _rule(
+        "keys.expire_at_once",
+        "commands.expiry_storm latency.high commands.slow",
+        "What expires at one moment is freed at once.",
+    ),
+    _rule(
+        "keys.expire_at_once commands.expiry_storm commands.slow_delete clients.output memory.client_buffers",
+        "memory.fragmented",
+        "Much that is freed at once leaves pages behind that hold little.",
+    ),
+    _rule(
         "commands.expiry_storm",
         "commands.slow",
         "A command that meets keys which have expired frees them first.",

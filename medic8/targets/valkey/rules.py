@@ -165,6 +165,7 @@ _SLOWNESS = (
         "commands.expiry_storm",
         "commands.costly",
         "keys.large",
+        "keys.expire_at_once",
         "clients.monitor",
         "persistence.slow_fork",
         cause="One thread does all commands: whatever takes long makes everybody wait.",

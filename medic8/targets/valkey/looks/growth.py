@@ -18,7 +18,7 @@ from medic8.model.wording import moment, shown, size, span
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
-from medic8.targets.valkey.looks.beside import REPLICAS, judge_idle_backlog
+from medic8.targets.valkey.looks.beside import BACKLOG_TTL, REPLICAS, judge_idle_backlog
 from medic8.targets.valkey.looks.clock import (
     clock_values,
     is_on_this_machine,
@@ -112,7 +112,9 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
         findings += judge_jump(jump, policy=policy)
         windows = _windows(earlier)
-        findings += judge_idle_backlog(windows[0], facts, policy=policy)
+        is_kept = facts.number("mem_replication_backlog") and facts.number("connected_slaves") == 0
+        kept_for = server.settings(BACKLOG_TTL) if is_kept else None
+        findings += judge_idle_backlog(windows[0], facts, kept_for, policy=policy)
         of_whom = judged(numbers, target.labels.get(KEEP_STREAMS, ""))
         streams_per_s, of_streams = look_at_streams(
             server, home, of_whom, (watched, *windows), facts, policy=policy

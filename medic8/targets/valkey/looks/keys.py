@@ -26,6 +26,7 @@ from medic8.targets.valkey.looks.key_sample import (
     sample_keys,
 )
 from medic8.targets.valkey.looks.large_keys import look_for_large
+from medic8.targets.valkey.looks.same_expiry import look_for_same_expiry
 from medic8.targets.valkey.looks.stalled import look_for_stalled
 from medic8.targets.valkey.looks.streams import find_streams
 from medic8.targets.valkey.policy import LEAST_STREAM_ENTRIES, POLICY, ServerPolicy, policy_of
@@ -72,7 +73,11 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
         streams = find_streams(server) if spaces else []
         sample = sample_keys(server, spaces, first=database_of(target.address))
         pending = _pending(server, sample)
-        if server.go_to(database_of(target.address)):
+        home, at_once = database_of(target.address), tuple[Finding, ...]()
+        if server.go_to(home):
+            here = next((each.keys for each in spaces if each.database == home), 0)
+            there = [each for each in sample if each.database == home]
+            at_once = look_for_same_expiry(server, there, here, policy=policy)
             known = {each.stream for each in pending}
             pending += _pending_of(server, [each for each in streams if each not in known])
         total = sum(each.keys for each in spaces)
@@ -108,6 +113,7 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_evictable(spaces, facts, policy=policy),
             *judge_forgotten(_without_rule(sample, target), policy=policy),
             *judge_pending(pending, policy=policy),
+            *at_once,
             *hot,
             *stalled,
         )
