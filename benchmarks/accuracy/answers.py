@@ -25,6 +25,7 @@ CAUSES = {
     "clients.no_keepalive": Cause.DEAD_CLIENTS,
     "clients.near_limit": Cause.MANY_CLIENTS,
     "clients.rejected": Cause.MANY_CLIENTS,
+    "clients.growing": Cause.MANY_CLIENTS,
     "clients.paused": Cause.PAUSED,
     "keys.forgotten_expiry": Cause.KEYS_WITHOUT_EXPIRY,
     "keys.without_expiry": Cause.KEYS_WITHOUT_EXPIRY,
@@ -34,6 +35,7 @@ CAUSES = {
     "keys.growing_lag": Cause.PENDING_ENTRIES,
     "keys.growing_stream": Cause.GROWING_STREAM,
     "keys.large": Cause.LARGE_KEY,
+    "keys.growing": Cause.LARGE_KEY,
     "memory.scripts": Cause.SCRIPTS,
     "memory.tracking": Cause.TRACKING,
     "memory.tracking_full": Cause.TRACKING,
@@ -144,6 +146,9 @@ CAUSES = {
     "endpoint.certificate_ends": Cause.CERTIFICATE,
 }
 
+#: What else a code stands for: this one says that a key is long, and that nothing in it ever goes.
+_ALSO = {"keys.growing": {Cause.KEYS_WITHOUT_EXPIRY}}
+
 #: How the requests to an endpoint ended that nobody serves.
 ENDINGS = {
     Ending.UNRESOLVED: Cause.NAME_NOT_FOUND,
@@ -213,7 +218,7 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
             is_circle = any(ENDING_WORDS[Ending.CIRCLE].means in each.text for each in findings)
             return {Cause.REDIRECT_LOOP if is_circle else Cause.REDIRECTS}
         case _:
-            return {cause_of(code)}
+            return {cause_of(code), *_ALSO.get(code, ())}
 
 
 def cause_of(code: str) -> Cause:

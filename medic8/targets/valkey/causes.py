@@ -12,6 +12,7 @@ from medic8.analysis.causes import CauseRule, Clue
 from medic8.targets.valkey.clues import (
     AT_LIMIT,
     is_a_stream_that_grows,
+    is_full_of_clients,
     is_over,
     is_so,
     is_what_grows,
@@ -74,7 +75,7 @@ _FULL: _Rules = (
         takes_much("memory.backlog"),
     ),
     _rule(
-        "keys.forgotten_expiry keys.growing_stream keys.pending",
+        "keys.forgotten_expiry keys.growing keys.growing_stream keys.pending",
         "memory.near_limit",
         "Keys that nobody takes away again fill the memory.",
         takes_much("memory.dataset"),
@@ -86,9 +87,9 @@ _FULL: _Rules = (
         is_what_grows(),
     ),
     _rule(
-        "keys.growing_stream keys.pending",
+        "keys.growing keys.growing_stream keys.pending",
         "keys.large",
-        "A stream that nobody trims, or from which nobody may take, becomes a large key.",
+        "A key to which all add, and from which nobody takes, becomes a large one.",
         is_a_stream_that_grows(),
     ),
     _rule(
@@ -103,12 +104,13 @@ _FULL: _Rules = (
         many_connections("clients.dead"),
     ),
     _rule(
-        "clients.rejected",
+        "clients.rejected clients.near_limit",
         UNREACHABLE,
         "A server that has as many clients as it may turns us away like anybody else.",
+        is_full_of_clients(),
     ),
     _rule(
-        "clients.idle",
+        "clients.idle clients.growing",
         "clients.near_limit",
         "Connections that nobody uses count like those that are used.",
     ),

@@ -7,6 +7,9 @@ from medic8.analysis.causes import Clue, Results
 #: What takes less than this of the limit did not fill the memory.
 _LEAST_SHARE = 0.1
 
+#: So near to maxclients those that come at the same moment are turned away.
+_FULL = 0.8
+
 
 def _number(results: Results, diagnostic: str, name: str) -> float | None:
     result = results.get(diagnostic)
@@ -80,6 +83,20 @@ def many_connections(code: str) -> Clue:
     )
 
 
+def is_full_of_clients() -> Clue:
+    """Whether there is room for hardly any connection more."""
+
+    def look(results: Results) -> bool | None:
+        used, limit = (_number(results, "clients", f"clients.{name}") for name in ("connected", "limit"))
+        return None if used is None or not limit else used >= _FULL * limit
+
+    return Clue(
+        if_so=f"{_FULL:.0%} or more of the connections that maxclients allows were in use",
+        if_not=f"less than {_FULL:.0%} of the connections that maxclients allows were in use",
+        look=look,
+    )
+
+
 def is_what_grows() -> Clue:
     """Whether streams that grow take half of the memory's growth or more."""
 
@@ -97,17 +114,17 @@ def is_what_grows() -> Clue:
 
 
 def is_a_stream_that_grows() -> Clue:
-    """Whether the largest key is one of the streams that grow."""
+    """Whether the largest key is one of those that grow."""
 
     def look(results: Results) -> bool | None:
         grow = [
             each.about
             for name in ("growth", "keys")
             for each in (results[name].findings if name in results else ())
-            if each.code in {"keys.growing_stream", "keys.pending"}
+            if each.code in {"keys.growing", "keys.growing_stream", "keys.pending"}
         ]
         large = [each for each in results["keys"].findings if each.code == "keys.large"]
         named = [each.what for finding in large for each in finding.evidence[1:2]]
         return any(what.startswith(f"{each} in ") for what in named for each in grow) if named else None
 
-    return Clue(if_so="the largest key is such a stream", if_not="the largest key is another one", look=look)
+    return Clue(if_so="the largest key is that one", if_not="the largest key is another one", look=look)

@@ -176,6 +176,12 @@ class ServerPolicy(Frozen):
         unit="share",
         source=f"Valkey documentation, Client handling, Maximum number of clients; the limits are {_OURS}",
     )
+    new_clients: Threshold = Threshold(
+        what="connections, if their number rises all the while and those that came are not used",
+        warning=100,
+        unit="count",
+        source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
+    )
     client_output: Threshold = Threshold(
         what="output waiting for one client",
         warning=8 << 20,
@@ -362,6 +368,12 @@ class ServerPolicy(Frozen):
         warning=10_000,
         unit="count",
         source=f"Valkey documentation, Streams, Capped streams; {_OURS}: as many as may be pending",
+    )
+    untaken: Threshold = Threshold(
+        what="elements of a key that never expires and grows, and of whose kind none was ever taken",
+        warning=10_000,
+        unit="count",
+        source=f"Valkey documentation, Memory optimization; {_OURS}: as for streams, from 1 MiB on",
     )
     leak: Threshold = Threshold(
         what="growth of used memory over the time looked at, at least, if it is 1 MiB or more",

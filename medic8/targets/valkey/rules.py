@@ -94,6 +94,7 @@ _LEAKS = (
         "keys.without_expiry",
         "keys.pending",
         "keys.growing_stream",
+        "keys.growing",
         "keys.growing_pending",
         "keys.growing_lag",
         cause="Programs write what nobody takes away again.",
@@ -285,6 +286,7 @@ _CONNECTIONS = (
         "{target} is running out of connections",
         "clients.near_limit",
         "clients.rejected",
+        "clients.growing",
         symptoms=("Connection failures",),
     ),
 )

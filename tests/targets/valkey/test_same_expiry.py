@@ -23,7 +23,7 @@ def test_keys_that_expire_at_one_moment_are_found_before_they_do(valkey_url: str
     """By the sample of keys and their exact times; such an issue is about slow operations."""
     at_ms = int((time.time() + 600) * 1000)
     with connection(valkey_url, timeout_s=30) as client:
-        client.eval(WRITE, 1, "fare", "PXAT", at_ms)
+        client.eval(WRITE, 1, "fare", "PXAT", str(at_ms))
         result = look(valkey_url, "keys")
     assert "fare" in found(result, "keys.expire_at_once").text
     (issue,) = report_of(result).issues
@@ -33,7 +33,7 @@ def test_keys_that_expire_at_one_moment_are_found_before_they_do(valkey_url: str
 def test_keys_of_one_batch_and_lifetime_are_no_finding(valkey_url: str) -> None:
     """They expire in the order in which they were written: nobody notices."""
     with connection(valkey_url, timeout_s=30) as client:
-        client.eval(WRITE, 1, "page", "PX", 600_000)
+        client.eval(WRITE, 1, "page", "PX", "600000")
         assert look(valkey_url, "keys").findings == ()
 
 
