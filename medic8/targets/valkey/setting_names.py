@@ -25,7 +25,7 @@ SETTABLE = frozenset(
 )
 
 #: What a report shows everybody may read. Source: valkey.conf, SECURITY and TLS/SSL.
-_SECRET = re.compile(r"pass|auth$|user|^acl")
+_SECRET = re.compile(r"pass|auth$|(master|primary)user")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 

@@ -9,7 +9,7 @@ from medic8.model.target import SettingRule
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.plans.settings import plan_settings
-from medic8.targets.valkey.setting_names import issue_of
+from medic8.targets.valkey.setting_names import SETTABLE, issue_of
 from tests.targets.valkey.looking_at import a_target, report_on
 
 LIMIT = SettingRule(name="maxclients", minimum=1000)
@@ -48,6 +48,13 @@ def test_what_may_hold_a_secret_or_is_a_pattern_is_refused(name: str) -> None:
     """A report shows the values of the settings that rules name."""
     target = a_target("valkey://127.0.0.1:6379/0", setting=(SettingRule(name=name, minimum=1),))
     assert len(KIND.requires(target)) == 1
+
+
+def test_whatever_may_be_set_may_have_a_rule() -> None:
+    """Also where a name has a word in it that names of secrets have."""
+    names = (*SETTABLE, "acllog-max-len", "maxmemory-clients")
+    rules = tuple(SettingRule(name=name, minimum=1) for name in names)
+    assert KIND.requires(a_target("valkey://127.0.0.1:6379/0", setting=rules)) == ()
 
 
 @pytest.mark.parametrize(
