@@ -72,6 +72,7 @@ CAUSES = {
     "network.slow_way": Cause.WAY_SLOW,
     "network.loss": Cause.WAY_SLOW,
     "network.flapping": Cause.WAY_FLAPS,
+    "network.cut": Cause.WAY_CUT,
     "target.unreachable": Cause.WAY_CUT,
     "certificate.": Cause.CERTIFICATE,
     "setting.": Cause.SETTING,

@@ -21,6 +21,8 @@ from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions
 from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.client import connection
+from medic8.targets.valkey.looks.broken_off import steadily
+from medic8.targets.valkey.looks.commands import look_at_commands
 from medic8.targets.valkey.looks.reachability import look_at_reachability
 
 #: Blocks that are named in a sentence; the rest is counted.
@@ -178,8 +180,11 @@ def _readings(report: GridReport) -> tuple[Reading, ...]:
     return tuple(readings)
 
 
-DIAGNOSTICS: Mapping[str, Diagnostic] = {
+_LOOKS: Mapping[str, Diagnostic] = {
     "reachability": look_at_reachability,
     "grid": look_at_grid,
     "locks": look_at_locks,
+    "commands": look_at_commands,
 }
+
+DIAGNOSTICS: Mapping[str, Diagnostic] = {name: steadily(name, look) for name, look in _LOOKS.items()}

@@ -54,10 +54,17 @@ class ServerPolicy(Frozen):
         source=f"{_LATENCY}, network; RFC 6298: what is lost is sent again after 200 ms or more; {_OURS}",
     )
     flapping: Threshold = Threshold(
-        what="changes between answering and not, of 20 attempts within 3 s at most",
+        what="changes between answering and not, of 20 attempts within 3 s; of 80 within 10 s if it did",
         error=3,
         unit="count",
         source=f"Valkey documentation, Administration: a restart is two, away and back; the limit is {_OURS}",
+    )
+    cut: Threshold = Threshold(
+        what="connections that broke in use, of three that were held in turn after a look was broken off",
+        error=3,
+        unit="count",
+        source="Valkey documentation, Client handling: a server ends none that is used and reads; the "
+        f"limit is {_OURS}",
     )
     certificate_days: Threshold = Threshold(
         what="days until the certificate ends that the server presents",
@@ -264,6 +271,12 @@ class ServerPolicy(Frozen):
         warning=10 << 20,
         unit="bytes",
         source=f"{_CONF}, repl-backlog-size 10mb: beyond that it needs a full copy",
+    )
+    replica_behind: Threshold = Threshold(
+        what="seconds of writes that a replica is behind, from 1 MiB on, and more all the time",
+        warning=2,
+        unit="seconds",
+        source=f"Valkey documentation, Replication: it tells each second how far it is; twice is {_OURS}",
     )
     replica_silence: Threshold = Threshold(
         what="seconds since a replica has spoken",

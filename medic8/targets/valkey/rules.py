@@ -247,6 +247,13 @@ _CONNECTIONS = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "Connections to {target} break",
+        "network.cut",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="Something between ends connections that are in use, or somebody closes them on the server.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} does not accept connections as fast as they come",
         "network.queue",
         symptoms=("Connection failures", "Timeout errors"),
@@ -310,3 +317,15 @@ RULES = (
     *_ERRORS,
     *_SETTINGS,
 )
+
+#: How codes begin of what a grid shares with its server: the way there, and what holds both up.
+_SHARED = (
+    "network.",
+    "latency.",
+    "server.busy",
+    "server.loading",
+    "server.clock",
+    "commands.",
+    "clients.one_by_one",
+)
+OF_A_GRID = tuple(rule for rule in RULES if any(code.startswith(_SHARED) for code in rule.codes))

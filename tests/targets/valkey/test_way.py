@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
+import time
 
 from looking_at import look
 
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import options_of
 from medic8.targets.valkey.looks import reachability
-from medic8.targets.valkey.looks.flapping import judge_flapping
+from medic8.targets.valkey.looks.broken_off import Held, judge_cuts
+from medic8.targets.valkey.looks.flapping import judge_flapping, look_for_flapping
 from tests.targets.valkey.bad_doors import HOST, door
 from tests.targets.valkey.own_network import alone
 
@@ -78,3 +80,47 @@ def test_a_door_that_answers_every_other_time_comes_and_goes(valkey_url: str) ->
     with door(every_other) as port:
         result = look(f"valkey://{HOST}:{port}/0", "reachability")
     assert [each.code for each in result.findings] == ["network.flapping"]
+
+
+def test_what_cuts_connections_in_use_is_told_though_each_new_one_is_answered(valkey_url: str) -> None:
+    """As a proxy with a limit to the life of a connection does; the server goes on: no restart."""
+    options = options_of(valkey_url)
+
+    def a_few_answers(near: socket.socket) -> None:
+        with socket.create_connection((options["host"], options["port"])) as far:
+            for _ in range(3):
+                far.sendall(near.recv(1 << 16))
+                near.sendall(far.recv(1 << 16))
+
+    with door(a_few_answers) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "clients")
+        assert [each.code for each in result.findings] == ["network.cut"]
+        assert result.unseen[0].startswith("clients: ")
+
+
+def test_connections_that_break_are_cut_only_if_the_server_goes_on_and_all_of_them_do() -> None:
+    """One that holds is enough to say nothing, and so is a start anew."""
+
+    def codes(*held: tuple[bool, str]) -> list[str]:
+        lives = [Held(0.4, 9, is_broken, run) for is_broken, run in held]
+        return [each.code for each in judge_cuts(lives, "valkey://x")]
+
+    assert codes((True, "a"), (True, "a"), (True, "a")) == ["network.cut"]
+    assert codes((True, "a"), (True, "a"), (False, "a")) == []
+    assert codes((True, "a"), (True, "b"), (True, "c")) == []
+
+
+def test_what_dies_every_few_seconds_comes_and_goes_too(valkey_url: str) -> None:
+    """It changes as often as a restart within three seconds, and is looked at for longer then."""
+    options, began_s = options_of(valkey_url), time.monotonic()
+
+    def now_and_then(near: socket.socket) -> None:
+        if int(time.monotonic() - began_s) % 3 == 0:
+            return
+        with socket.create_connection((options["host"], options["port"])) as far:
+            far.sendall(near.recv(1 << 16))
+            near.sendall(far.recv(1 << 16))
+
+    with door(now_and_then) as port:
+        found = look_for_flapping(f"valkey://{HOST}:{port}/0", timeout_s=1.0)
+    assert [each.code for each in found] == ["network.flapping"]
