@@ -33,7 +33,7 @@ RULES = (
         symptoms=("Connection failures", "Timeout errors"),
     ),
     IssueRule(
-        codes=frozenset({"grid.damaged", "grid.manifest_copy"}),
+        codes=frozenset({"grid.damaged", "grid.manifest_copy", "grid.groups_gone"}),
         issue_type=IssueType.GRID_CORRUPTION,
         title="{about} is corrupted",
         symptoms=("Inconsistent data", "Failed operations", "Error messages"),

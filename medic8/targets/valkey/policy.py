@@ -202,6 +202,13 @@ class ServerPolicy(Frozen):
         unit="seconds",
         source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
     )
+    idle_timeout: Threshold = Threshold(
+        what="setting timeout, unless it is 0",
+        warning=30,
+        unit="seconds",
+        is_floor=True,
+        source=f"{_CONF}, timeout 0: never; Jedis, JedisPoolConfig: a pool looks at idle ones every 30 s",
+    )
     waiting: Threshold = Threshold(
         what="time that a client waits in WAIT or WAITAOF, at least",
         warning=10,

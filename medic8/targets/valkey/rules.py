@@ -281,6 +281,13 @@ _CONNECTIONS = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "{target} closes connections that programs keep",
+        "clients.timeout",
+        symptoms=("Connection failures",),
+        cause="The server's time limit for idle connections is shorter than that of the programs' pools.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} never notices that a client is gone",
         "clients.no_keepalive",
         symptoms=("Connection failures",),

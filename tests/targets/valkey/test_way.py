@@ -7,14 +7,16 @@ import socket
 import sys
 import time
 
+import pytest
 from looking_at import look
 
+from medic8.errors import UnreachableError
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import options_of
 from medic8.targets.valkey.looks import reachability
 from medic8.targets.valkey.looks.broken_off import Held, judge_cuts
 from medic8.targets.valkey.looks.flapping import judge_flapping, look_for_flapping
-from tests.targets.valkey.bad_doors import HOST, door
+from tests.targets.valkey.bad_doors import HOST, door, keep_silent
 from tests.targets.valkey.own_network import alone
 
 #: ``struct tcp_info`` of Linux 6.18, of a connection of which every sixth packet was really dropped.
@@ -96,6 +98,25 @@ def test_what_cuts_connections_in_use_is_told_though_each_new_one_is_answered(va
         result = look(f"valkey://{HOST}:{port}/0", "clients")
         assert [each.code for each in result.findings] == ["network.cut"]
         assert result.unseen[0].startswith("clients: ")
+
+
+def test_a_way_that_swallows_what_is_long_is_told_from_a_server_that_hangs(valkey_url: str) -> None:
+    """PINGs are answered there, each time, and INFO never is; one that hangs answers neither."""
+    options = options_of(valkey_url)
+
+    def swallow(near: socket.socket) -> None:
+        with socket.create_connection((options["host"], options["port"])) as far:
+            while asked := near.recv(1 << 16):
+                far.sendall(asked)
+                if len(answer := far.recv(1 << 16)) < 500:
+                    near.sendall(answer)
+
+    with door(swallow) as port:
+        (finding,) = look(f"valkey://{HOST}:{port}/0", "memory", timeout_s=0.3).findings
+    assert finding.code == "target.unreachable"
+    assert "nothing that is long" in finding.text
+    with door(keep_silent) as port, pytest.raises(UnreachableError):
+        look(f"valkey://{HOST}:{port}/0", "memory", timeout_s=0.3)
 
 
 def test_connections_that_break_are_cut_only_if_the_server_goes_on_and_all_of_them_do() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from medic8.analysis.judging import over
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.judging import fact, over
 from medic8.errors import RefusedError, TransientError, UnreachableError
-from medic8.model.issue import Evidence, Finding
+from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.model.wording import measured
@@ -21,6 +23,9 @@ from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: So many connections are held in turn, each for so long unless it breaks, with a PING so often.
 _HELD, _LEAST_S, _MOST_S, _BETWEEN_S = 3, 1.0, 5.0, 0.02
+
+#: So many connections are asked for what is long, after so much that is short.
+_SWALLOWED, _SHORT = 2, 3
 
 #: A connection is held for so many times what the look lasted that was broken off: lives differ.
 _TIMES = 2.0
@@ -61,7 +66,7 @@ def steadily(name: str, look: Diagnostic) -> Diagnostic:
             is_away = isinstance(exc, UnreachableError)
             findings = _comes_and_goes(target) if is_away else look_for_cuts(target, lasted_s)
             if not findings and not is_away:
-                findings = _comes_and_goes(target)
+                findings = look_for_swallowing(target) or _comes_and_goes(target)
             if not findings:
                 raise
             unseen = (f"{name}: {exc}",)
@@ -88,6 +93,46 @@ def look_for_cuts(target: Target, lasted_s: float) -> tuple[Finding, ...]:
         if not held[-1].is_broken:
             break
     return judge_cuts(held, redact(target.address), policy=policy_of(target))
+
+
+def look_for_swallowing(target: Target) -> tuple[Finding, ...]:
+    """
+    Whether short answers come and longer ones do not, on each of two connections.
+
+    So does a tunnel whose packets are smaller than both ends believe, where nobody is told. A server that
+    hangs answers neither.
+    """
+    for _ in range(_SWALLOWED):
+        asked_s = math.inf
+        try:
+            with looking(target) as server:
+                for _ in range(_SHORT):
+                    server.try_one("PING")
+                asked_s = time.perf_counter()
+                server.try_one("INFO")
+                return ()
+        except (RefusedError, UnreachableError):
+            return ()
+        except TransientError:
+            # Whatever broke before INFO, or was closed and not waited for, is another evil.
+            if time.perf_counter() - asked_s < target.timeout_s:
+                return ()
+    words = f"nothing came within {measured(target.timeout_s, 'seconds')}"
+    return fact(
+        UNREACHABLE,
+        Severity.CRITICAL,
+        f"{redact(target.address)} answers what is short and nothing that is long: larger packets are lost "
+        "on the way back",
+        about="connection",
+        evidence=(
+            Evidence(what="PING", seen=f"answered, {_SHORT * _SWALLOWED:,} times"),
+            Evidence(what="INFO, some KiB", seen=f"{words}, {_SWALLOWED} times", limit="an answer"),
+        ),
+        advice=(
+            "ping -M do -s 1472 HOST tells whether whole packets come through, and the largest that do",
+            "have the tunnel's ends know its MTU (ip link), or let ICMP 'fragmentation needed' pass",
+        ),
+    )
 
 
 def _hold(target: Target, most_s: float) -> Held:
