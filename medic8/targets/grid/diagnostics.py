@@ -30,7 +30,7 @@ from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.broken_off import steadily
 from medic8.targets.valkey.looks.commands import look_at_commands
-from medic8.targets.valkey.looks.reachability import look_at_reachability
+from medic8.targets.valkey.looks.opening import look_at_the_way_in
 
 #: Blocks that are named in a sentence; the rest is counted.
 _MOST_NAMED = 8
@@ -235,7 +235,7 @@ def _readings(report: GridReport) -> tuple[Reading, ...]:
 
 
 _LOOKS: Mapping[str, Diagnostic] = {
-    "reachability": look_at_reachability,
+    "reachability": look_at_the_way_in,
     "grid": look_at_grid,
     "locks": look_at_locks,
     "commands": look_at_commands,

@@ -39,6 +39,13 @@ class ServerPolicy(Frozen):
         source="Valkey source, server.c, eventloop_duration_sum: all that its one thread did; the limits are "
         "those of a PING",
     )
+    opening: Threshold = Threshold(
+        what="first answer on a new connection, the quickest of three, beyond six round trips",
+        warning=0.2,
+        error=1,
+        unit="seconds",
+        source=f"RFC 8446: TLS 1.3 takes one round trip, TCP another; Valkey documentation, TLS; {_OURS}",
+    )
     resent: Threshold = Threshold(
         what="packets sent again on the four connections of a look (some 200), or never answered",
         warning=2,

@@ -119,6 +119,24 @@ def test_a_way_that_swallows_what_is_long_is_told_from_a_server_that_hangs(valke
         look(f"valkey://{HOST}:{port}/0", "memory", timeout_s=0.3)
 
 
+def test_what_lets_new_connections_wait_is_a_slow_way_though_open_ones_are_quick(valkey_url: str) -> None:
+    """As a proxy does that looks up who calls, for each connection; PINGs on one that is open are quick."""
+    options = options_of(valkey_url)
+
+    def slow_at_first(near: socket.socket) -> None:
+        time.sleep(0.3)
+        with socket.create_connection((options["host"], options["port"])) as far:
+            while asked := near.recv(1 << 16):
+                far.sendall(asked)
+                near.sendall(far.recv(1 << 16))
+
+    with door(slow_at_first) as port:
+        (finding,) = look(f"valkey://{HOST}:{port}/0", "reachability").findings
+    assert finding.code == "network.slow_way"
+    assert "a new connection waits" in finding.text
+    assert look(valkey_url, "reachability").findings == ()
+
+
 def test_connections_that_break_are_cut_only_if_the_server_goes_on_and_all_of_them_do() -> None:
     """One that holds is enough to say nothing, and so is a start anew."""
 
