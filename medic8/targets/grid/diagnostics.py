@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import valkey
 
 from medic8.backups.choosing import chosen_backup
 from medic8.errors import ConfigurationError, RefusedError
@@ -18,6 +20,7 @@ from medic8.model.wording import counted
 from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.errors import NotAGridError
 from medic8.targets.grid.gone import gone_groups
+from medic8.targets.grid.keys import sums_key
 from medic8.targets.grid.layout import MEMBERS
 from medic8.targets.grid.lock_look import look_at_locks
 from medic8.targets.grid.map.collector import CODES
@@ -34,6 +37,9 @@ from medic8.targets.valkey.looks.opening import look_at_the_way_in
 
 #: Blocks that are named in a sentence; the rest is counted.
 _MOST_NAMED = 8
+
+#: Who fills a grid has written another group after so long.
+_FILLING_S = 1.0
 
 #: How the map calls a block that is not to be there, or that the grid has no room for.
 _NEVER = (0, CODES[ValueState.NEVER_WRITTEN])
@@ -56,13 +62,14 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
             found = _no_grid(name, exc, _backup_to_restore(target, around))
             return DiagnosticResult(diagnostic="grid", findings=(found,), taken_at=around.now)
         report = with_repairs(client, report, target, around.backups)
+        gone = _still_gone(client, name, groups_gone_from(grid_map))
     report = report.model_copy(update={"map": picture(grid_map)})
     return DiagnosticResult(
         diagnostic="grid",
         readings=_readings(report),
         findings=(
             *judge_grid(report),
-            *judge_gone(name, groups_gone_from(grid_map), _backup_to_restore(target, around)),
+            *judge_gone(name, gone, _backup_to_restore(target, around) if gone else ""),
         ),
         unseen=(
             *report.consistency.unusable_replicas,
@@ -85,6 +92,14 @@ def groups_gone_from(grid_map: GridMap) -> list[int]:
     is_there = ~np.isin(grid_map.states[:, :MEMBERS], _NEVER)
     members = np.array([layout.members(group) for group in range(layout.groups)], dtype=np.int64)
     return gone_groups(is_there, members)
+
+
+def _still_gone(client: valkey.Valkey, name: str, groups: list[int]) -> list[int]:
+    """*groups*, unless one of them has come meanwhile: then somebody fills the grid, in whatever order."""
+    if not groups:
+        return []
+    time.sleep(_FILLING_S)
+    return [] if client.exists(*(sums_key(name, group) for group in groups)) else groups
 
 
 def judge_gone(name: str, groups: list[int], what_helps: str = "") -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 
 import numpy as np
@@ -81,3 +82,14 @@ def test_a_pattern_that_was_too_wide_is_found_on_a_server(client: valkey.Valkey,
     assert codes() == []
     client.delete(*client.scan_iter("m8:{gone/1*}:*"))
     assert codes() == ["grid.groups_gone"]
+    # Of somebody who fills the grid, in whatever order, another one comes within a second.
+    fills = threading.Thread(target=_fill, args=(grid, cells[:2048]))
+    fills.start()
+    assert codes() == []
+    fills.join()
+
+
+def _fill(grid: Grid, block: np.ndarray) -> None:
+    for group in (1, *range(10, 20)):
+        grid.write_range(2048 * group, block)
+        threading.Event().wait(0.4)
