@@ -11,6 +11,7 @@ from medic8.model.report import DiagnosticReport
 from medic8.targets.endpoint.asking import Phase
 from medic8.targets.endpoint.certificate import HAS_ENDED
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
+from medic8.targets.valkey.looks.door_words import Ending as Door
 
 #: By code, or by its first word and a point; what is in neither tells no cause (``latency.high``).
 CAUSES = {
@@ -27,6 +28,7 @@ CAUSES = {
     "clients.rejected": Cause.MANY_CLIENTS,
     "clients.growing": Cause.MANY_CLIENTS,
     "clients.paused": Cause.PAUSED,
+    "clients.timeout": Cause.SETTING,
     "keys.forgotten_expiry": Cause.KEYS_WITHOUT_EXPIRY,
     "keys.without_expiry": Cause.KEYS_WITHOUT_EXPIRY,
     "keys.unexpiring": Cause.KEYS_WITHOUT_EXPIRY,
@@ -76,6 +78,7 @@ CAUSES = {
     "network.slow_way": Cause.WAY_SLOW,
     "network.loss": Cause.WAY_SLOW,
     "network.flapping": Cause.WAY_FLAPS,
+    "network.cut": Cause.WAY_CUT,
     "target.unreachable": Cause.WAY_CUT,
     "certificate.": Cause.CERTIFICATE,
     "setting.": Cause.SETTING,
@@ -168,6 +171,15 @@ ENDINGS = {
     Ending.NO_HTTP: Cause.NOT_HTTP,
 }
 
+#: Of a server that cannot be reached: what is told of its certificate.
+_DOORS = {
+    f"({Door.TLS_EXPIRED})": Cause.TLS_EXPIRED,
+    f"({Door.TLS_NOT_YET})": Cause.TLS_EXPIRED,
+    f"({Door.TLS_NAME})": Cause.TLS_NAME,
+    f"({Door.TLS_ISSUER})": Cause.TLS_CHAIN,
+    f"({Door.TLS_OTHER})": Cause.TLS_FAILS,
+}
+
 #: The part of a request that takes most, by the words of the finding.
 _PARTS = {
     Phase.NAME: Cause.SLOW_NAME,
@@ -195,7 +207,7 @@ def _said(issue: Issue, report: DiagnosticReport) -> Said:
     return Said(issue.issue_type, causes, text, not issue.follows_from)
 
 
-def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
+def _causes(code: str, report: DiagnosticReport) -> set[Cause]:  # noqa: PLR0911 - one for each code
     """What *code* stands for in *report*, where the finding and the kind tell more than the code."""
     findings = [each for each in report.analysis.findings if each.code == code]
     match report.kind, code:
@@ -211,6 +223,10 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
                 for part, cause in _PARTS.items()
                 if any(f"most of it {part} (" in each.text for each in findings)
             }
+        case "valkey" | "grid", "target.unreachable":
+            told = {cause for word, cause in _DOORS.items() if any(word in each.text for each in findings)}
+            # Of servers, authors have one word for whatever is wrong with a certificate.
+            return {Cause.WAY_CUT, *told, *({Cause.CERTIFICATE} if told else ())}
         case "endpoint", "endpoint.certificate_ends":
             has_ended = any(HAS_ENDED in each.text for each in findings)
             return {Cause.TLS_EXPIRED if has_ended else Cause.CERTIFICATE}

@@ -318,6 +318,18 @@ _REPLICATION: _Rules = (
         "WAIT and WAITAOF come back when enough replicas and disks have what was written.",
     ),
     _rule(
+        "replication.writable",
+        "replication.diverged",
+        "What a replica is written by others than its primary stays there alone.",
+        Clue(
+            if_so="it takes writes of its own at this moment",
+            if_not="it takes writes of its primary only",
+            look=lambda results: any(
+                each.code == "replication.writable" for each in results["replication"].findings
+            ),
+        ),
+    ),
+    _rule(
         "replication.role_changed",
         "errors.readonly",
         "Programs still write to a server that is a replica now.",

@@ -39,6 +39,13 @@ class ServerPolicy(Frozen):
         source="Valkey source, server.c, eventloop_duration_sum: all that its one thread did; the limits are "
         "those of a PING",
     )
+    opening: Threshold = Threshold(
+        what="first answer on a new connection, the quickest of three, beyond six round trips",
+        warning=0.2,
+        error=1,
+        unit="seconds",
+        source=f"RFC 8446: TLS 1.3 takes one round trip, TCP another; Valkey documentation, TLS; {_OURS}",
+    )
     resent: Threshold = Threshold(
         what="packets sent again on the four connections of a look (some 200), or never answered",
         warning=2,
@@ -54,10 +61,17 @@ class ServerPolicy(Frozen):
         source=f"{_LATENCY}, network; RFC 6298: what is lost is sent again after 200 ms or more; {_OURS}",
     )
     flapping: Threshold = Threshold(
-        what="changes between answering and not, of 20 attempts within 3 s at most",
+        what="changes between answering and not, of 20 attempts within 3 s; of 80 within 10 s if it did",
         error=3,
         unit="count",
         source=f"Valkey documentation, Administration: a restart is two, away and back; the limit is {_OURS}",
+    )
+    cut: Threshold = Threshold(
+        what="connections that broke in use, of three that were held in turn after a look was broken off",
+        error=3,
+        unit="count",
+        source="Valkey documentation, Client handling: a server ends none that is used and reads; the "
+        f"limit is {_OURS}",
     )
     certificate_days: Threshold = Threshold(
         what="days until the certificate ends that the server presents",
@@ -201,6 +215,13 @@ class ServerPolicy(Frozen):
         unit="seconds",
         source=f"{_CONF}, tcp-keepalive 300: 0 asks nobody; the limit is {_OURS}",
     )
+    idle_timeout: Threshold = Threshold(
+        what="setting timeout, unless it is 0",
+        warning=30,
+        unit="seconds",
+        is_floor=True,
+        source=f"{_CONF}, timeout 0: never; Jedis, JedisPoolConfig: a pool looks at idle ones every 30 s",
+    )
     waiting: Threshold = Threshold(
         what="time that a client waits in WAIT or WAITAOF, at least",
         warning=10,
@@ -283,6 +304,12 @@ class ServerPolicy(Frozen):
         warning=10 << 20,
         unit="bytes",
         source=f"{_CONF}, repl-backlog-size 10mb: beyond that it needs a full copy",
+    )
+    replica_behind: Threshold = Threshold(
+        what="seconds of writes that a replica is behind, from 1 MiB on, and more all the time",
+        warning=2,
+        unit="seconds",
+        source=f"Valkey documentation, Replication: it tells each second how far it is; twice is {_OURS}",
     )
     replica_silence: Threshold = Threshold(
         what="seconds since a replica has spoken",

@@ -249,6 +249,13 @@ _CONNECTIONS = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "Connections to {target} break",
+        "network.cut",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="Something between ends connections that are in use, or somebody closes them on the server.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} does not accept connections as fast as they come",
         "network.queue",
         symptoms=("Connection failures", "Timeout errors"),
@@ -273,6 +280,13 @@ _CONNECTIONS = (
         "clients.dead",
         symptoms=("Connection failures",),
         cause="A client or the way to it broke off without a word, and nothing asks whether it lives.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
+        "{target} closes connections that programs keep",
+        "clients.timeout",
+        symptoms=("Connection failures",),
+        cause="The server's time limit for idle connections is shorter than that of the programs' pools.",
     ),
     rule_of(
         IssueType.NETWORK,
@@ -314,3 +328,15 @@ RULES = (
     *_ERRORS,
     *_SETTINGS,
 )
+
+#: How codes begin of what a grid shares with its server: the way there, and what holds both up.
+_SHARED = (
+    "network.",
+    "latency.",
+    "server.busy",
+    "server.loading",
+    "server.clock",
+    "commands.",
+    "clients.one_by_one",
+)
+OF_A_GRID = tuple(rule for rule in RULES if any(code.startswith(_SHARED) for code in rule.codes))
