@@ -81,11 +81,13 @@ CAUSES = {
     # Processes.
     "presence.restarts": Cause.RESTARTS,
     "presence.gave_up": Cause.RESTARTS,
+    "presence.ended": Cause.NOT_RUNNING,
     "health.check_failed": Cause.FAILS_ITS_WORK,
     "activity.stuck": Cause.STUCK,
     "activity.stopped": Cause.STOPPED,
     "activity.throttled": Cause.CPU_QUOTA,
     "activity.hog": Cause.CPU_HOG,
+    "activity.spins": Cause.CPU_HOG,
     "activity.disk_hog": Cause.DISK_HOG,
     "activity.zombies": Cause.ZOMBIES,
     "activity.group_pids": Cause.PROCESS_LIMIT,
@@ -93,8 +95,10 @@ CAUSES = {
     "growth.descriptors": Cause.DESCRIPTOR_LEAK,
     "growth.threads": Cause.THREAD_LEAK,
     "growth.children": Cause.CHILD_LEAK,
+    "growth.log": Cause.LOG_GROWS,
     "descriptors.near_limit": Cause.DESCRIPTOR_LIMIT,
     "descriptors.half_closed": Cause.DESCRIPTOR_LEAK,
+    "descriptors.accept_queue": Cause.ACCEPT_QUEUE,
     "descriptors.deleted_files": Cause.DELETED_FILES,
     "memory.of_host": Cause.MUCH_MEMORY,
     "memory.of_group": Cause.GROUP_MEMORY,
@@ -141,6 +145,9 @@ CAUSES = {
     "endpoint.address_down": Cause.ONE_ADDRESS,
     "endpoint.certificate_ends": Cause.CERTIFICATE,
 }
+
+#: What says two things at once: that it runs, and that it does not take what comes.
+_ALSO = {"descriptors.accept_queue": (Cause.FAILS_ITS_WORK,)}
 
 #: How the requests to an endpoint ended that nobody serves.
 ENDINGS = {
@@ -211,7 +218,7 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
             is_circle = any(ENDING_WORDS[Ending.CIRCLE].means in each.text for each in findings)
             return {Cause.REDIRECT_LOOP if is_circle else Cause.REDIRECTS}
         case _:
-            return {cause_of(code)}
+            return {cause_of(code), *_ALSO.get(code, ())}
 
 
 def cause_of(code: str) -> Cause:
