@@ -20,12 +20,16 @@ from medic8.model.wording import shown
 from medic8.targets.endpoint.address import Place, place_of
 from medic8.targets.endpoint.asking import Reply, Wish, ask
 from medic8.targets.endpoint.endings import Ending
+from medic8.targets.endpoint.replies import wrong_with
 
 #: Of a name with more addresses only the first are asked.
 MOST_ADDRESSES = 4
 
 #: So often an address is asked while it is watched, at most: one failure in forty is mostly met.
 MOST_WATCHED = 100
+
+#: So often one is asked that answers and never well, so that it is not taken for one that always fails.
+MOST_UNSURE = 20
 
 #: Between two requests to one address: together they are no load.
 _PAUSE_S = 0.05
@@ -183,7 +187,11 @@ async def _series(
     watched_s = time.perf_counter() + lasts_s
     ends_s = time.perf_counter() + max(lasts_s, _ROUNDS_OF_TIME * wish.timeout_s + 1)
     replies: list[Reply] = []
-    while len(replies) < request.count or (time.perf_counter() < watched_s and len(replies) < MOST_WATCHED):
+    while (
+        len(replies) < request.count
+        or (time.perf_counter() < watched_s and len(replies) < MOST_WATCHED)
+        or (len(replies) < MOST_UNSURE and _all_answer_badly(replies, request))
+    ):
         # Each has its full time, and the first is always made.
         if replies and ends_s - time.perf_counter() < wish.timeout_s:
             break
@@ -191,6 +199,11 @@ async def _series(
         replies.append(await follow(place, address, wish))
         await asyncio.sleep(max(_PAUSE_S, lasts_s / MOST_WATCHED))
     return replies
+
+
+def _all_answer_badly(replies: list[Reply], request: HttpRequest) -> bool:
+    """Whether somebody answers, and never well so far: of a service that mostly fails, five are no rarity."""
+    return all(reply.ending is Ending.ANSWERED and wrong_with(reply, request) for reply in replies)
 
 
 async def _ask_following(place: Place, address: str, wish: Wish) -> Reply:

@@ -38,6 +38,14 @@ def test_what_fails_once_in_many_is_met_by_who_watches(tmp_path: Path) -> None:
         assert _watched(f"http://{HOST}:{port}/", tmp_path, 2.0) == []
 
 
+def test_who_answers_well_at_last_does_not_always_fail() -> None:
+    """Five bad answers in a row are no rarity of a service that fails in three of four."""
+    with service(in_turn(*[status(500)] * 6, *[answers()] * 3)) as port:
+        assert only(look(endpoint(f"http://{HOST}:{port}/"))).code == "endpoint.flapping"
+    with service(status(500)) as port:
+        assert only(look(endpoint(f"http://{HOST}:{port}/"))).code == "endpoint.status"
+
+
 @pytest.mark.parametrize(
     ("body", "is_ill"),
     [
