@@ -88,11 +88,13 @@ CAUSES = {
     # Processes.
     "presence.restarts": Cause.RESTARTS,
     "presence.gave_up": Cause.RESTARTS,
+    "presence.ended": Cause.NOT_RUNNING,
     "health.check_failed": Cause.FAILS_ITS_WORK,
     "activity.stuck": Cause.STUCK,
     "activity.stopped": Cause.STOPPED,
     "activity.throttled": Cause.CPU_QUOTA,
     "activity.hog": Cause.CPU_HOG,
+    "activity.spins": Cause.CPU_HOG,
     "activity.disk_hog": Cause.DISK_HOG,
     "activity.zombies": Cause.ZOMBIES,
     "activity.group_pids": Cause.PROCESS_LIMIT,
@@ -100,8 +102,10 @@ CAUSES = {
     "growth.descriptors": Cause.DESCRIPTOR_LEAK,
     "growth.threads": Cause.THREAD_LEAK,
     "growth.children": Cause.CHILD_LEAK,
+    "growth.log": Cause.LOG_GROWS,
     "descriptors.near_limit": Cause.DESCRIPTOR_LIMIT,
     "descriptors.half_closed": Cause.DESCRIPTOR_LEAK,
+    "descriptors.accept_queue": Cause.ACCEPT_QUEUE,
     "descriptors.deleted_files": Cause.DELETED_FILES,
     "memory.of_host": Cause.MUCH_MEMORY,
     "memory.of_group": Cause.GROUP_MEMORY,
@@ -149,8 +153,11 @@ CAUSES = {
     "endpoint.certificate_ends": Cause.CERTIFICATE,
 }
 
-#: What else a code stands for: this one says that a key is long, and that nothing in it ever goes.
-_ALSO = {"keys.growing": {Cause.KEYS_WITHOUT_EXPIRY}}
+#: What else a code says: that nothing in a long key ever goes; that who listens takes nothing of what comes.
+_ALSO = {
+    "keys.growing": {Cause.KEYS_WITHOUT_EXPIRY},
+    "descriptors.accept_queue": {Cause.FAILS_ITS_WORK},
+}
 
 #: How the requests to an endpoint ended that nobody serves.
 ENDINGS = {
