@@ -203,3 +203,30 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
     assert asyncio.run(sweep(timedelta(0))) == {runs["me"]}
     kinds = {name: pool.state(run)["type"] for name, run in runs.items()}
     assert kinds == {"gone": "SCHEDULED", "alive": "PENDING", "me": "SCHEDULED", "stock": "PENDING"}
+
+
+def test_new_code_is_what_the_next_runs_begin_from(
+    prefect_api: str, api: httpx.Client, tmp_path: Path
+) -> None:
+    """Also of a module that was imported before the first of them."""
+    pool = Pool(api, "responder-changing", tmp_path / "runs")
+    module = pool.folder / "responder_changing.py"
+    text = (
+        "from pathlib import Path\nfrom prefect import flow\n\n\n@flow(name='responder-changing')\n"
+        "def write(file: str) -> None:\n    Path(file).write_text('{}')\n"
+    )
+    module.write_text(text.format("old"))
+    pool.deploy("write", "responder_changing.write")
+
+    def said() -> str:
+        assert pool.ended(pool.create("write", file=str(tmp_path / "said")))["type"] == "COMPLETED"
+        return (tmp_path / "said").read_text()
+
+    with responders(pool, prefect_api, ["changing"], "--import", "responder_changing"):
+        assert said() == "old"
+        module.write_text(text.format("a newer one"))
+        pool.until(
+            lambda: any("the code has changed" in log.read_text() for log in pool.folder.glob("*.log")),
+            "notice of the change",
+        )
+        assert pool.until(lambda: said() == "a newer one", "run of the new code")
