@@ -38,7 +38,7 @@ from medic8.model.resources import ResourceReport
 from medic8.model.statistics import Wanted
 from medic8.model.target import Target
 from medic8.model.wording import short
-from medic8.recovery import approvals, resolutions
+from medic8.recovery import approvals, outbox, resolutions
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
@@ -102,6 +102,7 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
         journal = Journal(site.journal_url)
         recoveries = journal.of_resolution(flow_run)
         resolutions.write(journal, [index.row_of(run, resolution)])
+        outbox.tell_resolution(journal, resolution, flow_run)
         for recovery in recoveries:
             journal.told(recovery.id)
     except SilentError:

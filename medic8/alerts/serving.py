@@ -17,11 +17,11 @@ from medic8.alerts.metrics import Metrics
 from medic8.alerts.runs import Runs
 from medic8.errors import ConfigurationError, TransientError
 from medic8.local.alert_gateway import PREFERRED_PORT
-from medic8.local.prefect_access import PrefectAccess, prefect_access
+from medic8.local.prefect_access import PrefectAccess
 from medic8.local.prefect_answer import client_of
-from medic8.local.records import read_record
-from medic8.local.status import way_to_own
 from medic8.model.frozen import Frozen
+from medic8.notifying.links import access_now
+from medic8.notifying.sender import Sender, Sending
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 
@@ -69,18 +69,23 @@ def serve(
     """
     environ = os.environ if environ is None else environ
     _require_sense(site, place)
-    inbox, metrics = Inbox(Journal(site.journal_url)), Metrics()
+    inbox, metrics = Inbox(Journal(site.journal_url)), Metrics(tuple(each.name for each in site.notify))
     app = build_gateway(site, inbox, metrics=metrics, has_client_certificates=place.client_ca is not None)
     for each in site.alerts.source:
         problem = f": nothing from it is taken: {each.problem}" if each.problem else ""
         progress(f"source {each.name} ({each.format.value}) at {PATH}/{each.name}{problem}")
     dispatcher = Dispatcher(site, inbox, lambda: prefect_runs(site, environ), metrics)
     dispatcher.start()
+    sending = Sending(Sender(site, environ=environ), metrics.notified)
+    sending.start()
+    for route in site.notify:
+        progress(f"notify {route.name}: {route.problem or ', '.join(route.targets) or 'what no other takes'}")
     progress(f"listening on {place.host}:{place.port}")
     try:
         uvicorn.Server(_configured(app, place)).run()
     finally:
         dispatcher.stop()
+        sending.stop()
 
 
 def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextManager[Runs]:
@@ -91,7 +96,7 @@ def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextM
         TransientError: none is.
         ConfigurationError: what the user has set for Prefect is wrong.
     """
-    access = _access(site, environ)
+    access = access_now(site.home, environ)
     if access is None:
         raise TransientError("no Prefect server is named, and the local stack does not run: medic8 up")
     return _opened(access)
@@ -101,14 +106,6 @@ def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextM
 def _opened(access: PrefectAccess) -> Iterator[Runs]:
     with client_of(access, timeout_s=_TIMEOUT_S) as client:
         yield Runs(access, client)
-
-
-def _access(site: Settings, environ: Mapping[str, str]) -> PrefectAccess | None:
-    named = prefect_access(environ)
-    if named is not None and not named.is_presumed:
-        return named
-    record = read_record(site.home)
-    return named if record.prefect is None else way_to_own(record.prefect.api_url, environ)
 
 
 def _configured(app: object, place: Place) -> uvicorn.Config:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from medic8.analysis import noticing
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
-from medic8.recovery import tables
+from medic8.recovery import notices, tables
 from medic8.recovery.journal import Journal
 from medic8.recovery.reservations import one_at_a_time
 from medic8.safety.approving import (
@@ -84,6 +85,7 @@ def ask(journal: Journal, asked: ApprovalRequest, how: Approvals, at: datetime) 
             )
         )
         _join(connection, request.id, request.run)
+        notices.put(connection, noticing.of_request(request))
         return request
 
 
