@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 
 
@@ -37,10 +38,13 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         heard.last = ""
+        # Whoever started this process ends it in time, unless that one was ended itself.
+        signal.alarm(asked["ends_after_s"])
         try:
             reason = _send(asked["url"], asked["title"], asked["body"], asked["type"], heard)
         except Exception as exc:  # noqa: BLE001 - whatever a service's module raises
             reason = f"{type(exc).__name__}: {exc}"
+        signal.alarm(0)
         answers.write(json.dumps({"reason": reason}) + "\n")
         answers.flush()
 

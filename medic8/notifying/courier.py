@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import selectors
@@ -68,7 +69,8 @@ class Courier:
 
     def send(self, url: SecretStr, message: Message) -> str:
         """Why *message* was not sent, without what is secret in *url*; empty if the service took it."""
-        asked = {**message.model_dump(exclude={"kind"}), "type": message.kind}
+        asked: dict[str, object] = {**message.model_dump(exclude={"kind"}), "type": message.kind}
+        asked["ends_after_s"] = 2 * math.ceil(self._timeout_s)
         line = json.dumps({**asked, "url": url.get_secret_value()}).encode() + b"\n"
         try:
             answer = self._asked(line)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +28,7 @@ from medic8.model.notice import Event, Notice
 from medic8.model.policy import Escalation
 from medic8.model.recovery import RecoveryState
 from medic8.model.resolution import Outcome
+from medic8.notifying import courier
 from medic8.notifying.sender import Sender, Sending
 from medic8.recovery import approvals, notices, outbox, watching
 from medic8.recovery.journal import Journal
@@ -175,6 +180,22 @@ def test_a_receiver_that_hangs_is_left_and_others_are_told(
     others = site.model_copy(update={"notify": site.notify[1:]})
     send(others, AT + 60 * SECOND)
     assert set(receiver.titles) == {"pot: healed: news 0", "pot: healed: news 1"}
+
+
+def test_the_process_that_sends_ends_although_whoever_started_it_was_killed() -> None:
+    """Nobody is there to end it, and what hangs never answers."""
+    hangs = Receiver()
+    hangs.hangs = True
+    asked = {"title": "t", "body": "b", "type": "info", "url": f"{hangs.url()}?rto=60&cto=60"}
+    program = Path(courier.__file__).with_name("child.py")
+    with (
+        hangs.there(),
+        subprocess.Popen([sys.executable, "-I", str(program)], stdin=subprocess.PIPE, text=True) as child,
+    ):
+        assert child.stdin is not None
+        child.stdin.write(json.dumps({**asked, "ends_after_s": 2}) + "\n")
+        child.stdin.flush()
+        assert child.wait(60) == -signal.SIGALRM
 
 
 def test_a_flood_becomes_one_message_that_hides_nobody_who_is_waited_for(
