@@ -101,7 +101,7 @@ def of_refusal(resolution: Resolution, run: str) -> Notice | None:
 def of_request(request: ApprovalRequest) -> Notice:
     """What is told when a plan waits for a person."""
     plan = request.plan
-    steps = tuple(f"would {step.title}" for unit in plan.units for step in unit.steps)
+    steps = tuple(step.title for unit in plan.units for step in unit.steps)
     return Notice(
         event=Event.NEEDS_APPROVAL,
         target=request.target,

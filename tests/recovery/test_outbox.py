@@ -123,7 +123,7 @@ def test_a_plan_that_waits_is_told_once_with_the_request(journal: Journal) -> No
         request.id,
         request.digest,
     )
-    assert (notice.done, notice.reason) == (("would write a",), "its risk is high")
+    assert (notice.done, notice.reason) == (("write a",), "its risk is high")
 
 
 @pytest.mark.parametrize(
