@@ -17,7 +17,7 @@ from medic8.alerts.metrics import Metrics
 from medic8.alerts.runs import Runs
 from medic8.errors import ConfigurationError, TransientError
 from medic8.local.alert_gateway import PREFERRED_PORT
-from medic8.local.prefect_access import PrefectAccess, prefect_access
+from medic8.local.prefect_access import PrefectAccess, is_at, prefect_access
 from medic8.local.prefect_answer import client_of
 from medic8.local.records import read_record
 from medic8.local.status import way_to_own
@@ -104,11 +104,10 @@ def _opened(access: PrefectAccess) -> Iterator[Runs]:
 
 
 def _access(site: Settings, environ: Mapping[str, str]) -> PrefectAccess | None:
-    named = prefect_access(environ)
-    if named is not None and not named.is_presumed:
+    named, own = prefect_access(environ), read_record(site.home).prefect
+    if named is not None and not named.is_presumed and (own is None or not is_at(named.api_url, own.api_url)):
         return named
-    record = read_record(site.home)
-    return named if record.prefect is None else way_to_own(record.prefect.api_url, environ)
+    return named if own is None else way_to_own(site.home, own.api_url, environ)
 
 
 def _configured(app: object, place: Place) -> uvicorn.Config:

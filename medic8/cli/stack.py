@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import ExitCode
-from medic8.errors import Medic8Error
+from medic8.errors import ConfigurationError, Medic8Error
 
 if TYPE_CHECKING:
     from medic8.local.stack import StackStatus
@@ -138,13 +139,41 @@ def _end_interrupted(call: Call) -> None:
         call.screen.warn(f"recovery {each.recovery.id} is still open: {each.reason}")
 
 
-def status(ctx: typer.Context, json: Json = False) -> int:
+def _password(home: Path) -> str:
+    """
+    What the local stack's Prefect server asks for.
+
+    Raises:
+        ConfigurationError: nothing.
+    """
+    from medic8.local.password import read_password
+
+    kept = read_password(home)
+    if kept is None:
+        raise ConfigurationError(f"no local stack of {home} has a password yet: medic8 up makes one")
+    if not kept:
+        raise ConfigurationError(f"the local stack of {home} was told to ask for no password")
+    return kept
+
+
+def status(
+    ctx: typer.Context,
+    password: Annotated[
+        bool, typer.Option("--password", help="Only what the local stack's Prefect asks for at its login.")
+    ] = False,
+    json: Json = False,
+) -> int:
     """Say what runs of the local stack; exit code 1 unless all of it answers."""
+    from medic8.cli.render import text
     from medic8.cli.render_stack import render_stack
     from medic8.local import stack
     from medic8.settings import default_home
 
     call = call_of(ctx, wants_json=json)
+    if password:
+        kept = _password(default_home(call.environ))
+        call.screen.show({"password": kept}, lambda: [text(kept)])
+        return ExitCode.WELL
     found = stack.status(default_home(call.environ), environment=call.environ)
     call.screen.show(found, lambda: render_stack(found))
     return ExitCode.WELL if found.is_up else ExitCode.NOT_WELL
