@@ -54,11 +54,13 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Not taken, or not known to be: the same request may be repeated, at any time."},
 }
 
+_ALERTS = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
+
 _BODY = {
     "requestBody": {
         "required": True,
         "description": "In the format of the source; see docs/alerts.md. Unknown fields are ignored.",
-        "content": {"application/json": {"schema": {}}, "application/cloudevents+json": {"schema": {}}},
+        "content": {each: {"schema": _ALERTS} for each in ("application/json", "application/cloudevents+json")},
     }
 }
 
