@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from medic8.alerts.approving import build_approving
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.body import BodyError, parsed
+from medic8.alerts.certificates import STATE
 from medic8.alerts.checking import is_signed, may_speak
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.limits import Bucket
@@ -60,7 +61,9 @@ _BODY = {
     "requestBody": {
         "required": True,
         "description": "In the format of the source; see docs/alerts.md. Unknown fields are ignored.",
-        "content": {each: {"schema": _ALERTS} for each in ("application/json", "application/cloudevents+json")},
+        "content": {
+            each: {"schema": _ALERTS} for each in ("application/json", "application/cloudevents+json")
+        },
     }
 }
 
@@ -166,7 +169,7 @@ class _Door:
     async def _answered(self, source: AlertSource, request: Request) -> Response:
         headers = {key.lower(): value for key, value in request.headers.items()}
         # Before the body is read: who is not let in costs no memory.
-        if not may_speak(source, headers, has_certificate=self._has_certificates):
+        if not may_speak(source, headers, certificate=self._names(request)):
             raise _not_let_in()
         body = await self._body(source, request)
         if not is_signed(source, body, headers):
@@ -179,6 +182,10 @@ class _Door:
         except BodyError as exc:
             raise _RefusalError("no batch", HTTPStatus.UNPROCESSABLE_ENTITY, str(exc)) from None
         return await self._taken(source, batch)
+
+    def _names(self, request: Request) -> frozenset[str] | None:
+        """The names of the certificate behind a request; None where nobody is asked for one."""
+        return request.scope.get("state", {}).get(STATE, frozenset()) if self._has_certificates else None
 
     async def _taken(self, source: AlertSource, batch: Batch) -> Response:
         began_s = time.monotonic()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from medic8.alerts.certificates import TellingProtocol
 from medic8.alerts.dispatcher import Dispatcher
 from medic8.alerts.gateway import PATH, build_gateway
 from medic8.alerts.inbox import Inbox
@@ -115,6 +116,7 @@ def _configured(app: object, place: Place) -> uvicorn.Config:
         app,  # type: ignore[arg-type]  # an ASGI application
         host=place.host,
         port=place.port,
+        http=TellingProtocol,
         access_log=False,
         log_level="warning",
         limit_concurrency=MOST_AT_ONCE,
