@@ -10,7 +10,6 @@ from deployments.procedures import (
     LONGEST_LOOK_S,
     PROCEDURES,
     is_backed_up,
-    may_wait_for_a_person,
     pruning_dry_run,
 )
 from deployments.wanted import TAG, Schedule, Wanted, offset_s
@@ -62,7 +61,7 @@ def _by_hand(site: Settings, queue: str) -> Iterator[Wanted]:
                 form=form,
                 parameters=forms.defaults(form),
             )
-    if any(may_wait_for_a_person(each) for each in site.targets if site.queue_of(each) == queue):
+    if any(each.may_wait_for_a_person for each in site.targets if site.queue_of(each) == queue):
         yield _deciding(site, queue)
 
 

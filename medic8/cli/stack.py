@@ -22,7 +22,7 @@ def up(
         typer.Option("--no-worker", help="Register no flows and start no worker: nothing runs by itself."),
     ] = False,
     no_gateway: Annotated[
-        bool, typer.Option("--no-gateway", help="Take no alerts in, whoever may send them.")
+        bool, typer.Option("--no-gateway", help="Take no alerts in, and show nobody a plan by a link.")
     ] = False,
     json: Json = False,
 ) -> int:
@@ -30,8 +30,8 @@ def up(
     Start PostgreSQL, Prefect and a Valkey server for the lab, as far as they do not run.
 
     Then register the flows on that Prefect server, as medic8 deploy does, and start a worker for them,
-    and where the configuration says who may send alerts, the gateway that takes them in, on loopback. On a
-    Prefect server of your own that is left to you.
+    and where the configuration says who may send alerts, or a plan may wait for a person, the gateway, which
+    takes alerts in and shows plans, on loopback. On a Prefect server of your own that is left to you.
     """
     from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
     from medic8.cli.render_stack import render_stack
@@ -102,7 +102,7 @@ def _work(call: Call, status: StackStatus) -> StackStatus:
 
 
 def _listen(call: Call, status: StackStatus) -> StackStatus:
-    """Have alerts taken in, if anybody may send them; the stack is up, whatever comes of that."""
+    """Have the gateway run, if there is anything for it to do; the stack is up, whatever comes of that."""
     from medic8.local.listen import listen
 
     if status.server("prefect").state != "running":
@@ -111,12 +111,12 @@ def _listen(call: Call, status: StackStatus) -> StackStatus:
         site = call.settings
         return listen(
             site.home,
-            configuration=site.source if site.alerts.source else None,
+            configuration=site.source if site.needs_gateway else None,
             progress=call.screen.say,
             environment=call.environ,
         )
     except Medic8Error as exc:
-        call.screen.warn(f"no alerts are taken in: {exc}")
+        call.screen.warn(f"no gateway was started: {exc}")
         return status
 
 

@@ -45,7 +45,7 @@ def listen(
 
     Args:
         home: As for `medic8.local.stack.up`, which has been called.
-        configuration: What says who may send; None = nobody may, and one that runs is stopped.
+        configuration: What says who may send; None = there is nothing to do for it, and it is stopped.
         progress: Told in a sentence what happens.
         environment: Variables to go by, with the secrets of senders; None for those of this process.
     Raises:
@@ -67,7 +67,7 @@ def _silent(home: Path, record: StackRecord, progress: Callable[[str], None]) ->
     if record.gateway is None or record.notes["gateway"].is_stopped:
         return record
     if record.is_alive("gateway"):
-        progress("nobody may send alerts any more; stopping the gateway")
+        progress("nobody may send alerts any more, and no plan may wait; stopping the gateway")
         stop_gateway(record.gateway)
     record = record.stopped("gateway")
     write_record(home, record)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
-from medic8.recovery import tables
+from medic8.recovery import gateway_place, tables
 from medic8.recovery.journal import Journal
 from medic8.recovery.reservations import one_at_a_time
 from medic8.safety.approving import (
@@ -265,7 +265,8 @@ def make_token(journal: Journal, request: ApprovalRequest, how: Approvals, at: d
 
 def make_link(journal: Journal, request: ApprovalRequest, how: Approvals, at: datetime) -> str:
     """The address of a page on which whoever has it may decide, once; the gateway serves it."""
-    return f"{how.url}{PAGE}/{request.digest}/{make_token(journal, request, how, at)}"
+    gateway = how.url or gateway_place.known(journal)
+    return f"{gateway}{PAGE}/{request.digest}/{make_token(journal, request, how, at)}"
 
 
 def behind(journal: Journal, digest: str, token: str, at: datetime) -> ApprovalRequest:
