@@ -157,11 +157,11 @@ def agreed(
         return last if last.decision is Decision.APPROVED and last.carried_out_by == run else None
 
 
-def taken_up_by(journal: Journal, run: str) -> tuple[str, ...]:
-    """The digests of the plans whose approval the flow run *run* carries out."""
+def taken_up_by(journal: Journal, run: str) -> tuple[ApprovalRequest, ...]:
+    """The requests whose approval the flow run *run* carries out."""
     mine = (_TABLE.c.decision == Decision.APPROVED) & (_TABLE.c.carried_out_by == run)
     with journal.transaction() as connection:
-        return tuple(each.digest for each in _read(connection, mine)) if run else ()
+        return _read(connection, mine) if run else ()
 
 
 def sweep(journal: Journal, at: datetime) -> tuple[ApprovalRequest, ...]:
