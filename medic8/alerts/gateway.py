@@ -23,6 +23,7 @@ from medic8.alerts.limits import Bucket
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.routing import Router, around, heartbeat_of
 from medic8.alerts.senders import batch_of
+from medic8.alerts.workers import WorkerWatch
 from medic8.alerts.writing import Writer
 from medic8.errors import TransientError
 from medic8.model.alert import Batch, Taken
@@ -75,6 +76,7 @@ def build_gateway(
     metrics: Metrics,
     clock: Callable[[], float] = time.time,
     has_client_certificates: bool = False,
+    workers: WorkerWatch | None = None,
 ) -> FastAPI:
     """
     The application.
@@ -85,6 +87,7 @@ def build_gateway(
         metrics: What is counted; also what it shows of others.
         clock: The time now, in seconds since the epoch.
         has_client_certificates: Whether nobody gets here without a certificate that is trusted.
+        workers: Knows whether anybody carries out what is started; None = nobody looks.
     """
     writer = Writer(inbox, clock)
 
@@ -124,11 +127,15 @@ def build_gateway(
             await asyncio.wait_for(asyncio.to_thread(inbox.ping), PATIENCE_S)
         except (TransientError, TimeoutError):
             return _said(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox cannot be written")
-        return JSONResponse({"status": "ready"})
+        # Alerts are taken in all the same: whoever comes back carries them out.
+        carried_out = {} if workers is None else {"workers": workers.words or "alive"}
+        return JSONResponse({"status": "ready", **carried_out})
 
     @app.get("/metrics", response_class=Response)
     async def shown_metrics() -> Response:
         """Say what was counted, as Prometheus reads it."""
+        if workers is not None:
+            metrics.saw_workers(workers.seen)
         text, kind = await asyncio.to_thread(metrics.shown, inbox)
         return Response(text, media_type=kind)
 

@@ -18,6 +18,7 @@ from medic8.alerts.gateway import PATH, build_gateway
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.runs import Runs
+from medic8.alerts.workers import WorkerWatch
 from medic8.errors import ConfigurationError, TransientError
 from medic8.local.alert_gateway import PREFERRED_PORT
 from medic8.local.prefect_access import PrefectAccess, is_at, prefect_access
@@ -95,7 +96,14 @@ def serve(
     _require_sense(site, place)
     journal = Journal(site.journal_url)
     inbox, metrics = Inbox(journal), Metrics()
-    app = build_gateway(site, inbox, metrics=metrics, has_client_certificates=place.client_ca is not None)
+    watch = WorkerWatch(site, lambda: prefect_runs(site, environ))
+    app = build_gateway(
+        site,
+        inbox,
+        metrics=metrics,
+        has_client_certificates=place.client_ca is not None,
+        workers=watch,
+    )
     for each in site.alerts.source:
         problem = f": nothing from it is taken: {each.problem}" if each.problem else ""
         progress(f"source {each.name} ({each.format.value}) at {PATH}/{each.name}{problem}")
@@ -103,11 +111,13 @@ def serve(
         progress("nobody may send alerts, since there is no [[alerts.source]]; links to plans can be opened")
     dispatcher = Dispatcher(site, inbox, lambda: prefect_runs(site, environ), metrics)
     dispatcher.start()
+    watch.start()
     progress(f"listening on {place.host}:{place.port}")
     try:
         _Server(_configured(app, place), lambda: gateway_place.note(journal, place.url)).run()
     finally:
         dispatcher.stop()
+        watch.stop()
 
 
 def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextManager[Runs]:
