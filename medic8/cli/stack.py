@@ -86,7 +86,7 @@ def _work(call: Call, status: StackStatus) -> StackStatus:
         if not site.targets:
             return status
         with call.screen.working("registering the flows"):
-            done = register(call, way_to(call, status))
+            done = register(call, way_to(call, status), may_replace=True)  # nobody else's server
         if not done.is_unchanged:
             call.screen.say("the flows are registered; medic8 deploy --dry-run says what of them changes")
         return work(
