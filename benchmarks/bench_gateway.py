@@ -37,6 +37,9 @@ TARGETS = 50
 SINGLE, BATCHES = "single alerts", "webhooks of 20 to 50"
 SIZES = {SINGLE: (1, 1), BATCHES: (20, 50)}
 
+#: Fewer requests have no percentiles.
+_FEWEST = 2
+
 #: What one in a hundred waits for at most before the knee.
 KNEE_MS = 100.0
 
@@ -106,7 +109,7 @@ class Offer:
     def bodies(self, alerts_per_s: float, seconds: float, sizes: tuple[int, int]) -> list[dict[str, Any]]:
         """What is sent in so many seconds, of these sizes."""
         made, count = list[dict[str, Any]](), 0
-        while count < max(2.0, seconds * alerts_per_s):
+        while count < seconds * alerts_per_s or len(made) < _FEWEST:
             size = self._rng.randint(*sizes)
             made.append(webhook(self.sent, size))
             self.sent, count = self.sent + size, count + size
