@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -116,14 +118,29 @@ def summary(report: DiagnosticReport) -> str:
 
 
 def _run_diagnostics(target: Target, site: Settings, watch_s: float) -> dict[str, DiagnosticResult]:
-    results: dict[str, DiagnosticResult] = {}
-    for name in kind_named(target.kind).diagnostics:
-        try:
-            results[name] = run_diagnostic(target, name, site, watch_s)
-        except (CrashedRun, CancelledRun):
-            raise
-        except Exception as exc:  # noqa: BLE001 - one diagnostic that fails is a finding, not the end
-            results[name] = failed_diagnostic(name, exc)
-        if any(finding.code == UNREACHABLE for finding in results[name].findings):
+    kind, results = kind_named(target.kind), dict[str, DiagnosticResult]()
+    for names in kind.turns:
+        results |= _take_turn(target, names, site, watch_s)
+        if any(finding.code == UNREACHABLE for name in names for finding in results[name].findings):
             break
-    return results
+    return {name: results[name] for name in kind.diagnostics if name in results}
+
+
+def _take_turn(
+    target: Target, names: tuple[str, ...], site: Settings, watch_s: float
+) -> dict[str, DiagnosticResult]:
+    looks: dict[str, Callable[[], DiagnosticResult]] = (
+        {name: run_diagnostic.submit(target, name, site, watch_s).result for name in names}
+        if len(names) > 1
+        else {name: partial(run_diagnostic, target, name, site, watch_s) for name in names}
+    )
+    return {name: _result_of(name, look) for name, look in looks.items()}
+
+
+def _result_of(name: str, look: Callable[[], DiagnosticResult]) -> DiagnosticResult:
+    try:
+        return look()
+    except (CrashedRun, CancelledRun):
+        raise
+    except Exception as exc:  # noqa: BLE001 - one diagnostic that fails is a finding, not the end
+        return failed_diagnostic(name, exc)

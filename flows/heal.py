@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import diagnose
+from flows.handed import handed
 from flows.interruption import interruption
 from flows.resolve import resolve
 from flows.restore_interrupted import tell_all
@@ -102,7 +103,10 @@ def heal(
         get_run_logger().warning(
             "%s began this run: the plans %s count as not approved", mandate.origin.article, ", ".join(given)
         )
-    before = returned(diagnose(target, return_state=True), DiagnosticReport)
+    # What was ended just now has changed the target since somebody else looked.
+    before = None if interrupted else handed(target)
+    if before is None:
+        before = returned(diagnose(target, return_state=True), DiagnosticReport)
     if mandate.origin.is_automatic:
         with untagged():
             note_sighting(before, site)

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.diagnose import look_and_show, summary
+from flows.handed import handing
 from flows.heal import heal
 from flows.returned import returned
 from medic8.model.policy import Origin
@@ -45,7 +46,9 @@ def health(target: str, heal_allowed: bool = False) -> State[DiagnosticReport]:
         # Whether many turn ill at once is seen only by who knows of those that are well.
         note_sighting(report, site)
     if heal_allowed and report.issues and subject.mode is Mode.ACT and subject.allow:
-        treatment = returned(heal(target, origin=Origin.SCHEDULE, return_state=True), Treatment)
+        with handing(report):
+            state = heal(target, origin=Origin.SCHEDULE, return_state=True)
+        treatment = returned(state, Treatment)
         report = treatment.after or treatment.before
         if not treatment.is_healed:
             return Failed(name=NOT_HEALED, message=summary(report), data=report)

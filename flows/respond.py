@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.diagnose import diagnose, summary
+from flows.handed import handing
 from flows.heal import heal
 from flows.interruption import interruption
 from flows.returned import returned
@@ -53,7 +54,9 @@ def respond(target: str, generation: str = "") -> State[Response]:
             with untagged():
                 if generation and not begin_treatment(generation, site):
                     break
-            treatments.append(returned(heal(target, origin=Origin.ALERT, return_state=True), Treatment))
+            with handing(report):
+                treated = heal(target, origin=Origin.ALERT, return_state=True)
+            treatments.append(returned(treated, Treatment))
             report = treatments[-1].after or treatments[-1].before
         end = _end_of(report, treatments)
         if _is_over(generation, end, summary(report), site):

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,9 +108,11 @@ def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> Diagnostic
     """What `flows.diagnose` does."""
     results: dict[str, DiagnosticResult] = {}
     at, began_s = datetime.now(UTC), time.monotonic()
-    for name in kind_named(target.kind).diagnostics:
-        results[name] = _looked(target, name, site, watch_s)
-        if any(finding.code == UNREACHABLE for finding in results[name].findings):
+    for names in kind_named(target.kind).turns:
+        with ThreadPoolExecutor(len(names)) as pool:
+            looks = [pool.submit(_looked, target, name, site, watch_s) for name in names]
+        results |= {name: look.result() for name, look in zip(names, looks, strict=True)}
+        if any(finding.code == UNREACHABLE for name in names for finding in results[name].findings):
             break
     analysis = analyze(results.values())
     issues = detect.fn(target, analysis, results, at)

@@ -25,6 +25,7 @@ from medic8.model.target import Resource
 from medic8.owner import is_interrupted
 from medic8.recovery import entries, faults, leases, reservations, tables
 from medic8.recovery.leases import LEASE_S
+from medic8.recovery.undisturbed import undisturbed
 from medic8.recovery.upgrade import upgrade
 
 #: Decides, inside the transaction that begins a recovery, whether it may, and says how it counts.
@@ -43,7 +44,7 @@ class Journal:
 
     def __init__(self, url: str) -> None:
         self._engine = tables.engine_for(url)
-        with faults.translated(self._engine.url):
+        with undisturbed(), faults.translated(self._engine.url):
             self.identity = self._set_up()
 
     def dispose(self) -> None:
@@ -333,7 +334,7 @@ class Journal:
     def reading(self) -> Iterator[sa.Connection]:
         """One transaction that only reads, for long questions: whoever writes meanwhile does not wait."""
         reading = self._engine.execution_options(**{tables.READS_ONLY: True})
-        with faults.translated(self._engine.url), reading.begin() as connection:
+        with undisturbed(), faults.translated(self._engine.url), reading.begin() as connection:
             yield connection
 
     def read(self, recovery_id: str) -> Recovery:
@@ -407,7 +408,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with faults.translated(self._engine.url), self._engine.begin() as connection:
+        with undisturbed(), faults.translated(self._engine.url), self._engine.begin() as connection:
             yield connection
 
 

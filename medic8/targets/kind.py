@@ -277,6 +277,7 @@ class TargetKind:
         name: As the configuration spells it.
         summary: One line for people.
         diagnostics: By name, in the order to run; the first tells whether the target answers.
+        at_once: Those that mostly wait between two moments, and need not wait for each other.
         rules: Which findings are signs of which issue.
         thresholds: By name, from where on its diagnostics find something; a target may set others.
         causes: Which findings lead to which others, the most trusted first.
@@ -304,6 +305,7 @@ class TargetKind:
     open_session: Callable[[Target, Surroundings], AbstractContextManager[Session]]
     compare: Callable[[DiagnosticReport, DiagnosticReport], tuple[Change, ...]]
     requires: Callable[[Target], tuple[str, ...]] = field(default=lambda _: ())
+    at_once: frozenset[str] = frozenset()
     backups: Backups | None = None
     guards: Guards | None = None
     agrees: Callable[[Plan, Target], bool] = field(default=lambda _plan, _target: False)
@@ -316,3 +318,10 @@ class TargetKind:
     )
     tracked: Callable[[DiagnosticReport], tuple[Tracked, ...]] = field(default=lambda _: ())
     remedies: Mapping[str, Remedy] = field(default_factory=dict)
+
+    @property
+    def turns(self) -> tuple[tuple[str, ...], ...]:
+        """The diagnostics in the order to run; in one turn those that are made at the same time."""
+        together = tuple(name for name in self.diagnostics if name in self.at_once)
+        others = (name for name in self.diagnostics if name not in together[1:])
+        return tuple(together if name in self.at_once else (name,) for name in others)

@@ -21,6 +21,7 @@ _OURS = {
 _GROUP = "medic8.targets"
 
 
+@functools.cache
 def kind_names() -> tuple[str, ...]:
     """The names of all kinds, ours first."""
     others = (entry.name for entry in entry_points(group=_GROUP))

@@ -15,6 +15,8 @@ import pytest
 import sqlalchemy as sa
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed
 
@@ -71,6 +73,15 @@ def execute(flow_run: str) -> None:
     run_flow(respond, flow_run=found, parameters=found.parameters, return_type="state")
 
 
+def runs_within(flow_run: str) -> list[FlowRun]:
+    """What it has called, in that order."""
+    parent = FlowRunFilterParentFlowRunId(any_=[UUID(flow_run)])
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=parent), sort=FlowRunSort.START_TIME_ASC
+        )
+
+
 @pytest.fixture
 def alerted(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site with two settings out of range, one source of alerts, and the configuration's file."""
@@ -96,6 +107,11 @@ def test_an_alert_is_healed_with_no_hand_touching_it(prefect_api: str, valkey_ur
         (row,) = inbox().rows(limit=9)
         assert row.answer is not None
         assert (row.answer.outcome, row.answer.run) == (End.HEALED, generation.run)
+        looked, healing = runs_within(generation.run)
+        assert (looked.name, healing.name) == ("diagnose server", "heal server")
+        assert "diagnose server" not in {
+            each.name for each in runs_within(str(healing.id))
+        }  # it was just made
         assert post(client, sent(1)).json()["repeated"] == 1
         assert post(client, sent(2)).json()["resolved"] == 1
         assert (inbox().waiting(), inbox().running()) == ((), ())
@@ -229,11 +245,7 @@ def test_an_alert_that_comes_after_the_last_look_began_has_the_run_look_again(
     late.join(60)
     answers = {row.answer.run for row in inbox().rows(limit=9) if row.answer is not None}
     assert answers == {running.run}
-    with get_client(sync_client=True) as client:
-        looks = FlowRunFilter(
-            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(running.run)]),
-        )
-        assert len(client.read_flow_runs(flow_run_filter=looks)) == 2
+    assert [each.name for each in runs_within(running.run)] == ["diagnose server"] * 2
 
 
 def _has_begun(generation: str) -> bool:
