@@ -11,6 +11,7 @@ from medic8.model.report import DiagnosticReport
 from medic8.targets.endpoint.asking import Phase
 from medic8.targets.endpoint.certificate import HAS_ENDED
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
+from medic8.targets.valkey.looks.door_words import Ending as Door
 
 #: By code, or by its first word and a point; what is in neither tells no cause (``latency.high``).
 CAUSES = {
@@ -24,7 +25,10 @@ CAUSES = {
     "clients.dead": Cause.DEAD_CLIENTS,
     "clients.no_keepalive": Cause.DEAD_CLIENTS,
     "clients.near_limit": Cause.MANY_CLIENTS,
+    "clients.rejected": Cause.MANY_CLIENTS,
+    "clients.growing": Cause.MANY_CLIENTS,
     "clients.paused": Cause.PAUSED,
+    "clients.timeout": Cause.SETTING,
     "keys.forgotten_expiry": Cause.KEYS_WITHOUT_EXPIRY,
     "keys.without_expiry": Cause.KEYS_WITHOUT_EXPIRY,
     "keys.unexpiring": Cause.KEYS_WITHOUT_EXPIRY,
@@ -33,6 +37,7 @@ CAUSES = {
     "keys.growing_lag": Cause.PENDING_ENTRIES,
     "keys.growing_stream": Cause.GROWING_STREAM,
     "keys.large": Cause.LARGE_KEY,
+    "keys.growing": Cause.LARGE_KEY,
     "memory.scripts": Cause.SCRIPTS,
     "memory.tracking": Cause.TRACKING,
     "memory.tracking_full": Cause.TRACKING,
@@ -46,6 +51,7 @@ CAUSES = {
     "commands.slow": Cause.COSTLY_COMMAND,
     "commands.slow_delete": Cause.SLOW_DELETE,
     "commands.expiry_storm": Cause.EXPIRY_STORM,
+    "keys.expire_at_once": Cause.EXPIRY_STORM,
     "server.busy": Cause.SCRIPT_RUNS,
     "errors.busy": Cause.SCRIPT_RUNS,
     "persistence.failed": Cause.SAVE_FAILS,
@@ -72,6 +78,7 @@ CAUSES = {
     "network.slow_way": Cause.WAY_SLOW,
     "network.loss": Cause.WAY_SLOW,
     "network.flapping": Cause.WAY_FLAPS,
+    "network.cut": Cause.WAY_CUT,
     "target.unreachable": Cause.WAY_CUT,
     "certificate.": Cause.CERTIFICATE,
     "setting.": Cause.SETTING,
@@ -81,11 +88,13 @@ CAUSES = {
     # Processes.
     "presence.restarts": Cause.RESTARTS,
     "presence.gave_up": Cause.RESTARTS,
+    "presence.ended": Cause.NOT_RUNNING,
     "health.check_failed": Cause.FAILS_ITS_WORK,
     "activity.stuck": Cause.STUCK,
     "activity.stopped": Cause.STOPPED,
     "activity.throttled": Cause.CPU_QUOTA,
     "activity.hog": Cause.CPU_HOG,
+    "activity.spins": Cause.CPU_HOG,
     "activity.disk_hog": Cause.DISK_HOG,
     "activity.zombies": Cause.ZOMBIES,
     "activity.group_pids": Cause.PROCESS_LIMIT,
@@ -93,8 +102,10 @@ CAUSES = {
     "growth.descriptors": Cause.DESCRIPTOR_LEAK,
     "growth.threads": Cause.THREAD_LEAK,
     "growth.children": Cause.CHILD_LEAK,
+    "growth.log": Cause.LOG_GROWS,
     "descriptors.near_limit": Cause.DESCRIPTOR_LIMIT,
     "descriptors.half_closed": Cause.DESCRIPTOR_LEAK,
+    "descriptors.accept_queue": Cause.ACCEPT_QUEUE,
     "descriptors.deleted_files": Cause.DELETED_FILES,
     "memory.of_host": Cause.MUCH_MEMORY,
     "memory.of_group": Cause.GROUP_MEMORY,
@@ -142,6 +153,12 @@ CAUSES = {
     "endpoint.certificate_ends": Cause.CERTIFICATE,
 }
 
+#: What else a code says: that nothing in a long key ever goes; that who listens takes nothing of what comes.
+_ALSO = {
+    "keys.growing": {Cause.KEYS_WITHOUT_EXPIRY},
+    "descriptors.accept_queue": {Cause.FAILS_ITS_WORK},
+}
+
 #: How the requests to an endpoint ended that nobody serves.
 ENDINGS = {
     Ending.UNRESOLVED: Cause.NAME_NOT_FOUND,
@@ -159,6 +176,15 @@ ENDINGS = {
     Ending.CLOSED: Cause.CLOSED,
     Ending.RESET: Cause.CLOSED,
     Ending.NO_HTTP: Cause.NOT_HTTP,
+}
+
+#: Of a server that cannot be reached: what is told of its certificate.
+_DOORS = {
+    f"({Door.TLS_EXPIRED})": Cause.TLS_EXPIRED,
+    f"({Door.TLS_NOT_YET})": Cause.TLS_EXPIRED,
+    f"({Door.TLS_NAME})": Cause.TLS_NAME,
+    f"({Door.TLS_ISSUER})": Cause.TLS_CHAIN,
+    f"({Door.TLS_OTHER})": Cause.TLS_FAILS,
 }
 
 #: The part of a request that takes most, by the words of the finding.
@@ -188,7 +214,7 @@ def _said(issue: Issue, report: DiagnosticReport) -> Said:
     return Said(issue.issue_type, causes, text, not issue.follows_from)
 
 
-def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
+def _causes(code: str, report: DiagnosticReport) -> set[Cause]:  # noqa: PLR0911 - one for each code
     """What *code* stands for in *report*, where the finding and the kind tell more than the code."""
     findings = [each for each in report.analysis.findings if each.code == code]
     match report.kind, code:
@@ -204,6 +230,10 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
                 for part, cause in _PARTS.items()
                 if any(f"most of it {part} (" in each.text for each in findings)
             }
+        case "valkey" | "grid", "target.unreachable":
+            told = {cause for word, cause in _DOORS.items() if any(word in each.text for each in findings)}
+            # Of servers, authors have one word for whatever is wrong with a certificate.
+            return {Cause.WAY_CUT, *told, *({Cause.CERTIFICATE} if told else ())}
         case "endpoint", "endpoint.certificate_ends":
             has_ended = any(HAS_ENDED in each.text for each in findings)
             return {Cause.TLS_EXPIRED if has_ended else Cause.CERTIFICATE}
@@ -211,7 +241,7 @@ def _causes(code: str, report: DiagnosticReport) -> set[Cause]:
             is_circle = any(ENDING_WORDS[Ending.CIRCLE].means in each.text for each in findings)
             return {Cause.REDIRECT_LOOP if is_circle else Cause.REDIRECTS}
         case _:
-            return {cause_of(code)}
+            return {cause_of(code), *_ALSO.get(code, ())}
 
 
 def cause_of(code: str) -> Cause:

@@ -23,7 +23,6 @@ from medic8.settings import Settings, load_settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from medic8.targets.treatment import choose_plan
-from medic8.targets.valkey.policy import SETTABLE
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 
@@ -74,8 +73,7 @@ def _table(header: str, values: dict[str, Any]) -> list[str]:
 
 
 def _of_a_server(site: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    # A range for a setting that may not be set by itself is none that a site can have configured.
-    for name, low, high in (each for each in site["setting"] if each[0] in SETTABLE):
+    for name, low, high in site["setting"]:
         yield "[[target.setting]]", {"name": name, "minimum": low, "maximum": high}
     for prefix, after in site["expiry"]:
         yield "[[target.expiry]]", {"prefix": prefix, "after": after}

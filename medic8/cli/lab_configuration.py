@@ -67,6 +67,7 @@ labels = {{ check-files-mib = "1024" }}
 # Two settings that no client notices, so that a fault in them can be tried.
 [[target.setting]]
 name = "tcp-keepalive"
+issue = "slow_operations"
 minimum = 60
 maximum = 300
 

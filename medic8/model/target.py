@@ -30,14 +30,14 @@ class SettingRule(Frozen):
         minimum: Smallest good value, in the setting's own unit; None = no lower limit.
         maximum: Largest good value; None = no upper limit.
         one_of: The good values of a setting that is no number, the preferred first.
-        issue: The type of issue that a value outside is a sign of.
+        issue: The type of issue that a value outside is a sign of; None = what the setting is about.
     """
 
     name: str = Field(min_length=1)
     minimum: int | None = None
     maximum: int | None = None
     one_of: tuple[str, ...] = ()
-    issue: IssueType = IssueType.SLOW_OPERATIONS
+    issue: IssueType | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -87,11 +87,11 @@ class ExpiryRule(Frozen):
 
     Attributes:
         prefix: What their names begin with.
-        after: Seconds from the moment the expiry is set.
+        after: Seconds; a key that gets an expiry has `LEAST_EXPIRY_S` left at least, also where this is less.
     """
 
     prefix: str = Field(min_length=1, max_length=200)
-    after: int = Field(ge=LEAST_EXPIRY_S, le=_MOST_EXPIRY_S)
+    after: int = Field(ge=1, le=_MOST_EXPIRY_S)
 
     @model_validator(mode="after")
     def _spares_what_is_ours(self) -> Self:

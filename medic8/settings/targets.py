@@ -20,7 +20,7 @@ from medic8.settings.places import expand
 from medic8.settings.problems import in_field, listed, nearest, shown
 from medic8.targets.fields import strangers
 from medic8.targets.kind import TargetKind
-from medic8.targets.registry import kind_named, kind_names
+from medic8.targets.registry import is_kind, kind_named, kind_names
 from medic8.targets.valkey.client import address_problems
 
 
@@ -97,7 +97,7 @@ def _kind_of(document: Document, owner: str, path: KeyPath, values: object) -> T
     name = values.get("kind") if isinstance(values, dict) else None
     if not isinstance(name, str):
         return None  # noted already
-    if name not in kind_names():
+    if not is_kind(name):
         text = f"got {shown(name)}, expected {listed(kind_names(), 'or')}"
         document.wrong_field(owner, path, ("kind",), text)
         return None

@@ -21,7 +21,11 @@ _OURS = {
 _GROUP = "medic8.targets"
 
 
-@functools.cache
+def is_kind(name: str) -> bool:
+    """Whether *name* is that of a kind; for ours without reading which ones other packages bring along."""
+    return name in _OURS or name in kind_names()
+
+
 def kind_names() -> tuple[str, ...]:
     """The names of all kinds, ours first."""
     others = (entry.name for entry in entry_points(group=_GROUP))

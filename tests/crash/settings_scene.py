@@ -18,6 +18,7 @@ from pathlib import Path
 import valkey
 
 from medic8.local.scratch import scratch_valkey
+from medic8.model.issue import IssueType
 from medic8.model.target import SettingRule, Target
 from tests.crash.reader import Ended, Verdict, misplaced, problems_of_claims
 from tests.crash.scenes import Expected, Scene, SceneMaker, Written, around, everything_in, plain, plan_by
@@ -59,7 +60,7 @@ _CAST = Cast(
     theirs={"slowlog-max-len": range(5000, 6000), "tcp-keepalive": range(400, 500), "hz": range(30, 90)},
     rules=(
         SettingRule(name="slowlog-max-len", minimum=1000),
-        SettingRule(name="tcp-keepalive", minimum=60, maximum=120),
+        SettingRule(name="tcp-keepalive", minimum=60, maximum=120, issue=IssueType.SLOW_OPERATIONS),
         SettingRule(name="hz", minimum=20),
     ),
 )

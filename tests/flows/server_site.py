@@ -23,6 +23,7 @@ minimum = 1000
 name = "tcp-keepalive"
 minimum = 60
 maximum = 120
+issue = "slow_operations"
 """
 
 Configure = Callable[..., None]

@@ -139,8 +139,12 @@ EXPECTED: dict[str, tuple[Look, IssueType, str]] = {
         IssueType.SLOW_OPERATIONS,
         "MONITOR",
     ),
-    "too_many_clients": (is_full_of_clients, IssueType.NETWORK, "clients"),
-    "idle_clients": (lambda client: len(named(client, "lab-idle")) == 60, IssueType.NETWORK, "clients"),
+    "too_many_clients": (is_full_of_clients, IssueType.RESOURCE_EXHAUSTION, "clients"),
+    "idle_clients": (
+        lambda client: len(named(client, "lab-idle")) == 60,
+        IssueType.RESOURCE_EXHAUSTION,
+        "clients",
+    ),
     "leaking_prefix": (grows, IssueType.MEMORY_LEAK, "keys medic8-lab-session…"),
     "script_cache": (
         lambda client: client.info("memory")["number_of_cached_scripts"] >= 1500,

@@ -19,7 +19,7 @@ from medic8.targets.endpoint.asking_often import Asked, ask_often, sends_to_itse
 from medic8.targets.endpoint.busy import BUSY, told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, NOT_REACHED, Ending
 from medic8.targets.endpoint.policy import POLICY, EndpointPolicy, policy_of
-from medic8.targets.endpoint.replies import GOOD, that_count, wrong_with
+from medic8.targets.endpoint.replies import GOOD, says_it_fails, that_count, wrong_with
 from medic8.targets.endpoint.vantage import look_from_elsewhere, told_by
 from medic8.targets.kind import Surroundings
 
@@ -31,7 +31,7 @@ def look_at_requests(target: Target, around: Surroundings) -> DiagnosticResult:
     Raises:
         ConfigurationError: its url or its file of issuers cannot be used.
     """
-    asked = ask_often(target)
+    asked = ask_often(target, around.watch_s)
     left_out = f"{len(asked.unasked)} more addresses of {asked.place.host}: only the first were asked"
     result = DiagnosticResult(
         diagnostic="requests",
@@ -120,6 +120,9 @@ def judge_speed(asked: Asked, request: HttpRequest, policy: EndpointPolicy = POL
     )
 
 
+#: Of a handful of requests each one counts; of more than so many, as of a watch, one alone may be chance.
+_MOST_OF_A_LOOK = 20
+
 #: So many slow answers, and such a share of them, are more than chance. Our choice.
 _LEAST_SLOW = 2
 _LEAST_SHARE = 0.2
@@ -183,6 +186,21 @@ def _answers_badly(
         )
     if reply.status not in (request.status or GOOD):
         return _bad_status(asked, answers, facts, request)
+    if status := says_it_fails(reply, request):
+        return fact(
+            "endpoint.body",
+            Severity.ERROR,
+            f"it answers with status {reply.status}, and says in its answer that it is {shown(status)}",
+            about="answer",
+            evidence=(
+                *facts,
+                Evidence(what="answer", seen=shown(without(asked.secrets, reply.body), 200)),
+            ),
+            advice=(
+                "look in the answer at which of its parts fails, and at that: curl -s URL",
+                "have the service answer with 503 while it is so, so that who balances load goes by it",
+            ),
+        )
     return fact(
         "endpoint.body",
         Severity.ERROR,
@@ -294,7 +312,7 @@ def _some_fail(
     unsteady = [address for address in failing if address not in down]
     bad = [reply for address in unsteady for reply in failing[address]]
     made = sum(len(by_address[address]) for address in unsteady)
-    if bad:
+    if bad and (len(bad) > 1 or made <= _MOST_OF_A_LOOK):
         words, told = ENDING_WORDS.get(bad[0].ending), told_clients(bad)
         found += over(
             "endpoint.flapping",

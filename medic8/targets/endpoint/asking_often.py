@@ -20,9 +20,16 @@ from medic8.model.wording import shown
 from medic8.targets.endpoint.address import Place, place_of
 from medic8.targets.endpoint.asking import Reply, Wish, ask
 from medic8.targets.endpoint.endings import Ending
+from medic8.targets.endpoint.replies import wrong_with
 
 #: Of a name with more addresses only the first are asked.
 MOST_ADDRESSES = 4
+
+#: So often an address is asked while it is watched, at most: one failure in forty is mostly met.
+MOST_WATCHED = 100
+
+#: So often one is asked that answers and never well, so that it is not taken for one that always fails.
+MOST_UNSURE = 20
 
 #: Between two requests to one address: together they are no load.
 _PAUSE_S = 0.05
@@ -77,11 +84,15 @@ class Asked(NamedTuple):
     secrets: tuple[bytes, ...] = ()
 
 
-def ask_often(target: Target) -> Asked:
+def ask_often(target: Target, lasts_s: float = 0.0) -> Asked:
     """
     Ask each address of the host of *target* as often as it says, all addresses at once.
 
-    It is over after two time limits of one request and what the name takes, at the latest.
+    It is over after two time limits of one request and what the name takes, or *lasts_s*, at the latest.
+
+    Args:
+        target: The endpoint.
+        lasts_s: For so long it is asked on, `MOST_WATCHED` times at most, if somebody watches.
 
     Raises:
         ConfigurationError: its url or its file of issuers cannot be used.
@@ -91,15 +102,17 @@ def ask_often(target: Target) -> Asked:
     asked = name.addresses[:MOST_ADDRESSES]
     if not asked:
         return Asked(place, name, (), (), secrets_of(target.address))
-    replies = ask_each(place, asked, wish_of(target, place), target.request)
+    replies = ask_each(place, asked, wish_of(target, place), target.request, lasts_s)
     return Asked(place, name, replies, name.addresses[MOST_ADDRESSES:], secrets_of(target.address))
 
 
-def ask_each(place: Place, addresses: tuple[str, ...], wish: Wish, request: HttpRequest) -> tuple[Reply, ...]:
-    """Ask the first `MOST_ADDRESSES` of *addresses* as often as *request* says, all at once."""
+def ask_each(
+    place: Place, addresses: tuple[str, ...], wish: Wish, request: HttpRequest, lasts_s: float = 0.0
+) -> tuple[Reply, ...]:
+    """Ask the first `MOST_ADDRESSES` of *addresses*, all at once, as often as `ask_often` does."""
     # A loop of its own in a thread of its own: the caller may be inside of a running one.
     with ThreadPoolExecutor(1) as pool:
-        asking = _all(place, addresses[:MOST_ADDRESSES], wish, request)
+        asking = _all(place, addresses[:MOST_ADDRESSES], wish, request, lasts_s)
         return tuple(pool.submit(asyncio.run, asking).result())
 
 
@@ -161,22 +174,36 @@ def look_up(place: Place, *, timeout_s: float) -> Name:
         return Name((), timeout_s, Ending.NAME_SERVER, f"no answer within {timeout_s:g} s")
 
 
-async def _all(place: Place, addresses: tuple[str, ...], wish: Wish, request: HttpRequest) -> list[Reply]:
-    series = [_series(place, address, wish, request) for address in addresses]
+async def _all(
+    place: Place, addresses: tuple[str, ...], wish: Wish, request: HttpRequest, lasts_s: float
+) -> list[Reply]:
+    series = [_series(place, address, wish, request, lasts_s) for address in addresses]
     return [reply for replies in await asyncio.gather(*series) for reply in replies]
 
 
-async def _series(place: Place, address: str, wish: Wish, request: HttpRequest) -> list[Reply]:
-    ends_s = time.perf_counter() + _ROUNDS_OF_TIME * wish.timeout_s + 1
+async def _series(
+    place: Place, address: str, wish: Wish, request: HttpRequest, lasts_s: float
+) -> list[Reply]:
+    watched_s = time.perf_counter() + lasts_s
+    ends_s = time.perf_counter() + max(lasts_s, _ROUNDS_OF_TIME * wish.timeout_s + 1)
     replies: list[Reply] = []
-    while len(replies) < request.count:
+    while (
+        len(replies) < request.count
+        or (time.perf_counter() < watched_s and len(replies) < MOST_WATCHED)
+        or (len(replies) < MOST_UNSURE and _all_answer_badly(replies, request))
+    ):
         # Each has its full time, and the first is always made.
         if replies and ends_s - time.perf_counter() < wish.timeout_s:
             break
         follow = _ask_following if request.follows else ask
         replies.append(await follow(place, address, wish))
-        await asyncio.sleep(_PAUSE_S)
+        await asyncio.sleep(max(_PAUSE_S, lasts_s / MOST_WATCHED))
     return replies
+
+
+def _all_answer_badly(replies: list[Reply], request: HttpRequest) -> bool:
+    """Whether somebody answers, and never well so far: of a service that mostly fails, five are no rarity."""
+    return all(reply.ending is Ending.ANSWERED and wrong_with(reply, request) for reply in replies)
 
 
 async def _ask_following(place: Place, address: str, wish: Wish) -> Reply:

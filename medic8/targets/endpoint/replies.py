@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Sequence
 
 from medic8.model.endpoint import HttpRequest
-from medic8.targets.endpoint.asking import Reply
+from medic8.model.wording import shown
+from medic8.targets.endpoint.asking import MOST_BODY, Reply
 from medic8.targets.endpoint.endings import Ending
 
 #: The statuses that are good where a target names none.
 GOOD = range(200, 300)
+
+#: Words by which a service says that it is ill; the last two are those of Docker and of Spring Boot.
+_FAILS = frozenset({"fail", "error", "down", "unhealthy", "out_of_service"})
 
 
 def that_count(replies: Sequence[Reply]) -> tuple[Reply, ...]:
@@ -40,4 +45,21 @@ def wrong_with(reply: Reply, request: HttpRequest) -> str:
         return f"status {reply.status}"
     if request.body and request.body.encode() not in reply.body:
         return "another body"
-    return ""
+    status = says_it_fails(reply, request)
+    return f"its answer says {shown(status)}" if status else ""
+
+
+def says_it_fails(reply: Reply, request: HttpRequest) -> str:
+    """
+    By which word a service says in a good answer that it is ill; empty if it does not, or by the site's word.
+
+    Source: draft-inadarei-api-health-check-06, section 3.1: ``fail``, and for it also ``error`` and ``down``.
+    """
+    if request.body or not reply.body.lstrip().startswith(b"{") or len(reply.body) >= MOST_BODY:
+        return ""
+    try:
+        told = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return ""
+    status = told.get("status") if isinstance(told, dict) else None
+    return status if isinstance(status, str) and status.lower() in _FAILS else ""

@@ -8,7 +8,7 @@ from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.causes import CauseRule
 from medic8.analysis.symptoms import rule_of
 from medic8.model.issue import IssueType
-from medic8.targets.valkey.causes import AT_LIMIT
+from medic8.targets.valkey.clues import AT_LIMIT
 
 RULES = (
     rule_of(
@@ -138,6 +138,7 @@ CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
                     UNREACHABLE,
                     "presence.restarts",
                     "presence.gave_up",
+                    "presence.ended",
                     "health.check_failed",
                     "activity.stuck",
                     "activity.stopped",
@@ -147,8 +148,15 @@ CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
             why="Who serves the endpoint does not run, or does not do its work.",
         ),
         CauseRule(
-            causes=frozenset({"descriptors.near_limit", "activity.throttled", "memory.of_group"}),
-            effects=frozenset({"endpoint.slow", "endpoint.flapping", "endpoint.status"}),
+            causes=frozenset(
+                {
+                    "descriptors.near_limit",
+                    "descriptors.accept_queue",
+                    "activity.throttled",
+                    "memory.of_group",
+                }
+            ),
+            effects=frozenset({UNREACHABLE, "endpoint.slow", "endpoint.flapping", "endpoint.status"}),
             why="A process at its limit lets its clients wait, or turns them away.",
         ),
     ),

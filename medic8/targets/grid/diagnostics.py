@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+
+import numpy as np
+import valkey
 
 from medic8.backups.choosing import chosen_backup
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.grid import BlockDamage, BlockRole, GridReport
+from medic8.model.grid_map import ValueState
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.target import Target
 from medic8.model.wording import counted
 from medic8.targets.grid.backup_reading import grid_repository
 from medic8.targets.grid.errors import NotAGridError
+from medic8.targets.grid.gone import gone_groups
+from medic8.targets.grid.keys import sums_key
+from medic8.targets.grid.layout import MEMBERS
 from medic8.targets.grid.lock_look import look_at_locks
+from medic8.targets.grid.map.collector import CODES
+from medic8.targets.grid.map.grid_map import GridMap
 from medic8.targets.grid.map.picture import picture
 from medic8.targets.grid.map.survey import REBUILT_FOR, Past, survey
 from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions
 from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.client import connection
-from medic8.targets.valkey.looks.reachability import look_at_reachability
+from medic8.targets.valkey.looks.broken_off import steadily
+from medic8.targets.valkey.looks.commands import look_at_commands
+from medic8.targets.valkey.looks.opening import look_at_the_way_in
 
 #: Blocks that are named in a sentence; the rest is counted.
 _MOST_NAMED = 8
+
+#: Who fills a grid has written another group after so long.
+_FILLING_S = 1.0
+
+#: How the map calls a block that is not to be there, or that the grid has no room for.
+_NEVER = (0, CODES[ValueState.NEVER_WRITTEN])
 
 #: In the evidence, which is read to look for them, so many.
 _MOST_IN_EVIDENCE = 64
@@ -44,11 +62,15 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
             found = _no_grid(name, exc, _backup_to_restore(target, around))
             return DiagnosticResult(diagnostic="grid", findings=(found,), taken_at=around.now)
         report = with_repairs(client, report, target, around.backups)
+        gone = _still_gone(client, name, groups_gone_from(grid_map))
     report = report.model_copy(update={"map": picture(grid_map)})
     return DiagnosticResult(
         diagnostic="grid",
         readings=_readings(report),
-        findings=judge_grid(report),
+        findings=(
+            *judge_grid(report),
+            *judge_gone(name, gone, _backup_to_restore(target, around) if gone else ""),
+        ),
         unseen=(
             *report.consistency.unusable_replicas,
             *report.consistency.unusable_backups,
@@ -62,6 +84,55 @@ def look_at_grid(target: Target, around: Surroundings) -> DiagnosticResult:
 def judge_grid(report: GridReport) -> tuple[Finding, ...]:
     """What is wrong with a grid, from its report alone."""
     return tuple(_damage(report)) + tuple(_risks(report))
+
+
+def groups_gone_from(grid_map: GridMap) -> list[int]:
+    """The groups of a grid of which nothing is left, see `gone_groups`."""
+    layout = grid_map.manifest.layout
+    is_there = ~np.isin(grid_map.states[:, :MEMBERS], _NEVER)
+    members = np.array([layout.members(group) for group in range(layout.groups)], dtype=np.int64)
+    return gone_groups(is_there, members)
+
+
+def _still_gone(client: valkey.Valkey, name: str, groups: list[int]) -> list[int]:
+    """*groups*, unless one of them has come meanwhile: then somebody fills the grid, in whatever order."""
+    if not groups:
+        return []
+    time.sleep(_FILLING_S)
+    return [] if client.exists(*(sums_key(name, group) for group in groups)) else groups
+
+
+def judge_gone(name: str, groups: list[int], what_helps: str = "") -> tuple[Finding, ...]:
+    """
+    What is said of groups that are gone with all of their keys.
+
+    Args:
+        name: Of the grid.
+        groups: Their numbers.
+        what_helps: Which backup has them, and how it is restored; empty if there is none.
+    """
+    if not groups:
+        return ()
+    named = ", ".join(map(str, groups[:_MOST_NAMED]))
+    more = f" and {len(groups) - _MOST_NAMED} more" if len(groups) > _MOST_NAMED else ""
+    return (
+        Finding(
+            code="grid.groups_gone",
+            severity=Severity.ERROR,
+            text=f"nothing is left of {'group' if len(groups) == 1 else 'groups'} {named}{more} of grid "
+            f"{name}, though all that lies around was written{what_helps}",
+            about=f"grid {name}",
+            evidence=(
+                Evidence(what="groups without any key", seen=f"{len(groups):,}", limit="0"),
+                Evidence(what="where", seen=", ".join(map(str, groups[:_MOST_IN_EVIDENCE]))),
+            ),
+            advice=(
+                "find out who deletes keys by a pattern: COMMANDLOG, ACL LOG and the programs' own logs",
+                f"medic8 backup list tells what can be brought back of it{what_helps}",
+            ),
+            extent=len(groups),
+        ),
+    )
 
 
 def _past(around: Surroundings) -> Past | None:
@@ -178,8 +249,11 @@ def _readings(report: GridReport) -> tuple[Reading, ...]:
     return tuple(readings)
 
 
-DIAGNOSTICS: Mapping[str, Diagnostic] = {
-    "reachability": look_at_reachability,
+_LOOKS: Mapping[str, Diagnostic] = {
+    "reachability": look_at_the_way_in,
     "grid": look_at_grid,
     "locks": look_at_locks,
+    "commands": look_at_commands,
 }
+
+DIAGNOSTICS: Mapping[str, Diagnostic] = {name: steadily(name, look) for name, look in _LOOKS.items()}

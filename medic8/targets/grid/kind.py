@@ -19,9 +19,11 @@ from medic8.targets.grid.keys import check_name
 from medic8.targets.grid.performance import analyze_pages, monitor_grid
 from medic8.targets.grid.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
+from medic8.targets.valkey.causes import CAUSES
 from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.performance import analyze_service
 from medic8.targets.valkey.remedies import REMEDIES
+from medic8.targets.valkey.rules import OF_A_GRID
 
 RULES = (
     IssueRule(
@@ -31,7 +33,7 @@ RULES = (
         symptoms=("Connection failures", "Timeout errors"),
     ),
     IssueRule(
-        codes=frozenset({"grid.damaged", "grid.manifest_copy"}),
+        codes=frozenset({"grid.damaged", "grid.manifest_copy", "grid.groups_gone"}),
         issue_type=IssueType.GRID_CORRUPTION,
         title="{about} is corrupted",
         symptoms=("Inconsistent data", "Failed operations", "Error messages"),
@@ -72,6 +74,17 @@ RULES = (
         symptoms=("Race conditions", "Inconsistent state"),
         cause="Several read and write the same groups without a lock around both.",
     ),
+    *OF_A_GRID,
+)
+
+#: Codes of findings that an issue of a grid may have.
+_CODES = frozenset(code for rule in RULES for code in rule.codes)
+
+#: What leads to what on its server, as far as a grid's own looks go.
+_CAUSES = tuple(
+    CauseRule(each.causes & _CODES, each.effects & _CODES, each.why, each.clues)
+    for each in CAUSES
+    if each.causes & _CODES and each.effects & _CODES
 )
 
 _COMPARED = {
@@ -120,6 +133,7 @@ KIND = TargetKind(
     requires=requires,
     backups=GridBackups(),
     guards=GridGuards(),
+    causes=_CAUSES,
     causes_beneath=CAUSES_BENEATH,
     analyzers={"pages": analyze_pages, "service": analyze_service},
     monitors={"grid": monitor_grid},

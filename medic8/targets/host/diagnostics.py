@@ -10,6 +10,7 @@ from medic8.targets.host.looks.clock import look_at_clock
 from medic8.targets.host.looks.container import look_at_machine
 from medic8.targets.host.looks.disks import look_at_disks
 from medic8.targets.host.looks.files import look_at_files
+from medic8.targets.host.looks.filling import look_at_filling
 from medic8.targets.host.looks.history import look_at_history
 from medic8.targets.host.looks.kernel_settings import look_at_kernel
 from medic8.targets.host.looks.memory import look_at_memory
@@ -22,6 +23,7 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "activity": look_at_activity,
     "memory": look_at_memory,
     "disks": look_at_disks,
+    "filling": look_at_filling,
     "network": look_at_network,
     "tables": look_at_tables,
     "kernel": look_at_kernel,

@@ -208,5 +208,8 @@ def policy_of(target: Target) -> HostPolicy:
 #: With so much memory available, a small share of it is no want.
 ENOUGH_MEMORY_BYTES = 4 << 30
 
+#: A file system that is less full than this has time, however fast it fills up while it is watched.
+LEAST_FILLED = 2 / 3
+
 #: With so much space free, a large share that is used is no want.
 ENOUGH_SPACE_BYTES = 20 << 30

@@ -42,18 +42,32 @@ CAUSES = (
     _rule("growth.descriptors", frozenset({"growth.memory"}), "each descriptor has its buffers"),
     _rule(
         "activity.stuck",
-        frozenset({"growth.threads", "descriptors.half_closed", "health.check_failed"}),
+        frozenset(
+            {"growth.threads", "descriptors.half_closed", "descriptors.accept_queue", "health.check_failed"}
+        ),
         "threads that hang do no work, and others are started in their place",
     ),
     _rule(
         "activity.stopped",
-        frozenset({"activity.zombies", "descriptors.half_closed", "health.check_failed"}),
+        frozenset(
+            {"activity.zombies", "descriptors.half_closed", "descriptors.accept_queue", "health.check_failed"}
+        ),
         "a process that is stopped does no work, closes nothing, and waits for none of its children",
     ),
     _rule(
         "activity.throttled",
-        frozenset({"health.check_failed"}),
+        frozenset({"descriptors.accept_queue", "health.check_failed"}),
         "a process that is kept from the processor answers late",
+    ),
+    _rule(
+        "descriptors.near_limit",
+        frozenset({"descriptors.accept_queue", "health.check_failed"}),
+        "a process that may open nothing more accepts no connection either",
+    ),
+    _rule(
+        "health.check_failed",
+        frozenset({"descriptors.accept_queue"}),
+        "a process that does not do its work leaves connections where they wait",
     ),
     _rule(
         "memory.of_group",
@@ -67,7 +81,9 @@ CAUSES_BENEATH: Mapping[str, tuple[CauseRule, ...]] = {
     "host": (
         CauseRule(
             causes=frozenset({"memory.low", "memory.oom_kill"}),
-            effects=frozenset({UNREACHABLE, "presence.restarts", "memory.of_host", "memory.swapped"}),
+            effects=frozenset(
+                {UNREACHABLE, "presence.ended", "presence.restarts", "memory.of_host", "memory.swapped"}
+            ),
             why="A host without memory swaps its processes out, and kills them in the end.",
         ),
         CauseRule(

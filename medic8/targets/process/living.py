@@ -55,6 +55,9 @@ class Stat(NamedTuple):
         cpu_ticks: Time of the processor in clock ticks, in user and kernel mode.
         threads: How many.
         started_at: Clock ticks since boot.
+        kernel_ticks: Of the time of the processor, that in kernel mode.
+        faults: Pages that it was given without reading them from a disk.
+        nice: How nice it is to others; those that are scheduled only when nobody else is count as nicest.
     """
 
     name: str
@@ -63,7 +66,13 @@ class Stat(NamedTuple):
     cpu_ticks: int
     threads: int
     started_at: int
+    kernel_ticks: int = 0
+    faults: int = 0
+    nice: int = 0
 
+
+#: Source: sched(7), SCHED_IDLE; its nice value says nothing.
+_SCHED_IDLE, _NICEST = 5, 19
 
 #: States of a process that has ended.
 ENDED = frozenset("ZXx")
@@ -269,6 +278,9 @@ def parse_stat(raw: bytes) -> Stat:
         cpu_ticks=int(fields[11]) + int(fields[12]),
         threads=int(fields[17]),
         started_at=int(fields[19]),
+        kernel_ticks=int(fields[12]),
+        faults=int(fields[7]),
+        nice=_NICEST if len(fields) > 38 and int(fields[38]) == _SCHED_IDLE else int(fields[16]),  # noqa: PLR2004 - its place
     )
 
 

@@ -80,8 +80,16 @@ class PidFile(NamedTuple):
         return f"the process of {self.path}"
 
 
+#: Programs that run the file that is named first after their options.
+_INTERPRETER = re.compile(r"(python|pypy|ruby|perl|php|node|bash|dash|sh)[0-9.]*")
+
+
 class CommandLine(NamedTuple):
-    """A pattern for each word of the command line; one process must match, and no other."""
+    """
+    A pattern for each word of the command line; one process must match, and no other.
+
+    If none has just these words, it may be one whose command line begins with them.
+    """
 
     words: tuple[str, ...]
 
@@ -95,6 +103,17 @@ class CommandLine(NamedTuple):
         return len(command_line) == len(self.words) and all(
             fnmatch.fnmatchcase(word, pattern) for word, pattern in zip(command_line, self.words, strict=True)
         )
+
+    def begins(self, command_line: Sequence[str]) -> bool:
+        """Whether *command_line* begins with such words, or what an interpreter runs does, and goes on."""
+        count, rest = len(self.words), list(command_line)
+        if self.matches(rest[:count]):
+            return True
+        if not rest or not _INTERPRETER.fullmatch(rest.pop(0).rpartition("/")[2]):
+            return False
+        while rest and rest[0].startswith("-"):
+            rest.pop(0)
+        return self.matches(rest[:count])
 
 
 Name = Supervised | Unit | PidFile | CommandLine

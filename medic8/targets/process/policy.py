@@ -65,7 +65,7 @@ class ProcessPolicy(Frozen):
     )
     deleted_bytes: Threshold = Threshold(
         what="room of the disk that deleted files take, since they are still open",
-        warning=64 << 20,
+        warning=16 << 20,
         error=10 << 30,
         unit="bytes",
         source=f"unlink(2): a file's room is free when nobody has it open; the limits are {_OURS}",
@@ -96,6 +96,13 @@ class ProcessPolicy(Frozen):
         error=0.9,
         unit="share",
         source=f"proc_stat(5); the limits are {_OURS}",
+    )
+    spinning: Threshold = Threshold(
+        what="processors that it keeps busy with system calls by which nothing moves, without ever waiting",
+        warning=0.5,
+        unit="count",
+        source="epoll(7): who does not take what it is told of is told of it again at once; the limit is "
+        f"{_OURS}",
     )
     disk: Threshold = Threshold(
         what="bytes of all disks of the host, while programs wait for them a fifth of the time or more",
@@ -135,6 +142,16 @@ class ProcessPolicy(Frozen):
         unit="count",
         source=f"lower end of the slope's interval (P. K. Sen 1968); the limit is {_OURS}",
     )
+    log_fills: Threshold = Threshold(
+        what="days until a log that nobody rotates has filled its file system, if it grows on as it did "
+        "while it was watched",
+        warning=3,
+        error=0.5,
+        unit="days",
+        is_floor=True,
+        source="lower end of the slope's interval (P. K. Sen 1968), as of a host's file systems; the limits "
+        f"are {_OURS}",
+    )
     backup_age: Threshold = Threshold(
         what="age of the newest complete backup of its data",
         warning=86_400,
@@ -158,6 +175,9 @@ def policy_of(target: Target) -> ProcessPolicy:
 
 #: Less growth of memory than this is no leak, however small the process.
 LEAST_LEAK_BYTES = 1 << 20
+
+#: A log that grew by less while it was watched is none to speak of.
+LEAST_LOG_BYTES = 256 << 10
 
 #: Less in swap than this is what nobody has used since the start.
 LEAST_SWAP_BYTES = 64 << 20

@@ -24,6 +24,13 @@ RULES = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "{target} has ended, and does not run any more",
+        "presence.ended",
+        symptoms=("Connection failures",),
+        cause="It ended by itself or was killed: its log, or the kernel's, tells why.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} does not run: its supervisor has given it up",
         "presence.gave_up",
         symptoms=("Connection failures",),
@@ -33,6 +40,13 @@ RULES = (
         IssueType.SLOW_OPERATIONS,
         "{target} does not do its work",
         "health.check_failed",
+    ),
+    rule_of(
+        IssueType.NETWORK,
+        "{target} does not accept connections at {about}",
+        "descriptors.accept_queue",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="It runs, and does something else than to accept them, or serves too slowly.",
     ),
     rule_of(
         IssueType.SLOW_OPERATIONS,
@@ -72,11 +86,18 @@ RULES = (
         cause="The program does not close a connection when the other end does.",
     ),
     rule_of(
-        IssueType.MEMORY_LEAK,
+        IssueType.RESOURCE_EXHAUSTION,
         "{target} keeps files that were deleted",
         "descriptors.deleted_files",
-        symptoms=("Degraded performance",),
+        symptoms=_IO,
         cause="Its logs were rotated, and it still writes into those that are gone.",
+    ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} fills a disk: {about}",
+        "growth.log",
+        symptoms=_IO,
+        cause="Nobody rotates it, and it is written to more than its disk can take.",
     ),
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,
@@ -100,6 +121,13 @@ RULES = (
         "activity.hog",
         "activity.disk_hog",
         symptoms=(*_CPU, *_IO),
+    ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} keeps {about} busy with nothing",
+        "activity.spins",
+        symptoms=_CPU,
+        cause="A loop asks again and again for what does not come, such as of a connection that was closed.",
     ),
     rule_of(
         IssueType.RESOURCE_EXHAUSTION,

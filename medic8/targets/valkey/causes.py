@@ -7,11 +7,19 @@ messages (`medic8.targets.valkey.looks.error_words`).
 
 from __future__ import annotations
 
-from medic8.analysis.causes import CauseRule, Clue, Results
+from medic8.analysis.analyzer import UNREACHABLE
+from medic8.analysis.causes import CauseRule, Clue
+from medic8.targets.valkey.clues import (
+    AT_LIMIT,
+    is_a_stream_that_grows,
+    is_full_of_clients,
+    is_over,
+    is_so,
+    is_what_grows,
+    many_connections,
+    takes_much,
+)
 from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
-
-#: What takes less than this of the limit did not fill the memory.
-_LEAST_SHARE = 0.1
 
 #: More than this share of the time of slow commands makes whoever sent them the cause.
 _MOST_OF_SLOW = 0.5
@@ -20,92 +28,6 @@ _MOST_OF_SLOW = 0.5
 _MUCH_OUTPUT = 200 << 10
 
 _BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
-
-
-def _number(results: Results, diagnostic: str, name: str) -> float | None:
-    result = results.get(diagnostic)
-    found = result.reading(name) if result else None
-    value = found.value if found else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _takes_much(*parts: str) -> Clue:
-    """Whether some parts of the memory are a large share of its limit."""
-
-    def look(results: Results) -> bool | None:
-        limit = _number(results, "memory", "memory.limit")
-        sizes = [size for part in parts if (size := _number(results, "memory", part)) is not None]
-        return sum(sizes) >= _LEAST_SHARE * limit if limit and sizes else None
-
-    named = " and ".join(part.removeprefix("memory.") for part in parts)
-    return Clue(
-        if_so=f"{named} take at least {_LEAST_SHARE:.0%} of the memory limit",
-        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit",
-        look=look,
-    )
-
-
-def _is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str, *, says: bool = True) -> Clue:
-    """Whether a reading is over a limit, which speaks for a link, or against it if it *says* so."""
-
-    def look(results: Results) -> bool | None:
-        value = _number(results, diagnostic, name)
-        return None if value is None else (value > limit) is says
-
-    return Clue(*((if_so, if_not) if says else (if_not, if_so)), look=look)
-
-
-def _is_so(diagnostic: str, name: str, if_so: str, if_not: str) -> Clue:
-    def look(results: Results) -> bool | None:
-        result = results.get(diagnostic)
-        found = result.reading(name) if result else None
-        return None if found is None else found.value is True
-
-    return Clue(if_so=if_so, if_not=if_not, look=look)
-
-
-def _is_at_limit(results: Results) -> bool | None:
-    used, limit = (_number(results, "memory", f"memory.{name}") for name in ("used", "limit"))
-    return None if used is None or not limit else used >= 0.9 * limit
-
-
-#: Whether a server is so full that it refuses what needs memory.
-AT_LIMIT = Clue(
-    if_so="used memory is at 90% of its limit or more",
-    if_not="used memory is below 90% of its limit",
-    look=_is_at_limit,
-)
-
-
-def _many_connections(code: str) -> Clue:
-    """Whether the connections that a finding counts are a large share of what maxclients allows."""
-
-    def look(results: Results) -> bool | None:
-        limit = _number(results, "clients", "clients.limit")
-        found = [each.extent for each in results["clients"].findings if each.code == code] if limit else []
-        return sum(found) >= _LEAST_SHARE * limit if limit and found else None
-
-    return Clue(
-        if_so=f"they are at least {_LEAST_SHARE:.0%} of what maxclients allows",
-        if_not=f"they are less than {_LEAST_SHARE:.0%} of what maxclients allows",
-        look=look,
-    )
-
-
-def _is_what_grows() -> Clue:
-    """Whether streams that grow take half of the memory's growth or more."""
-
-    def look(results: Results) -> bool | None:
-        streams = _number(results, "growth", "growth.streams.rate")
-        rates = [_number(results, "growth", f"growth.{name}.rate") for name in ("watched", "kept")]
-        memory = next((each for each in rates if each), None)
-        return None if streams is None or memory is None else streams >= memory / 2
-
-    return Clue(
-        if_so="streams take half of the growth or more",
-        if_not="streams take less than half of the growth",
-        look=look,
-    )
 
 
 def _rule(causes: str, effects: str, why: str, *clues: Clue) -> CauseRule:
@@ -126,43 +48,49 @@ _FULL: _Rules = (
         "clients.output memory.client_buffers",
         "memory.near_limit keys.unexpiring",
         "What waits for clients that read slowly counts as used memory.",
-        _takes_much("memory.clients"),
+        takes_much("memory.clients"),
     ),
     _rule(
         "memory.replica_buffers",
         "memory.near_limit",
         "What waits for replicas counts as used memory.",
-        _takes_much("memory.replicas"),
+        takes_much("memory.replicas"),
     ),
     _rule(
         "memory.scripts",
         "memory.near_limit",
         "Cached scripts count as used memory.",
-        _takes_much("memory.scripts"),
+        takes_much("memory.scripts"),
     ),
     _rule(
         "memory.tracking",
         "memory.near_limit",
         "What clients have read and want to be told about counts as used memory.",
-        _takes_much("memory.tracking"),
+        takes_much("memory.tracking"),
     ),
     _rule(
         "memory.idle_backlog",
         "memory.near_limit",
         "A backlog that waits for no replica counts as used memory.",
-        _takes_much("memory.backlog"),
+        takes_much("memory.backlog"),
     ),
     _rule(
-        "keys.forgotten_expiry keys.growing_stream keys.pending",
+        "keys.forgotten_expiry keys.growing keys.growing_stream keys.pending",
         "memory.near_limit",
         "Keys that nobody takes away again fill the memory.",
-        _takes_much("memory.dataset"),
+        takes_much("memory.dataset"),
     ),
     _rule(
         "keys.growing_stream",
         "memory.leak",
         "A stream that nobody trims is what grows.",
-        _is_what_grows(),
+        is_what_grows(),
+    ),
+    _rule(
+        "keys.growing keys.growing_stream keys.pending",
+        "keys.large",
+        "A key to which all add, and from which nobody takes, becomes a large one.",
+        is_a_stream_that_grows(),
     ),
     _rule(
         "clients.no_keepalive",
@@ -173,10 +101,16 @@ _FULL: _Rules = (
         "clients.dead",
         "clients.near_limit clients.idle",
         "Connections of clients that are gone count like those that are used.",
-        _many_connections("clients.dead"),
+        many_connections("clients.dead"),
     ),
     _rule(
-        "clients.idle",
+        "clients.rejected clients.near_limit",
+        UNREACHABLE,
+        "A server that has as many clients as it may turns us away like anybody else.",
+        is_full_of_clients(),
+    ),
+    _rule(
+        "clients.idle clients.growing",
         "clients.near_limit",
         "Connections that nobody uses count like those that are used.",
     ),
@@ -216,7 +150,7 @@ _HELD_UP: _Rules = (
         "commands.costly commands.slow keys.large",
         "latency.high commands.processor",
         "One thread does all commands: whatever takes long makes everybody wait.",
-        _is_over(
+        is_over(
             "commands",
             "commands.slow",
             0,
@@ -228,7 +162,7 @@ _HELD_UP: _Rules = (
         "commands.runaway",
         "commands.slow commands.costly commands.processor latency.high",
         "Everybody waits for what one connection does again and again.",
-        _is_over(
+        is_over(
             "commands",
             "commands.of_runaways",
             _MOST_OF_SLOW,
@@ -242,6 +176,21 @@ _HELD_UP: _Rules = (
         "Everybody waits while memory is freed.",
     ),
     _rule(
+        "commands.costly",
+        "commands.slow",
+        "What takes long each time is what the log of slow commands shows.",
+    ),
+    _rule(
+        "keys.expire_at_once",
+        "commands.expiry_storm latency.high commands.slow",
+        "What expires at one moment is freed at once.",
+    ),
+    _rule(
+        "keys.expire_at_once commands.expiry_storm commands.slow_delete clients.output memory.client_buffers",
+        "memory.fragmented",
+        "Much that is freed at once leaves pages behind that hold little.",
+    ),
+    _rule(
         "commands.expiry_storm",
         "commands.slow",
         "A command that meets keys which have expired frees them first.",
@@ -250,7 +199,7 @@ _HELD_UP: _Rules = (
         "commands.expiry_storm",
         "clients.output memory.client_buffers",
         "Whoever listens is told of each key that expires, faster than it reads.",
-        _is_so(
+        is_so(
             "commands",
             "expiry.told",
             "notify-keyspace-events has clients told of each key that expires",
@@ -261,7 +210,7 @@ _HELD_UP: _Rules = (
         "commands.runaway commands.costly commands.slow",
         "memory.client_buffers",
         "What a command answers that reads much waits until whoever asked has taken it.",
-        _is_over(
+        is_over(
             "clients",
             "clients.most_output",
             _MUCH_OUTPUT,
@@ -274,14 +223,14 @@ _HELD_UP: _Rules = (
         "server.clock_jumped",
         "commands.expiry_storm",
         "A clock that jumps forward has everything expire at once that was to expire meanwhile.",
-        _is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
+        is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
     ),
     _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
     _rule(
         "keys.large",
         "commands.slow commands.costly",
         "Commands on a large value take long.",
-        _is_over(
+        is_over(
             "keys",
             "keys.large_and_slow",
             0,
@@ -298,7 +247,7 @@ _HELD_UP: _Rules = (
         "clients.monitor",
         "clients.output memory.client_buffers",
         "What whoever watches all commands does not read waits for it.",
-        _is_so(
+        is_so(
             "clients",
             "clients.most_output_watches",
             "most output waits for a client that watches every command",
@@ -334,7 +283,7 @@ _REPLICATION: _Rules = (
         "replication.lag",
         "replication.backlog",
         "What a replica that is behind still needs is what the backlog would have to hold.",
-        _is_over(
+        is_over(
             "replication",
             "replication.full_syncs",
             LEAST_SYNCS - 1,
@@ -367,6 +316,18 @@ _REPLICATION: _Rules = (
         "replication.link_down replication.lag persistence.slow_disk",
         "clients.unacknowledged",
         "WAIT and WAITAOF come back when enough replicas and disks have what was written.",
+    ),
+    _rule(
+        "replication.writable",
+        "replication.diverged",
+        "What a replica is written by others than its primary stays there alone.",
+        Clue(
+            if_so="it takes writes of its own at this moment",
+            if_not="it takes writes of its primary only",
+            look=lambda results: any(
+                each.code == "replication.writable" for each in results["replication"].findings
+            ),
+        ),
     ),
     _rule(
         "replication.role_changed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medic8.targets.kind import Diagnostic
+from medic8.targets.valkey.looks.broken_off import steadily
 from medic8.targets.valkey.looks.certificate import look_at_certificate
 from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
@@ -17,15 +18,15 @@ from medic8.targets.valkey.looks.growth import look_at_growth
 from medic8.targets.valkey.looks.host import look_at_host
 from medic8.targets.valkey.looks.keys import look_at_keys
 from medic8.targets.valkey.looks.memory import look_at_memory
+from medic8.targets.valkey.looks.opening import look_at_the_way_in
 from medic8.targets.valkey.looks.persistence import look_at_persistence
-from medic8.targets.valkey.looks.reachability import look_at_reachability
 from medic8.targets.valkey.looks.replicas import look_at_replicas
 from medic8.targets.valkey.looks.replication import look_at_replication
 from medic8.targets.valkey.looks.server_log import look_at_log
 from medic8.targets.valkey.looks.settings import look_at_settings
 
-DIAGNOSTICS: Mapping[str, Diagnostic] = {
-    "reachability": look_at_reachability,
+_LOOKS: Mapping[str, Diagnostic] = {
+    "reachability": look_at_the_way_in,
     "certificate": look_at_certificate,
     "controller": look_at_controller,
     "memory": look_at_memory,
@@ -44,3 +45,5 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "settings": look_at_settings,
     "config_file": look_at_config_file,
 }
+
+DIAGNOSTICS: Mapping[str, Diagnostic] = {name: steadily(name, look) for name, look in _LOOKS.items()}

@@ -15,10 +15,11 @@ from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
 from medic8.targets.valkey.performance import analyze_service
-from medic8.targets.valkey.policy import POLICY, SETTABLE
+from medic8.targets.valkey.policy import POLICY
 from medic8.targets.valkey.remedies import REMEDIES
 from medic8.targets.valkey.resources import monitor_server, tracked
 from medic8.targets.valkey.rules import RULES
+from medic8.targets.valkey.setting_names import why_not
 from medic8.targets.valkey.strategies import STRATEGIES
 
 
@@ -41,12 +42,7 @@ def requires(target: Target) -> tuple[str, ...]:
 
 
 def _setting_problems(target: Target) -> list[str]:
-    wrong = [
-        f"setting {rule.name!r} is none that may be set right by itself; these are: "
-        + ", ".join(sorted(SETTABLE))
-        for rule in target.setting
-        if rule.name not in SETTABLE
-    ]
+    wrong = [why for rule in target.setting if (why := why_not(rule.name))]
     names = [rule.name for rule in target.setting]
     wrong += [
         f"setting {name!r} has {names.count(name)} rules; one is enough"

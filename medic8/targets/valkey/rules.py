@@ -94,6 +94,7 @@ _LEAKS = (
         "keys.without_expiry",
         "keys.pending",
         "keys.growing_stream",
+        "keys.growing",
         "keys.growing_pending",
         "keys.growing_lag",
         cause="Programs write what nobody takes away again.",
@@ -165,6 +166,7 @@ _SLOWNESS = (
         "commands.expiry_storm",
         "commands.costly",
         "keys.large",
+        "keys.expire_at_once",
         "clients.monitor",
         "persistence.slow_fork",
         cause="One thread does all commands: whatever takes long makes everybody wait.",
@@ -247,6 +249,13 @@ _CONNECTIONS = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "Connections to {target} break",
+        "network.cut",
+        symptoms=("Connection failures", "Timeout errors"),
+        cause="Something between ends connections that are in use, or somebody closes them on the server.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} does not accept connections as fast as they come",
         "network.queue",
         symptoms=("Connection failures", "Timeout errors"),
@@ -274,15 +283,24 @@ _CONNECTIONS = (
     ),
     rule_of(
         IssueType.NETWORK,
+        "{target} closes connections that programs keep",
+        "clients.timeout",
+        symptoms=("Connection failures",),
+        cause="The server's time limit for idle connections is shorter than that of the programs' pools.",
+    ),
+    rule_of(
+        IssueType.NETWORK,
         "{target} never notices that a client is gone",
         "clients.no_keepalive",
         symptoms=("Connection failures",),
         cause="Nothing asks silent clients whether they live.",
     ),
     rule_of(
-        IssueType.NETWORK,
+        IssueType.RESOURCE_EXHAUSTION,
         "{target} is running out of connections",
         "clients.near_limit",
+        "clients.rejected",
+        "clients.growing",
         symptoms=("Connection failures",),
     ),
 )
@@ -310,3 +328,15 @@ RULES = (
     *_ERRORS,
     *_SETTINGS,
 )
+
+#: How codes begin of what a grid shares with its server: the way there, and what holds both up.
+_SHARED = (
+    "network.",
+    "latency.",
+    "server.busy",
+    "server.loading",
+    "server.clock",
+    "commands.",
+    "clients.one_by_one",
+)
+OF_A_GRID = tuple(rule for rule in RULES if any(code.startswith(_SHARED) for code in rule.codes))

@@ -161,7 +161,7 @@ def test_a_backlog_that_nobody_needs_is_found_and_given_back_as_advised(own_url:
     store = SampleStore(tmp_path / "samples")
     with valkey.Valkey.from_url(own_url) as client:
         client.config_set("repl-backlog-size", "160mb")
-        client.config_set("repl-backlog-ttl", "0")
+        client.config_set("repl-backlog-ttl", "7200")
         with valkey.Valkey.from_url(own_url) as replica:
             replica.execute_command("SYNC")
         for number in range(14):
@@ -169,6 +169,9 @@ def test_a_backlog_that_nobody_needs_is_found_and_given_back_as_advised(own_url:
         run = str(client.info("server")["run_id"])
         around = Surroundings(backups=AROUND.backups, now=NOW, samples=store)
         assert look_at_growth(a_target(own_url), around).findings == ()  # nobody knows for how long
+        client.config_set("repl-backlog-ttl", "0")  # it would be kept for ever
+        assert "though there is no replica" in found(look(own_url, "growth"), "memory.idle_backlog").text
+        client.config_set("repl-backlog-ttl", "7200")
         for each in alone(2, run=run)[:-1]:
             store.add("server", each)
         result = look_at_growth(a_target(own_url), around)

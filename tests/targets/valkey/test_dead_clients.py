@@ -190,6 +190,20 @@ def test_silence_is_a_finding_only_if_nobody_asks(
     assert judge_listed(listed, Facts({}), is_whole=True) == ()
 
 
+def test_a_time_limit_shorter_than_pools_look_at_their_connections_is_found(valkey_url: str) -> None:
+    """A minute is anybody's to choose, and 0 is never."""
+
+    def codes(seconds: int) -> list[str]:
+        with valkey.Valkey.from_url(valkey_url) as client:
+            client.config_set("timeout", seconds)
+        return [each.code for each in look(valkey_url, "clients").findings]
+
+    try:
+        assert [codes(each) for each in (0, 60, 30, 5)] == [[], [], [], ["clients.timeout"]]
+    finally:
+        codes(0)
+
+
 @needs_vanishing
 def test_keepalive_is_planned_within_the_sites_rule(valkey_url: str) -> None:
     """300 s, or the nearest that the site allows; and nothing where it is on."""

@@ -256,10 +256,15 @@ def test_too_many_clients(tmp_path: Path) -> None:
         held = [valkey.Valkey.from_url(server.url) for _ in range(3)]
         for client in held:
             client.ping()
-        finding = found(look(server.url, "reachability"), UNREACHABLE)
+        report = report_on(server.url, only=("reachability",))
         for client in held:
             client.close()
-    assert "as many clients are connected as maxclients allows" in finding.text
+    full, unreachable = report.issues
+    assert (full.issue_type, unreachable.signs) == (IssueType.RESOURCE_EXHAUSTION, (UNREACHABLE,))
+    assert unreachable.follows_from[0].cause == full.fingerprint
+    assert "as many clients are connected as maxclients allows" in full.evidence[0].seen + str(
+        report.analysis
+    )
 
 
 def test_noperm(valkey_url: str) -> None:

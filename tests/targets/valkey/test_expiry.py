@@ -172,16 +172,24 @@ def test_a_key_that_changed_meanwhile_is_not_touched(valkey_url: str, tmp_path: 
     "rule",
     [
         {"prefix": "", "after": 86_400},
-        {"prefix": "session:", "after": 3599},
+        {"prefix": "session:", "after": 0},
         {"prefix": "m8:", "after": 86_400},
         {"prefix": "m", "after": 86_400},
         {"prefix": "medic8:claim", "after": 86_400},
     ],
 )
 def test_rules_that_would_harm_are_no_rules(rule: dict[str, object]) -> None:
-    """No prefix, less than an hour, and what is a grid's or ours."""
+    """No prefix, no time at all, and what is a grid's or ours."""
     with pytest.raises(ValidationError):
         ExpiryRule.model_validate(rule)
+
+
+def test_keys_that_may_live_minutes_are_found_and_given_an_hour(valkey_url: str) -> None:
+    """A person has the hour to take it back, however short the rule is."""
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.set("session:1", "a")
+    plan = the_plan(valkey_url, {"prefix": "session:", "after": 60})
+    assert [step.arguments["after_s"] for unit in plan.units for step in unit.steps] == [3600]
 
 
 def test_two_rules_for_one_key_are_a_mistake_of_the_configuration() -> None:

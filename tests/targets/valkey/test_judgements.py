@@ -364,6 +364,20 @@ def test_small_servers_have_no_fragmentation() -> None:
     """A ratio of 6 is usual where the process itself is most of what is resident."""
     small = facts_of(used_memory=1 << 20, used_memory_rss=6 << 20)
     assert memory.judge_fragmentation(small) == ()
+
+
+def test_what_deletions_have_left_of_a_small_server_is_fragmentation() -> None:
+    """If much more was used before, and data is there that is spread over what is left."""
+    shrunk = {"used_memory": 10 << 20, "used_memory_rss": 40 << 20, "used_memory_peak": 60 << 20}
+    data = {"used_memory_dataset": 8 << 20}
+    (finding,) = memory.judge_fragmentation(facts_of(**shrunk, **data))
+    assert finding.code == "memory.fragmented"
+    for changed in ({"used_memory_peak": 12 << 20}, {"used_memory_dataset": 1 << 20}):
+        assert memory.judge_fragmentation(facts_of(**{**shrunk, **data, **changed})) == ()
+
+
+def test_a_large_server_has_fragmentation() -> None:
+    """Whatever it used before."""
     large = facts_of(used_memory=1 << 30, used_memory_rss=6 << 30)
     assert [each.code for each in memory.judge_fragmentation(large)] == ["memory.fragmented"]
 

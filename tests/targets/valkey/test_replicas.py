@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from medic8.local.scratch import ScratchValkey
 from medic8.model.issue import Severity
 from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
+from medic8.targets.facts import Facts
 from medic8.targets.valkey.comparing import Compared, Differing, Following
+from medic8.targets.valkey.diagnostics import DIAGNOSTICS
+from medic8.targets.valkey.looks.peers import peers_of
 from medic8.targets.valkey.looks.replicas import judge_comparison, judge_replica_state, look_at_replicas
 from tests.crash.scenes import around
 from tests.replicas import contents, is_in_step, pair, until, writing, written_to
@@ -45,8 +50,8 @@ def servers(two: tuple[ScratchValkey, ScratchValkey]) -> tuple[str, str]:
     return primary, replica
 
 
-def look(primary: str, replica: str) -> DiagnosticResult:
-    target = Target(name="server", kind="valkey", url=primary, replicas=(replica,))
+def look(primary: str, *replicas: str) -> DiagnosticResult:
+    target = Target(name="server", kind="valkey", url=primary, replicas=replicas)
     return look_at_replicas(target, around(Path("unused")))
 
 
@@ -81,6 +86,73 @@ def test_writers_never_make_a_replica_that_is_behind_look_diverged(servers: tupl
     with writing(primary, size=100, per_s=3000), writing(primary, size=2000, per_s=1000):
         for _ in range(15):
             assert look(primary, replica).findings == ()
+
+
+def test_a_replica_that_nobody_named_is_compared_from_either_side(servers: tuple[str, str]) -> None:
+    """Both are of one machine, and no password goes anywhere; a plan needs the site's own word."""
+    primary, replica = servers
+    assert look(primary).findings == look(replica).findings == ()
+    with written_to(replica) as client:
+        client.delete("key:7")
+    for side in servers:
+        (finding,) = look(side).findings
+        assert (finding.code, finding.objects) == ("replication.diverged", ())
+        assert "key:7" in {each.seen for each in finding.evidence}
+
+
+def test_one_key_too_many_in_another_database_is_found_by_their_number(servers: tuple[str, str]) -> None:
+    """A sample of the address's database would never meet it."""
+    primary, replica = servers
+    with written_to(replica) as client:
+        client.execute_command("SELECT", 3)
+        client.set("theirs", 1)
+    (finding,) = look(primary, replica).findings
+    assert "database 3 has 1 keys there, and 0 here" in finding.text
+    with written_to(replica) as client:
+        client.execute_command("SELECT", 3)
+        client.delete("theirs")
+    assert look(primary, replica).findings == ()
+
+
+def test_who_the_server_names_gets_no_password_and_no_call_on_another_machine() -> None:
+    """Whoever may write to a server can have it name anybody."""
+    of_primary = Facts({"role": "master", "slave0": "ip=127.0.0.1,port=7001,state=online,offset=1,lag=0"})
+    assert peers_of("valkey://127.0.0.1:7000/2", of_primary) == (["valkey://127.0.0.1:7001/2"], [])
+    for address in (
+        "valkey://user:secret@127.0.0.1:7000/0",
+        "valkey://:secret@127.0.0.1:7000/0",
+        "valkey://127.0.0.1:7000/0?password=secret",
+        "valkey://10.0.0.1:7000/0",
+        "unix:///run/valkey.sock",
+    ):
+        assert peers_of(address, of_primary) == ([], ["127.0.0.1:7001"])
+    of_replica = Facts({"role": "slave", "master_host": "localhost", "master_port": "7000"})
+    assert peers_of("valkeys://127.0.0.1:7001/0", of_replica)[0] == ["valkeys://127.0.0.1:7000/0"]
+
+
+def test_a_replica_that_takes_less_than_is_written_is_behind_long_before_the_backlog_is_full(
+    two: tuple[ScratchValkey, ScratchValkey], servers: tuple[str, str]
+) -> None:
+    """One that keeps up is not, however much is written, nor one that has fallen behind and catches up."""
+    primary = servers[0]
+
+    def lags() -> list[str]:
+        result = DIAGNOSTICS["replication"](
+            Target(name="server", kind="valkey", url=primary), around(Path("x"))
+        )
+        return [each.text for each in result.findings if each.code == "replication.lag"]
+
+    with writing(primary, size=100_000, per_s=12), valkey.Valkey.from_url(primary) as client:
+        assert lags() == []
+        offset = client.info("replication")["master_repl_offset"]
+        os.kill(two[1].pid, signal.SIGSTOP)
+        try:
+            until(lambda: client.info("replication")["master_repl_offset"] > offset + 5_000_000)
+            (text,) = lags()
+        finally:
+            os.kill(two[1].pid, signal.SIGCONT)
+        assert "falls back" in text
+        until(lambda: lags() == [])
 
 
 def test_a_second_primary_is_found_and_a_replica_of_another_server_too(

@@ -200,6 +200,10 @@ def capped(client: valkey.Valkey, _: int) -> None:
     client.xadd("capped", {"what": "x" * 8000}, maxlen=200, approximate=True)
 
 
+def exact(client: valkey.Valkey, _: int) -> None:
+    client.xadd("capped", {"what": "x"}, maxlen=10_000, approximate=False)
+
+
 def queue(client: valkey.Valkey, number: int) -> None:
     """Done as fast as it comes, but for a while."""
     added = client.xadd("queue", {"what": "x" * 500})
@@ -253,6 +257,21 @@ def test_of_streams_that_grow_now_the_one_that_nobody_trims_is_found(valkey_url:
     assert {each.code for each in result.findings} == {"keys.growing_stream", "memory.grows"}
     (issue,) = report_of(result).issues
     assert (issue.issue_type, issue.about) == (IssueType.MEMORY_LEAK, "stream events")
+
+
+def test_a_long_stream_that_was_never_trimmed_is_found_at_once(valkey_url: str) -> None:
+    """Without a watch; one that is trimmed, or that nobody writes to, is well."""
+    fill = "for i = 1, 10000 do redis.call('XADD', KEYS[1], '*', 'what', string.rep('x', 200)) end"
+    with connection(valkey_url) as client:
+        for name in ("events", "capped", "archive"):
+            client.eval(fill, 1, name)
+    with adding(valkey_url, events, exact):
+        result = look_at_growth(a_target(valkey_url), AROUND)
+        kept = look_at_growth(a_target(valkey_url, labels={"keep-streams": "events"}), AROUND)
+    finding = found(result, "keys.growing_stream")
+    assert finding.about == "stream events"
+    assert "holds all of the 10," in finding.text
+    assert kept.findings == ()
 
 
 def test_a_stream_and_a_group_that_fall_behind_for_days_show_across_diagnoses(

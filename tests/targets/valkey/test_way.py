@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
+import time
 
+import pytest
 from looking_at import look
 
+from medic8.errors import UnreachableError
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import options_of
 from medic8.targets.valkey.looks import reachability
-from medic8.targets.valkey.looks.flapping import judge_flapping
-from tests.targets.valkey.bad_doors import HOST, door
+from medic8.targets.valkey.looks.broken_off import Held, judge_cuts
+from medic8.targets.valkey.looks.flapping import judge_flapping, look_for_flapping
+from tests.targets.valkey.bad_doors import HOST, door, keep_silent
 from tests.targets.valkey.own_network import alone
 
 #: ``struct tcp_info`` of Linux 6.18, of a connection of which every sixth packet was really dropped.
@@ -78,3 +82,84 @@ def test_a_door_that_answers_every_other_time_comes_and_goes(valkey_url: str) ->
     with door(every_other) as port:
         result = look(f"valkey://{HOST}:{port}/0", "reachability")
     assert [each.code for each in result.findings] == ["network.flapping"]
+
+
+def test_what_cuts_connections_in_use_is_told_though_each_new_one_is_answered(valkey_url: str) -> None:
+    """As a proxy with a limit to the life of a connection does; the server goes on: no restart."""
+    options = options_of(valkey_url)
+
+    def a_few_answers(near: socket.socket) -> None:
+        with socket.create_connection((options["host"], options["port"])) as far:
+            for _ in range(3):
+                far.sendall(near.recv(1 << 16))
+                near.sendall(far.recv(1 << 16))
+
+    with door(a_few_answers) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "clients")
+        assert [each.code for each in result.findings] == ["network.cut"]
+        assert result.unseen[0].startswith("clients: ")
+
+
+def test_a_way_that_swallows_what_is_long_is_told_from_a_server_that_hangs(valkey_url: str) -> None:
+    """PINGs are answered there, each time, and INFO never is; one that hangs answers neither."""
+    options = options_of(valkey_url)
+
+    def swallow(near: socket.socket) -> None:
+        with socket.create_connection((options["host"], options["port"])) as far:
+            while asked := near.recv(1 << 16):
+                far.sendall(asked)
+                if len(answer := far.recv(1 << 16)) < 500:
+                    near.sendall(answer)
+
+    with door(swallow) as port:
+        (finding,) = look(f"valkey://{HOST}:{port}/0", "memory", timeout_s=0.3).findings
+    assert finding.code == "target.unreachable"
+    assert "nothing that is long" in finding.text
+    with door(keep_silent) as port, pytest.raises(UnreachableError):
+        look(f"valkey://{HOST}:{port}/0", "memory", timeout_s=0.3)
+
+
+def test_what_lets_new_connections_wait_is_a_slow_way_though_open_ones_are_quick(valkey_url: str) -> None:
+    """As a proxy does that looks up who calls, for each connection; PINGs on one that is open are quick."""
+    options = options_of(valkey_url)
+
+    def slow_at_first(near: socket.socket) -> None:
+        time.sleep(0.3)
+        with socket.create_connection((options["host"], options["port"])) as far:
+            while asked := near.recv(1 << 16):
+                far.sendall(asked)
+                near.sendall(far.recv(1 << 16))
+
+    with door(slow_at_first) as port:
+        (finding,) = look(f"valkey://{HOST}:{port}/0", "reachability").findings
+    assert finding.code == "network.slow_way"
+    assert "a new connection waits" in finding.text
+    assert look(valkey_url, "reachability").findings == ()
+
+
+def test_connections_that_break_are_cut_only_if_the_server_goes_on_and_all_of_them_do() -> None:
+    """One that holds is enough to say nothing, and so is a start anew."""
+
+    def codes(*held: tuple[bool, str]) -> list[str]:
+        lives = [Held(0.4, 9, is_broken, run) for is_broken, run in held]
+        return [each.code for each in judge_cuts(lives, "valkey://x")]
+
+    assert codes((True, "a"), (True, "a"), (True, "a")) == ["network.cut"]
+    assert codes((True, "a"), (True, "a"), (False, "a")) == []
+    assert codes((True, "a"), (True, "b"), (True, "c")) == []
+
+
+def test_what_dies_every_few_seconds_comes_and_goes_too(valkey_url: str) -> None:
+    """It changes as often as a restart within three seconds, and is looked at for longer then."""
+    options, began_s = options_of(valkey_url), time.monotonic()
+
+    def now_and_then(near: socket.socket) -> None:
+        if int(time.monotonic() - began_s) % 3 == 0:
+            return
+        with socket.create_connection((options["host"], options["port"])) as far:
+            far.sendall(near.recv(1 << 16))
+            near.sendall(far.recv(1 << 16))
+
+    with door(now_and_then) as port:
+        found = look_for_flapping(f"valkey://{HOST}:{port}/0", timeout_s=1.0)
+    assert [each.code for each in found] == ["network.flapping"]

@@ -13,7 +13,7 @@ from medic8.model.wording import shown, size
 from medic8.targets.host.looks.mounts import Fill, Mount
 from medic8.targets.machine.files import Machine
 
-#: For no longer than this are processes looked through; of a host with thousands the rest is left out.
+#: For no more time of a processor than this are processes looked through; of thousands the rest is left out.
 _MOST_S = 0.5
 
 #: Of what is used such a share is worth a finding of its own. Our choice.
@@ -45,11 +45,11 @@ class Held(NamedTuple):
 def held_on(machine: Machine, devices: Collection[str], *, most_s: float = _MOST_S) -> tuple[Held, ...]:
     """The deleted files on *devices* that are still open, each once, the largest first."""
     found: dict[tuple[str, int], Held] = {}
-    ends_s = time.monotonic() + most_s
+    ends_s = time.thread_time() + most_s
     for name in machine.names("proc") if devices else ():
         if not name.isdigit():
             continue
-        if time.monotonic() > ends_s:
+        if time.thread_time() > ends_s:
             machine.unseen.append(f"deleted files that are open: after {most_s:g} s no more was looked at")
             break
         for each in _held_by(machine, int(name)):

@@ -6,16 +6,16 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from medic8.analysis.judging import over
+from medic8.analysis.judging import fact, over
 from medic8.analysis.trends import Shape, growth_of
-from medic8.model.issue import Evidence, Finding
+from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.sample import Sample
 from medic8.model.target import Target
 from medic8.model.wording import moment, size, span
 from medic8.owner import boot_id
 from medic8.targets.host.looks.looking import here, result
-from medic8.targets.host.looks.mounts import Fill, fill_of, mounts
+from medic8.targets.host.looks.mounts import Fill, Mount, fill_of, mounts
 from medic8.targets.host.looks.transfers import full_queues
 from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
@@ -43,9 +43,10 @@ def look_at_history(target: Target, around: Surroundings) -> DiagnosticResult:
     machine = here(target)
     told = machine.numbers("proc/vmstat")
     tcp = machine.pairs("proc/net/netstat")
+    every = mounts(machine)
     fills = {
         each.folder: fill
-        for each in mounts(machine)
+        for each in every
         if not each.is_read_only and (fill := fill_of(machine, each)) is not None
     }
     now = sample_of(told.get("oom_kill"), tcp.get("TcpExt.ListenOverflows"), fills, around.now)
@@ -66,6 +67,7 @@ def look_at_history(target: Target, around: Surroundings) -> DiagnosticResult:
     findings = (
         *judge_since(before, now, policy=policy),
         *judge_filling((*earlier, now), fills, policy=policy),
+        *judge_turned(earlier, now, every),
     )
     return result("history", around, machine, readings, findings)
 
@@ -133,6 +135,39 @@ def judge_since(before: Sample | None, now: Sample, *, policy: HostPolicy = POLI
         *(full_queues(turned_away, ago, policy=policy) if turned_away else ()),
         *judge_jump(before, now, policy=policy),
     )
+
+
+def judge_turned(earlier: Sequence[Sample], now: Sample, every: Sequence[Mount]) -> tuple[Finding, ...]:
+    """
+    Which file systems take no writes that took some within the last day of this boot.
+
+    The kernel turns one read-only after errors of its disk; a person does that as well, and then knows.
+    """
+    of_late = {
+        name.removeprefix(USED_OF)
+        for each in earlier
+        if each.run == now.run and SINCE_BOOT in each.values and 0 <= passed_s(each, now) <= _DAY_S
+        for name in each.values
+        if name.startswith(USED_OF)
+    }
+    findings: tuple[Finding, ...] = ()
+    for each in every:
+        if each.is_read_only and each.folder in of_late:
+            findings += fact(
+                "disk.read_only",
+                Severity.ERROR,
+                f"{each.folder} takes no writes any more; an earlier diagnosis of this boot saw that it did",
+                about=each.folder,
+                evidence=(
+                    Evidence(what="options", seen=", ".join(sorted(each.options)) or "ro", limit="rw"),
+                    Evidence(what="file system", seen=f"{each.kind} on {each.device}"),
+                ),
+                advice=(
+                    f"dmesg -T | grep -i {each.device.rpartition('/')[2]}   # why; then check the disk first",
+                    f"mount -o remount,rw {each.path}   # if nothing is wrong with it",
+                ),
+            )
+    return findings
 
 
 def _gained(before: Sample, now: Sample, name: str) -> int:

@@ -25,6 +25,9 @@ _MOST_PID_BYTES = 64
 _MOST_BYTES = 1 << 17
 _MOST_SHOWN = 3
 
+#: Words that an interpreter may have before the file that it runs.
+_MOST_OPTIONS = 20
+
 #: A file is written after its process has started; clocks are read at different moments.
 _SLACK_S = 2.0
 
@@ -56,7 +59,7 @@ class Commands:
         """
         found = _of_file(self._name) if isinstance(self._name, PidFile) else _of_words(self._name)
         if found is None:
-            return Kept(state=KeptState.STOPPED, says="there is none")
+            return Kept(state=KeptState.STOPPED, says="there is none", may_come_back=True)
         return Kept(state=KeptState.RUNS, says="it is there", pid=found.pid, started_at=found.started_at)
 
     def stop(self) -> None:
@@ -169,11 +172,15 @@ def started_s(ticks: int) -> float:
 
 
 def _of_words(name: CommandLine) -> Owner | None:
-    found = []
+    exact, begun = list[Owner](), list[Owner]()
     for pid in _with_words(name):
         with contextlib.suppress(GoneError, UntoldError), living(pid) as process:
-            if name.matches(process.words("cmdline")):
-                found.append(process.identity)
+            words = process.words("cmdline")
+            if name.matches(words):
+                exact.append(process.identity)
+            elif name.begins(words):
+                begun.append(process.identity)
+    found = exact or begun
     if len(found) > 1:
         listed = ", ".join(str(each.pid) for each in found[:_MOST_SHOWN])
         more = ", …" if len(found) > _MOST_SHOWN else ""
@@ -201,11 +208,11 @@ def _with_words(name: CommandLine) -> list[int]:
         for pid in pids:
             asked[0] += 1
             raw = _words_of(pid)
-            # Most have another number of words, and are not taken apart.
-            if raw.count(b"\0") == len(name.words) - 1 and name.matches(
-                [word.decode("utf-8", "backslashreplace") for word in raw.split(b"\0")]
-            ):
-                found.append(pid)
+            # Those with fewer words are not taken apart, and of long ones only the beginning.
+            if raw.count(b"\0") >= len(name.words) - 1:
+                words = raw.split(b"\0", len(name.words) + _MOST_OPTIONS)
+                if name.begins([word.decode("utf-8", "backslashreplace") for word in words]):
+                    found.append(pid)
 
     end = time.monotonic() + _SCAN_S
     while time.monotonic() < end:

@@ -30,6 +30,8 @@ class Kept(NamedTuple):
         started_at: When that process was started, in clock ticks since boot; None if it does not know.
         parent: The number of the process that must be its parent; None if any may be.
         starts: How often it was started within `STARTS_WITHIN_S`; None if the keeper does not know.
+        ended: How it ended the last time, such as ``exit status 1``; empty if the keeper does not know.
+        may_come_back: Whether there is none and it may have ended by itself, and be started again.
     """
 
     state: KeptState
@@ -39,6 +41,8 @@ class Kept(NamedTuple):
     started_at: int | None = None
     parent: int | None = None
     starts: int | None = None
+    ended: str = ""
+    may_come_back: bool = False
 
 
 #: Over which time starts are counted, as those of a server are.

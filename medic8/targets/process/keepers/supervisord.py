@@ -46,6 +46,9 @@ _LOG_BYTES = 64 << 10
 
 _SPAWNED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ INFO spawned: '(.+)' with pid \d+")
 
+#: ``exited: web (exit status 1; not expected)``, or ``(terminated by SIGKILL; not expected)``.
+_EXITED = re.compile(r"exited: (.+) \(((?:exit status|terminated by)[^;)]*)")
+
 
 class _OverSocket(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
@@ -77,13 +80,16 @@ class Supervisord:
         state = str(told.get("statename"))
         pid = int(told.get("pid") or 0) or None
         reason = shown(str(told.get("spawnerr") or ""))
+        name, log = str(told.get("name")), self._log()
         return Kept(
             state=_STATES.get(state, KeptState.GAVE_UP),
             says=f"{state}: {reason}" if reason and pid is None else state,
             pid=pid,
             age_s=float(told["now"]) - float(told["start"]) if pid else None,
             parent=int(cast("int", self.ask("supervisor.getPID"))) if pid else None,
-            starts=self._starts(str(told.get("name")), float(told["now"])),
+            starts=None if log is None else starts_in(log, name, _as_it_logs(float(told["now"]))),
+            ended=ended_in(log or (), name),
+            may_come_back=state == "EXITED",
         )
 
     def stop(self) -> None:
@@ -120,12 +126,11 @@ class Supervisord:
         )
         return f"supervisorctl -s {shlex.quote(at)} {word} {shlex.quote(self._name.program)}"
 
-    def _starts(self, program: str, now_s: float) -> int | None:
+    def _log(self) -> list[str] | None:
         try:
-            text = str(self.ask("supervisor.readLog", -_LOG_BYTES, 0))
+            return str(self.ask("supervisor.readLog", -_LOG_BYTES, 0)).splitlines()
         except RefusedError:
-            return None  # it keeps no log
-        return starts_in(text.splitlines(), program, datetime.fromtimestamp(now_s))  # noqa: DTZ006 - as it logs
+            return None  # it keeps none
 
     def ask(self, method: str, *arguments: str | int | bool) -> object:
         """
@@ -209,6 +214,16 @@ def _fault(fault: xmlrpc.client.Fault, where: str, program: str) -> RefusedError
     if fault.faultCode == _BAD_NAME:
         return UnreachableError(f"{where} has no program {shown(program)}")
     return _FaultError(f"{where} refused: {shown(str(fault.faultString))}", fault.faultCode)
+
+
+def _as_it_logs(now_s: float) -> datetime:
+    return datetime.fromtimestamp(now_s)  # noqa: DTZ006 - local, without a zone
+
+
+def ended_in(lines: Iterable[str], program: str) -> str:
+    """How supervisord's log says that *program* ended the last time; empty if it does not say."""
+    found = [each for each in map(_EXITED.search, lines) if each and each[1] == program]
+    return shown(found[-1][2]) if found else ""
 
 
 def starts_in(lines: Iterable[str], program: str, now: datetime) -> int:

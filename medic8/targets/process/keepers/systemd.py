@@ -20,6 +20,8 @@ _PROPERTIES = (
     "Result",
     "MainPID",
     "ExecMainStartTimestampMonotonic",
+    "ExecMainCode",
+    "ExecMainStatus",
 )
 
 _OPTIONS = ("--no-pager", "--no-ask-password")
@@ -32,6 +34,9 @@ _STATES = {
     "inactive": KeptState.STOPPED,
     "failed": KeptState.GAVE_UP,
 }
+
+#: Source: waitid(2), CLD_EXITED, CLD_KILLED, CLD_DUMPED.
+_OF_CODE = {"1": "exit status", "2": "killed by signal", "3": "killed by signal"}
 
 
 class Systemd:
@@ -116,4 +121,11 @@ def kept_of(unit: str, text: str, now_s: float) -> Kept:
         says=" ".join(told.text(name) for name in ("ActiveState", "SubState", "Result")),
         pid=pid,
         age_s=now_s - started_us / 1e6 if pid and started_us else None,
+        ended="" if pid else _ended(told),
     )
+
+
+def _ended(told: Facts) -> str:
+    """How the last process ended; ``ExecMainCode`` is that of waitid(2)."""
+    words = _OF_CODE.get(told.get("ExecMainCode", ""))
+    return f"{words} {told.text('ExecMainStatus')}" if words else ""

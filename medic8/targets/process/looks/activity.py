@@ -28,6 +28,7 @@ from medic8.targets.process.looks.held import is_stopped, judge_held
 from medic8.targets.process.looks.hogs import hog_object, judge_disks, judge_processor
 from medic8.targets.process.looks.looking import Look, of_a_process
 from medic8.targets.process.looks.moments import IO, Moment, moment_of
+from medic8.targets.process.looks.spinning import LONGER_S, busy_with_nothing, is_connected, judge_spinning
 from medic8.targets.process.policy import POLICY, ProcessPolicy, policy_of
 
 _LOOKS = 6
@@ -61,6 +62,12 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     for _ in range(_LOOKS - 1):
         time.sleep(_STEP_S)
         moments.append(moment_of(look, process))
+    first, last = moments[0], moments[-1]
+    spun = last
+    has_ends = look.ask("connections", lambda: is_connected(process)) is not False
+    if policy.spinning.severity(busy_with_nothing(first, last, is_connected=has_ends)) is not None:
+        time.sleep(LONGER_S)
+        spun = moment_of(look, process)
     zombies &= _children_in(look, process, ENDED)
     stopped &= _children_in(look, process, _STOPPED)
     frozen = frozen_group(process.pid)
@@ -69,7 +76,6 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     pids = _pids_in_group(process)
     descendants = look.ask("descendants", lambda: descendants_of(process))
     weight, disk_weight = weight_of(process.pid, "cpu"), weight_of(process.pid, "io")
-    first, last = moments[0], moments[-1]
     return look.result(
         (
             *_rates(first, last),
@@ -83,6 +89,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
         ),
         (
             *judge_processor(first, last, weight, hog_object(process, weight), policy=policy),
+            *(judge_spinning(first, spun, is_connected=has_ends, policy=policy) if spun is not last else ()),
             *judge_disks(first, last, disk_weight, hog_object(process, disk_weight, "io"), policy=policy),
             *judge_throttled(first, last, policy=policy),
             *judge_held(

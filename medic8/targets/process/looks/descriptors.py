@@ -16,6 +16,7 @@ from medic8.model.target import Target
 from medic8.model.wording import shown, size
 from medic8.targets.process.keepers.keeper import Kept
 from medic8.targets.process.living import Living, lines_of
+from medic8.targets.process.looks.accepting import full_queues, judge_accepting
 from medic8.targets.process.looks.half_closed import half_closed, judge_half_closed
 from medic8.targets.process.looks.limits import limits_of
 from medic8.targets.process.looks.looking import Look, if_told, of_a_process
@@ -68,6 +69,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
         (
             *judge_descriptors(opened, most, policy),
             *judge_half_closed(waiting, policy=policy),
+            *judge_accepting(look.ask("accept queues", lambda: full_queues(process)) or ()),
         ),
     )
 
@@ -138,7 +140,7 @@ def judge_descriptors(
         sum(opened.deleted.values()),
         "it keeps {seen} of the disk by files that were deleted and are still open",
         about="deleted files",
-        also=tuple(Evidence(what=shown(path), seen=size(taken)) for path, taken in largest[:_EXAMPLES]),
+        also=tuple(Evidence(what=shown(path, 300), seen=size(taken)) for path, taken in largest[:_EXAMPLES]),
         advice=(
             "have it open its logs again after they were rotated: copytruncate or a signal in postrotate",
         ),

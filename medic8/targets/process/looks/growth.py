@@ -16,10 +16,13 @@ from medic8.model.sample import Sample
 from medic8.model.target import Target
 from medic8.model.wording import moment, shown, size, span
 from medic8.samples import SampleStore
-from medic8.targets.process.found import age_s, care_of
+from medic8.targets.kind import Surroundings
+from medic8.targets.process.found import age_s, care_of, process_of_target
 from medic8.targets.process.keepers.keeper import Kept
-from medic8.targets.process.living import Living
-from medic8.targets.process.looks.looking import Look, of_a_process
+from medic8.targets.process.living import GoneError, Living
+from medic8.targets.process.looks.comings import follow
+from medic8.targets.process.looks.data import is_data_server
+from medic8.targets.process.looks.looking import Look
 from medic8.targets.process.looks.sampling import (
     AGE,
     CHILDREN,
@@ -29,11 +32,15 @@ from medic8.targets.process.looks.sampling import (
     counted_on,
     sample_of,
 )
+from medic8.targets.process.looks.written import files_of, judge_written
 from medic8.targets.process.policy import LEAST_LEAK_BYTES, POLICY, ProcessPolicy, policy_of
 
 #: A watch looks so many times, and not more often than that.
 _LOOKS = 60
 _LEAST_STEP_S = 0.25
+
+#: Files take longer to look at than counts.
+_LOOKS_AT_FILES = 16
 
 _DAY = timedelta(days=1)
 
@@ -124,10 +131,14 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     watched = [sample_of(process, around.now, age_s(process.identity))]
     began_s = time.perf_counter()
     step_s = max(around.watch_s / _LOOKS, _LEAST_STEP_S)
+    written = [(0.0, files_of(process))] if around.watch_s else []
+    file_step_s = max(around.watch_s / _LOOKS_AT_FILES, _LEAST_STEP_S)
     while (passed_s := time.perf_counter() - began_s) + step_s <= around.watch_s:
         time.sleep(step_s)
         at = around.now + timedelta(seconds=passed_s + step_s)
         watched.append(sample_of(process, at, age_s(process.identity)))
+        if passed_s + step_s >= written[-1][0] + file_step_s:
+            written.append((passed_s + step_s, files_of(process)))
         around.progress(len(watched), int(around.watch_s / step_s) + 1)
     leaks = leaks_in(watched, warm_up_s=warm_up_s, policy=policy)
     earlier = _kept(look, target, marked(watched[-1], leaks))
@@ -139,7 +150,10 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             *(rate for kind in KINDS for rate in _rate("watched", kind, watched)),
             *(rate for kind in KINDS for rate in _rate("kept", kind, earlier)),
         ),
-        found or remembered(earlier, policy),
+        (
+            *(found or remembered(earlier, policy)),
+            *judge_written(written, policy, rotates_itself=is_data_server(target, process)),
+        ),
     )
 
 
@@ -322,4 +336,13 @@ def _kept(look: Look, target: Target, sample: Sample) -> tuple[Sample, ...]:
         return ()
 
 
-look_at_growth = of_a_process("growth", _look)
+def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
+    """Keep a sample and judge it with earlier ones; of one that ends in the watch, whether it comes back."""
+    look, ends_s, pid = Look("growth", around), time.monotonic() + around.watch_s, None
+    try:
+        with process_of_target(target) as (process, kept):
+            pid = process.pid
+            return _look(look, target, process, kept)
+    except GoneError as exc:
+        look.unseen.append(f"growth: {exc}")
+    return look.result((), follow(target, pid, ends_s) if around.watch_s else ())

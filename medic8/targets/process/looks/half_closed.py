@@ -41,13 +41,19 @@ def half_closed(process: Living, policy: ProcessPolicy = POLICY) -> dict[int, in
     return {socket: port for socket, port in found.items() if socket in still}
 
 
-def _now(process: Living) -> dict[int, int]:
+def sockets_of(process: Living) -> set[int]:
+    """The numbers of its sockets; raises as `Living.read` does."""
     ours = set()
     for name in process.names("fd")[:_MOST_LOOKED_AT]:
         with if_told():  # one that was closed meanwhile
             leads_to = process.link(f"fd/{name}")
             if leads_to.startswith(_SOCKET):
                 ours.add(int(leads_to.removeprefix(_SOCKET).rstrip("]")))
+    return ours
+
+
+def _now(process: Living) -> dict[int, int]:
+    ours = sockets_of(process)
     found: dict[int, int] = {}
     for table in ("net/tcp", "net/tcp6") if ours else ():
         with if_told():  # a kernel without it
@@ -57,11 +63,16 @@ def _now(process: Living) -> dict[int, int]:
 
 def half_closed_in(table: str, sockets: Collection[int]) -> dict[int, int]:
     """Those of *sockets* that *table* (``/proc/net/tcp``) has as half-closed, with the port on our side."""
+    return in_state(table, sockets, _CLOSE_WAIT)
+
+
+def in_state(table: str, sockets: Collection[int], state: str) -> dict[int, int]:
+    """Those of *sockets* that *table* (``/proc/net/tcp``) has in a *state*, with the port on our side."""
     found = {}
     for line in table.splitlines()[1:]:
         fields = line.split()
         # The last line may be cut off.
-        if len(fields) >= _FIELDS and fields[3] == _CLOSE_WAIT and int(fields[9]) in sockets:
+        if len(fields) >= _FIELDS and fields[3] == state and int(fields[9]) in sockets:
             found[int(fields[9])] = int(fields[1].rpartition(":")[2], 16)
     return found
 

@@ -42,7 +42,7 @@ def judge_processor(
     """
     Whether it keeps others from the processors: it takes most of them, and nothing is left.
 
-    One that is weighed down already takes only what others leave.
+    One that is weighed down already takes only what others leave, and so does what is nice.
 
     Args:
         first: What was told first.
@@ -52,7 +52,8 @@ def judge_processor(
         policy: What to hold it against.
     """
     host_ticks = last.host[0] - first.host[0]
-    taken = share(last.cpu_ticks - first.cpu_ticks, host_ticks)
+    nice = last.nice_ticks - first.nice_ticks
+    taken = share(last.cpu_ticks - first.cpu_ticks - nice, host_ticks)
     idle = share(last.host[1] - first.host[1], host_ticks)
     if idle is None or idle >= LEAST_IDLE:
         return ()

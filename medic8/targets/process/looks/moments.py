@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from medic8.targets.facts import Facts
 from medic8.targets.process.groups import Throttled, throttled
-from medic8.targets.process.living import Living, lines_of, parse_stat
-from medic8.targets.process.looks.family import MOST_THREADS, family_of, summed
+from medic8.targets.process.living import GoneError, Living, UntoldError, lines_of, parse_stat
+from medic8.targets.process.looks.family import MOST_THREADS, family_of
 from medic8.targets.process.looks.looking import Look, if_told
 
 #: Devices that pass on to others what they are given, and one of memory.
@@ -49,6 +49,11 @@ class Moment(NamedTuple):
         threads: What each does.
         disks: Bytes that all disks of the host have moved.
         waited_us: For how long any program of the host has waited for disks; None where that is not told.
+        kernel_ticks: Of *cpu_ticks*, those in the kernel.
+        nice_ticks: Of *cpu_ticks*, those of what is nice to others.
+        faults: Pages that the process was given.
+        of_network: Bytes that all interfaces of its network have received.
+        wanted_s: For how long its threads have run, or waited for a processor; 0 where that is not told.
     """
 
     at_s: float
@@ -60,15 +65,23 @@ class Moment(NamedTuple):
     threads: Mapping[int, Doing]
     disks: int = 0
     waited_us: int | None = None
+    kernel_ticks: int = 0
+    nice_ticks: int = 0
+    faults: int = 0
+    of_network: int = 0
+    wanted_s: float = 0.0
 
 
 def moment_of(look: Look, process: Living) -> Moment:
     """What is told now; what may not be read is noted in *look*."""
     with family_of(process) as family:
-        cpu_ticks = summed(family, lambda each: each.stat().cpu_ticks)
+        stats = [process.stat()]
+        for each in family[1:]:
+            with contextlib.suppress(GoneError, UntoldError):
+                stats.append(each.stat())
     return Moment(
         at_s=time.monotonic(),
-        cpu_ticks=cpu_ticks,
+        cpu_ticks=sum(each.cpu_ticks for each in stats),
         host=_host_ticks(),
         io=look.ask("input and output", lambda: lines_of(process.read("io"))) or Facts({}),
         switches=process.status(),
@@ -76,7 +89,31 @@ def moment_of(look: Look, process: Living) -> Moment:
         threads=_threads_of(look, process),
         disks=_disks_bytes(),
         waited_us=_waited_us(),
+        kernel_ticks=sum(each.kernel_ticks for each in stats),
+        nice_ticks=sum(each.cpu_ticks for each in stats if each.nice > 0),
+        faults=stats[0].faults,
+        of_network=_of_network(process),
+        wanted_s=_wanted_s(process),
     )
+
+
+def _wanted_s(process: Living) -> float:
+    """Source: Linux, scheduler/sched-stats.rst, /proc/<pid>/schedstat."""
+    wanted_ns = 0
+    with contextlib.suppress(UntoldError, ValueError):
+        for name in process.names("task")[:MOST_THREADS]:
+            with if_told():  # one that ended meanwhile
+                wanted_ns += sum(map(int, process.read(f"task/{name}/schedstat").split()[:2]))
+    return wanted_ns / 1e9
+
+
+def _of_network(process: Living) -> int:
+    """Bytes that its interfaces have received, the loopback too; 0 if that is not told."""
+    try:
+        lines = process.read("net/dev").decode(errors="replace").splitlines()[2:]
+        return sum(int(line.partition(":")[2].split()[0]) for line in lines)
+    except (UntoldError, ValueError, IndexError):
+        return 0
 
 
 def _host_ticks() -> tuple[int, int]:

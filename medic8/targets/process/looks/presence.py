@@ -28,6 +28,12 @@ _ABOUT = "its starts"
 _STARTS_S = 1.2
 _LOOK_EVERY_S = 0.05
 
+#: Who starts a process that has ended waits before that: supervisord a second more after each time, systemd
+#: 0.1 s, most shell loops a second or two. Source: Supervisor documentation, Process States;
+#: systemd.service(5), RestartSec; three seconds are our choice.
+COMES_BACK_S = 3.0
+_LOOK_FOR_EVERY_S = 0.2
+
 #: How often a process that ended meanwhile is looked for anew.
 _TRIES = 3
 
@@ -55,18 +61,29 @@ def look_at_presence(target: Target, around: Surroundings) -> DiagnosticResult:
 
 def _kept(target: Target) -> Kept:
     """What its keeper says; of one that starts, whether it stays, if that is told soon."""
-    keeper, end = keeper_of(target), time.monotonic() + _STARTS_S
+    keeper, began_s = keeper_of(target), time.monotonic()
     try:
-        while (kept := keeper.look()).state is KeptState.STARTS and time.monotonic() < end:
-            time.sleep(_LOOK_EVERY_S)
+        while True:
+            kept, passed_s = keeper.look(), time.monotonic() - began_s
+            is_gone = kept.may_come_back and not _is_restarting(target, kept)
+            if not (is_gone and passed_s < COMES_BACK_S) and not (
+                kept.state is KeptState.STARTS and passed_s < _STARTS_S
+            ):
+                return kept
+            time.sleep(_LOOK_FOR_EVERY_S if is_gone else _LOOK_EVERY_S)
     except RefusedError as exc:
         raise UnreachableError(str(exc)) from exc
-    return kept
+
+
+def _is_restarting(target: Target, kept: Kept) -> bool:
+    """Whether there is none at this moment of one that is started again and again."""
+    is_often = policy_of(target).starts.severity(kept.starts) is not None
+    return kept.pid is None and kept.may_come_back and is_often
 
 
 def _looked(look: Look, target: Target, kept: Kept) -> DiagnosticResult:
     around = look.around
-    if kept.state in {KeptState.FAILS, KeptState.GAVE_UP}:
+    if kept.state in {KeptState.FAILS, KeptState.GAVE_UP} or _is_restarting(target, kept):
         return look.result(
             (reading("presence.state", kept.says), reading("presence.starts", kept.starts, "count")),
             _judge_failing(target, kept),
@@ -76,7 +93,7 @@ def _looked(look: Look, target: Target, kept: Kept) -> DiagnosticResult:
         starts = max(kept.starts or 0, starts_seen(earlier, run_of(process.identity), around.now))
         return look.result(
             (*_readings(look, process, kept), reading("presence.starts", starts, "count")),
-            (*_runs(target, process), *judge_starts(target, starts, age_s(process.identity))),
+            (*_runs(target, process), *judge_starts(target, starts, kept, age_s(process.identity))),
         )
 
 
@@ -111,7 +128,7 @@ def _judge_failing(target: Target, kept: Kept) -> tuple[Finding, ...]:
     return fact(
         "presence.gave_up" if gave_up else "presence.restarts",
         Severity.CRITICAL if gave_up else Severity.ERROR,
-        f"{called(target)} {does}: {kept.says}",
+        f"{called(target)} {does}: {kept.says}{f', {kept.ended}' if kept.ended else ''}",
         about=_ABOUT,
         evidence=(
             Evidence(what="its supervisor says", seen=kept.says),
@@ -120,12 +137,17 @@ def _judge_failing(target: Target, kept: Kept) -> tuple[Finding, ...]:
                 if kept.starts is not None
                 else ()
             ),
+            *_how(kept),
         ),
         advice=_ADVICE,
     )
 
 
-def judge_starts(target: Target, starts: int, age_s: float) -> tuple[Finding, ...]:
+def _how(kept: Kept) -> tuple[Evidence, ...]:
+    return (Evidence(what="it ended the last time with", seen=kept.ended),) if kept.ended else ()
+
+
+def judge_starts(target: Target, starts: int, kept: Kept, age_s: float | None) -> tuple[Finding, ...]:
     """Whether it is started again and again; one or two restarts are planned ones."""
     return over(
         "presence.restarts",
@@ -133,7 +155,10 @@ def judge_starts(target: Target, starts: int, age_s: float) -> tuple[Finding, ..
         starts,
         f"{called(target)} was started {counted(starts, 'time')} within 10 minutes",
         about=_ABOUT,
-        also=(Evidence(what="runs for", seen=f"{age_s:.0f} s"),),
+        also=(
+            *((Evidence(what="runs for", seen=f"{age_s:.0f} s"),) if age_s is not None else ()),
+            *_how(kept),
+        ),
         advice=_ADVICE,
     )
 

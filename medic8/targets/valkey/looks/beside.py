@@ -10,7 +10,13 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.sample import Sample
 from medic8.model.wording import moment, size, span
 from medic8.targets.facts import Facts
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, LEAST_LEAK_BYTES, POLICY, ServerPolicy
+from medic8.targets.valkey.policy import (
+    LEAST_JUDGED_BYTES,
+    LEAST_KEPT_BYTES,
+    LEAST_LEAK_BYTES,
+    POLICY,
+    ServerPolicy,
+)
 
 #: How many replicas there were, in what is kept of a moment.
 REPLICAS = "replicas"
@@ -94,22 +100,31 @@ def judge_tracking(facts: Facts, settings: Facts, *, policy: ServerPolicy = POLI
     )
 
 
+BACKLOG_TTL = "repl-backlog-ttl"
+
+
 def judge_idle_backlog(
-    samples: Sequence[Sample], facts: Facts, *, policy: ServerPolicy = POLICY
+    samples: Sequence[Sample], facts: Facts, settings: Facts | None = None, *, policy: ServerPolicy = POLICY
 ) -> tuple[Finding, ...]:
     """
     Whether the replication backlog takes much memory for replicas that do not come.
 
     One that was just away needs it to go on where it was, so for an hour nothing is said. A replica keeps its
-    own for the day on which it is promoted.
+    own for the day on which it is promoted. Where the server is told never to give it back, no hour is waited
+    for, unless a replica was seen within the last one.
 
     Args:
         samples: Of the present run of the server, the oldest first.
         facts: The sections ``memory`` and ``replication`` of INFO.
+        settings: After how long the server gives it back; None if that was not asked.
         policy: The limits of the target.
     """
     taken = facts.number("mem_replication_backlog")
-    if facts.get("role") != "master" or taken is None or taken < LEAST_JUDGED_BYTES:
+    if facts.get("role") != "master" or taken is None or taken < LEAST_KEPT_BYTES:
+        return ()
+    if settings is not None and settings.get(BACKLOG_TTL) == "0" and _is_alone(samples, facts):
+        return _idle_backlog(facts, taken, f"and {BACKLOG_TTL} 0 keeps it though there is no replica", policy)
+    if taken < LEAST_JUDGED_BYTES:
         return ()
     since = None
     for each in reversed(samples):
@@ -119,14 +134,31 @@ def judge_idle_backlog(
     if since is None or samples[-1].at - since < _WAITS:
         return ()
     alone_s = (samples[-1].at - since).total_seconds()
+    return _idle_backlog(
+        facts,
+        taken,
+        f"and there has been no replica for {span(alone_s)}",
+        policy,
+        Evidence(what="no replica since", seen=moment(since)),
+    )
+
+
+def _is_alone(samples: Sequence[Sample], facts: Facts) -> bool:
+    """Whether there is no replica, and none was seen within the last hour."""
+    late = [each for each in samples if samples[-1].at - each.at < _WAITS]
+    return facts.number("connected_slaves") == 0 and not any(each.values.get(REPLICAS) for each in late)
+
+
+def _idle_backlog(
+    facts: Facts, taken: float, why: str, policy: ServerPolicy, *also: Evidence
+) -> tuple[Finding, ...]:
     return over(
         "memory.idle_backlog",
         policy.idle_backlog,
         share(taken, _whole(facts)),
-        f"the replication backlog takes {size(taken)}, {{seen}} of {_whole_in_words(facts)}, "
-        f"and there has been no replica for {span(alone_s)}",
+        f"the replication backlog takes {size(taken)}, {{seen}} of {_whole_in_words(facts)}, {why}",
         about="idle replication backlog",
-        also=(Evidence(what="no replica since", seen=moment(since)),),
+        also=also,
         advice=(
             "CONFIG SET repl-backlog-ttl 3600: the server gives it back when no replica has come for an hour",
             "CONFIG SET repl-backlog-size BYTES to what is written in the longest absence of a replica",

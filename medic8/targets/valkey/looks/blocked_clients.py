@@ -115,3 +115,23 @@ def _waiting_s(client: Facts) -> float:
 
 def _command(client: Facts) -> str:
     return client.text("cmd").lower()
+
+
+def judge_paused(facts: Facts) -> tuple[Finding, ...]:
+    """
+    Whether commands are held back for all clients; who waits in BLPOP and the like is as it should be.
+
+    Args:
+        facts: The section ``clients`` of INFO; Redis and Valkey before 8.1 do not tell.
+    """
+    what, left_ms = facts.get("paused_actions", "none"), facts.whole("paused_timeout_milliseconds")
+    if what in {"none", ""} or not left_ms:
+        return ()
+    return fact(
+        "clients.paused",
+        Severity.WARNING,
+        f"{'writes' if what == 'write' else 'all commands'} are held back for {left_ms / 1000:,.0f} s more",
+        about="pause",
+        evidence=(Evidence(what="paused_reason", seen=facts.text("paused_reason")),),
+        advice=("CLIENT UNPAUSE, if no fail-over is under way", "ACL and code: who sends CLIENT PAUSE?"),
+    )

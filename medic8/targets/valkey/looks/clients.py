@@ -18,8 +18,15 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.client import RECOVERY
 from medic8.targets.valkey.looks.asking import Server, looking
-from medic8.targets.valkey.looks.blocked_clients import blocked_readings, judge_blocked
-from medic8.targets.valkey.looks.dead_clients import KEEPALIVE, judge_dead, judge_keepalive, without_peer
+from medic8.targets.valkey.looks.blocked_clients import blocked_readings, judge_blocked, judge_paused
+from medic8.targets.valkey.looks.dead_clients import (
+    KEEPALIVE,
+    TIMEOUT,
+    judge_dead,
+    judge_keepalive,
+    judge_timeout,
+    without_peer,
+)
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.2
@@ -83,7 +90,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
         if facts and "paused_actions" not in facts:
             server.unseen.append("whether commands are held back (CLIENT PAUSE): Valkey tells it from 8.1 on")
         dead = without_peer(listed, doubts=server.unseen)
-        keepalive = server.settings(KEEPALIVE).whole(KEEPALIVE)
+        settings = server.settings(KEEPALIVE, TIMEOUT)
         own = server.try_one("CLIENT", "ID")
         others = [each for each in listed if each.whole("id") != own]
         idlest = idlest_of(others, target.idle_client_age_s)
@@ -93,7 +100,8 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_blocked(listed, facts, policy=policy),
             *judge_listed(listed, facts, is_whole=is_whole, policy=policy),
             *judge_dead(dead, _closable(dead)),
-            *judge_keepalive(listed, dead, keepalive, policy=policy),
+            *judge_keepalive(listed, dead, settings.whole(KEEPALIVE), policy=policy),
+            *judge_timeout(settings.whole(TIMEOUT), policy=policy),
         )
         return server.result("clients", around, readings, findings)
 
@@ -235,26 +243,6 @@ def judge_listed(
             ),
         )
     return found
-
-
-def judge_paused(facts: Facts) -> tuple[Finding, ...]:
-    """
-    Whether commands are held back for all clients; who waits in BLPOP and the like is as it should be.
-
-    Args:
-        facts: The section ``clients`` of INFO; Redis and Valkey before 8.1 do not tell.
-    """
-    what, left_ms = facts.get("paused_actions", "none"), facts.whole("paused_timeout_milliseconds")
-    if what in {"none", ""} or not left_ms:
-        return ()
-    return fact(
-        "clients.paused",
-        Severity.WARNING,
-        f"{'writes' if what == 'write' else 'all commands'} are held back for {left_ms / 1000:,.0f} s more",
-        about="pause",
-        evidence=(Evidence(what="paused_reason", seen=facts.text("paused_reason")),),
-        advice=("CLIENT UNPAUSE, if no fail-over is under way", "ACL and code: who sends CLIENT PAUSE?"),
-    )
 
 
 def has_own_address(client: Facts) -> bool:

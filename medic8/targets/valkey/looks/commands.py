@@ -24,6 +24,7 @@ from medic8.targets.valkey.looks.clients import (
     who,
 )
 from medic8.targets.valkey.looks.command_words import FIRST_IS_A_KEY
+from medic8.targets.valkey.looks.costly_calls import judge_calls
 from medic8.targets.valkey.looks.deletions import (
     TIME_CAP,
     is_told_of_expiry,
@@ -104,6 +105,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         findings = (
             *judge_processor(processor_share(before, facts, seconds), times, seconds, policy=policy),
+            *judge_calls(before, facts, policy=policy),
             *judge_slow(
                 not_spared(slow, lazy, since_s),
                 min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S),
@@ -249,6 +251,7 @@ def judge_runaways(
     if not found:
         return ()
     took_s, its, client = found[0]
+    worst = max(its, key=lambda each: each.took_s)
     command, user = client.text("cmd"), client.text("user") or "default"
     return over(
         "commands.runaway",
@@ -258,7 +261,7 @@ def judge_runaways(
         "meanwhile",
         about="a runaway client",
         what=f"slow commands of {who(client)} ({command.upper()}) in 10 minutes",
-        also=(Evidence(what="slowest of them", seen=span(max(each.took_s for each in its))),),
+        also=(Evidence(what="slowest of them", seen=f"{worst.name}: {span(worst.took_s)}"),),
         advice=(
             f"CLIENT KILL ID {client.text('id')} prevents its next command; the one that runs is carried out",
             f"ACL SETUSER {user} -{command} forbids it to every connection of that user",

@@ -16,6 +16,7 @@ from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: The setting that has the kernel ask silent clients whether they live. Source: valkey.conf.
 KEEPALIVE = "tcp-keepalive"
+TIMEOUT = "timeout"
 
 #: The kernel gives its table in pieces, so that a row may be missed while others come and go.
 _TABLES = 2
@@ -139,6 +140,28 @@ def judge_dead(dead: Sequence[Facts], objects: tuple[dict[str, JsonValue], ...])
         objects=objects,
     )
     return tuple(each.model_copy(update={"extent": len(dead)}) for each in found)
+
+
+def judge_timeout(timeout_s: int | None, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
+    """
+    Whether the server closes connections so soon that a pool which keeps them finds them closed.
+
+    Args:
+        timeout_s: The setting in seconds; 0 = off, None = not seen.
+        policy: The limits of the target.
+    """
+    return over(
+        "clients.timeout",
+        policy.idle_timeout,
+        timeout_s or None,
+        f"the server closes every connection that was idle for {{seen}} (setting {TIMEOUT})",
+        about=TIMEOUT,
+        what=TIMEOUT,
+        advice=(
+            f"CONFIG SET {TIMEOUT} 300, or 0 for never: tcp-keepalive ends those whose clients are gone",
+            "have pools give up idle connections sooner than the server does",
+        ),
+    )
 
 
 def judge_keepalive(

@@ -7,7 +7,7 @@ import time
 
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, reading
-from medic8.model.target import ExpiryRule, Target
+from medic8.model.target import LEAST_EXPIRY_S, ExpiryRule, Target
 from medic8.model.wording import shown, span
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Server, looking
@@ -48,6 +48,7 @@ def judge_rule(rule: ExpiryRule, names: list[bytes], *, is_whole: bool) -> tuple
     if not names:
         return ()
     count = f"{len(names):,}{'' if is_whole else ' or more'}"
+    after_s = max(rule.after, LEAST_EXPIRY_S)  # a person has the time to take it back
     return (
         Finding(
             code="keys.without_expiry",
@@ -60,7 +61,7 @@ def judge_rule(rule: ExpiryRule, names: list[bytes], *, is_whole: bool) -> tuple
             ),
             advice=("set value and expiry in one command: SET KEY VALUE EX SECONDS",),
             extent=len(names),
-            objects=tuple({"key": name.hex(), "after_s": rule.after} for name in names[:MOST_EXPIRED]),
+            objects=tuple({"key": name.hex(), "after_s": after_s} for name in names[:MOST_EXPIRED]),
         ),
     )
 
@@ -84,8 +85,20 @@ def _without_expiry(server: Server, rule: ExpiryRule) -> tuple[list[bytes], bool
         found.update(_idle_s(server, [key for key, left in zip(names, answers, strict=True) if left == -1]))
         is_whole = cursor == b"0"
         if is_whole or time.perf_counter() > until_s or len(found) >= _MOST_COUNTED:
-            return sorted(found, key=lambda name: (-found[name], name)), is_whole
+            still = _still_without(server, list(found))
+            return sorted(still, key=lambda name: (-found[name], name)), is_whole
         time.sleep(_PAUSE_S)
+
+
+def _still_without(server: Server, names: list[bytes]) -> list[bytes]:
+    """Those of *names* that have none a moment later either: a program may set it in a second command."""
+    still: list[bytes] = []
+    for start in range(0, len(names), _STEP):
+        time.sleep(_PAUSE_S)
+        batch = names[start : start + _STEP]
+        answers = server.try_all([("PTTL", name) for name in batch])
+        still += [name for name, left in zip(batch, answers, strict=True) if left == -1]
+    return still
 
 
 def _idle_s(server: Server, names: list[bytes]) -> dict[bytes, int]:

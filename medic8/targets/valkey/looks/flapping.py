@@ -15,7 +15,11 @@ from medic8.targets.valkey.looks.door_words import Ending
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: So many attempts, so far apart, and none that begins later; if the first so many are alike, that is all.
-_ATTEMPTS, _APART_S, _MOST_S, _ALIKE = 20, 0.1, 3.0, 6
+#: A supervisor takes about a second to start again what has ended. Source: systemd.service, RestartSec.
+_ATTEMPTS, _APART_S, _MOST_S, _ALIKE = 20, 0.1, 3.0, 15
+
+#: Where it has changed, but as often as a restart does, one goes on: what dies every few seconds shows so.
+_MORE_ATTEMPTS, _LONGER_S = 80, 10.0
 
 #: Endings that come at once: whoever ends so may be there a moment later.
 AT_ONCE = frozenset({Ending.ANSWERS, Ending.REFUSED, Ending.RESET, Ending.CLOSED, Ending.NO_SOCKET})
@@ -33,8 +37,8 @@ def look_for_flapping(
         policy: How many changes are too many.
     """
     answers: list[bool] = []
-    until_s = time.perf_counter() + _MOST_S
-    while len(answers) < _ATTEMPTS and time.perf_counter() < until_s:
+    began_s, most, most_s = time.perf_counter(), _ATTEMPTS, _MOST_S
+    while len(answers) < most and time.perf_counter() < began_s + most_s:
         if answers:
             time.sleep(_APART_S)
         try:
@@ -43,7 +47,17 @@ def look_for_flapping(
             return ()
         if len(answers) >= _ALIKE and len(set(answers)) == 1:
             break
+        changes = changes_in(answers)
+        if policy.flapping.severity(changes) is not None:
+            break
+        if changes:
+            most, most_s = _MORE_ATTEMPTS, _LONGER_S
     return judge_flapping(answers, redact(address), policy=policy)
+
+
+def changes_in(answers: Sequence[bool]) -> int:
+    """How often what was answered was not the next time, or the other way round."""
+    return sum(one != other for one, other in itertools.pairwise(answers))
 
 
 def judge_flapping(
@@ -60,7 +74,7 @@ def judge_flapping(
     return over(
         "network.flapping",
         policy.flapping,
-        sum(one != other for one, other in itertools.pairwise(answers)),
+        changes_in(answers),
         f"{where} comes and goes: {sum(answers):,} of {len(answers):,} attempts to reach it were answered",
         about="connection",
         advice=(

@@ -18,7 +18,7 @@ from medic8.model.wording import moment, shown, size, span
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
-from medic8.targets.valkey.looks.beside import REPLICAS, judge_idle_backlog
+from medic8.targets.valkey.looks.beside import BACKLOG_TTL, REPLICAS, judge_idle_backlog
 from medic8.targets.valkey.looks.clock import (
     clock_values,
     is_on_this_machine,
@@ -42,9 +42,11 @@ from medic8.targets.valkey.looks.streams import (
     numbers_of,
     values_of,
 )
+from medic8.targets.valkey.looks.untrimmed import look_for_untrimmed
+from medic8.targets.valkey.looks.watching import Watch
 from medic8.targets.valkey.policy import LEAST_LEAK_BYTES, POLICY, ServerPolicy, policy_of
 
-_SECTIONS = ("server", "memory", "keyspace", "replication", "stats")
+_SECTIONS = ("server", "memory", "keyspace", "replication", "stats", "clients")
 
 #: Names of what is kept, beside the numbers of streams and of replicas; the last two are followed by a prefix
 #: and estimated from a few hundred keys.
@@ -81,11 +83,13 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
         if first is None:
             return server.result("growth", around)
         watched, last = [first], first
+        also = Watch(server, home, facts, is_one=around.watch_s > 0, policy=policy)
         began_s = time.perf_counter()
         step_s = max(around.watch_s / _LOOKS, _LEAST_STEP_S)
         while (passed_s := time.perf_counter() - began_s) + step_s <= around.watch_s:
             time.sleep(step_s)
             facts = server.info(*_SECTIONS)
+            also.look(passed_s + step_s, facts)
             numbers = numbers_of(server, streams) if server.go_to(home) else []
             at = around.now + timedelta(seconds=passed_s + step_s)
             last = sample_of(facts, (), at, values_of(numbers)) or last
@@ -111,15 +115,16 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             findings = tuple(_with_examples(server, each, keys) for each in findings)
         findings += judge_jump(jump, policy=policy)
         windows = _windows(earlier)
-        findings += judge_idle_backlog(windows[0], facts, policy=policy)
+        findings += judge_idle_backlog(windows[0], facts, _kept_for(server, facts), policy=policy)
+        of_whom = judged(numbers, target.labels.get(KEEP_STREAMS, ""))
         streams_per_s, of_streams = look_at_streams(
-            server,
-            home,
-            judged(numbers, target.labels.get(KEEP_STREAMS, "")),
-            (watched, *windows),
-            facts,
-            policy=policy,
+            server, home, of_whom, (watched, *windows), facts, policy=policy
         )
+        if server.go_to(home):
+            by_age = {each.about for each in of_streams if each.code == "keys.growing_stream"}
+            clock_s = (facts.number("server_time_usec") or 0.0) / 1e6
+            of_streams += look_for_untrimmed(server, of_whom, facts, clock_s, by_age, policy=policy)
+        of_streams += also.findings(facts)
         readings = (
             reading("growth.samples", len(earlier), "count"),
             *_rate("growth.watched", watched),
@@ -272,6 +277,12 @@ def _not_yet(finding: Finding, span_s: float, policy: ServerPolicy) -> Finding:
             ),
         }
     )
+
+
+def _kept_for(server: Server, facts: Facts) -> Facts | None:
+    """After how long the server gives its backlog back; asked only where there is one and no replica."""
+    is_alone = facts.number("mem_replication_backlog") and facts.number("connected_slaves") == 0
+    return server.settings(BACKLOG_TTL) if is_alone else None
 
 
 def _windows(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:

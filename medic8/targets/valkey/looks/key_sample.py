@@ -51,6 +51,7 @@ class SampledKey(NamedTuple):
         type: ``string``, ``hash`` and so on; empty if it may not be asked.
         size_bytes: Estimated from a few elements; None if it may not be asked.
         expires: Whether it will by itself; None if it may not be asked.
+        expires_at_ms: When about, by a clock of ours that tells distances only; None if it does not.
     """
 
     name: bytes
@@ -58,6 +59,7 @@ class SampledKey(NamedTuple):
     type: str
     size_bytes: int | None
     expires: bool | None
+    expires_at_ms: float | None = None
 
 
 class Keyspace(NamedTuple):
@@ -157,7 +159,7 @@ def look_at_names(server: Server, names: Sequence[bytes], database: int) -> list
     commands: list[tuple[str | bytes | int, ...]] = []
     for name in small:
         commands += [("TYPE", name), ("PTTL", name), ("MEMORY", "USAGE", name, "SAMPLES", _ELEMENTS)]
-    replies = server.try_all(commands)
+    replies, asked_ms = server.try_all(commands), time.perf_counter() * 1000
     for word, reply in zip(("TYPE", "PTTL", "MEMORY USAGE"), replies[:3], strict=False):
         if isinstance(reply, Refusal):
             server.note(word, reply, what="keys")
@@ -172,6 +174,7 @@ def look_at_names(server: Server, names: Sequence[bytes], database: int) -> list
                 as_text(kind) if isinstance(kind, bytes) else "",
                 size if isinstance(size, int) else None,
                 left_ms >= 0 if isinstance(left_ms, int) else None,
+                asked_ms + left_ms if isinstance(left_ms, int) and left_ms >= 0 else None,
             )
         )
     return found

@@ -26,7 +26,9 @@ from medic8.targets.valkey.looks.key_sample import (
     sample_keys,
 )
 from medic8.targets.valkey.looks.large_keys import look_for_large
+from medic8.targets.valkey.looks.same_expiry import look_for_same_expiry
 from medic8.targets.valkey.looks.stalled import look_for_stalled
+from medic8.targets.valkey.looks.streams import find_streams
 from medic8.targets.valkey.policy import LEAST_STREAM_ENTRIES, POLICY, ServerPolicy, policy_of
 
 #: Streams of the sample whose consumer groups are looked at, and groups of each that count.
@@ -68,8 +70,16 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
     with looking(target) as server:
         facts = server.info("server", "keyspace", "memory")
         spaces = databases(facts)
+        streams = find_streams(server) if spaces else []
         sample = sample_keys(server, spaces, first=database_of(target.address))
         pending = _pending(server, sample)
+        home, at_once = database_of(target.address), tuple[Finding, ...]()
+        if server.go_to(home):
+            here = next((each.keys for each in spaces if each.database == home), 0)
+            there = [each for each in sample if each.database == home]
+            at_once = look_for_same_expiry(server, there, here, policy=policy)
+            known = {each.stream for each in pending}
+            pending += _pending_of(server, [each for each in streams if each not in known])
         total = sum(each.keys for each in spaces)
         beyond, and_slow, left = look_for_large(
             server, spaces, sample, facts, first=database_of(target.address), policy=policy
@@ -103,6 +113,7 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_evictable(spaces, facts, policy=policy),
             *judge_forgotten(_without_rule(sample, target), policy=policy),
             *judge_pending(pending, policy=policy),
+            *at_once,
             *hot,
             *stalled,
         )
@@ -266,13 +277,20 @@ def _never_acknowledged(pending: Pending, policy: ServerPolicy) -> tuple[Finding
 
 
 def _pending(server: Server, sample: Sequence[SampledKey]) -> list[Pending]:
-    found: list[Pending] = []
     last = sample[-1].database if sample else 0
-    for key in [each for each in sample if each.type == "stream" and each.database == last][:_MOST_STREAMS]:
-        groups = server.ask("XINFO", "GROUPS", key.name, what="consumer groups")
+    return _pending_of(
+        server, [each.name for each in sample if each.type == "stream" and each.database == last]
+    )
+
+
+def _pending_of(server: Server, streams: Sequence[bytes]) -> list[Pending]:
+    """Of streams in the database that the connection is in: one among many keys is in no sample."""
+    found: list[Pending] = []
+    for name in streams[:_MOST_STREAMS]:
+        groups = server.ask("XINFO", "GROUPS", name, what="consumer groups")
         if groups is None:
             break
-        found += [Pending(key.name, *parse_group(group)) for group in groups[:_MOST_GROUPS]]
+        found += [Pending(name, *parse_group(group)) for group in groups[:_MOST_GROUPS]]
     return found
 
 

@@ -14,10 +14,13 @@ from medic8.targets.valkey.looks.beside import TRACKING_LIMIT, judge_tracking, t
 from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.machine import available_to
 from medic8.targets.valkey.looks.room import Room, room_of
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, POLICY, ServerPolicy, policy_of
+from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, LEAST_KEPT_BYTES, POLICY, ServerPolicy, policy_of
 
 #: Between the two readings; long enough to see a server fill up, too short to judge it by.
 _INTERVAL_S = 0.3
+
+#: A server that was emptied and keeps some memory for what comes next is no sparse one.
+_LEAST_DATA_BYTES = 2 << 20
 
 #: What the parts of MEMORY STATS are called.
 _PARTS = {
@@ -135,14 +138,16 @@ def judge_fragmentation(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple
     Whether much more or much less memory is resident than used.
 
     Where little is used, the process itself is most of what is resident, and
-    any ratio is well.
+    any ratio is well. Where much more was used once, it is what that has left.
     """
     used, resident = facts.number("used_memory"), facts.number("used_memory_rss")
     ratio = share(resident, used)
     if used is None or resident is None or ratio is None:
         return ()
     found: tuple[Finding, ...] = ()
-    if resident - used >= LEAST_JUDGED_BYTES:
+    wasted, gone = resident - used, (facts.number("used_memory_peak") or 0) - used
+    is_sparse = gone >= wasted / 2 and (facts.number("used_memory_dataset") or 0) >= _LEAST_DATA_BYTES
+    if wasted >= (LEAST_KEPT_BYTES if is_sparse else LEAST_JUDGED_BYTES):
         found = over(
             "memory.fragmented",
             policy.fragmentation,

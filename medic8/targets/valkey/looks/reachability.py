@@ -27,6 +27,7 @@ from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending
 from medic8.targets.valkey.looks.error_words import ERROR_WORDS
 from medic8.targets.valkey.looks.facts import parse_info
 from medic8.targets.valkey.looks.flapping import AT_ONCE, look_for_flapping
+from medic8.targets.valkey.looks.not_let_in import judge_not_let_in
 from medic8.targets.valkey.looks.way import Way, judge_way, measure_way, way_readings
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
@@ -40,30 +41,6 @@ _STALL_S, _STALLED_S, _MOST_IDLE = 0.18, 3.0, 0.5
 
 #: Percentiles of the round trips that are shown beside the median, which is judged.
 _SHOWN = (95, 99)
-
-#: By what the client library leaves of the message of a server that does not let us in.
-_NOT_LET_IN = (
-    ("max number of clients", "CLIENTS"),
-    ("Authentication required", "NOAUTH"),
-    ("protected mode", "DENIED"),
-    ("DENIED", "DENIED"),
-    ("invalid username-password", "WRONGPASS"),
-    ("invalid password", "WRONGPASS"),
-    ("user is disabled", "WRONGPASS"),
-)
-
-_OUR_ADVICE = {
-    "CLIENTS": (
-        "end clients that nobody needs: CLIENT LIST and CLIENT KILL over a connection that is open still",
-        "CONFIG SET maxclients N, as far as the open files of the server's process allow",
-    ),
-    "NOAUTH": ("put user and password into the target's url",),
-    "WRONGPASS": (
-        "set the user and password in the target's url to those that the server knows",
-        "ACL LIST on the server tells which users there are and which are off; ACL LOG tells who was refused",
-    ),
-    "DENIED": ERROR_WORDS["DENIED"].advice,
-}
 
 #: Refusals of a PING that say what the whole server does.
 _STATES = {
@@ -138,25 +115,7 @@ def judge_closed_door(message: str) -> tuple[Finding, ...]:
     """The finding about a server that answers and does not let us in; none if it says nothing we know."""
     if " BUSY " in message:  # it refuses the database that the address names
         return judge_ping(Refusal("BUSY", shown(message[message.index("BUSY ") :], 300)), Facts({}))
-    known = next((word for sign, word in _NOT_LET_IN if sign in message), None)
-    if known is None:
-        return ()
-    means = (
-        "as many clients are connected as maxclients allows"
-        if known == "CLIENTS"
-        else ERROR_WORDS[known]
-        .means.replace("somebody logs in", "we log in")
-        .replace("somebody sends commands without having", "we have not")
-    )
-    finding = Finding(
-        code=UNREACHABLE,
-        severity=Severity.CRITICAL,
-        text=f"{shown(message, 300)}: {means}",
-        about="connection",
-        evidence=(Evidence(what="connection", seen=shown(message, 300)),),
-        advice=_OUR_ADVICE[known],
-    )
-    return (finding,)
+    return judge_not_let_in(message)
 
 
 def judge_ping(refusal: Refusal, facts: Facts, function: str = "") -> tuple[Finding, ...]:

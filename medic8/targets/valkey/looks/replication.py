@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
+from medic8.model.wording import size
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
@@ -17,6 +20,12 @@ from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 #: Between one of three looks and the next: one burst is told from what is written all the time.
 _INTERVAL_S = 0.2
 _LOOKS = 3
+
+#: After so long a replica has told once more how far it is. Source: Valkey documentation, Replication.
+_AGAIN_S = 1.2
+
+#: What is less is not much to be behind.
+_MUCH = 1 << 20
 
 _LAG_ADVICE = (
     "look at the replica: is it loading, swapping, or behind a slow network?",
@@ -45,8 +54,62 @@ def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResul
             reading("replication.full_syncs", facts.whole("sync_full"), "count"),
         )
         findings = judge_replication(facts, settings, before, rate, policy=policy_of(target))
+        if not any(each.code == "replication.lag" for each in findings) and behind_s(facts, rate):
+            time.sleep(_AGAIN_S)
+            after = server.info("replication")
+            findings += judge_falling_behind(facts, after, rate, policy=policy_of(target))
         findings += look_for_several(target, facts)
         return server.result("replication", around, readings, findings)
+
+
+def behind_s(facts: Facts, rate: int | None) -> dict[str, tuple[int, float]]:
+    """
+    By how much each replica is behind: bytes, and the seconds in which that is written.
+
+    A replica tells once a second how far it is, so who lacks what is written in one is in step, and left out.
+
+    Args:
+        facts: The section ``replication`` of INFO.
+        rate: Bytes that are written in each second, see `written_per_s`.
+    """
+    written, found = facts.whole("master_repl_offset"), {}
+    for number, replica in facts.starting("slave"):
+        offset = replica.whole("offset")
+        if not number.isdecimal() or not rate or written is None or offset is None:
+            continue
+        if replica.get("state", "online") == "online" and written - offset >= max(_MUCH, rate):
+            found[f"{replica.text('ip')}:{replica.text('port')}"] = (
+                written - offset,
+                (written - offset) / rate,
+            )
+    return found
+
+
+def judge_falling_behind(
+    before: Facts, after: Facts, rate: int | None, *, policy: ServerPolicy = POLICY
+) -> tuple[Finding, ...]:
+    """
+    Which replica takes less than is written, and is behind by seconds of it already.
+
+    Args:
+        before: The section ``replication`` of INFO.
+        after: The same when every replica that takes anything has told how far it is once more.
+        rate: Bytes that are written in each second, see `written_per_s`.
+        policy: The limits of the target.
+    """
+    was, found = behind_s(before, rate), list[Finding]()
+    for name, (behind, seconds) in behind_s(after, rate).items():
+        if name in was and behind > was[name][0]:
+            found += over(
+                "replication.lag",
+                policy.replica_behind,
+                seconds,
+                f"replica {name} is {size(behind)} behind, {{seen}} of what is written, and falls back",
+                about="replication",
+                what=f"replica {name} behind",
+                advice=_LAG_ADVICE,
+            )
+    return tuple(found)
 
 
 def judge_replication(

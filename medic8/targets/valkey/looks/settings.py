@@ -8,6 +8,12 @@ from medic8.model.target import SettingRule, Target
 from medic8.model.wording import shown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.asking import looking
+from medic8.targets.valkey.setting_names import SETTABLE, issue_of
+
+_BY_HAND = (
+    "CONFIG SET {} {}, or in the file where it is read at the start only; CONFIG REWRITE keeps it. "
+    "Medic8 looks at this setting and never sets it"
+)
 
 
 def look_at_settings(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -37,11 +43,12 @@ def judge_setting(rule: SettingRule, value: str) -> Finding | None:
     if nearest_good(rule, value) == value:
         return None
     return Finding(
-        code=f"setting.{rule.issue}",
+        code=f"setting.{issue_of(rule)}",
         severity=Severity.WARNING,
         text=f"setting {rule.name} is {value!r}, outside its allowed range {allowed(rule)}",
         about="settings",
         evidence=(Evidence(what=f"setting {rule.name}", seen=value, limit=allowed(rule)),),
+        advice=() if rule.name in SETTABLE else (_BY_HAND.format(rule.name, nearest_good(rule, value)),),
     )
 
 

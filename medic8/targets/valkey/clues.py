@@ -1,0 +1,130 @@
+"""What speaks for one finding on a server leading to another, and what against it."""
+
+from __future__ import annotations
+
+from medic8.analysis.causes import Clue, Results
+
+#: What takes less than this of the limit did not fill the memory.
+_LEAST_SHARE = 0.1
+
+#: So near to maxclients those that come at the same moment are turned away.
+_FULL = 0.8
+
+
+def _number(results: Results, diagnostic: str, name: str) -> float | None:
+    result = results.get(diagnostic)
+    found = result.reading(name) if result else None
+    value = found.value if found else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def takes_much(*parts: str) -> Clue:
+    """Whether some parts of the memory are a large share of its limit."""
+
+    def look(results: Results) -> bool | None:
+        limit = _number(results, "memory", "memory.limit")
+        sizes = [size for part in parts if (size := _number(results, "memory", part)) is not None]
+        return sum(sizes) >= _LEAST_SHARE * limit if limit and sizes else None
+
+    named = " and ".join(part.removeprefix("memory.") for part in parts)
+    return Clue(
+        if_so=f"{named} take at least {_LEAST_SHARE:.0%} of the memory limit",
+        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit",
+        look=look,
+    )
+
+
+def is_over(diagnostic: str, name: str, limit: float, if_so: str, if_not: str, *, says: bool = True) -> Clue:
+    """Whether a reading is over a limit, which speaks for a link, or against it if it *says* so."""
+
+    def look(results: Results) -> bool | None:
+        value = _number(results, diagnostic, name)
+        return None if value is None else (value > limit) is says
+
+    return Clue(*((if_so, if_not) if says else (if_not, if_so)), look=look)
+
+
+def is_so(diagnostic: str, name: str, if_so: str, if_not: str) -> Clue:
+    """Whether a reading is true."""
+
+    def look(results: Results) -> bool | None:
+        result = results.get(diagnostic)
+        found = result.reading(name) if result else None
+        return None if found is None else found.value is True
+
+    return Clue(if_so=if_so, if_not=if_not, look=look)
+
+
+def _is_at_limit(results: Results) -> bool | None:
+    used, limit = (_number(results, "memory", f"memory.{name}") for name in ("used", "limit"))
+    return None if used is None or not limit else used >= 0.9 * limit
+
+
+#: Whether a server is so full that it refuses what needs memory.
+AT_LIMIT = Clue(
+    if_so="used memory is at 90% of its limit or more",
+    if_not="used memory is below 90% of its limit",
+    look=_is_at_limit,
+)
+
+
+def many_connections(code: str) -> Clue:
+    """Whether the connections that a finding counts are a large share of what maxclients allows."""
+
+    def look(results: Results) -> bool | None:
+        limit = _number(results, "clients", "clients.limit")
+        found = [each.extent for each in results["clients"].findings if each.code == code] if limit else []
+        return sum(found) >= _LEAST_SHARE * limit if limit and found else None
+
+    return Clue(
+        if_so=f"they are at least {_LEAST_SHARE:.0%} of what maxclients allows",
+        if_not=f"they are less than {_LEAST_SHARE:.0%} of what maxclients allows",
+        look=look,
+    )
+
+
+def is_full_of_clients() -> Clue:
+    """Whether there is room for hardly any connection more."""
+
+    def look(results: Results) -> bool | None:
+        used, limit = (_number(results, "clients", f"clients.{name}") for name in ("connected", "limit"))
+        return None if used is None or not limit else used >= _FULL * limit
+
+    return Clue(
+        if_so=f"{_FULL:.0%} or more of the connections that maxclients allows were in use",
+        if_not=f"less than {_FULL:.0%} of the connections that maxclients allows were in use",
+        look=look,
+    )
+
+
+def is_what_grows() -> Clue:
+    """Whether streams that grow take half of the memory's growth or more."""
+
+    def look(results: Results) -> bool | None:
+        streams = _number(results, "growth", "growth.streams.rate")
+        rates = [_number(results, "growth", f"growth.{name}.rate") for name in ("watched", "kept")]
+        memory = next((each for each in rates if each), None)
+        return None if streams is None or memory is None else streams >= memory / 2
+
+    return Clue(
+        if_so="streams take half of the growth or more",
+        if_not="streams take less than half of the growth",
+        look=look,
+    )
+
+
+def is_a_stream_that_grows() -> Clue:
+    """Whether the largest key is one of those that grow."""
+
+    def look(results: Results) -> bool | None:
+        grow = [
+            each.about
+            for name in ("growth", "keys")
+            for each in (results[name].findings if name in results else ())
+            if each.code in {"keys.growing", "keys.growing_stream", "keys.pending"}
+        ]
+        large = [each for each in results["keys"].findings if each.code == "keys.large"]
+        named = [each.what for finding in large for each in finding.evidence[1:2]]
+        return any(what.startswith(f"{each} in ") for what in named for each in grow) if named else None
+
+    return Clue(if_so="the largest key is that one", if_not="the largest key is another one", look=look)

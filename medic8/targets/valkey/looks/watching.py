@@ -1,0 +1,52 @@
+"""What a watch counts at each look beside memory and streams: the longest keys, and connections."""
+
+from __future__ import annotations
+
+from medic8.model.issue import Finding
+from medic8.targets.facts import Facts
+from medic8.targets.valkey.looks.asking import Server
+from medic8.targets.valkey.looks.growing_clients import look_for_growing_clients
+from medic8.targets.valkey.looks.growing_keys import find_long, lengths_of, look_for_growing_keys
+from medic8.targets.valkey.policy import POLICY, ServerPolicy
+
+
+class Watch:
+    """
+    Counts of one watch; of a look that is none, of nothing.
+
+    Args:
+        server: Is in the database *home*.
+        home: The one whose keys are watched.
+        facts: The section ``clients`` of INFO.
+        is_one: Whether anything is watched at all.
+        policy: The limits of the target.
+    """
+
+    def __init__(
+        self, server: Server, home: int, facts: Facts, *, is_one: bool, policy: ServerPolicy = POLICY
+    ) -> None:
+        self._server, self._home, self._policy = server, home, policy
+        self._keys = find_long(server, policy=policy) if is_one and server.go_to(home) else []
+        self._times_s = list[float]()
+        self._connected = list[int]()
+        self._lengths = list[list[int | None]]()
+        self.look(0.0, facts)
+
+    def look(self, at_s: float, facts: Facts) -> None:
+        """Count once more, so many seconds after the first time."""
+        if not self._server.go_to(self._home):
+            return
+        self._times_s.append(at_s)
+        self._connected.append(facts.whole("connected_clients") or 0)
+        self._lengths.append(lengths_of(self._server, self._keys))
+
+    def findings(self, facts: Facts) -> tuple[Finding, ...]:
+        """What only ever became more; nothing of less than ten looks."""
+        if not self._server.go_to(self._home):
+            return ()
+        return (
+            *look_for_growing_keys(
+                self._server, self._keys, self._times_s, self._lengths, facts, policy=self._policy
+            ),
+            *look_for_growing_clients(self._server, self._times_s, self._connected, policy=self._policy),
+        )

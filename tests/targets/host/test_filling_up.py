@@ -1,0 +1,93 @@
+"""A disk that fills up, turns read-only, or a program that does not accept: seen on real ones."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from medic8.model.issue import Severity
+from medic8.samples import SampleStore
+from medic8.targets.host.kind import KIND
+from medic8.targets.host.looks.filling import judge_filling_up
+from medic8.targets.host.looks.mounts import Fill, Mount
+from tests.targets.host.looking_at_host import AROUND, a_host, look
+from tests.targets.host.small_disk import small_disk
+from tests.targets.process.supervised import until
+
+_MIB = 1 << 20
+
+
+def test_a_disk_that_fills_up_while_it_is_watched_is_told_with_the_time_it_has_left(tmp_path: Path) -> None:
+    """No trend over days is needed for what is full before anybody looks again."""
+    is_over = threading.Event()
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "old").write_bytes(bytes(5 * _MIB + _MIB // 2))
+
+        def record() -> None:
+            with (disk / "new").open("wb", buffering=0) as file:
+                while not is_over.wait(0.05):
+                    file.write(bytes(20 << 10))
+
+        recorder = threading.Thread(target=record)
+        recorder.start()
+        try:
+            found = KIND.diagnostics["filling"](a_host(), replace(AROUND, watch_s=1.0)).findings
+        finally:
+            is_over.set()
+            recorder.join(timeout=60)
+        (ours,) = (each for each in found if each.about == str(disk))
+    assert (ours.code, ours.severity) == ("disk.filling", Severity.ERROR)
+    assert "has no room left in" in ours.text
+
+
+def _seen(used: list[int], free_of: int) -> list[tuple[float, dict[Mount, Fill]]]:
+    mount = Mount("/data", "/data", "ext4", "/dev/sdb", "8:16", is_read_only=False, options=frozenset())
+    return [
+        (float(second), {mount: Fill(each * _MIB, (free_of - each) * _MIB, 0, 0)})
+        for second, each in enumerate(used)
+    ]
+
+
+def test_what_comes_and_goes_and_what_has_time_fills_nothing_up() -> None:
+    """A spool empties itself, a large disk has days, and a half empty one is no reason to wake anybody."""
+    rising = [70 + each for each in range(17)]
+    assert judge_filling_up(_seen(rising, 100))
+    assert judge_filling_up(_seen([70 + each % 6 for each in range(17)], 100)) == ()
+    assert judge_filling_up(_seen(rising, 100_000)) == ()
+    assert judge_filling_up(_seen([each - 50 for each in rising], 60)) == ()
+    assert judge_filling_up([]) == ()
+    assert look("filling").findings == (), "nothing is watched unless somebody asks"
+
+
+def test_a_file_system_that_takes_no_writes_any_more_is_found_without_fstab(tmp_path: Path) -> None:
+    """An earlier diagnosis of the same boot saw that it took some."""
+    around = replace(AROUND, samples=SampleStore(tmp_path / "samples"))
+    with small_disk(tmp_path / "disk") as disk:
+        assert not [each for each in look_at(around) if each.about == str(disk)]
+        subprocess.run(["/bin/mount", "-o", "remount,ro", str(disk)], check=True)
+        (found,) = (each for each in look_at(around) if each.about == str(disk))
+    assert (found.code, found.severity) == ("disk.read_only", Severity.ERROR)
+
+
+def look_at(around: object) -> tuple[object, ...]:
+    return KIND.diagnostics["history"](a_host(), around).findings  # type: ignore[arg-type]
+
+
+def test_a_program_that_does_not_accept_is_named_though_nobody_comes_any_more() -> None:
+    """The kernel counts whom it turns away, and that tells nothing of who waits since before."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as listener, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            near = stack.enter_context(socket.socket())
+            near.setblocking(False)
+            near.connect_ex(listener.getsockname())
+        port = listener.getsockname()[1]
+        until(
+            lambda: f"port {port}" in " ".join(each.text for each in look("network").findings), "it is full"
+        )
+        (found,) = (each for each in look("network").findings if each.code == "network.accept_queue")
+    assert f"of port {port} is full" in found.text
+    assert "process" in found.text

@@ -1,0 +1,104 @@
+"""Keys to which all add and connections that nobody closes show while one watches."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import valkey
+
+from medic8.model.issue import IssueType
+from medic8.targets.facts import Facts
+from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.growing_clients import judge_growing_clients
+from medic8.targets.valkey.looks.growing_keys import growing, never_taken
+from medic8.targets.valkey.looks.growth import look_at_growth
+from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, report_of
+
+WATCH = Surroundings(backups=AROUND.backups, now=NOW, watch_s=3.5)
+
+
+@contextmanager
+def going_on(work: Callable[[], object], every_s: float) -> Iterator[None]:
+    is_over = threading.Event()
+
+    def run() -> None:
+        while not is_over.wait(every_s):
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(60)
+
+
+def test_a_set_that_only_grows_and_connections_that_only_come_are_found(valkey_url: str) -> None:
+    """Each is an issue of its own; a hash of the same length to which nobody adds is none."""
+    port, number = int(valkey_url.rsplit(":", 1)[1].split("/", 1)[0]), 0
+
+    def connect() -> None:
+        sock = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        sock.sendall(b"CLIENT SETNAME worker\r\n")
+        sock.recv(100)
+
+    with valkey.Valkey.from_url(valkey_url) as client, ExitStack() as held:
+
+        def work() -> None:
+            nonlocal number
+            number += 20
+            client.sadd("seen", *(f"request-{number + each:032}" for each in range(20)))
+            connect()
+
+        client.config_resetstat()
+        client.sadd("seen", *(f"old-{each:032}" for each in range(25_000)))
+        client.hset("table", mapping={f"row-{each:032}": "x" * 50 for each in range(12_000)})
+        for _ in range(120):
+            connect()
+        with going_on(work, 0.05):
+            result = look_at_growth(a_target(valkey_url), WATCH)
+        assert found(result, "keys.growing").about == "set seen"
+        assert "'worker'" in found(result, "clients.growing").evidence[1].seen
+        assert {each.issue_type for each in report_of(result).issues} == {
+            IssueType.RESOURCE_EXHAUSTION,
+            IssueType.MEMORY_LEAK,
+        }
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        [20_000] * 40,  # nobody adds
+        [20_000 + 10 * (each % 8) for each in range(40)],  # it is taken from
+        [20_000 + 1000 * each for each in range(40)],  # an import
+        [20_000 + 10 * each for each in range(39)] + [None],  # it is gone
+    ],
+)
+def test_what_comes_to_an_end_is_no_key_that_grows(lengths: list[int | None]) -> None:
+    """Looked at ten times a second."""
+    assert growing([each / 10 for each in range(40)], lengths) is None
+    assert growing([each / 10 for each in range(40)], [20_000 + 10 * each for each in range(40)])
+
+
+def test_who_ever_took_from_a_kind_of_key_is_told_by_the_servers_own_count() -> None:
+    """A server that tells no counts says nothing."""
+    assert never_taken("set", Facts({"cmdstat_sadd": "calls=5"}))
+    assert not never_taken("set", Facts({"cmdstat_sadd": "calls=5", "cmdstat_spop": "calls=1"}))
+    assert not never_taken("set", Facts({}))
+
+
+def test_connections_that_come_and_are_used_are_no_finding() -> None:
+    """A fleet that scales out, as opposed to a pool that leaks."""
+
+    def listed(idle: int) -> list[Facts]:
+        new = {"name": "web", "age": "3", "idle": str(idle), "flags": "N", "multi": "-1"}
+        return [Facts(new)] * 40
+
+    assert judge_growing_clients(listed(0), 200, 4.0, 10.0) == ()
+    assert len(judge_growing_clients(listed(3), 200, 4.0, 10.0)) == 1
+    assert judge_growing_clients(listed(3)[:5], 200, 4.0, 10.0) == ()
