@@ -14,6 +14,7 @@ from prometheus_client import (
 )
 
 from medic8.alerts.inbox import Inbox
+from medic8.alerts.workers import Carriers
 from medic8.errors import TransientError
 from medic8.model.alert import Taken
 from medic8.model.notice import Sent
@@ -65,6 +66,22 @@ class Metrics:
             ["route", "state"],
             registry=self._all,
         )
+        self._workers = Gauge(
+            "medic8_workers_online", "Workers of the pool that Prefect hears of.", registry=self._all
+        )
+        self._late = Gauge(
+            "medic8_runs_late",
+            "Runs that should have begun five minutes ago and have not.",
+            ["queue"],
+            registry=self._all,
+        )
+
+    def saw_workers(self, seen: Carriers) -> None:
+        """Note who carries runs out; what is not known is not shown."""
+        self._late.clear()
+        self._workers.set(float("nan") if seen.problem else seen.online)
+        for queue, number in seen.late.items():
+            self._late.labels(queue).set(number)
 
     def took(self, source: str, taken: Taken, waited_s: float) -> None:
         """Count a request that was taken."""

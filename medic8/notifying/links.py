@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medic8.errors import ConfigurationError
-from medic8.local.prefect_access import PrefectAccess, prefect_access
+from medic8.local.prefect_access import PrefectAccess, is_at, prefect_access
 from medic8.local.records import read_record
 from medic8.local.status import way_to_own
 
@@ -18,11 +18,10 @@ def access_now(home: Path, environ: Mapping[str, str]) -> PrefectAccess | None:
     Raises:
         ConfigurationError: what the user has set for Prefect is wrong.
     """
-    named = prefect_access(environ)
-    if named is not None and not named.is_presumed:
+    named, own = prefect_access(environ), read_record(home).prefect
+    if named is not None and not named.is_presumed and (own is None or not is_at(named.api_url, own.api_url)):
         return named
-    record = read_record(home)
-    return named if record.prefect is None else way_to_own(record.prefect.api_url, environ)
+    return named if own is None else way_to_own(home, own.api_url, environ)
 
 
 def runs_page(home: Path, environ: Mapping[str, str]) -> str:

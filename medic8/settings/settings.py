@@ -94,6 +94,11 @@ class Settings(Frozen):
         return self.schedule.of(target.schedule)
 
     @property
+    def needs_gateway(self) -> bool:
+        """Whether there is anything for a gateway to do: alerts to take in, or plans that may wait."""
+        return bool(self.alerts.source) or any(each.may_wait_for_a_person for each in self.targets)
+
+    @property
     def hint(self) -> str:
         """What to do when there are no targets."""
         if self.source is not None:
