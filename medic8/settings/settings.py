@@ -95,8 +95,10 @@ class Settings(Frozen):
 
     @property
     def needs_gateway(self) -> bool:
-        """Whether there is anything for a gateway to do: alerts to take in, or plans that may wait."""
-        return bool(self.alerts.source) or any(each.may_wait_for_a_person for each in self.targets)
+        """Whether a gateway has anything to do: alerts to take in, plans that may wait, people to tell."""
+        if self.alerts.source or self.notify:
+            return True
+        return any(each.may_wait_for_a_person for each in self.targets)
 
     @property
     def hint(self) -> str:
