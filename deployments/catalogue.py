@@ -10,7 +10,6 @@ from deployments.procedures import (
     LONGEST_LOOK_S,
     PROCEDURES,
     is_backed_up,
-    may_wait_for_a_person,
     pruning_dry_run,
 )
 from deployments.wanted import TAG, Schedule, Wanted, offset_s
@@ -38,13 +37,14 @@ def wanted(site: Settings) -> tuple[Wanted, ...]:
     for a target is there once for each target, so that it can be paused alone.
     """
     queues = tuple(dict.fromkeys((site.deployments.queue, *(site.queue_of(each) for each in site.targets))))
-    return (
+    every = (
         *(each for queue in queues for each in _by_hand(site, queue)),
         *(each for target in site.targets for each in _of_target(site, target)),
         *(each for queue in queues for each in _of_queue(site, queue)),
         *(each for queue in queues for each in _alerts(site, queue)),
         *_of_site(site),
     )
+    return tuple(each.model_copy(update={"tags": (*each.tags, site.deployments.site_tag)}) for each in every)
 
 
 def _by_hand(site: Settings, queue: str) -> Iterator[Wanted]:
@@ -62,7 +62,7 @@ def _by_hand(site: Settings, queue: str) -> Iterator[Wanted]:
                 form=form,
                 parameters=forms.defaults(form),
             )
-    if any(may_wait_for_a_person(each) for each in site.targets if site.queue_of(each) == queue):
+    if any(each.may_wait_for_a_person for each in site.targets if site.queue_of(each) == queue):
         yield _deciding(site, queue)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from deployments import forms
-from medic8.model.target import Mode, Target
+from medic8.model.target import Target
 from medic8.targets.registry import kind_named
 
 #: Longest that a form lets anything be watched for.
@@ -44,11 +44,6 @@ def _is_grid(target: Target) -> bool:
 def is_backed_up(target: Target) -> bool:
     """Whether targets of its kind are backed up."""
     return kind_named(target.kind).backups is not None
-
-
-def may_wait_for_a_person(target: Target) -> bool:
-    """Whether there may be a plan for it that somebody has to agree to."""
-    return target.mode is Mode.ACT and bool(target.allow)
 
 
 def _names(targets: Iterable[Target]) -> list[str]:

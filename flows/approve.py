@@ -14,6 +14,7 @@ from medic8.model.approval import ApprovalRequest, Choice, Decided
 from medic8.model.resolution import Outcome, Treatment
 from medic8.settings import Settings, load_settings
 from tasks.approvals import APPROVE, note_decision, tell_decisions
+from tasks.carried_out import tell_unneeded
 from tasks.tell import sign
 from tasks.track import tag, tags_of, untagged
 
@@ -54,6 +55,9 @@ def approve(plan: str, decision: str, reason: str, by: str = "", queue: str = ""
         return Completed(name="Approved", message=word, data=Decided(request=request))
     treatment = _carry_out(request, site)
     decided = Decided(request=request, treatment=treatment)
+    if not treatment.resolutions:
+        with untagged():
+            tell_unneeded(request, site)
     unresolved = [each for each in treatment.resolutions if each.outcome is not Outcome.RESOLVED]
     if unresolved:
         return Failed(name="Approved, not healed", message=unresolved[-1].reason, data=decided)

@@ -17,6 +17,7 @@ from medic8.recovery.untold import untold
 from medic8.settings import Settings, load_settings
 from tasks.approvals import sweep_approvals, tell_decisions
 from tasks.interrupted import end_recovery
+from tasks.notify import tell_people
 from tasks.tell import mark_dead_runs, sign, tell
 from tasks.track import untagged
 
@@ -45,6 +46,7 @@ def restore_interrupted(queue: str = "") -> State[Sweep]:
         told = tell_all(site)
         mark_dead_runs()
         _look_after_approvals(site, queue)
+        tell_people(site)
     sweep = Sweep(ended=tuple(ended), left_open=tuple(left_open), told=told)
     for each in left_open:
         get_run_logger().error("recovery %s is still open: %s", each.recovery.id, each.reason)

@@ -27,6 +27,7 @@ from flows.undo import undo
 from flows.verify_backup import verify_backup
 from flows.watch_schedules import watch_schedules
 from medic8.targets.kind import Progress, no_progress
+from tasks.notify import send_now
 from tasks.progress import telling
 
 FLOWS: dict[str, Flow[..., Any]] = {
@@ -47,6 +48,12 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "restore_interrupted": restore_interrupted,
     "watch_schedules": watch_schedules,
 }
+
+
+#: Flows after which nothing new is to be told, or that tell by themselves.
+_TELL_NOTHING = frozenset(
+    {"diagnose", "diagnose_grid", "restore_interrupted", "troubleshoot_performance", "troubleshoot_resources"}
+)
 
 
 def run(name: str, progress: Progress = no_progress, **parameters: Any) -> Any:
@@ -73,6 +80,8 @@ def run(name: str, progress: Progress = no_progress, **parameters: Any) -> Any:
         tags(*about),
     ):
         state: Any = FLOWS[name](**parameters, return_state=True)
+    if not interruption() and name not in _TELL_NOTHING:
+        send_now()
     result = state.result(raise_on_failure=False)
     asked = interruption()
     if asked is not None and asked is not signal.SIGINT:

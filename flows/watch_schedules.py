@@ -10,6 +10,7 @@ from prefect.states import Completed, Failed
 
 from medic8.analysis.silence import Watch, watch
 from medic8.settings import load_settings
+from tasks.notify import escalate_silence
 from tasks.schedules import read_heard, show_watch
 from tasks.tell import sign_deployed
 from tasks.track import untagged
@@ -28,6 +29,7 @@ def watch_schedules() -> State[Watch]:
     with untagged():
         found = watch(read_heard(site), datetime.now(UTC))
         show_watch(found)
+        escalate_silence(found, site)
     for each in found.silent:
         get_run_logger().error("nobody looks at %s: %s", each.target, each.reason)
     if found.silent:

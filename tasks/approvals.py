@@ -72,7 +72,7 @@ def that_people_gave(given: Sequence[str], mandate: Mandate, site: Settings) -> 
         carried_out = approvals.taken_up_by(Journal(site.journal_url), mandate.treatment)
     except SilentError:
         return []
-    return [digest for digest in given if digest in carried_out]
+    return [digest for digest in given if digest in {each.digest for each in carried_out}]
 
 
 @task(task_run_name="note who agreed to {plan.strategy} on {plan.target}", **ONCE)

@@ -38,12 +38,16 @@ from medic8.model.resources import ResourceReport
 from medic8.model.statistics import Wanted
 from medic8.model.target import Target
 from medic8.model.wording import short
-from medic8.recovery import approvals, resolutions
+from medic8.recovery import approvals, outbox, resolutions
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
 from tasks import index
 from tasks.attempts import ATTEMPTS
+from tasks.carried_out import tell_who_asked
+
+#: How a run that asked may end, as its tags have it; who decided may be forgotten by then.
+_ENDS = frozenset({Outcome.APPROVED, Outcome.DENIED, Outcome.REFUSED})
 
 #: Most runs among which one is looked for by the beginning of its id.
 _PAGE = 200
@@ -102,6 +106,8 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
         journal = Journal(site.journal_url)
         recoveries = journal.of_resolution(flow_run)
         resolutions.write(journal, [index.row_of(run, resolution)])
+        outbox.tell_resolution(journal, resolution, flow_run)
+        tell_who_asked(journal, resolution.mandate.treatment, flow_run)
         for recovery in recoveries:
             journal.told(recovery.id)
     except SilentError:
@@ -199,7 +205,9 @@ def history(
         index.catch_up()
         return index.listed(wanted, limit, load_settings())
     except SilentError:
-        return [index.entry_of(run) for run in islice(index.runs(wanted), limit)]
+        entries = map(index.entry_of, index.runs(wanted))
+        shown = (each for each in entries if outcome or each.outcome != Outcome.APPROVED)
+        return list(islice(shown, limit))
 
 
 def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
@@ -216,24 +224,28 @@ def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
     if found.state is not None and found.state.is_final():
         returned = found.state.result(raise_on_failure=False)
         if isinstance(returned, dict | Resolution):
-            return index.entry_of(found), _with_decision(Resolution.model_validate(returned), str(found.id))
+            entry = index.entry_of(found)
+            return entry, _with_decision(Resolution.model_validate(returned), entry)
     known = Journal(load_settings().journal_url).of_resolution(str(found.id))
     ended = [recovery for recovery in known if recovery.state is not RecoveryState.OPEN]
     return index.entry_of(found), rebuilt(found, ended[-1]) if ended else None
 
 
-def _with_decision(resolution: Resolution, run: str) -> Resolution:
+def _with_decision(resolution: Resolution, entry: HistoryEntry) -> Resolution:
     """*resolution* with what was decided after it had ended, if it asked a person."""
     if resolution.outcome is not Outcome.AWAITING_APPROVAL or resolution.plan is None:
         return resolution
     try:
-        request = approvals.of_run(Journal(load_settings().journal_url), run, datetime.now(UTC))
+        request = approvals.of_run(Journal(load_settings().journal_url), entry.run, datetime.now(UTC))
     except SilentError:
         return resolution
+    plan = resolution.plan
+    if entry.outcome in _ENDS:
+        resolution = resolution.model_copy(update={"outcome": Outcome(entry.outcome)})
     if request is None or request.answer is None:
         return resolution
     if request.is_denied:
-        ended = ending.asked(resolution.plan, "", request)
+        ended = ending.asked(plan, "", request)
         update = {"outcome": ended.outcome, "reason": ended.reason, "approval": ended.approval}
         return resolution.model_copy(update=update)
     by = f"; run {request.carried_out_by} carries it out" if request.carried_out_by else ""

@@ -384,7 +384,7 @@ def test_the_home_follows_from_the_environment(environ: dict[str, str], is_root:
             "[zzz]\n",
             (
                 '1: "zzz": not known; known are "target", "backups", "journal", "recovery", "schedule", '
-                '"deployments", "policy", "observer", "approvals" and "alerts"'
+                '"deployments", "policy", "observer", "approvals", "alerts" and "notify"'
             ),
         ),
         (

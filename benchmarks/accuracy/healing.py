@@ -20,6 +20,7 @@ def prefect_in(folder: Path) -> Iterator[None]:
     """Have a Prefect server; before anything imports Prefect, which reads the environment once."""
     home = make_home(folder / "stack")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment["PREFECT_SERVER_API_AUTH_STRING"] = ""
     try:
         status = stack.up(home, progress=lambda _: None, environment=environment)
         os.environ["PREFECT_API_URL"] = str(status.prefect_api_url)

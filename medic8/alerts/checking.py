@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from medic8.model.alerting import AlertSource
 
@@ -12,7 +12,9 @@ _BEARER = "bearer "
 _DIGEST_CHARACTERS = hashlib.sha256().digest_size * 2
 
 
-def may_speak(source: AlertSource, headers: Mapping[str, str], *, has_certificate: bool) -> bool:
+def may_speak(
+    source: AlertSource, headers: Mapping[str, str], *, certificate: Collection[str] | None
+) -> bool:
     """
     Whether a request may come from *source*, so that its body is worth reading: before that is.
 
@@ -21,7 +23,8 @@ def may_speak(source: AlertSource, headers: Mapping[str, str], *, has_certificat
     Args:
         source: Who it says it is.
         headers: Of the request, their names in lower case.
-        has_certificate: Whether the connection showed a certificate that the gateway trusts.
+        certificate: The names of the certificate that the connection showed, if the gateway trusts it; None =
+            it showed none.
     """
     if source.problem:
         return False
@@ -31,7 +34,10 @@ def may_speak(source: AlertSource, headers: Mapping[str, str], *, has_certificat
     if source.key is not None:
         shown.append(any(len(each) == _DIGEST_CHARACTERS for each in _digests(_said(source, headers))))
     if source.client_certificate:
-        shown.append(has_certificate)
+        shown.append(
+            certificate is not None
+            and (not source.certificate_name or source.certificate_name.lower() in certificate)
+        )
     return bool(shown) and all(shown)
 
 

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
-from medic8.alerts.inbox import Inbox
+from medic8.alerts.inbox import Inbox, silence_of
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.runs import Run, Runs, deployment_for
 from medic8.errors import ConfigurationError, Medic8Error, RefusedError, TransientError
 from medic8.model.alert import End, Generation
-from medic8.model.policy import Escalation, Mandate, Origin
-from medic8.recovery import watching
+from medic8.model.policy import Mandate, Origin
 from medic8.recovery.journal import Journal
 from medic8.safety.rules import refusal_in
 from medic8.settings import Settings
@@ -153,22 +152,16 @@ class Dispatcher:
         reason = (
             f"nothing was started within {self.site.alerts.expire_s} s: {generation.reason or 'not tried'}"
         )
-        if self.inbox.give_up(generation.id, End.EXPIRED, now_s, reason):
+        if self.inbox.give_up(generation, End.EXPIRED, now_s, reason):
             self._metrics.dispatched("expired")
-            self._tell("expired", generation.target, f"alerts about {generation.target}: {reason}", now_s)
+            _log.error("alerts about %s: %s", generation.target, reason)
         return True
 
     def _listen(self, now_s: float) -> None:
         every_s = {each.name: each.every_s for each in self.site.alerts.heartbeat}
         for name in self.inbox.silent(every_s, now_s) if every_s else ():
             self._metrics.fell_silent(name)
-            reason = f"heartbeat {name} has not been heard for {every_s[name]} s: nobody may be watching"
-            self._tell("heartbeat", name, reason, now_s)
-
-    def _tell(self, rule: str, about: str, reason: str, now_s: float) -> None:
-        told = Escalation(rule=rule, about=about, reason=reason, at=datetime.fromtimestamp(now_s, UTC))
-        if watching.escalate(Journal(self.site.journal_url), told):
-            _log.error("%s", reason)
+            _log.error("%s", silence_of(name, every_s[name]))
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now_s = time.monotonic()

@@ -16,12 +16,14 @@ from starlette.requests import ClientDisconnect
 from medic8.alerts.approving import build_approving
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.body import BodyError, parsed
+from medic8.alerts.certificates import STATE
 from medic8.alerts.checking import is_signed, may_speak
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.limits import Bucket
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.routing import Router, around, heartbeat_of
 from medic8.alerts.senders import batch_of
+from medic8.alerts.workers import WorkerWatch
 from medic8.alerts.writing import Writer
 from medic8.errors import TransientError
 from medic8.model.alert import Batch, Taken
@@ -54,11 +56,15 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Not taken, or not known to be: the same request may be repeated, at any time."},
 }
 
+_ALERTS = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
+
 _BODY = {
     "requestBody": {
         "required": True,
         "description": "In the format of the source; see docs/alerts.md. Unknown fields are ignored.",
-        "content": {"application/json": {"schema": {}}, "application/cloudevents+json": {"schema": {}}},
+        "content": {
+            each: {"schema": _ALERTS} for each in ("application/json", "application/cloudevents+json")
+        },
     }
 }
 
@@ -70,6 +76,7 @@ def build_gateway(
     metrics: Metrics,
     clock: Callable[[], float] = time.time,
     has_client_certificates: bool = False,
+    workers: WorkerWatch | None = None,
 ) -> FastAPI:
     """
     The application.
@@ -80,6 +87,7 @@ def build_gateway(
         metrics: What is counted; also what it shows of others.
         clock: The time now, in seconds since the epoch.
         has_client_certificates: Whether nobody gets here without a certificate that is trusted.
+        workers: Knows whether anybody carries out what is started; None = nobody looks.
     """
     writer = Writer(inbox, clock)
 
@@ -119,11 +127,15 @@ def build_gateway(
             await asyncio.wait_for(asyncio.to_thread(inbox.ping), PATIENCE_S)
         except (TransientError, TimeoutError):
             return _said(HTTPStatus.SERVICE_UNAVAILABLE, "the inbox cannot be written")
-        return JSONResponse({"status": "ready"})
+        # Alerts are taken in all the same: whoever comes back carries them out.
+        carried_out = {} if workers is None else {"workers": workers.words or "alive"}
+        return JSONResponse({"status": "ready", **carried_out})
 
     @app.get("/metrics", response_class=Response)
     async def shown_metrics() -> Response:
         """Say what was counted, as Prometheus reads it."""
+        if workers is not None:
+            metrics.saw_workers(workers.seen)
         text, kind = await asyncio.to_thread(metrics.shown, inbox)
         return Response(text, media_type=kind)
 
@@ -164,7 +176,7 @@ class _Door:
     async def _answered(self, source: AlertSource, request: Request) -> Response:
         headers = {key.lower(): value for key, value in request.headers.items()}
         # Before the body is read: who is not let in costs no memory.
-        if not may_speak(source, headers, has_certificate=self._has_certificates):
+        if not may_speak(source, headers, certificate=self._names(request)):
             raise _not_let_in()
         body = await self._body(source, request)
         if not is_signed(source, body, headers):
@@ -177,6 +189,10 @@ class _Door:
         except BodyError as exc:
             raise _RefusalError("no batch", HTTPStatus.UNPROCESSABLE_ENTITY, str(exc)) from None
         return await self._taken(source, batch)
+
+    def _names(self, request: Request) -> frozenset[str] | None:
+        """The names of the certificate behind a request; None where nobody is asked for one."""
+        return request.scope.get("state", {}).get(STATE, frozenset()) if self._has_certificates else None
 
     async def _taken(self, source: AlertSource, batch: Batch) -> Response:
         began_s = time.monotonic()

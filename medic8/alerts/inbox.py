@@ -11,8 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from medic8.alerts.arriving import Arrival, one_at_a_time, take
+from medic8.analysis.noticing import EXPIRED, HEARTBEAT
 from medic8.model.alert import Alert, AlertStatus, End, Generation, Row, Taken
-from medic8.recovery import tables
+from medic8.model.notice import RouteState
+from medic8.model.policy import Escalation
+from medic8.recovery import outbox, tables, watching
 from medic8.recovery.journal import Journal
 
 #: So many runs are started for a generation whose runs die.
@@ -105,21 +108,29 @@ class Inbox:
             this = table.c.id == generation, table.c.reason != reason
             connection.execute(table.update().where(*this).values(reason=reason[:500]))
 
-    def give_up(self, generation: str, outcome: End, now_s: float, reason: str) -> bool:
-        """End *generation* although nobody has looked; false if somebody else did, or it has a run by now."""
+    def give_up(self, generation: Generation, outcome: End, now_s: float, reason: str) -> bool:
+        """
+        End *generation* although nobody has looked, and have people told.
+
+        Returns:
+            False if somebody else ended it, or it has a run by now.
+        """
         table = tables.alert_generations
         with self._alone() as connection:
-            this = [table.c.id == generation, table.c.open_target.is_not(None)]
+            this = [table.c.id == generation.id, table.c.open_target.is_not(None)]
             if outcome is End.EXPIRED:
                 this.append(table.c.run == "")
             done = connection.execute(table.update().where(*this).values(_over(outcome, now_s, reason)))
+            if done.rowcount:
+                told = _told(EXPIRED, generation.target, reason, now_s)
+                watching.escalate_within(connection, told, generation.target)
             return bool(done.rowcount)
 
     def run_died(self, generation: Generation, now_s: float, reason: str) -> bool:
         """Have another run started for one whose run died; false, and it is ended, after too many."""
         table = tables.alert_generations
         if generation.attempt >= MOST_ATTEMPTS:
-            self.give_up(generation.id, End.FAILED, now_s, reason)
+            self.give_up(generation, End.FAILED, now_s, reason)
             return False
         with self._alone() as connection:
             connection.execute(
@@ -168,6 +179,10 @@ class Inbox:
                 "unknown": number(alerts, *unknown),
             }
 
+    def routes(self, names: Sequence[str]) -> tuple[RouteState, ...]:
+        """How notifications to the routes called *names* do."""
+        return outbox.states(self._journal, names) if names else ()
+
     def ping(self) -> None:
         """
         See that something can be written.
@@ -180,7 +195,11 @@ class Inbox:
             connection.execute(table.delete().where(table.c.name == ""))
 
     def silent(self, every_s: dict[str, int], now_s: float) -> tuple[str, ...]:
-        """Heartbeats that have stopped and were not told yet; one never heard counts from now on."""
+        """
+        Heartbeats that have stopped and of which people were not told yet; they are.
+
+        One never heard counts from now on.
+        """
         table = tables.alert_heartbeats
         found = list[str]()
         with self._alone() as connection:
@@ -190,6 +209,8 @@ class Inbox:
                     connection.execute(table.insert().values(name=name, seen_at_s=now_s, is_silent=False))
                 elif not known[name].is_silent and known[name].seen_at_s + every < now_s:
                     connection.execute(table.update().where(table.c.name == name).values(is_silent=True))
+                    told = _told(HEARTBEAT, name, silence_of(name, every), now_s)
+                    watching.escalate_within(connection, told)
                     found.append(name)
         return tuple(found)
 
@@ -225,6 +246,15 @@ class Inbox:
         question = sa.select(table).where(*where).order_by(table.c.opened_at_s)
         with self._alone() as connection:
             return tuple(_generation(each._mapping) for each in connection.execute(question))  # noqa: SLF001
+
+
+def silence_of(name: str, every_s: int) -> str:
+    """What it means that a heartbeat stopped."""
+    return f"heartbeat {name} has not been heard for {every_s} s: nobody may be watching"
+
+
+def _told(rule: str, about: str, reason: str, now_s: float) -> Escalation:
+    return Escalation(rule=rule, about=about, reason=reason, at=datetime.fromtimestamp(now_s, UTC))
 
 
 def _over(outcome: End, now_s: float, reason: str) -> dict[str, Any]:

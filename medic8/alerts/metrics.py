@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -12,15 +14,18 @@ from prometheus_client import (
 )
 
 from medic8.alerts.inbox import Inbox
+from medic8.alerts.workers import Carriers
 from medic8.errors import TransientError
 from medic8.model.alert import Taken
+from medic8.model.notice import Sent
 
 
 class Metrics:
-    """Counters of one gateway; no label of them comes from outside."""
+    """Counters of one gateway with notifications to *routes*; no label of them comes from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Sequence[str] = ()) -> None:
         self._all = CollectorRegistry()
+        self._routes = tuple(routes)
         self._alerts = Counter(
             "medic8_alerts",
             "Alerts taken in, by what became of them.",
@@ -49,6 +54,35 @@ class Metrics:
             "medic8_alert_heartbeats_silent", "Heartbeats that stopped.", ["name"], registry=self._all
         )
 
+        self._messages = Counter(
+            "medic8_notifications",
+            "Messages to people that this process tried to send.",
+            ["route", "became"],
+            registry=self._all,
+        )
+        self._notices = Gauge(
+            "medic8_notices",
+            "Notices by route and how far they came.",
+            ["route", "state"],
+            registry=self._all,
+        )
+        self._workers = Gauge(
+            "medic8_workers_online", "Workers of the pool that Prefect hears of.", registry=self._all
+        )
+        self._late = Gauge(
+            "medic8_runs_late",
+            "Runs that should have begun five minutes ago and have not.",
+            ["queue"],
+            registry=self._all,
+        )
+
+    def saw_workers(self, seen: Carriers) -> None:
+        """Note who carries runs out; what is not known is not shown."""
+        self._late.clear()
+        self._workers.set(float("nan") if seen.problem else seen.online)
+        for queue, number in seen.late.items():
+            self._late.labels(queue).set(number)
+
     def took(self, source: str, taken: Taken, waited_s: float) -> None:
         """Count a request that was taken."""
         for became, number in taken.model_dump().items():
@@ -68,12 +102,21 @@ class Metrics:
         """Count a heartbeat that stopped."""
         self._silent.labels(name).inc()
 
+    def notified(self, sent: Sequence[Sent]) -> None:
+        """Count messages that were sent, or not."""
+        for each in sent:
+            self._messages.labels(each.route, "sent" if each.is_sent else "failed").inc()
+
     def shown(self, inbox: Inbox) -> tuple[bytes, str]:
         """All of it as text, and the type of that; as far as the inbox answers."""
         try:
             counts = inbox.counts()
+            states = inbox.routes(self._routes)
         except TransientError:
-            counts = {}
+            counts, states = {}, ()
+        for route in states:
+            for state in ("waiting", "sent", "failed"):
+                self._notices.labels(route.name, state).set(getattr(route, state))
         for state in ("waiting", "running"):
             if state in counts:
                 self._generations.labels(state).set(counts[state])

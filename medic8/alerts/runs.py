@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -95,6 +96,26 @@ class Runs:
         state = ("CANCELLING", "Cancelling") if has_begun else ("CANCELLED", "Cancelled")
         told = {"state": {"type": state[0], "name": state[1], "message": reason}, "force": False}
         self._asked("POST", f"/flow_runs/{run}/set_state", told, missing_is_none=True)
+
+    def workers(self, pool: str) -> int | None:
+        """How many workers of *pool* the server hears of; None = there is no such pool."""
+        found = self._asked("POST", f"/work_pools/{pool}/workers/filter", {}, missing_is_none=True)
+        return None if found is None else sum(each.get("status") == "ONLINE" for each in found)
+
+    def not_begun(self, pool: str, before: datetime) -> list[str]:
+        """The queue of each of our runs in *pool* that should have begun before a time; at most a page."""
+        question = {
+            "work_pools": {"name": {"any_": [pool]}},
+            "deployments": {"tags": {"all_": ["medic8"]}},
+            "flow_runs": {
+                "state": {"name": {"any_": ["Scheduled", "Late"]}},
+                "expected_start_time": {"before_": before.isoformat()},
+            },
+            "limit": _PAGE,
+        }
+        return [
+            str(each.get("work_queue_name")) for each in self._asked("POST", "/flow_runs/filter", question)
+        ]
 
     @property
     def _server(self) -> str:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
 
+from medic8.alerts.certificates import TellingProtocol
 from medic8.alerts.dispatcher import Dispatcher
 from medic8.alerts.gateway import PATH, build_gateway
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.runs import Runs
+from medic8.alerts.workers import WorkerWatch
 from medic8.errors import ConfigurationError, TransientError
 from medic8.local.alert_gateway import PREFERRED_PORT
-from medic8.local.prefect_access import PrefectAccess, prefect_access
+from medic8.local.prefect_access import PrefectAccess
 from medic8.local.prefect_answer import client_of
-from medic8.local.records import read_record
-from medic8.local.status import way_to_own
 from medic8.model.frozen import Frozen
+from medic8.notifying.links import access_now
+from medic8.notifying.sender import Sender, Sending
+from medic8.recovery import gateway_place
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 
@@ -51,6 +56,26 @@ class Place(Frozen):
     key: Path | None = None
     client_ca: Path | None = None
 
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return gateway_place.address(self.host, self.port, is_https=self.certificate is not None)
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens: whoever has lost a port to another one says nothing."""
+
+    def __init__(self, configured: uvicorn.Config, listens: Callable[[], None]) -> None:
+        super().__init__(configured)
+        self._listens = listens
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            with suppress(TransientError):  # links lead to where the last one was
+                await asyncio.to_thread(self._listens)
+
 
 def serve(
     site: Settings, place: Place, *, environ: Mapping[str, str] | None = None, progress: Callable[[str], None]
@@ -64,23 +89,40 @@ def serve(
         environ: What says where Prefect is; None = this process's environment.
         progress: Told in a sentence what happens.
     Raises:
-        ConfigurationError: nobody may send, or the place needs what is not there.
+        ConfigurationError: the place needs what is not there.
         SilentError: the journal does not answer.
     """
     environ = os.environ if environ is None else environ
     _require_sense(site, place)
-    inbox, metrics = Inbox(Journal(site.journal_url)), Metrics()
-    app = build_gateway(site, inbox, metrics=metrics, has_client_certificates=place.client_ca is not None)
+    journal = Journal(site.journal_url)
+    inbox, metrics = Inbox(journal), Metrics(tuple(each.name for each in site.notify))
+    watch = WorkerWatch(site, lambda: prefect_runs(site, environ))
+    app = build_gateway(
+        site,
+        inbox,
+        metrics=metrics,
+        has_client_certificates=place.client_ca is not None,
+        workers=watch,
+    )
     for each in site.alerts.source:
         problem = f": nothing from it is taken: {each.problem}" if each.problem else ""
         progress(f"source {each.name} ({each.format.value}) at {PATH}/{each.name}{problem}")
+    if not site.alerts.source:
+        progress("nobody may send alerts, since there is no [[alerts.source]]; links to plans can be opened")
     dispatcher = Dispatcher(site, inbox, lambda: prefect_runs(site, environ), metrics)
     dispatcher.start()
+    sending = Sending(Sender(site, environ=environ), metrics.notified)
+    sending.start()
+    for route in site.notify:
+        progress(f"notify {route.name}: {route.problem or ', '.join(route.targets) or 'what no other takes'}")
+    watch.start()
     progress(f"listening on {place.host}:{place.port}")
     try:
-        uvicorn.Server(_configured(app, place)).run()
+        _Server(_configured(app, place), lambda: gateway_place.note(journal, place.url)).run()
     finally:
         dispatcher.stop()
+        sending.stop()
+        watch.stop()
 
 
 def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextManager[Runs]:
@@ -91,7 +133,7 @@ def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextM
         TransientError: none is.
         ConfigurationError: what the user has set for Prefect is wrong.
     """
-    access = _access(site, environ)
+    access = access_now(site.home, environ)
     if access is None:
         raise TransientError("no Prefect server is named, and the local stack does not run: medic8 up")
     return _opened(access)
@@ -103,19 +145,12 @@ def _opened(access: PrefectAccess) -> Iterator[Runs]:
         yield Runs(access, client)
 
 
-def _access(site: Settings, environ: Mapping[str, str]) -> PrefectAccess | None:
-    named = prefect_access(environ)
-    if named is not None and not named.is_presumed:
-        return named
-    record = read_record(site.home)
-    return named if record.prefect is None else way_to_own(record.prefect.api_url, environ)
-
-
 def _configured(app: object, place: Place) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # an ASGI application
         host=place.host,
         port=place.port,
+        http=TellingProtocol,
         access_log=False,
         log_level="warning",
         limit_concurrency=MOST_AT_ONCE,
@@ -129,8 +164,6 @@ def _configured(app: object, place: Place) -> uvicorn.Config:
 
 
 def _require_sense(site: Settings, place: Place) -> None:
-    if not site.alerts.source:
-        raise ConfigurationError("nobody may send alerts: the configuration has no [[alerts.source]]")
     if place.client_ca is not None and place.certificate is None:
         raise ConfigurationError(
             "senders' certificates are asked for by TLS only: --client-ca needs --certificate"

@@ -22,6 +22,7 @@ from medic8.cli import (
     history,
     interrupted,
     lab,
+    notify,
     pause,
     policy,
     saved,
@@ -84,6 +85,7 @@ def build_app() -> typer.Typer:
     app.add_typer(backup.build_backup())
     app.add_typer(saved.build_recoveries())
     app.add_typer(policy.build_policy())
+    app.add_typer(notify.build_notify())
     app.add_typer(lab.build_lab())
     return app
 

@@ -20,6 +20,9 @@ def deploy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be changed, and change nothing.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove what is there although it is about other targets.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """
@@ -32,19 +35,23 @@ def deploy(
 
     call = call_of(ctx, wants_json=json)
     with call.screen.working("registering the flows"):
-        done = register(call, reach(call), is_dry_run=dry_run)
+        done = register(call, reach(call), is_dry_run=dry_run, may_replace=replace)
     call.screen.show(done, lambda: render_registration(done))
     return ExitCode.WELL
 
 
-def register(call: Call, access: PrefectAccess, *, is_dry_run: bool = False) -> Registration:
+def register(
+    call: Call, access: PrefectAccess, *, is_dry_run: bool = False, may_replace: bool = False
+) -> Registration:
     """
     Register the flows of the call's configuration on the server of *access*.
 
     Raises:
-        ConfigurationError: there are no targets, or a name is taken.
+        ConfigurationError: there are no targets, a name is taken, or all that is there seems another site's.
         UnreachableError: the server does not let us in.
     """
     # By name, since what a site installs stands above the command line.
-    done = importlib.import_module("deployments").register(call.settings, access, is_dry_run=is_dry_run)
+    done = importlib.import_module("deployments").register(
+        call.settings, access, is_dry_run=is_dry_run, may_replace=may_replace
+    )
     return cast("Registration", done)

@@ -174,7 +174,7 @@ def way_to(call: Call, status: StackStatus) -> PrefectAccess:
 
     if status.server("prefect").state == "external":
         return access_to("", call.environ)  # asked already
-    access = way_to_own(str(status.prefect_api_url), call.environ)
+    access = way_to_own(status.home, str(status.prefect_api_url), call.environ)
     call.environ["no_proxy"] = past_proxies(call.environ)
     if problem := ask(access).problem:
         raise UnreachableError(f"the local stack's Prefect server, {access.shown_url}, {problem}")
@@ -187,7 +187,7 @@ def prepare(
     """Put into *environ* what Prefect and the flows read from there; what a person has set stays."""
     environ["PREFECT_API_URL"] = access.api_url
     if access.auth_string:
-        environ.setdefault("PREFECT_API_AUTH_STRING", access.auth_string)
+        environ["PREFECT_API_AUTH_STRING"] = access.auth_string
     environ["MEDIC8_HOME"] = str(settings.home)
     if settings.source is not None:
         environ["MEDIC8_CONFIG"] = str(settings.source)

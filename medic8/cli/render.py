@@ -27,6 +27,7 @@ _STYLES = {
     "refused": "yellow",
     "awaiting_approval": "yellow",
     "denied": "yellow",
+    "approved": "green",
     "unsupported": "yellow",
     "needs_person": "bold red",
     "better": "green",

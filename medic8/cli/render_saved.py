@@ -70,6 +70,8 @@ def render_pruning(report: Pruning) -> Iterator[RenderableType]:
     gone = sum(bool(each.goes_since) for each in report.decisions)
     loose = f" and {counted(len(report.leftovers), 'leftover')}" if report.leftovers else ""
     yield text(f"{counted(gone, 'saved state')}{loose} {done}, {size(report.freed_bytes)}")
+    if report.approvals:
+        yield text(f"{counted(report.approvals, 'decided request')} for approval {done}")
     if report.unknown:
         yield section("Left alone: this journal knows no such recovery", bullets(report.unknown))
     if report.problems:

@@ -10,6 +10,9 @@ from medic8.cli.render import facts, table, text, word
 from medic8.local.status import StackStatus
 from medic8.model.wording import moment
 
+#: Said of a server of ours that the user wants to have no password.
+OPEN = "Prefect asks nobody for a password: every program on this machine can start runs and decide on plans"
+
 _ANSWERS = {True: "answers", False: "does not answer", None: "-"}
 
 
@@ -35,10 +38,14 @@ def render_stack(status: StackStatus) -> Iterator[RenderableType]:
         if server.problem:
             yield text(f"{server.name} {server.problem}", "red")
             yield ""
+    if status.is_guarded is False:
+        yield text(OPEN, "red")
+        yield ""
     yield facts(
         (
             ("home", str(status.home)),
             ("Prefect", status.prefect_ui_url or ""),
+            ("its password", "medic8 status --password" if status.is_guarded else ""),
             ("grid", status.valkey_url or ""),
             ("alerts", status.gateway_url or ""),
         )

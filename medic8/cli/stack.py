@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import ExitCode
-from medic8.errors import Medic8Error
+from medic8.errors import ConfigurationError, Medic8Error
 
 if TYPE_CHECKING:
     from medic8.local.stack import StackStatus
@@ -21,7 +22,7 @@ def up(
         typer.Option("--no-worker", help="Register no flows and start no worker: nothing runs by itself."),
     ] = False,
     no_gateway: Annotated[
-        bool, typer.Option("--no-gateway", help="Take no alerts in, whoever may send them.")
+        bool, typer.Option("--no-gateway", help="Take no alerts in, and show nobody a plan by a link.")
     ] = False,
     stock_worker: Annotated[
         bool,
@@ -35,8 +36,8 @@ def up(
     Start PostgreSQL, Prefect and a Valkey server for the lab, as far as they do not run.
 
     Then register the flows on that Prefect server, as medic8 deploy does, and start a worker for them,
-    and where the configuration says who may send alerts, the gateway that takes them in, on loopback. On a
-    Prefect server of your own that is left to you.
+    and where the configuration says who may send alerts, or a plan may wait for a person, the gateway, which
+    takes alerts in and shows plans, on loopback. On a Prefect server of your own that is left to you.
     """
     from medic8.cli.lab_configuration import lost_lab_targets, write_lab_configuration
     from medic8.cli.render_stack import render_stack
@@ -91,7 +92,7 @@ def _work(call: Call, status: StackStatus, *, is_stock: bool) -> StackStatus:
         if not site.targets:
             return status
         with call.screen.working("registering the flows"):
-            done = register(call, way_to(call, status))
+            done = register(call, way_to(call, status), may_replace=True)  # nobody else's server
         if not done.is_unchanged:
             call.screen.say("the flows are registered; medic8 deploy --dry-run says what of them changes")
         return work(
@@ -108,7 +109,7 @@ def _work(call: Call, status: StackStatus, *, is_stock: bool) -> StackStatus:
 
 
 def _listen(call: Call, status: StackStatus) -> StackStatus:
-    """Have alerts taken in, if anybody may send them; the stack is up, whatever comes of that."""
+    """Have the gateway run, if there is anything for it to do; the stack is up, whatever comes of that."""
     from medic8.local.listen import listen
 
     if status.server("prefect").state != "running":
@@ -117,12 +118,12 @@ def _listen(call: Call, status: StackStatus) -> StackStatus:
         site = call.settings
         return listen(
             site.home,
-            configuration=site.source if site.alerts.source else None,
+            configuration=site.source if site.needs_gateway else None,
             progress=call.screen.say,
             environment=call.environ,
         )
     except Medic8Error as exc:
-        call.screen.warn(f"no alerts are taken in: {exc}")
+        call.screen.warn(f"no gateway was started: {exc}")
         return status
 
 
@@ -145,13 +146,41 @@ def _end_interrupted(call: Call) -> None:
         call.screen.warn(f"recovery {each.recovery.id} is still open: {each.reason}")
 
 
-def status(ctx: typer.Context, json: Json = False) -> int:
+def _password(home: Path) -> str:
+    """
+    What the local stack's Prefect server asks for.
+
+    Raises:
+        ConfigurationError: nothing.
+    """
+    from medic8.local.password import read_password
+
+    kept = read_password(home)
+    if kept is None:
+        raise ConfigurationError(f"no local stack of {home} has a password yet: medic8 up makes one")
+    if not kept:
+        raise ConfigurationError(f"the local stack of {home} was told to ask for no password")
+    return kept
+
+
+def status(
+    ctx: typer.Context,
+    password: Annotated[
+        bool, typer.Option("--password", help="Only what the local stack's Prefect asks for at its login.")
+    ] = False,
+    json: Json = False,
+) -> int:
     """Say what runs of the local stack; exit code 1 unless all of it answers."""
+    from medic8.cli.render import text
     from medic8.cli.render_stack import render_stack
     from medic8.local import stack
     from medic8.settings import default_home
 
     call = call_of(ctx, wants_json=json)
+    if password:
+        kept = _password(default_home(call.environ))
+        call.screen.show({"password": kept}, lambda: [text(kept)])
+        return ExitCode.WELL
     found = stack.status(default_home(call.environ), environment=call.environ)
     call.screen.show(found, lambda: render_stack(found))
     return ExitCode.WELL if found.is_up else ExitCode.NOT_WELL

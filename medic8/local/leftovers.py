@@ -9,7 +9,7 @@ from medic8.local.records import StackRecord
 
 #: Names under which things are made before they get their own, by the folder they are made in.
 _HALF_DONE = {
-    ".": (".local.json.*", ".medic8.toml.*", ".alerts.token.*"),
+    ".": (".local.json.*", ".medic8.toml.*", ".alerts.token.*", ".prefect.password.*"),
     "servers": (".postgres.*", ".postgres-socket.*", ".valkey.*", ".valkey-socket.*"),
     "servers/programs": (".*",),
     "servers/postgres": ("new-*",),

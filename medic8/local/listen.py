@@ -21,6 +21,7 @@ from medic8.local.children import has_told
 from medic8.local.home import log_file
 from medic8.local.loopback import free_port
 from medic8.local.mend import mend
+from medic8.local.password import SAID, was_told
 from medic8.local.records import Note, StackRecord, only_one, write_record
 from medic8.local.stack import LOCK_TIMEOUT_S
 from medic8.local.status import StackStatus, look, way_to_own
@@ -44,7 +45,7 @@ def listen(
 
     Args:
         home: As for `medic8.local.stack.up`, which has been called.
-        configuration: What says who may send; None = nobody may, and one that runs is stopped.
+        configuration: What says who may send; None = there is nothing to do for it, and it is stopped.
         progress: Told in a sentence what happens.
         environment: Variables to go by, with the secrets of senders; None for those of this process.
     Raises:
@@ -66,7 +67,7 @@ def _silent(home: Path, record: StackRecord, progress: Callable[[str], None]) ->
     if record.gateway is None or record.notes["gateway"].is_stopped:
         return record
     if record.is_alive("gateway"):
-        progress("nobody may send alerts any more; stopping the gateway")
+        progress("nobody may send alerts any more, and no plan may wait; stopping the gateway")
         stop_gateway(record.gateway)
     record = record.stopped("gateway")
     write_record(home, record)
@@ -83,18 +84,14 @@ def _listening(
     server, gateway = record.prefect, record.gateway
     if server is None:
         return record
+    password = way_to_own(home, server.api_url, environment).auth_string
     digest = hashlib.sha256(configuration.read_bytes()).hexdigest()
     if gateway is not None and record.is_alive("gateway"):
         wanted = (server.api_url, configuration, digest)
-        if (gateway.api_url, gateway.configuration, gateway.digest) != wanted:
-            progress("the alert gateway has read another configuration; starting it anew")
+        if problem := _unfit(gateway, wanted, password):
+            progress(f"the alert gateway {problem}; starting it anew")
         else:
-            try:
-                wait_for_gateway(gateway, timeout_s=_PATIENCE_S)
-            except UnreachableError:
-                progress("the alert gateway runs but does not answer; starting it anew")
-            else:
-                return record
+            return record
         stop_gateway(gateway)
     folder = home / "gateway"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -115,7 +112,7 @@ def _listening(
             home=home,
             port=port,
             api_url=server.api_url,
-            auth_string=way_to_own(server.api_url, environment).auth_string,
+            auth_string=password,
             configuration=configuration,
             digest=digest,
             log=log_file(home, "gateway"),
@@ -131,3 +128,16 @@ def _listening(
             raise
         break
     return noted[-1]
+
+
+def _unfit(gateway: AlertGateway, wanted: tuple[str, Path, str], password: str) -> str:
+    """Why one that lives is no use; empty if it is."""
+    if (gateway.api_url, gateway.configuration, gateway.digest) != wanted:
+        return "has read another configuration"
+    if not was_told(gateway.identity, SAID, password):
+        return "does not know the password of Prefect"
+    try:
+        wait_for_gateway(gateway, timeout_s=_PATIENCE_S)
+    except UnreachableError:
+        return "runs but does not answer"
+    return ""

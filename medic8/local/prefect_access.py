@@ -29,6 +29,7 @@ _KEY = "PREFECT_API_KEY"
 _UNVERIFIED = "PREFECT_API_TLS_INSECURE_SKIP_VERIFY"
 _CERTIFICATES = "PREFECT_API_SSL_CERT_FILE"
 _HEADERS = "PREFECT_CLIENT_CUSTOM_HEADERS"
+_PAGES = "PREFECT_UI_URL"
 #: Where each stands in ``prefect.toml``, and below ``[tool.prefect]`` of ``pyproject.toml``.
 _IN_TOML = {
     _URL: ("api", "url"),
@@ -37,7 +38,10 @@ _IN_TOML = {
     _UNVERIFIED: ("api", "tls_insecure_skip_verify"),
     _CERTIFICATES: ("api", "ssl_cert_file"),
     _HEADERS: ("client", "custom_headers"),
+    _PAGES: ("ui_url",),
 }
+#: Where the API of Prefect's cloud is, and where its interface.
+_CLOUD = ("https://api.prefect.cloud/api", "https://app.prefect.cloud")
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})  # Source: pydantic documentation, "Booleans"
 
 
@@ -53,6 +57,7 @@ class PrefectAccess(Frozen):
         certificates: A file with the authorities to trust; None for the usual ones.
         is_verified: Whether its certificate is looked at.
         headers: Further headers, which go before all others.
+        pages: Where its interface is, if the user says so; see `ui_url`.
         is_presumed: Whether a profile names nothing but the address that our own server would have, so that
             ours may well take its place.
     """
@@ -64,12 +69,21 @@ class PrefectAccess(Frozen):
     certificates: Path | None = None
     is_verified: bool = True
     headers: Mapping[str, str] = Field(default={}, repr=False)
+    pages: str = ""
     is_presumed: bool = False
 
     @property
     def shown_url(self) -> str:
         """The address without credentials."""
         return without_credentials(self.api_url)
+
+    @property
+    def ui_url(self) -> str:
+        """Where people find its interface; empty if that cannot be told."""
+        # Source: Prefect 3.8, prefect/settings/models/_defaults.py, default_ui_url.
+        found = self.shown_url.replace(*_CLOUD).removesuffix("/api").replace("/api/", "/")
+        found = found.replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")
+        return self.pages or found
 
     @property
     def all_headers(self) -> dict[str, str]:
@@ -137,6 +151,7 @@ def access_to(address: str, environ: Mapping[str, str], *, cwd: Path | None = No
         certificates=Path(certificates) if certificates else None,
         is_verified=value(_UNVERIFIED).lower() not in _TRUE,
         headers=_headers(found[_HEADERS][0]) if _HEADERS in found else {},
+        pages=value(_PAGES).rstrip("/"),
         is_presumed="profile" in where and is_at(chosen, api_url(PREFERRED_PORT)),
     )
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medic8.local.children import Identity, launch, stop, wait_until
 from medic8.local.loopback import HOST, is_listening
+from medic8.local.password import ASKED
 
 PREFERRED_PORT = 4200
 STOP_PATIENCE_S = 15.0
@@ -28,7 +29,7 @@ _GRACE_S = 5  # an open page of the user interface holds a connection for ever
 _REPLY_TIMEOUT_S = 3.0
 # Of the user's settings for Prefect only these are meant for a server of ours; any other (a profile, an API
 # address or key, another database) would make it something else than what we say it is.
-_KEPT = frozenset({"PREFECT_SERVER_API_AUTH_STRING", "PREFECT_SERVER_LOGGING_LEVEL", "PREFECT_LOGGING_LEVEL"})
+_KEPT = frozenset({"PREFECT_SERVER_LOGGING_LEVEL", "PREFECT_LOGGING_LEVEL"})
 
 
 class PrefectServer(BaseModel):
@@ -70,6 +71,7 @@ def start_prefect(
     *,
     port: int,
     database: str,
+    password: str,
     log: Path,
     environment: Mapping[str, str],
     record: Callable[[PrefectServer], None],
@@ -85,6 +87,7 @@ def start_prefect(
         folder: Becomes its ``PREFECT_HOME``.
         port: A free one on loopback.
         database: Address for SQLAlchemy.
+        password: What it asks everybody for, ``user:password``; empty = nothing.
         log: Where it writes.
         environment: Ours; the user's settings for Prefect and PostgreSQL are left out of it.
         record: Called before the server runs; see `launch`.
@@ -104,7 +107,8 @@ def start_prefect(
         command,
         log=log,
         folder=folder,
-        environment=server_environment(folder, port=port, database=database, environment=environment),
+        environment=server_environment(folder, port=port, database=database, environment=environment)
+        | ({ASKED: password} if password else {}),
         account=None,
         record=note,
     )

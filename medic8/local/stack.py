@@ -19,6 +19,7 @@ from medic8.local.lab.actors import FOLDER, end_all
 from medic8.local.lab.snapshots import unblock_saves
 from medic8.local.loopback import free_port
 from medic8.local.mend import mend
+from medic8.local.password import ASKED, PASSWORD, keep_password, was_told
 from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
@@ -177,6 +178,7 @@ def remove(home: Path, *, progress: Callable[[str], None]) -> None:
             home / FOLDER,
         ):
             remove_folder(folder)
+        (home / PASSWORD).unlink(missing_ok=True)
         forget(home)
     progress("the servers' data are deleted")
 
@@ -260,14 +262,19 @@ class _Start:
         return server
 
     def _prefect(self, database: PostgresServer) -> PrefectServer:
-        server = self.record.prefect
+        server, password = self.record.prefect, keep_password(self._home, self._environment)
         if server is not None and self.record.is_alive("prefect"):
-            if server.database == database.url:
+            if not was_told(server.identity, ASKED, password):
+                self._progress("Prefect does not ask for the password that is kept; starting it anew")
+                # What works for it could not speak to it any more.
+                self.record = _stop(self._home, self.record, STOP_ORDER[:3], self._progress)
+            elif server.database == database.url:
                 with suppress(UnreachableError):
                     prefect_server.wait_for_prefect(server, timeout_s=_RECOVERY_PATIENCE_S)
                     return server
-            self._progress("Prefect runs but does not answer; starting it anew")
-            prefect_server.stop_prefect(server)
+            if self.record.is_alive("prefect"):
+                self._progress("Prefect runs but does not answer; starting it anew")
+                prefect_server.stop_prefect(server)
         program = version("prefect")
         ports = (
             (prefect_server.PREFERRED_PORT,)
@@ -283,6 +290,7 @@ class _Start:
                 folder,
                 port=port,
                 database=database.url,
+                password=password,
                 log=log_file(self._home, "prefect"),
                 environment=self._environment,
                 record=lambda server: self._note("prefect", server, program),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from medic8.local import postgres, prefect_server, valkey_server
 from medic8.local.alert_gateway import AlertGateway, is_ready
 from medic8.local.children import boot_id
+from medic8.local.password import ASKED, read_password, was_told
 from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_access import PrefectAccess, access_to, is_at, prefect_access
 from medic8.local.prefect_answer import ask
@@ -69,6 +70,7 @@ class StackStatus(BaseModel):
         prefect_api_url: What ``PREFECT_API_URL`` must be to use it, without credentials; None while there is
             no server.
         prefect_ui_url: The page to open; None while there is no server, or if it is not known where it is.
+        is_guarded: Whether our own Prefect server asks for a password; None while it does not run.
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
         gateway_url: Where alerts are sent to; None while nobody takes them in.
@@ -81,6 +83,7 @@ class StackStatus(BaseModel):
     home: Path
     prefect_api_url: str | None = None
     prefect_ui_url: str | None = None
+    is_guarded: bool | None = None
     valkey_url: str | None = None
     valkey_socket_url: str | None = None
     gateway_url: str | None = None
@@ -101,8 +104,8 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
     """Get the state of every server on *record*, asking each that runs whether it answers."""
     external = external_prefect(environment, record)
     names = [name for name in STOP_ORDER if name not in _OPTIONAL or _is_wanted(name, record)]
-    servers = {name: _server_status(name, record, environment) for name in names}
-    api = ui = None
+    servers = {name: _server_status(name, home, record, environment) for name in names}
+    api = ui = guarded = None
     if external is not None:
         answer = ask(external)
         servers["prefect"] = ServerStatus(
@@ -122,12 +125,14 @@ def look(home: Path, record: StackRecord, environment: Mapping[str, str]) -> Sta
         ui = api.removesuffix("/api") if api.endswith("/api") else None
     elif record.prefect is not None and servers["prefect"].state == "running":
         api, ui = record.prefect.api_url, record.prefect.ui_url
+        guarded = not was_told(record.prefect.identity, ASKED, "")
     gateway = record.gateway if record.is_alive("gateway") else None
     valkey = record.valkey if servers["valkey"].state == "running" else None
     return StackStatus(
         home=home,
         prefect_api_url=api,
         prefect_ui_url=ui,
+        is_guarded=guarded,
         valkey_url=valkey.url if valkey else None,
         valkey_socket_url=valkey.socket_url if valkey else None,
         gateway_url=gateway.url if gateway else None,
@@ -140,7 +145,9 @@ def _is_wanted(name: str, record: StackRecord) -> bool:
     return record.server(name) is not None and not record.notes[name].is_stopped
 
 
-def _server_status(name: str, record: StackRecord, environment: Mapping[str, str]) -> ServerStatus:
+def _server_status(
+    name: str, home: Path, record: StackRecord, environment: Mapping[str, str]
+) -> ServerStatus:
     server = record.server(name)
     if server is None:
         return ServerStatus(name=name, state="stopped")
@@ -152,7 +159,7 @@ def _server_status(name: str, record: StackRecord, environment: Mapping[str, str
     return ServerStatus(
         name=name,
         state="running",
-        answers=_answers(server, note.since, environment),
+        answers=_answers(server, home, note.since, environment),
         pid=server.identity.pid,
         address=_address(server),
         since=note.since,
@@ -161,7 +168,7 @@ def _server_status(name: str, record: StackRecord, environment: Mapping[str, str
     )
 
 
-def _answers(server: Server, since: datetime, environment: Mapping[str, str]) -> bool:
+def _answers(server: Server, home: Path, since: datetime, environment: Mapping[str, str]) -> bool:
     match server:
         case PostgresServer():
             return postgres.is_ready(server)
@@ -172,7 +179,7 @@ def _answers(server: Server, since: datetime, environment: Mapping[str, str]) ->
         case AlertGateway():
             return is_ready(server)
         case Worker():
-            return is_polling(server, way_to_own(server.api_url, environment).all_headers, since)
+            return is_polling(server, way_to_own(home, server.api_url, environment).all_headers, since)
 
 
 def _address(server: Server) -> str:
@@ -185,16 +192,20 @@ def _address(server: Server) -> str:
             return server.url
 
 
-def way_to_own(api_url: str, environment: Mapping[str, str]) -> PrefectAccess:
+def way_to_own(home: Path, api_url: str, environment: Mapping[str, str]) -> PrefectAccess:
     """
-    Get the way to our own Prefect server at *api_url*, with the user's credentials.
+    Get the way to the Prefect server of *home* at *api_url*, with the password that it was started with.
 
-    Who starts it with a password of its own need not say it twice.
+    Where none is kept, it is one that an earlier Medic8 started: what the user has set is what it asks for.
+
+    Raises:
+        ConfigurationError: The password, or what the user has set for Prefect, cannot be read.
     """
     access = access_to(api_url, environment)
-    if not access.auth_string and (own := environment.get("PREFECT_SERVER_API_AUTH_STRING")):
-        return access.model_copy(update={"auth_string": own})
-    return access
+    kept = read_password(home)
+    if kept is None:
+        kept = access.auth_string or environment.get(ASKED, "")
+    return access.model_copy(update={"auth_string": kept})
 
 
 def external_prefect(environment: Mapping[str, str], record: StackRecord) -> PrefectAccess | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medic8.local.home import log_file
 from medic8.local.mend import mend
+from medic8.local.password import SAID, was_told
 from medic8.local.records import Note, StackRecord, only_one, write_record
 from medic8.local.stack import LOCK_TIMEOUT_S
 from medic8.local.status import StackStatus, look, way_to_own
@@ -70,11 +71,15 @@ def _working(
     server, worker = record.prefect, record.worker
     if server is None or not record.is_alive("prefect"):
         return record
+    password = way_to_own(home, server.api_url, environment).auth_string
     if worker is not None and record.is_alive("worker"):
         wanted = (server.api_url, pool, configuration, is_stock)
-        if (worker.api_url, worker.pool, worker.configuration, worker.is_stock) == wanted:
+        if not was_told(worker.identity, SAID, password):
+            progress("the worker does not know the password of Prefect; starting it anew")
+        elif (worker.api_url, worker.pool, worker.configuration, worker.is_stock) == wanted:
             return record
-        progress("the worker that runs is another, or reads another configuration; starting it anew")
+        else:
+            progress("the worker that runs is another, or reads another configuration; starting it anew")
         stop_worker(worker)
     progress(f"starting a worker for pool {pool}")
     folder = home / "worker"
@@ -91,7 +96,7 @@ def _working(
         folder,
         home=home,
         api_url=server.api_url,
-        auth_string=way_to_own(server.api_url, environment).auth_string,
+        auth_string=password,
         pool=pool,
         configuration=configuration,
         log=log_file(home, "worker"),

@@ -42,6 +42,7 @@ class AlertSource(Frozen):
         key: What it signs the body with, by HMAC with SHA-256; None = it does not.
         signature_header: Where the signature stands; empty = where senders of the format put it.
         client_certificate: Whether its certificate says who it is, which the gateway then has to ask for.
+        certificate_name: A name that has to stand in that; empty = any of those that the gateway trusts.
         problem: Why its secret cannot be had here and now; empty if it can.
     """
 
@@ -51,6 +52,7 @@ class AlertSource(Frozen):
     key: SecretStr | None = None
     signature_header: str = ""
     client_certificate: bool = False
+    certificate_name: str = ""
     problem: str = ""
 
     @property

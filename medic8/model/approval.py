@@ -49,13 +49,16 @@ class Approvals(Frozen):
         expires_s: Seconds after which a request that nobody decided is denied.
         quiet_s: Seconds for which a plan that was denied is not asked for again; 0 = the next run asks.
         link_s: Seconds for which a link can be used, at most until the request expires.
-        url: Where the gateway is reached by whoever gets a link, without a path.
+        keep_days: Days for which a request is kept after it was decided, and at least as long as a no counts.
+        url: Where the gateway is reached by whoever gets a link, without a path; empty = where the last one
+            that was started listens.
     """
 
     expires_s: int = Field(default=3600, ge=1, le=7 * 86_400)
     quiet_s: int = Field(default=4 * 3600, ge=0, le=30 * 86_400)
     link_s: int = Field(default=1800, ge=1, le=7 * 86_400)
-    url: Annotated[str, AfterValidator(_address)] = "http://127.0.0.1:4290"
+    keep_days: int = Field(default=90, ge=1, le=3650)
+    url: Annotated[str, AfterValidator(_address)] = ""
 
 
 class ApprovalRequest(Frozen):

@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     AWAITING_APPROVAL = "awaiting_approval"
     DENIED = "denied"
+    APPROVED = "approved"  #: it asked, somebody agreed, and another run's resolution carried that out
     PLANNED = "planned"
     UNSUPPORTED = "unsupported"
 

@@ -85,6 +85,7 @@ class Pruning(Frozen):
         decisions: For each saved state that is there, the oldest first.
         freed_bytes: What was removed, or would be.
         leftovers: Folders of attempts that died while they saved; nothing had been changed then.
+        approvals: Decided requests for approval that were forgotten, or would be.
         unknown: Folders of recoveries that this journal does not know; left alone.
         problems: What could not be removed, one sentence each; the next pruning tries again.
     """
@@ -93,5 +94,6 @@ class Pruning(Frozen):
     decisions: tuple[Decision, ...] = ()
     freed_bytes: int = 0
     leftovers: tuple[str, ...] = ()
+    approvals: int = 0
     unknown: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

@@ -32,8 +32,11 @@ HEALTH, NOT_HEALED = "health", "Not healed"
 #: What the deployments are called by which a person decides about a plan.
 APPROVING = "decide on a plan"
 
-#: The queue and the work pool of a site that names none.
-QUEUE, POOL = "default", "medic8"
+#: The queue, the work pool and the name of a site that names none.
+QUEUE, POOL, SITE = "default", "medic8", "default"
+
+#: What the tag begins with that says whose a deployment is.
+SITE_TAG = "site:"
 
 
 class Deployments(Frozen):
@@ -41,16 +44,25 @@ class Deployments(Frozen):
     Where runs that a person, a schedule or an alert starts are carried out.
 
     Attributes:
-        pool: The work pool; two sites on one Prefect server need two.
+        site: What this site is told from others by that have deployments in the same work pool.
+        pool: The work pool.
         queue: The queue of targets that name none.
     """
 
+    site: str = Field(default=SITE, max_length=63, pattern=NAME)
     pool: str = Field(default=POOL, max_length=63, pattern=NAME)
     queue: str = Field(default=QUEUE, max_length=63, pattern=NAME)
 
     def named(self, name: str) -> str:
         """What a deployment called *name* is called on the server, where other sites may have theirs."""
-        return name if self.pool == POOL else f"{self.pool}: {name}"
+        others = ((self.pool, POOL), (self.site, SITE))
+        where = " ".join(own for own, usual in others if own != usual)
+        return f"{where}: {name}" if where else name
+
+    @property
+    def site_tag(self) -> str:
+        """The tag by which the deployments of this site are known."""
+        return f"{SITE_TAG}{self.site}"
 
     def at(self, name: str, queue: str) -> str:
         """What the deployment is called of those that are there for each queue; most sites have only one."""

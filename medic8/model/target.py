@@ -288,6 +288,11 @@ class Target(Frozen):
         return tuple(dict.fromkeys((*((self.runs_on,) if self.runs_on else ()), *self.depends_on)))
 
     @property
+    def may_wait_for_a_person(self) -> bool:
+        """Whether there may be a plan for it that somebody has to agree to."""
+        return self.mode is Mode.ACT and bool(self.allow)
+
+    @property
     def grid_name(self) -> str:
         """The grid's name on the server: the target's own if the configuration names none."""
         return self.grid or self.name

@@ -96,7 +96,9 @@ class Admitting(Frozen):
             return refusal
         about = f"{self.worker} {refusal.about}" if refusal.rule == "observer" else refusal.about
         news = Escalation(rule=refusal.rule, about=about[:_LONGEST], reason=refusal.reason, at=self.at)
-        return refusal.model_copy(update={"is_news": watching.escalate(journal, news)})
+        # What is suspected of the one who looks is about no target in particular.
+        target = "" if refusal.rule == "observer" else self.request.target.name
+        return refusal.model_copy(update={"is_news": watching.escalate(journal, news, target)})
 
     def _ask(self, connection: sa.Connection) -> tuple[Ruling, ...]:
         begin = self.at - timedelta(seconds=self.policy.looks_back_s)

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from medic8.analysis import noticing
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
-from medic8.recovery import tables
+from medic8.recovery import gateway_place, notices, tables
 from medic8.recovery.journal import Journal
 from medic8.recovery.reservations import one_at_a_time
 from medic8.safety.approving import (
@@ -84,6 +85,7 @@ def ask(journal: Journal, asked: ApprovalRequest, how: Approvals, at: datetime) 
             )
         )
         _join(connection, request.id, request.run)
+        notices.put(connection, noticing.of_request(request))
         return request
 
 
@@ -157,11 +159,11 @@ def agreed(
         return last if last.decision is Decision.APPROVED and last.carried_out_by == run else None
 
 
-def taken_up_by(journal: Journal, run: str) -> tuple[str, ...]:
-    """The digests of the plans whose approval the flow run *run* carries out."""
+def taken_up_by(journal: Journal, run: str) -> tuple[ApprovalRequest, ...]:
+    """The requests whose approval the flow run *run* carries out."""
     mine = (_TABLE.c.decision == Decision.APPROVED) & (_TABLE.c.carried_out_by == run)
     with journal.transaction() as connection:
-        return tuple(each.digest for each in _read(connection, mine)) if run else ()
+        return _read(connection, mine) if run else ()
 
 
 def sweep(journal: Journal, at: datetime) -> tuple[ApprovalRequest, ...]:
@@ -265,7 +267,8 @@ def make_token(journal: Journal, request: ApprovalRequest, how: Approvals, at: d
 
 def make_link(journal: Journal, request: ApprovalRequest, how: Approvals, at: datetime) -> str:
     """The address of a page on which whoever has it may decide, once; the gateway serves it."""
-    return f"{how.url}{PAGE}/{request.digest}/{make_token(journal, request, how, at)}"
+    gateway = how.url or gateway_place.known(journal)
+    return f"{gateway}{PAGE}/{request.digest}/{make_token(journal, request, how, at)}"
 
 
 def behind(journal: Journal, digest: str, token: str, at: datetime) -> ApprovalRequest:

@@ -23,7 +23,7 @@ from medic8.model.recovery import (
 )
 from medic8.model.target import Resource
 from medic8.owner import is_interrupted
-from medic8.recovery import entries, faults, leases, reservations, tables
+from medic8.recovery import entries, faults, leases, notices, reservations, tables
 from medic8.recovery.leases import LEASE_S
 from medic8.recovery.undisturbed import undisturbed
 from medic8.recovery.upgrade import upgrade
@@ -238,10 +238,12 @@ class Journal:
             ended = known.model_copy(update={"state": state, "closed_at": at, "left": left})
             entries.write(connection, ended)
             leases.end(connection, recovery.id)
-            reservations.end(connection, entries.read(connection, recovery.id))
+            ended = entries.read(connection, recovery.id)
+            reservations.end(connection, ended)
+            notices.put_end(connection, ended)
             if state is not RecoveryState.NEEDS_PERSON:
                 entries.release(connection, recovery.id)
-            return entries.read(connection, recovery.id)
+            return ended
 
     def taken_over(
         self, recovery: Recovery, owner: Owner, *, reached: Iterable[StepMark] = (), lease_s: float = LEASE_S

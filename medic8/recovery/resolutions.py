@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from medic8.analysis.statistics import MEDIAN, P95, Group, of_outcomes, spread, statistics, together
+from medic8.model.resolution import Outcome
 from medic8.model.statistics import Spread, StatisticsReport, Tracked, Wanted
 from medic8.recovery import tables
 from medic8.recovery.journal import Journal
@@ -143,6 +144,9 @@ def _filter(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     chosen: list[sa.ColumnElement[bool]] = [
         column == value for column, value in named.items() if value is not None
     ]
+    if wanted.outcome is None:
+        # It is listed and counted as the one that carried it out.
+        chosen.append(_ROWS.c.outcome != Outcome.APPROVED)
     if wanted.since is not None:
         chosen.append(_ROWS.c.started_at_s >= wanted.since.timestamp())
     return chosen

@@ -14,13 +14,13 @@ from sqlalchemy import event
 from medic8.errors import ConfigurationError
 from medic8.recovery.file_systems import network_file_system
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 #: Longest that PostgreSQL waits for a lock, and lets one be held by a process that does nothing.
 _PATIENCE_MS = 10_000
 
 #: Schemas that `medic8.recovery.upgrade` brings up to the present one.
-OLDER_SCHEMAS = frozenset({"1", "2", "3"})
+OLDER_SCHEMAS = frozenset({"1", "2", "3", "4"})
 
 metadata = sa.MetaData()
 
@@ -261,6 +261,36 @@ resolutions = sa.Table(
     sa.Column("detect_s", sa.Float(53)),
     sa.Column("heal_s", sa.Float(53)),
     sa.Index("resolutions_of_target", "target", "started_at_s"),
+)
+
+#: What people are to be told of, written where it becomes true; times are seconds since the epoch, UTC.
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("key", sa.String(300), nullable=False, index=True),  # what is not told again at once
+    sa.Column("resolution", sa.String(36), nullable=False, index=True),  # the flow run; empty = none
+    sa.Column("at_s", sa.Float(53), nullable=False, index=True),
+    sa.Column("ready_at_s", sa.Float(53), nullable=False),  # from when on it is as it will be told
+    sa.Column("is_routed", sa.Boolean, nullable=False, index=True),
+    sa.Column("record", sa.Text, nullable=False),  # the notice as JSON
+)
+
+#: What is on its way to one route; whoever sends it has it for a time.
+deliveries = sa.Table(
+    "notice_deliveries",
+    metadata,
+    sa.Column("notice", sa.String(36), sa.ForeignKey("notices.id"), primary_key=True),
+    sa.Column("route", sa.String(63), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("is_collected", sa.Boolean, nullable=False),
+    sa.Column("next_at_s", sa.Float(53), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("message", sa.String(36), nullable=False, server_default=""),  # of the attempt; empty = none
+    sa.Column("claimed_until_s", sa.Float(53), nullable=False, server_default="0"),
+    sa.Column("ended_at_s", sa.Float(53)),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Index("deliveries_of_route", "route", "state"),
 )
 
 #: The option of a connection that only reads, so that it makes nobody wait who writes.

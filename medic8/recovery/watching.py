@@ -6,12 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from medic8.analysis import noticing
 from medic8.model.policy import Escalation, Sighting
-from medic8.recovery import reservations, tables
+from medic8.recovery import notices, reservations, tables
 from medic8.recovery.journal import Journal
 
 #: What goes on so long after it was told is told again.
 ANEW = timedelta(hours=1)
+
+#: That nobody looks at a target is told again after so long.
+_SILENT_ANEW_S = 12 * 3600
 
 
 def note(journal: Journal, worker: str, target: str, *, is_ill: bool, at: datetime) -> None:
@@ -38,20 +42,37 @@ def seen_by(connection: sa.Connection, worker: str) -> tuple[Sighting, ...]:
     )
 
 
-def escalate(journal: Journal, told: Escalation) -> bool:
-    """Whether *told* is news, of many that say so at once to exactly one; it is kept for who asks."""
+def escalate(journal: Journal, told: Escalation, target: str = "") -> bool:
+    """Whether *told* is news, of many that say so at once to exactly one; it is kept, and people are told."""
+    with journal.transaction() as connection:
+        return escalate_within(connection, told, target)
+
+
+def escalate_within(connection: sa.Connection, told: Escalation, target: str = "") -> bool:
+    """
+    `escalate` in the transaction in which it becomes true.
+
+    Args:
+        connection: The transaction.
+        told: What somebody has to look at.
+        target: The target that it is about; empty = none.
+    """
+    reservations.one_at_a_time(connection)
     table = tables.escalations
     this = table.c.rule == told.rule, table.c.about == told.about
     values = {"reason": told.reason, "at_s": told.at.timestamp()}
-    with journal.transaction() as connection:
-        reservations.one_at_a_time(connection)
-        known = connection.scalar(sa.select(table.c.at_s).where(*this))
-        if known is None:
-            connection.execute(table.insert().values(rule=told.rule, about=told.about, **values))
-            return True
-        if known > (told.at - ANEW).timestamp():
-            return False
+    known = connection.scalar(sa.select(table.c.at_s).where(*this))
+    if known is None:
+        connection.execute(table.insert().values(rule=told.rule, about=told.about, **values))
+    elif known > (told.at - ANEW).timestamp():
+        return False
+    else:
         connection.execute(table.update().where(*this).values(**values))
+    notice = noticing.of_escalation(told, target)
+    if told.rule == noticing.SCHEDULE:
+        # It is looked at for as long as it lasts, also where somebody paused it on purpose.
+        return notices.put(connection, notice, key=f"{told.rule} {told.about}", anew_s=_SILENT_ANEW_S)
+    notices.put(connection, notice)
     return True
 
 

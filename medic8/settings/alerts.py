@@ -30,6 +30,7 @@ class SourceTable(Frozen):
         key_file: The file that holds it.
         signature_header: Where the signature stands.
         client_certificate: Whether its certificate says who it is.
+        certificate_name: A name that has to stand in its certificate, which is asked for then.
     """
 
     name: str = Field(min_length=1, max_length=63, pattern=NAME)
@@ -40,6 +41,7 @@ class SourceTable(Frozen):
     key_file: str | None = None
     signature_header: str = Field(default="", max_length=100, pattern=r"^[A-Za-z0-9-]*$")
     client_certificate: bool = False
+    certificate_name: str = Field(default="", max_length=253)
 
 
 class AlertsTable(Alerting):
@@ -66,8 +68,9 @@ def _source(document: Document, index: int, table: SourceTable) -> AlertSource:
     owner = f"alerts.source {shown(table.name)}"
     token, no_token = _secret(document, path, owner, table.token_env, table.token_file, "token")
     key, no_key = _secret(document, path, owner, table.key_env, table.key_file, "key")
+    has_certificate = table.client_certificate or bool(table.certificate_name)
     has_secret = any((table.token_env, table.token_file, table.key_env, table.key_file))
-    if not has_secret and not table.client_certificate:
+    if not has_secret and not has_certificate:
         document.wrong(
             path, f"{owner}: anybody could send; give it token_file, key_file or client_certificate"
         )
@@ -77,7 +80,8 @@ def _source(document: Document, index: int, table: SourceTable) -> AlertSource:
         token=token,
         key=key,
         signature_header=table.signature_header,
-        client_certificate=table.client_certificate,
+        client_certificate=has_certificate,
+        certificate_name=table.certificate_name,
         problem=no_token or no_key,
     )
 

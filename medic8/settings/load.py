@@ -10,6 +10,7 @@ from medic8.errors import ConfigurationError
 from medic8.settings.alerts import read_alerts
 from medic8.settings.credentials import holds_password, readable_by_others
 from medic8.settings.document import Document, read_document
+from medic8.settings.notify import read_routes
 from medic8.settings.places import default_home, find_configuration
 from medic8.settings.policy import read_rules
 from medic8.settings.problems import nearest, shown
@@ -28,6 +29,7 @@ _TABLES = (
     "observer",
     "approvals",
     "alerts",
+    "notify",
 )
 
 
@@ -60,6 +62,7 @@ def load_settings(
     state = read_state(document, home)
     rules = read_rules(document, targets)
     alerts = read_alerts(document, targets)
+    notify = read_routes(document, targets)
     if document.problems:
         problems = sorted(document.problems)
         raise ConfigurationError("\n".join(f"{named}:{each.line}: {each.text}" for each in problems))
@@ -76,6 +79,7 @@ def load_settings(
         **state,
         **rules,
         alerts=alerts,
+        notify=notify,
     )
 
 

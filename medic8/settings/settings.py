@@ -12,6 +12,7 @@ from medic8.errors import ConfigurationError
 from medic8.model.alerting import Alerting
 from medic8.model.approval import Approvals
 from medic8.model.frozen import Frozen
+from medic8.model.notice import Route
 from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.saved import Keep
 from medic8.model.schedule import Deployments, SiteSchedule
@@ -39,6 +40,7 @@ class Settings(Frozen):
         observer: When the one who looks is suspected.
         approvals: For how long a person is waited for.
         alerts: Who may send alerts, and what they are about.
+        notify: Where people are told what happens.
         warnings: What works and should still be changed, one sentence each.
     """
 
@@ -58,6 +60,7 @@ class Settings(Frozen):
     observer: ObserverCheck = ObserverCheck()
     approvals: Approvals = Approvals()
     alerts: Alerting = Alerting()
+    notify: tuple[Route, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def target(self, name: str) -> Target:
@@ -89,6 +92,13 @@ class Settings(Frozen):
     def schedule_of(self, target: Target) -> SiteSchedule:
         """What runs by itself for *target*."""
         return self.schedule.of(target.schedule)
+
+    @property
+    def needs_gateway(self) -> bool:
+        """Whether a gateway has anything to do: alerts to take in, plans that may wait, people to tell."""
+        if self.alerts.source or self.notify:
+            return True
+        return any(each.may_wait_for_a_person for each in self.targets)
 
     @property
     def hint(self) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -24,11 +24,17 @@ def wait_for(true: Callable[[], Any], within_s: float = 90) -> Any:
 
 
 @contextmanager
-def gateway(url: str, *, port: int = 0, environ: Mapping[str, str] = os.environ) -> Iterator[httpx.Client]:
-    """The program, with the Prefect server at *url*."""
+def gateway(
+    url: str,
+    *,
+    port: int = 0,
+    environ: Mapping[str, str] = os.environ,
+    errors: IO[bytes] | int = subprocess.DEVNULL,
+) -> Iterator[httpx.Client]:
+    """The program, with the Prefect server at *url*; what it says goes to *errors*."""
     port = port or free_port(())
     words = [sys.executable, "-c", "from medic8.cli import main; main()", "gateway", "--port", str(port)]
-    child = subprocess.Popen(words, env={**environ, "PREFECT_API_URL": url}, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(words, env={**environ, "PREFECT_API_URL": url}, stderr=errors)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             wait_for(lambda: child.poll() is None and _is_ready(client))

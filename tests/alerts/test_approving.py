@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -14,9 +15,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from medic8.alerts.approving import BURST, MOST_BYTES, build_approving
+from medic8.alerts.serving import PORT
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
-from medic8.recovery import approvals
+from medic8.recovery import approvals, gateway_place
+from medic8.recovery.gateway_place import USUAL
 from medic8.recovery.journal import Journal
+from medic8.settings import load_settings
+from tests.alerts.gateway_process import gateway
 from tests.recovery.asking import AT, risky, wanted
 
 HOW = Approvals(url="https://heal.example")
@@ -176,3 +181,36 @@ def test_whoever_guesses_is_slowed_down(page: httpx.Client, journal: Journal, as
     assert {page.get(guess).status_code for _ in range(BURST)} == {403}
     assert [page.get(guess).status_code, page.post(guess, content=b"").status_code] == [503, 503]
     assert decision(journal, asked) == asked
+
+
+def test_links_lead_to_the_gateway_that_listens_though_nobody_may_send_alerts(tmp_path: Path) -> None:
+    """At whatever port; a url of the configuration goes before that."""
+    (tmp_path / "medic8.toml").write_text("")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environ |= {"MEDIC8_HOME": str(tmp_path / "home"), "MEDIC8_CONFIG": str(tmp_path / "medic8.toml")}
+    journal = Journal(load_settings(environ=environ).journal_url)
+    now, how = datetime.now(UTC), Approvals()
+    request = approvals.ask(journal, wanted(risky("a")), how, now)
+    assert approvals.make_link(journal, request, how, now).startswith(f"{USUAL}/approve/")
+    assert f"http://127.0.0.1:{PORT}" == USUAL
+    with gateway("http://127.0.0.1:1/api", environ=environ) as client:
+        link = approvals.make_link(journal, request, how, now)
+        assert link.startswith(f"{client.base_url}/approve/{request.digest}/".replace(":///", "://"))
+        shown = httpx.get(link, trust_env=False, timeout=30)
+        assert (shown.status_code, request.digest in shown.text) == (200, True)
+        assert client.post("/v1/alerts/any", json={"target": "x"}).status_code == 404
+        assert approvals.make_link(journal, request, HOW, now).startswith(f"{HOW.url}/approve/")
+    journal.dispose()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_https", "url"),
+    [
+        ("0.0.0.0", False, "http://127.0.0.1:1"),  # noqa: S104
+        ("::", True, "https://127.0.0.1:1"),
+        ("::1", True, "https://[::1]:1"),
+        ("heal.example", True, "https://heal.example:1"),
+    ],
+)
+def test_the_address_is_one_that_can_be_gone_to(host: str, url: str, *, is_https: bool) -> None:
+    assert gateway_place.address(host, 1, is_https=is_https) == url

@@ -141,9 +141,9 @@ def test_only_what_has_no_run_expires(inbox: Inbox) -> None:
     take(inbox, alert())
     found = only_waiting(inbox)
     inbox.link(found, "run")
-    assert not inbox.give_up(found.id, End.EXPIRED, 2000, "late")
+    assert not inbox.give_up(found, End.EXPIRED, 2000, "late")
     take(inbox, alert("b"), target="cache-2")
-    assert inbox.give_up(only_waiting(inbox).id, End.EXPIRED, 2000, "late")
+    assert inbox.give_up(only_waiting(inbox), End.EXPIRED, 2000, "late")
 
 
 def test_an_alert_about_nothing_known_is_kept_and_shown(inbox: Inbox) -> None:

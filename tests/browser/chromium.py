@@ -92,6 +92,10 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def type(self, words: str) -> None:
+        """Write *words* where the cursor is."""
+        self._call("Input.insertText", text=words)
+
     def picture(self, file: Path, *, height: int = 1400) -> None:
         """Keep what is seen as a PNG."""
         self._call(

@@ -271,19 +271,35 @@ def test_a_key_and_tls_are_as_prefect_has_them(
     assert (keyless[0], "nor PREFECT_API_KEY is set" in keyless[2]) == (3, True)
 
 
-def test_our_own_server_may_have_a_password_too(
+def test_our_own_server_keeps_the_password_that_it_was_started_with(
     guarded: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    """Said once where it is started, it serves for asking as well; forgotten, it is asked for."""
+    """Said once where it is started, it is known to each later command, whatever is set for others."""
     home = next(path for path in tmp_path_factory.getbasetemp().glob("guarded*/home"))
     known = {"MEDIC8_HOME": str(home), "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-    (history,) = medic8(
-        tmp_path,
-        [("history", "--outcome", "restored")],
-        **known,
-        PREFECT_SERVER_API_AUTH_STRING=f"ann:{SECRET}",
-    )
-    assert history == (0, "no resolution matches\n", "")
-    (refused,) = medic8(tmp_path, [("history",)], **known)
-    assert refused[0] == 3
-    assert f"the local stack's Prefect server, {guarded}, does not let us in (401)" in refused[2]
+    asked = [("history", "--outcome", "restored")]
+    assert medic8(tmp_path, asked, **known) == [(0, "no resolution matches\n", "")]
+    named = {"PREFECT_API_URL": guarded, "PREFECT_API_AUTH_STRING": "ann:of another server"}
+    assert medic8(tmp_path, asked, **known, **named) == [(0, "no resolution matches\n", "")]
+    password = home / "prefect.password"
+    password.write_text("ann:wrong\n")
+    ((code, _, err),) = medic8(tmp_path, asked, **known)
+    password.write_text(f"ann:{SECRET}\n")
+    assert code == 3
+    assert f"the local stack's Prefect server, {guarded}, does not let us in (401)" in err
+
+
+def test_status_shows_the_password_alone_and_says_where_there_is_none(tmp_path: Path) -> None:
+    """It can be pasted into the login of Prefect's interface, and into a variable."""
+    home = tmp_path / "home"
+    home.mkdir()
+    asked = [("status", "--password"), ("status", "--password", "--json")]
+    (none, _) = medic8(tmp_path, asked, PREFECT_API_URL="")
+    assert (none[0], "medic8 up makes one" in none[2]) == (2, True)
+    (home / "prefect.password").write_text("medic8:of the lot\n")
+    shown, as_json = medic8(tmp_path, asked, PREFECT_API_URL="")
+    assert shown == (0, "medic8:of the lot\n", "")
+    assert json.loads(as_json[1]) == {"password": "medic8:of the lot"}
+    (home / "prefect.password").write_text("")
+    (open_to_all, _) = medic8(tmp_path, asked, PREFECT_API_URL="")
+    assert (open_to_all[0], "was told to ask for no password" in open_to_all[2]) == (2, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ PATIENCE_S = 300.0
 
 SITE = """
 [deployments]
+site = "{site}"
 pool = "{pool}"
 [schedule]
 health = {health}
@@ -75,7 +76,7 @@ def deploy(
     monkeypatch.setenv("MEDIC8_CONFIG", str(tmp_path / "medic8.toml"))
 
     def call(more: str = "", *, dry_run: bool = False, pool: str = POOL, **fields: object) -> Registration:
-        known = {"pool": pool, "health": 0, "backup": 0, "url": valkey_url, **fields}
+        known = {"pool": pool, "health": 0, "backup": 0, "url": valkey_url, "site": "default", **fields}
         return register(site_of(tmp_path, SITE.format(**known) + more), access, is_dry_run=dry_run)
 
     yield call
@@ -186,6 +187,55 @@ def test_a_deployment_of_somebody_else_is_left_alone(deploy: Deploy, api: httpx.
             deploy(pool="medic8")
     finally:
         api.delete(f"/deployments/{theirs['id']}")
+
+
+def titles(found: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(each["name"]) for each in found}
+
+
+def test_a_site_removes_its_own_and_no_other(deploy: Deploy, access: PrefectAccess, tmp_path: Path) -> None:
+    """Two in one pool, each by its name; what an older Medic8 deployed is known by its targets."""
+    west = '[deployments]\nsite = "west"\n'
+    box = f'{{}}pool = "{POOL}"\n[schedule]\nsamples = 0\n{BOX.replace("health = 0", "")}'
+
+    def other(named: str, *, replace: bool = False) -> Registration:
+        text = box.format(named or "[deployments]\n")
+        return register(site_of(tmp_path, text), access, may_replace=replace)
+
+    with opened(access) as server:
+        mine = deploy(health=60, site="east")
+        assert mine.count(Change.CREATED) == len(mine.changes)
+        easts = titles(server.ours(POOL))
+        assert f"{POOL} east: health of cache" in easts
+        theirs = other(west)
+        assert theirs.count(Change.CREATED) == len(theirs.changes)
+        assert titles(server.ours(POOL)) > easts
+        assert deploy(health=60, site="east").is_unchanged
+        removed = deploy(health=0, site="east")
+        assert changes(removed, Change.REMOVED).keys() == {f"health/{POOL} east: health of cache"}
+        assert other(west).is_unchanged
+
+        # Unnamed they are one site, and who would take all from another is asked first.
+        deploy(health=60)
+        with pytest.raises(ConfigurationError, match=r"for other targets .*\(cache\).* another site's"):
+            other("")
+        assert other("", replace=True).count(Change.REMOVED)
+        assert f"{POOL} west: health of box" in titles(server.ours(POOL))
+        for each in server.ours(POOL):
+            server.remove(each)
+
+        # As an older Medic8 left them.
+        deploy(health=60)
+        for each in server.ours(POOL):
+            tags = [tag for tag in each["tags"] if not tag.startswith("site:")]
+            server._asked("PATCH", f"/deployments/{each['id']}", {"tags": tags})
+        assert other(west).count(Change.REMOVED) == 0
+        assert set(changes(deploy(health=60), Change.CHANGED).values()) == {("tags",)}
+        for each in server.ours(POOL):
+            tags = [tag for tag in each["tags"] if tag != "site:default"]
+            server._asked("PATCH", f"/deployments/{each['id']}", {"tags": tags})
+        named = deploy(health=60, site="east")
+        assert named.count(Change.REMOVED) == named.count(Change.CREATED) == len(mine.changes)
 
 
 def test_a_worker_carries_out_what_a_person_and_what_a_schedule_starts(

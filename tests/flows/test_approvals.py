@@ -109,7 +109,30 @@ def test_what_is_approved_is_carried_out_once(
     assert done.approval.at == approvals.find(journal(), request.digest, datetime.now(UTC)).decided_at
     assert "they are forgotten" in medic8("show", request.run)[1]
     assert "decision:approved" in tags_of(request.run) & tags_of(came_by)
+    # One resolution, with its end; those that asked are found by their outcome.
+    behind = {each.run for each in history(target="server", outcome="approved")}
+    assert {request.run, came_by} <= behind
+    assert not {request.run, came_by} & {each.run for each in history(target="server", limit=1000)}
+    assert not history(target="server", outcome="awaiting_approval")
+    shown = resolution_of(request.run)[1]
+    assert shown is not None
+    assert (shown.outcome, shown.approval) == (Outcome.APPROVED, done.approval)
     assert medic8(*said)[0] == 1
+
+
+def test_a_yes_to_what_is_not_there_any_more_ends_the_run_that_asked(keys: valkey.Valkey) -> None:
+    """Else it would be listed as waiting for ever."""
+    heal(origin=Origin.SCHEDULE)
+    request = waiting()
+    for name in keys.keys("session:*"):
+        keys.expire(name, 900)
+    decided = run("approve", plan=request.digest, decision="approve", reason="fine", by="ann")
+    assert decided.treatment.resolutions == ()
+    newest = history(target="server", limit=1)[0]
+    assert (newest.run, newest.outcome) == (request.run, "refused")
+    ended = resolution_of(request.run)[1]
+    assert ended is not None
+    assert (ended.outcome, "approved by ann: fine" in ended.reason) == (Outcome.REFUSED, True)
 
 
 def test_what_is_denied_is_not_done_and_not_asked_again(keys: valkey.Valkey) -> None:

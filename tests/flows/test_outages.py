@@ -96,7 +96,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Get a home with a Prefect server that may be killed."""
     home = make_home(tmp_path_factory.mktemp("own") / "home")
     try:
-        stack.up(home, progress=lambda _: None, environment=without_prefect())
+        environment = without_prefect() | {"PREFECT_SERVER_API_AUTH_STRING": ""}
+        stack.up(home, progress=lambda _: None, environment=environment)
         yield home
     except ConfigurationError as error:
         if os.environ.get("CI"):

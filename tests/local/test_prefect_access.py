@@ -31,7 +31,8 @@ for folder, environ in json.loads(sys.stdin.read()):
     os.chdir(folder)
     said = Settings()
     found.append([(said.api.url or "").rstrip("/"), plain(said.api.auth_string), plain(said.api.key),
-                  not said.api.tls_insecure_skip_verify, said.client.custom_headers])
+                  not said.api.tls_insecure_skip_verify, said.client.custom_headers,
+                  (said.ui_url or "").rstrip("/")])
 print(json.dumps(found))
 """
 
@@ -69,6 +70,8 @@ CASES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"mine.toml": PROFILES}, {"PREFECT_PROFILES_PATH": "mine.toml"}),
     ({}, {"PREFECT_API_URL": "http://x/api", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "YES"}),
     ({}, {"PREFECT_API_URL": "http://x/api", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "0"}),
+    ({}, {"PREFECT_API_URL": "http://x/api", "PREFECT_UI_URL": "https://prefect.example"}),
+    ({}, {"PREFECT_API_URL": "https://api.prefect.cloud/api/accounts/a/workspaces/w"}),
     (
         {},
         {"PREFECT_API_URL": "http://x/api", "PREFECT_CLIENT_CUSTOM_HEADERS": '{"Authorization": "Bearer x"}'},
@@ -100,7 +103,14 @@ def test_it_is_read_as_prefect_reads_it(tmp_path: Path) -> None:
     for folder, variables in asked:
         access = access_to("", {**environ, **variables}, cwd=Path(folder))
         ours.append(
-            [access.api_url, access.auth_string, access.key, access.is_verified, dict(access.headers)]
+            [
+                access.api_url,
+                access.auth_string,
+                access.key,
+                access.is_verified,
+                dict(access.headers),
+                access.ui_url,
+            ]
         )
     assert ours == json.loads(answer.stdout)
     assert len({json.dumps(each) for each in ours}) > len(CASES) // 2

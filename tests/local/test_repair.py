@@ -26,9 +26,11 @@ from medic8.local.home import make_home, own_folder
 from medic8.local.leftovers import clear_leftovers
 from medic8.local.loopback import HOST, free_port
 from medic8.local.mend import mend
+from medic8.local.password import read_password
 from medic8.local.programs import find_valkey
 from medic8.local.records import StackRecord, forget, read_record
 from medic8.local.stack import StackStatus
+from medic8.local.status import way_to_own
 from medic8.local.strays import find_strays
 from medic8.local.valkey_server import ValkeyServer
 from medic8.targets.grid.grid import Grid
@@ -143,6 +145,12 @@ def running(home: Path) -> StackStatus:
     return up(home)
 
 
+def api(status: StackStatus) -> httpx.Client:
+    """A client that says Prefect's password."""
+    way = way_to_own(status.home, str(status.prefect_api_url), {})
+    return httpx.Client(base_url=way.api_url, headers=way.all_headers, trust_env=False, timeout=30)
+
+
 class Kept:
     """What must be there after every repair: a filled grid, and a flow run in Prefect's history."""
 
@@ -151,7 +159,7 @@ class Kept:
             grid = Grid.create(client, name, 1)
             grid.fill(lambda number: sample_block(7, number))
             assert client.execute_command("WAITAOF", 1, 0, 5000)[0] == 1
-        with httpx.Client(base_url=str(status.prefect_api_url), trust_env=False, timeout=30) as client:
+        with api(status) as client:
             flow = client.post("/flows/", json={"name": name}).json()["id"]
             state = {"type": "COMPLETED", "name": "Completed"}
             made = client.post("/flow_runs/", json={"flow_id": flow, "name": name, "state": state})
@@ -163,7 +171,7 @@ class Kept:
 
     def is_still_in(self, status: StackStatus) -> bool:
         """Whether every byte of the grid and the flow run are as they were."""
-        with httpx.Client(base_url=str(status.prefect_api_url), trust_env=False, timeout=30) as client:
+        with api(status) as client:
             run = client.get(f"/flow_runs/{self._run}").json()
         assert (run["name"], run["state"]["type"]) == (self._name, "COMPLETED")
         return self._read(status) == self._keys
@@ -299,7 +307,10 @@ def test_a_lost_record_is_made_anew_also_with_our_own_address_in_the_environment
 
 def test_down_stops_what_no_record_names(tmp_path: Path, running: StackStatus) -> None:
     """Of this home alone."""
-    environment = ENVIRONMENT | {"PREFECT_API_URL": str(running.prefect_api_url)}
+    environment = ENVIRONMENT | {
+        "PREFECT_API_URL": str(running.prefect_api_url),
+        "PREFECT_API_AUTH_STRING": str(read_password(running.home)),
+    }
     home = tmp_path / "home"
     try:
         pid = stack.up(home, progress=quiet, environment=environment).server("valkey").pid

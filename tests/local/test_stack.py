@@ -23,9 +23,11 @@ from medic8.local.lab.breakage import make
 from medic8.local.lab.faults import FAULTS
 from medic8.local.listen import listen
 from medic8.local.loopback import free_port
+from medic8.local.password import PASSWORD, read_password
 from medic8.local.prefect_server import PREFERRED_PORT
 from medic8.local.records import forget, only_one, read_record
 from medic8.local.stack import StackStatus
+from medic8.local.status import way_to_own
 from medic8.local.work import work
 from medic8.targets.valkey.client import connection
 
@@ -57,6 +59,24 @@ def kill(status: StackStatus, *names: str) -> None:
     ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def known(status: StackStatus) -> dict[str, str]:
+    """What a user sets who is to use the Prefect server of this stack from elsewhere."""
+    return {
+        "PREFECT_API_URL": str(status.prefect_api_url),
+        "PREFECT_API_AUTH_STRING": str(read_password(status.home)),
+    }
+
+
+def api(status: StackStatus) -> httpx.Client:
+    """A client that says the password."""
+    return httpx.Client(
+        base_url=str(status.prefect_api_url),
+        headers=way_to_own(status.home, str(status.prefect_api_url), {}).all_headers,
+        trust_env=False,
+        timeout=30,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +187,7 @@ def test_the_address_of_our_own_server_is_not_external(running: StackStatus) -> 
 
 def test_with_an_external_prefect_only_valkey_is_started(running: StackStatus, tmp_path: Path) -> None:
     """Another home that is given the address of this server uses it, and its down leaves it alone."""
-    environment = ENVIRONMENT | {"PREFECT_API_URL": str(running.prefect_api_url), "no_proxy": "127.0.0.1"}
+    environment = ENVIRONMENT | known(running) | {"no_proxy": "127.0.0.1"}
     try:
         status = stack.up(tmp_path / "home", progress=quiet, environment=environment)
         assert [server.state for server in status.servers] == ["external", "external", "running"]
@@ -185,7 +205,7 @@ def test_files_that_the_lab_has_damaged_are_written_anew_before_the_server_stops
 ) -> None:
     """It would not start from them again."""
     home = tmp_path / "home"
-    environment = ENVIRONMENT | {"PREFECT_API_URL": str(running.prefect_api_url), "no_proxy": "127.0.0.1"}
+    environment = ENVIRONMENT | known(running) | {"no_proxy": "127.0.0.1"}
     said: list[str] = []
     try:
         status = stack.up(home, progress=quiet, environment=environment)
@@ -300,13 +320,68 @@ def test_a_killed_valkey_is_seen_and_comes_back_with_its_data(running: StackStat
 
 def test_a_killed_database_and_prefect_come_back_with_their_history(running: StackStatus) -> None:
     """What Prefect knew before the crash it knows after it, at the same address."""
-    with httpx.Client(base_url=str(running.prefect_api_url), trust_env=False, timeout=30) as client:
+    with api(running) as client:
         assert client.post("/variables/", json={"name": "kept", "value": "yes"}).status_code == 201
         kill(stack.status(running.home, environment=ENVIRONMENT), "postgres", "prefect")
         repaired = stack.up(running.home, progress=quiet, environment=ENVIRONMENT)
         assert repaired.is_up
         assert repaired.prefect_api_url == running.prefect_api_url
         assert client.get("/variables/name/kept").json()["value"] == "yes"
+
+
+def test_whoever_does_not_know_the_password_is_not_let_in(running: StackStatus) -> None:
+    """It is drawn at the first start, for its owner alone, and on no command line, in no log or record."""
+    password = str(read_password(running.home))
+    assert running.is_guarded
+    assert (running.home / PASSWORD).stat().st_mode & 0o777 == 0o600
+    refused = httpx.post(f"{running.prefect_api_url}/flows/filter", json={}, trust_env=False)
+    assert refused.status_code == 401
+    with api(running) as client:
+        assert client.post("/flows/filter", json={}).status_code == 200
+    secret = password.partition(":")[2]
+    assert len(secret) >= 32
+    for each in psutil.process_iter(["cmdline"]):
+        assert secret not in " ".join(each.info["cmdline"] or ())
+    for file in (*(running.home / "logs").iterdir(), running.home / "local.json"):
+        assert secret not in file.read_text(errors="replace")
+
+
+def test_a_stack_without_a_password_gets_one_with_what_works_for_it_and_keeps_its_history(
+    running: StackStatus,
+) -> None:
+    """As an earlier Medic8 started it, or as somebody wanted it."""
+    (running.home / "reads.toml").write_text(SENDERS)
+    environment = ENVIRONMENT | {"ALERT_TOKEN": "a token of the test's own"}
+    given = environment | {"PREFECT_SERVER_API_AUTH_STRING": ""}
+
+    def with_all(environment: dict[str, str]) -> StackStatus:
+        stack.up(running.home, progress=said.append, environment=environment)
+        reads = running.home / "reads.toml"
+        work(running.home, pool="pool", configuration=reads, progress=said.append, environment=environment)
+        return listen(running.home, configuration=reads, progress=said.append, environment=environment)
+
+    said: list[str] = []
+    status = with_all(given)
+    assert status.is_guarded is False
+    with httpx.Client(base_url=str(status.prefect_api_url), trust_env=False, timeout=30) as client:
+        assert client.post("/variables/", json={"name": "older", "value": "kept"}).status_code == 201
+        # Nobody is asked, so nobody is told.
+        assert "PREFECT_API_AUTH_STRING" not in psutil.Process(status.server("worker").pid).environ()
+        assert stack.up(running.home, progress=quiet, environment=environment).is_guarded is False
+        (running.home / PASSWORD).unlink()
+        said.clear()
+        guarded = with_all(environment)
+        assert client.get("/variables/name/older").status_code == 401
+    assert "Prefect does not ask for the password that is kept; starting it anew" in said
+    assert (guarded.is_up, guarded.is_guarded) == (True, True)
+    assert guarded.prefect_api_url == status.prefect_api_url
+    password = read_password(running.home)
+    for name in ("worker", "gateway"):
+        assert guarded.server(name).pid != status.server(name).pid
+        assert psutil.Process(guarded.server(name).pid).environ()["PREFECT_API_AUTH_STRING"] == password
+    with api(guarded) as client:
+        assert client.get("/variables/name/older").json()["value"] == "kept"
+    stack.down(running.home, progress=quiet, environment=ENVIRONMENT)
 
 
 def test_down_leaves_no_process_and_up_is_possible_again(running: StackStatus) -> None:
@@ -382,9 +457,10 @@ def test_an_external_prefect_that_is_away_is_an_error_before_anything_starts(sta
 
 def test_remove_deletes_the_data_and_keeps_the_rest(started: Path) -> None:
     """Journals and saved states in the home are not the local stack's to delete."""
-    ours = {"journal.sqlite", "senders.toml"}
+    ours = {"journal.sqlite", "senders.toml", "reads.toml"}
     for name in ours:
         (started / name).write_text("precious")
+    assert (started / PASSWORD).exists()
     sockets = [path.resolve() for path in (started / "servers").resolve().glob("*-socket")]
     room = (started / "servers").resolve()
     assert len(sockets) == 2

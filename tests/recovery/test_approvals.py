@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
-from medic8.recovery import approvals, tables
+from medic8.recovery import approvals, approvals_retention, tables
 from medic8.recovery.journal import Journal
 from medic8.safety.approving import LAPSES
 from tests.recovery.asking import AT, RUN, risky, wanted
@@ -149,3 +149,33 @@ def test_a_link_is_good_for_its_plan_and_its_time_only(journal: Journal, request
         with pytest.raises(RefusedError, match="this link is not good"):
             approvals.behind(journal, digest, given, at)
     assert approvals.behind(journal, request_.digest, token, late - timedelta(seconds=1)) == request_
+
+
+def test_what_was_decided_long_ago_is_forgotten_and_what_counts_is_kept(
+    journal: Journal, request_: ApprovalRequest
+) -> None:
+    """With its runs and links; not what waits, what the history was not told, or a no that still counts."""
+    how = Approvals(keep_days=1, quiet_s=3 * 86_400)
+    approvals.make_token(journal, request_, how, AT)
+    untold = approvals.ask(journal, wanted(risky("b")).model_copy(update={"target": "kettle"}), how, AT)
+    open_ = approvals.ask(journal, wanted(risky("c")).model_copy(update={"target": "pan"}), how, AT)
+    for each in (request_, untold):
+        decide(journal, each)
+    approvals.told(journal, request_.id)
+    over = open_.expires_at + timedelta(days=3, seconds=1)
+
+    def forget(at: datetime, *, is_dry_run: bool = False) -> int:
+        return approvals_retention.forget(journal, how, at, is_dry_run=is_dry_run)
+
+    assert forget(over - timedelta(seconds=2)) == 0
+    assert (forget(over, is_dry_run=True), forget(over), forget(over)) == (1, 1, 0)
+    assert {each.id for each in approvals.listed(journal, over, AT)} == {untold.id, open_.id}
+    with journal.transaction() as connection:
+        assert connection.execute(sa.select(tables.approval_links)).all() == []
+    assert approvals.runs_of(journal, request_.id) == ()
+    with pytest.raises(ConfigurationError, match="0 plans"):
+        approvals.find(journal, request_.digest, over)
+    approvals.sweep(journal, over)
+    for each in approvals.untold(journal):
+        approvals.told(journal, each.id)
+    assert forget(over) == 2  # by its time, whenever it is noted

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from medic8.model.notice import Event
 from medic8.model.policy import (
     UNTOUCHED,
     Escalation,
@@ -26,7 +27,7 @@ from medic8.model.policy import (
 )
 from medic8.model.recovery import RecoveryState
 from medic8.owner import this_process
-from medic8.recovery import contract, interrupted, pauses, reservations, tables, watching
+from medic8.recovery import contract, interrupted, outbox, pauses, reservations, tables, watching
 from medic8.recovery.admitting import Admitting, PolicyError
 from medic8.recovery.journal import Journal
 from tests.recovery.memory import AT, MemoryTarget, plan_of
@@ -196,6 +197,10 @@ def test_what_goes_on_is_told_once_and_again_after_an_hour(journal: Journal) -> 
     refusal = Refusal(rule="observer", reason="many", about="worker")
     assert [question().told(journal, refusal).is_news for _ in range(2)] == [True, False]
     assert len(watching.escalations(journal, AT)) == 2
+    failures = Refusal(rule="failures", reason="it takes a person", about="t0 i")
+    assert question().told(journal, failures).is_news
+    told_of = {(each.notice.event, each.notice.target) for each in outbox.newest(journal, 9)}
+    assert told_of == {(Event.ESCALATED, ""), (Event.ESCALATED, "t0")}
 
 
 def test_since_when_a_target_is_ill_stays_as_long_as_it_is(journal: Journal) -> None:
