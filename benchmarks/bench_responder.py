@@ -26,6 +26,7 @@ import psutil
 
 from medic8.local import stack
 from medic8.local.home import make_home
+from medic8.local.status import way_to_own
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 120.0
@@ -128,15 +129,17 @@ def main() -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
         status = stack.up(home, progress=lambda _: None, environment=clean)
         around.callback(stack.remove, home, progress=lambda _: None)
+        way = way_to_own(status.home, str(status.prefect_api_url), clean)
         environ = clean | {
             "PYTHONPATH": str(ROOT),
-            "PREFECT_API_URL": str(status.prefect_api_url),
+            "PREFECT_API_URL": way.api_url,
+            "PREFECT_API_AUTH_STRING": way.auth_string,
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "MEDIC8_HOME": str(home),
         }
         api = around.enter_context(
-            httpx.Client(base_url=str(status.prefect_api_url), trust_env=False, timeout=60)
+            httpx.Client(base_url=way.api_url, headers=way.all_headers, trust_env=False, timeout=60)
         )
         bench = Bench(api, folder / "begun")
         pools = ["warm"] if said.alone else ["warm", "process"]

@@ -12,7 +12,7 @@ from flows.handed import handing
 from flows.heal import heal
 from flows.interruption import interruption
 from flows.returned import returned
-from medic8.model.alert import End
+from medic8.model.alert import RUN_NAME, End
 from medic8.model.policy import Origin
 from medic8.model.report import DiagnosticReport
 from medic8.model.resolution import Response, Treatment
@@ -24,7 +24,7 @@ from tasks.track import tag, untagged
 
 @flow(
     name="respond",
-    flow_run_name="answer alerts about {target}",
+    flow_run_name=RUN_NAME,
     persist_result=True,
     result_serializer="json",
     on_running=[sign],

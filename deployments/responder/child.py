@@ -38,6 +38,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, tempor
 from pydantic import BaseModel
 
 from deployments.responder.orders import TOLD, Order
+from deployments.responder.shortening import know_storage, named
 from flows.interruption import noting_interruption
 
 #: A signal that says: the one that follows is a cancellation. Prefect's own worker says it over a connection,
@@ -132,6 +133,9 @@ def _run(order: Order, around: contextlib.ExitStack) -> int:
     except Exception:
         logger.exception("The flow cannot be loaded")
         raise
+    flow = named(flow, flow_run)
+    if order.is_storage_known:
+        know_storage(order.storage)
     around.enter_context(noting_interruption())
     adapter: Any = logger  # which is none by its type
     _drive(flow, run_flow(flow, flow_run=flow_run, error_logger=adapter, return_type="state"))

@@ -7,6 +7,7 @@ import socket
 import struct
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field, TypeAdapter
 
@@ -32,6 +33,8 @@ class Order(Frozen):
         folder: What is the run's own; removed when it has ended.
         working_folder: Where it works; None = an empty folder in `folder`.
         begin_by_s: Monotonic clock; after this it is not begun, since somebody else may have been given it.
+        is_storage_known: Whether `storage` was asked for a moment ago, so that the run need not.
+        storage: The block where the server has results kept; None = a local folder.
     """
 
     kind: Literal["order"] = "order"
@@ -42,6 +45,8 @@ class Order(Frozen):
     folder: str
     working_folder: str | None = None
     begin_by_s: float
+    is_storage_known: bool = False
+    storage: UUID | None = None
 
 
 class Ready(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, WorkPool
@@ -37,6 +37,11 @@ async def claimed(client: PrefectClient, run: FlowRun, name: str) -> bool:
         state = now
     run.state = state
     return bool(state.is_pending())
+
+
+async def storage_of(client: PrefectClient) -> tuple[UUID | None]:
+    """The block where the server has results kept; None = it has said of none."""
+    return ((await client.read_server_default_result_storage()).default_result_storage_block_id,)
 
 
 async def deployment_of(client: PrefectClient, run: FlowRun) -> DeploymentResponse | None:
@@ -80,6 +85,7 @@ def ordered(
     *,
     environment: Mapping[str, str],
     folder: Path,
+    storage: tuple[UUID | None] | None,
 ) -> Order:
     """
     What the process of *run* is told.
@@ -90,6 +96,7 @@ def ordered(
         configuration: What else is said of it.
         environment: What every run finds.
         folder: What will be the run's own.
+        storage: Where the server has results kept; None = that is not known.
     """
     entrypoint = deployment.entrypoint
     is_importable = entrypoint is not None and ":" not in entrypoint and not deployment.pull_steps
@@ -109,4 +116,6 @@ def ordered(
         folder=str(folder),
         working_folder=str(configuration.working_dir) if configuration.working_dir else None,
         begin_by_s=time.monotonic() + BEGIN_WITHIN_S,
+        is_storage_known=storage is not None,
+        storage=storage[0] if storage else None,
     )

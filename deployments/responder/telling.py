@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Cancelled, Crashed, Scheduled
 from prefect.utilities.engine import propose_state
@@ -39,6 +46,19 @@ async def tell_end(client: PrefectClient, ended: Ended, *, was_cancelled: bool) 
         return ""
     await _crash(client, run, ended.how)
     return ended.how
+
+
+async def stopped_by_somebody(client: PrefectClient, runs: Sequence[str]) -> list[FlowRun]:
+    """Those of *runs* that are to be cancelled, or were suspended."""
+    asked = FlowRunFilterStateType(any_=[StateType.CANCELLING, StateType.PAUSED])
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            id=FlowRunFilterId(any_=[UUID(each) for each in runs]), state=FlowRunFilterState(type=asked)
+        )
+    )
+    return [
+        each for each in found if each.state_type is StateType.CANCELLING or each.state_name == "Suspended"
+    ]
 
 
 async def cancel_unbegun(client: PrefectClient, run: str) -> None:

@@ -14,12 +14,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio.abc
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import get_current_settings
@@ -32,8 +26,14 @@ from deployments.responder.listening import listen
 from deployments.responder.lost import given_back
 from deployments.responder.orders import Ended, Order
 from deployments.responder.records import Records
-from deployments.responder.taking import claimed, configured, deployment_of, ordered
-from deployments.responder.telling import cancel_unbegun, crash, give_back, tell_end
+from deployments.responder.taking import claimed, configured, deployment_of, ordered, storage_of
+from deployments.responder.telling import (
+    cancel_unbegun,
+    crash,
+    give_back,
+    stopped_by_somebody,
+    tell_end,
+)
 from deployments.responder.warm import MODULES, Zygote
 
 _LOOK_AGAIN_S = 0.05
@@ -109,6 +109,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self._is_hearing = False
+        self._storage: tuple[UUID | None] | None = None
         self._taking = set[str]()
         self._work = set[asyncio.Task[None]]()
 
@@ -216,6 +217,8 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         }
         if not getattr(self.client._client, "enable_csrf_support", True):  # noqa: SLF001 - nowhere else is it told
             known["PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"] = "false"
+        with self._reporting("where results are kept is not known"):
+            self._storage = await storage_of(self.client)
         self._environment = known | self._environment
         self._zygote.environment = self._environment
         await self._zygote.keep()
@@ -226,6 +229,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             await asyncio.sleep(self.heartbeat_interval_seconds if self._is_known.is_set() else 2)
             with self._reporting("the server does not hear that this responder works"):
                 await self._sync_and_initialize()
+                self._storage = await storage_of(self.client)
                 if not self._is_known.is_set():
                     self.note(f"there is no work pool {self._work_pool_name}; medic8 deploy makes it")
 
@@ -296,17 +300,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Of what no event has told."""
         if not len(self._children):
             return
-        asked = [StateType.CANCELLING, StateType.PAUSED]
-        found = await self.client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                id=FlowRunFilterId(any_=[UUID(each) for each in self._children.runs]),
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=asked)),
-            )
-        )
-        for each in found:
+        for each in await stopped_by_somebody(self.client, self._children.runs):
             if each.state_type is StateType.CANCELLING:
                 self._cancel(str(each.id))
-            elif each.state_name == "Suspended":
+            else:
                 self._children.suspend(str(each.id))
 
     def _cancel(self, run: str) -> None:
@@ -361,6 +358,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             configuration,
             environment=self._environment | {"PREFECT__WORKER_NAME": self.name},
             folder=self._records.runs / str(run.id),
+            storage=self._storage,
         )
 
     async def _sweep(self) -> None:

@@ -13,7 +13,7 @@ import httpx
 from medic8.errors import RefusedError, TransientError
 from medic8.local.prefect_access import PrefectAccess
 from medic8.local.prefect_answer import refusal
-from medic8.model.alert import Generation
+from medic8.model.alert import RUN_NAME, Generation
 
 #: The flow, and what its deployments are called: the deployment of a queue is for the queue's targets.
 FLOW, NAME = "respond", "alerts"
@@ -58,6 +58,7 @@ class Runs:
                 )
             self._deployments[deployment] = str(found["id"])
         body = {
+            "name": RUN_NAME.format(target=generation.target),
             "parameters": {"target": generation.target, "generation": generation.id},
             "idempotency_key": key_of(generation),
             "tags": [f"target:{generation.target}", "origin:alert"],

@@ -11,6 +11,9 @@ from pydantic import Field
 
 from medic8.model.frozen import Frozen
 
+#: What the run that answers the alerts about a target is called.
+RUN_NAME = "answer alerts about {target}"
+
 
 class AlertStatus(StrEnum):
     """Whether it is still so."""
