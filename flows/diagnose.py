@@ -129,8 +129,10 @@ def _run_diagnostics(target: Target, site: Settings, watch_s: float) -> dict[str
 def _take_turn(
     target: Target, names: tuple[str, ...], site: Settings, watch_s: float
 ) -> dict[str, DiagnosticResult]:
+    # In a thread a time limit interrupts nothing, and Prefect says so for each task that has one.
+    beside = run_diagnostic.with_options(timeout_seconds=None)
     looks: dict[str, Callable[[], DiagnosticResult]] = (
-        {name: run_diagnostic.submit(target, name, site, watch_s).result for name in names}
+        {name: beside.submit(target, name, site, watch_s).result for name in names}
         if len(names) > 1
         else {name: partial(run_diagnostic, target, name, site, watch_s) for name in names}
     )

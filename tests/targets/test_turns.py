@@ -16,9 +16,12 @@ def test_each_diagnostic_has_its_turn_and_the_first_stands_alone(name: str) -> N
     assert kind.at_once <= set(kind.diagnostics)
 
 
-def test_what_waits_on_a_server_waits_together() -> None:
-    """Five looks that take two moments each are one turn, where the first of them stood."""
-    turns = kind_named("valkey").turns
-    (together,) = (turn for turn in turns if len(turn) > 1)
-    assert together == ("memory", "clients", "commands", "persistence", "replication")
-    assert turns.index(together) == list(kind_named("valkey").diagnostics).index("memory")
+def test_a_server_is_asked_by_one_connection_at_a_time() -> None:
+    """The last ones that it has are its clients'."""
+    assert all(len(turn) == 1 for turn in kind_named("valkey").turns)
+
+
+def test_what_watches_a_host_watches_together() -> None:
+    """Its activity and its file systems, for as long as somebody wants to wait and no longer."""
+    (together,) = (turn for turn in kind_named("host").turns if len(turn) > 1)
+    assert together == ("activity", "filling")

@@ -67,7 +67,6 @@ KIND = TargetKind(
     summary="a Valkey or Redis server: reachability, memory, clients, commands, errors, keys, persistence, "
     "files, replication, replicas, log, settings",
     diagnostics=DIAGNOSTICS,
-    at_once=frozenset({"memory", "clients", "commands", "persistence", "replication"}),
     rules=RULES,
     thresholds=dict(POLICY.named()),
     strategies=STRATEGIES,
