@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -211,12 +211,14 @@ def catch_up() -> None:
         complete(_AT_ONCE)
 
 
-def runs(wanted: Wanted) -> Iterator[FlowRun]:
+def runs(wanted: Wanted) -> Generator[FlowRun, None, None]:
     """The flow runs that are resolutions and match, the newest first; no more than a page is held."""
-    return chain.from_iterable(_pages(wanted))
+    with closing(_pages(wanted)) as pages:
+        for page in pages:
+            yield from page
 
 
-def _pages(wanted: Wanted) -> Iterator[list[FlowRun]]:
+def _pages(wanted: Wanted) -> Generator[list[FlowRun], None, None]:
     tags = {
         "target": wanted.target,
         "issue": wanted.issue,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
@@ -205,9 +205,11 @@ def history(
         index.catch_up()
         return index.listed(wanted, limit, load_settings())
     except SilentError:
-        entries = map(index.entry_of, index.runs(wanted))
-        shown = (each for each in entries if outcome or each.outcome != Outcome.APPROVED)
-        return list(islice(shown, limit))
+        # What it holds open is closed now: the error may keep this frame, and all in it, for long.
+        with closing(index.runs(wanted)) as runs:
+            entries = map(index.entry_of, runs)
+            shown = (each for each in entries if outcome or each.outcome != Outcome.APPROVED)
+            return list(islice(shown, limit))
 
 
 def resolution_of(run: str) -> tuple[HistoryEntry, Resolution | None]:
