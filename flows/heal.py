@@ -141,7 +141,7 @@ def heal(
         return Completed(name="Planned", data=treatment)
     if treatment.is_healed:
         return Completed(name="Healthy", data=treatment)
-    return Failed(name="Not healed", message=_why(treatment), data=treatment)
+    return Failed(name="Not healed", message=treatment.why_not_healed, data=treatment)
 
 
 def _treat_beneath(
@@ -246,8 +246,3 @@ def _resolve(
             return_state=True,
         )
     return returned(state, Resolution)
-
-
-def _why(treatment: Treatment) -> str:
-    reasons = [each.reason for each in treatment.resolutions if each.outcome is not Outcome.RESOLVED]
-    return reasons[-1] if reasons else f"{len(treatment.before.issues)} issues were found"

@@ -44,7 +44,7 @@ def respond(target: str, generation: str = "") -> State[Response]:
     site.target(target)
     treatments = list[Treatment]()
     report: DiagnosticReport | None = None
-    end = End.CLEARED
+    end, text = End.CLEARED, "every alert was resolved before anything was begun"
     while not interruption():
         with untagged():
             if generation and not begin_diagnosis(generation, site):
@@ -59,14 +59,16 @@ def respond(target: str, generation: str = "") -> State[Response]:
             treatments.append(returned(treated, Treatment))
             report = treatments[-1].after or treatments[-1].before
         end = _end_of(report, treatments)
-        if _is_over(generation, end, summary(report), site):
+        text = summary(report)
+        if end is End.NOT_HEALED:
+            text = f"{text}; {treatments[-1].why_not_healed}"
+        if _is_over(generation, end, text, site):
             break
     answer = Response(
         target=target, generation=generation, end=end, report=report, treatments=tuple(treatments)
     )
     with untagged():
         tag(flow_run.get_id() or "", {f"outcome:{end.value}"})
-    text = "every alert was resolved before anything was begun" if report is None else summary(report)
     get_run_logger().info(text)
     name = end.value.replace("_", " ").capitalize()
     if end is End.NOT_HEALED:

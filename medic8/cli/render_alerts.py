@@ -37,8 +37,9 @@ def _answer(row: Row) -> str:
     if answer is None:
         return "noted" if row.is_ignored else row.routed_by if not row.target else "none"
     if answer.outcome is not None:
-        run = f" (run {short(answer.run)})" if answer.run else f": {answer.reason}" if answer.reason else ""
-        return f"{answer.outcome.value.replace('_', ' ')}{run}"
+        why = f": {answer.reason}" if answer.reason and not answer.outcome.is_well else ""
+        run = f" (run {short(answer.run)})" if answer.run else ""
+        return f"{answer.outcome.value.replace('_', ' ')}{why}{run}"
     if answer.run:
         return f"run {short(answer.run)} is to answer it"
     return f"waits: {answer.reason}" if answer.reason else "waits for a run"

@@ -116,6 +116,9 @@ def _listen(call: Call, status: StackStatus) -> StackStatus:
         return status
     try:
         site = call.settings
+        for route in site.notify:
+            if route.problem:
+                call.screen.warn(f"nobody is told by {route.problem}")
         return listen(
             site.home,
             configuration=site.source if site.needs_gateway else None,

@@ -106,7 +106,8 @@ def _listening(
     ports = (PREFERRED_PORT,) if gateway is None else (gateway.port, PREFERRED_PORT)
     for tries_left in reversed(range(_PORT_TRIES)):
         port = free_port(ports)
-        progress(f"starting the alert gateway on port {port}")
+        taken = "" if port == ports[0] else f": {ports[0]} is taken, and senders have to be told"
+        progress(f"starting the alert gateway on port {port}{taken}")
         started = start_gateway(
             folder,
             home=home,

@@ -154,6 +154,12 @@ class Treatment(Frozen):
         """Whether nothing is wrong at the end."""
         return (self.after or self.before).is_healthy
 
+    @property
+    def why_not_healed(self) -> str:
+        """What the last thing that was tried and did not help came to, for people."""
+        reasons = [each.reason for each in self.resolutions if each.outcome is not Outcome.RESOLVED]
+        return reasons[-1] if reasons else f"{len(self.before.issues)} issues were found"
+
 
 class Response(Frozen):
     """

@@ -58,6 +58,16 @@ def test_alerts_are_listed_with_what_answers_each(medic8: Medic8, inbox: Inbox) 
     assert medic8("alerts", "--limit", "0").code == 2
 
 
+def test_an_alert_that_was_not_healed_says_why(medic8: Medic8, inbox: Inbox) -> None:
+    """A plan that waits for a yes, a pause and a strategy that failed want different things of a person."""
+    take(inbox, "Boiling", "pot")
+    (waiting,) = inbox.waiting()
+    assert inbox.link(waiting, "0123456789ab")
+    assert inbox.begin_diagnosis(waiting.id)
+    assert inbox.end(waiting.id, End.NOT_HEALED, 1_769_860_900.0, "pause: it is cleaned")
+    assert "not healed: pause: it is cleaned (run 0" in " ".join(medic8("alerts").out.split())
+
+
 def test_the_gateway_says_what_it_can_be_told_and_what_it_lacks(medic8: Medic8, tmp_path: Path) -> None:
     """It listens on loopback unless it is told otherwise, and to nobody if nobody is named."""
     helped = medic8("gateway", "--help")
