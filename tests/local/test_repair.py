@@ -191,7 +191,7 @@ def test_all_servers_killed_at_once_come_back_with_every_byte(home: Path, runnin
     kill(home, *SERVERS)
     repaired = up(home)
     assert kept.is_still_in(repaired)
-    assert (repaired.valkey_url, repaired.prefect_api_url) == (running.valkey_url, running.prefect_api_url)
+    assert repaired.valkey_url == running.valkey_url  # Prefect's port another stack may have taken meanwhile
     # As after a power cut: the machine has booted, and the servers' numbers are other programs' now.
     kill(home, *SERVERS)
     record = json.loads((home / "local.json").read_text())

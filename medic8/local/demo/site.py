@@ -47,6 +47,7 @@ minimum = 1000
 
 [[target.setting]]
 name = "{free}"
+issue = "slow_operations"
 minimum = 60
 maximum = 120
 

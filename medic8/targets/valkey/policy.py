@@ -44,7 +44,7 @@ class ServerPolicy(Frozen):
         warning=0.2,
         error=1,
         unit="seconds",
-        source=f"RFC 8446: TLS 1.3 takes one round trip, TCP another; Valkey documentation, TLS; {_OURS}",
+        source=f"Valkey documentation, TLS; RFC 8446: TLS 1.3 takes one round trip, TCP another; {_OURS}",
     )
     resent: Threshold = Threshold(
         what="packets sent again on the four connections of a look (some 200), or never answered",
@@ -118,7 +118,7 @@ class ServerPolicy(Frozen):
         source="Valkey documentation, Memory optimization: leave room for buffers and copy-on-write",
     )
     fragmentation: Threshold = Threshold(
-        what="resident by used memory, if at least 100 MiB are wasted, or 16 MiB of which half was once used",
+        what="resident by used memory, if at least 100 MiB are wasted, or 64 MiB of which half was once used",
         warning=1.5,
         unit="ratio",
         source=f"{_DOCTOR}: 1.4, and 10 MiB or more; larger here, since the process itself takes some",
@@ -432,7 +432,10 @@ def policy_of(target: Target) -> ServerPolicy:
 #: A ratio of small numbers says nothing: below so many bytes nothing is said about fragmentation.
 LEAST_JUDGED_BYTES = 100 << 20
 
-#: The same where as much was used before, and where a setting says that it is kept for ever.
+#: The same where half as much was used before: a cache that was emptied once is no leak.
+LEAST_SPARSE_BYTES = 64 << 20
+
+#: So much is worth a word where a setting says that it is kept for ever.
 LEAST_KEPT_BYTES = 16 << 20
 
 #: Less growth than this is no leak, however small the server.

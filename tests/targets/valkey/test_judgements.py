@@ -368,7 +368,7 @@ def test_small_servers_have_no_fragmentation() -> None:
 
 def test_what_deletions_have_left_of_a_small_server_is_fragmentation() -> None:
     """If much more was used before, and data is there that is spread over what is left."""
-    shrunk = {"used_memory": 10 << 20, "used_memory_rss": 40 << 20, "used_memory_peak": 60 << 20}
+    shrunk = {"used_memory": 10 << 20, "used_memory_rss": 80 << 20, "used_memory_peak": 90 << 20}
     data = {"used_memory_dataset": 8 << 20}
     (finding,) = memory.judge_fragmentation(facts_of(**shrunk, **data))
     assert finding.code == "memory.fragmented"

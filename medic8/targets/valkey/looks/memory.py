@@ -14,7 +14,13 @@ from medic8.targets.valkey.looks.beside import TRACKING_LIMIT, judge_tracking, t
 from medic8.targets.valkey.looks.facts import parse_flat
 from medic8.targets.valkey.looks.machine import available_to
 from medic8.targets.valkey.looks.room import Room, room_of
-from medic8.targets.valkey.policy import LEAST_JUDGED_BYTES, LEAST_KEPT_BYTES, POLICY, ServerPolicy, policy_of
+from medic8.targets.valkey.policy import (
+    LEAST_JUDGED_BYTES,
+    LEAST_SPARSE_BYTES,
+    POLICY,
+    ServerPolicy,
+    policy_of,
+)
 
 #: Between the two readings; long enough to see a server fill up, too short to judge it by.
 _INTERVAL_S = 0.3
@@ -147,7 +153,7 @@ def judge_fragmentation(facts: Facts, *, policy: ServerPolicy = POLICY) -> tuple
     found: tuple[Finding, ...] = ()
     wasted, gone = resident - used, (facts.number("used_memory_peak") or 0) - used
     is_sparse = gone >= wasted / 2 and (facts.number("used_memory_dataset") or 0) >= _LEAST_DATA_BYTES
-    if wasted >= (LEAST_KEPT_BYTES if is_sparse else LEAST_JUDGED_BYTES):
+    if wasted >= (LEAST_SPARSE_BYTES if is_sparse else LEAST_JUDGED_BYTES):
         found = over(
             "memory.fragmented",
             policy.fragmentation,
