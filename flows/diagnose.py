@@ -27,6 +27,9 @@ from tasks.origin import origin_of_run
 from tasks.tell import sign_deployed
 from tasks.track import show_map, show_report, untagged
 
+# In a thread a time limit interrupts nothing, and Prefect says so for each task that has one.
+_BESIDE_OTHERS = run_diagnostic.with_options(timeout_seconds=None)
+
 
 @flow(
     name="diagnose",
@@ -129,10 +132,8 @@ def _run_diagnostics(target: Target, site: Settings, watch_s: float) -> dict[str
 def _take_turn(
     target: Target, names: tuple[str, ...], site: Settings, watch_s: float
 ) -> dict[str, DiagnosticResult]:
-    # In a thread a time limit interrupts nothing, and Prefect says so for each task that has one.
-    beside = run_diagnostic.with_options(timeout_seconds=None)
     looks: dict[str, Callable[[], DiagnosticResult]] = (
-        {name: beside.submit(target, name, site, watch_s).result for name in names}
+        {name: _BESIDE_OTHERS.submit(target, name, site, watch_s).result for name in names}
         if len(names) > 1
         else {name: partial(run_diagnostic, target, name, site, watch_s) for name in names}
     )

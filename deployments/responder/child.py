@@ -37,16 +37,9 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, temporary_settings
 from pydantic import BaseModel
 
-from deployments.responder.orders import TOLD, Order
+from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, Order
 from deployments.responder.shortening import know_storage, named
 from flows.interruption import noting_interruption
-
-#: A signal that says: the one that follows is a cancellation. Prefect's own worker says it over a connection,
-#: which each child would have to make, and to listen to in a thread.
-CANCELS = signal.SIGUSR1
-
-#: A signal that says: the run was suspended. It ends before its next step, and is begun again when resumed.
-SUSPENDS = signal.SIGUSR2
 
 #: For how long the last lines for the server are waited for.
 _FLUSH_S = 10.0

@@ -9,16 +9,10 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deployments.responder.orders import Begun, Ended
+from deployments.responder.orders import CANCELS, SUSPENDS, Begun, Ended
 from deployments.responder.records import Living, Records
 from medic8.model.recovery import Owner
 from medic8.owner import is_known_alive
-
-#: Says to a run's process that the SIGTERM after it is a cancellation; `child` hears it.
-_CANCELS = signal.SIGUSR1
-
-#: Says that it was suspended.
-_SUSPENDS = signal.SIGUSR2
 
 #: A run that was ordered of a zygote which died has begun by then, or never will.
 _BEGUN_BY_NOW_S = 25.0
@@ -133,7 +127,7 @@ class Children:
         if run.is_cancelled or run.has_ended:
             return
         run.is_cancelled = True
-        self._signal(run.process, _CANCELS, signal.SIGTERM)
+        self._signal(run.process, CANCELS, signal.SIGTERM)
         self._later(self._grace_s, lambda: self._kill(name))
 
     def suspend(self, name: str) -> None:
@@ -141,7 +135,7 @@ class Children:
         run = self._runs.get(name)
         if run is not None and run.process is not None and not run.is_suspended:
             run.is_suspended = True
-            self._signal(run.process, _SUSPENDS)
+            self._signal(run.process, SUSPENDS)
 
     def end_all(self) -> None:
         """Tell every run to end, and to put back what it has begun."""

@@ -18,6 +18,13 @@ from medic8.model.recovery import Owner
 #: itself, so that a flow that leaves by `os._exit(0)` is noticed as well.
 TOLD = 90
 
+#: A signal that says: the one that follows is a cancellation. Prefect's own worker says it over a connection,
+#: which each child would have to make, and to listen to in a thread.
+CANCELS = signal.SIGUSR1
+
+#: A signal that says: the run was suspended. It ends before its next step, and is begun again when resumed.
+SUSPENDS = signal.SIGUSR2
+
 _LENGTH = struct.Struct("!I")
 
 
