@@ -17,6 +17,7 @@ from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.kind import KIND
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import options_of
+from tests.raw_clients import BUSY
 from tests.targets.valkey.bad_doors import HOST, door
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -51,6 +52,6 @@ def test_what_holds_up_everybody_holds_up_a_grid(client: valkey.Valkey, valkey_u
     """A grid that is whole and served late is not well."""
     Grid.create(client, "slow-way", 2)
     client.config_resetstat()
-    client.eval("for i = 1, 30000000 do local _ = i * i end", 0)
+    client.eval(BUSY, 0)
     (found,) = issues(valkey_url, "reachability", "grid", "locks", "commands")
     assert found[0] is IssueType.SLOW_OPERATIONS

@@ -32,6 +32,7 @@ from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.controller import MANAGED_BY, Belonging, owner_of
 from medic8.targets.valkey.looks.server_log import read_end, warnings_of
 from medic8.targets.valkey.plans.planning import plan_of, set_one
+from tests.raw_clients import BUSY
 from tests.replicas import until
 
 #: Control characters, what turns a terminal's writing direction, and bytes that are no UTF-8.
@@ -216,7 +217,7 @@ def test_a_client_that_watches_everything_and_one_that_does_not_read(valkey_url:
 def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> None:
     """What it was called with may be a secret."""
     with valkey.Valkey.from_url(valkey_url, socket_timeout=60) as client:
-        client.eval("for i = 1, 600000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
+        client.eval(f"{BUSY} for i = 1, 600000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
         client.sort("numbers", by="nosort", desc=True, get="secret-*")
         result = look(valkey_url, "commands")
     facts = [fact.seen for each in result.findings if each.code == "commands.slow" for fact in each.evidence]
@@ -228,7 +229,7 @@ def test_a_slow_command_is_named_with_its_key_and_no_value(valkey_url: str) -> N
 def test_whoever_is_called_as_our_looks_are_does_not_hide_its_slow_commands(valkey_url: str) -> None:
     """Ours are known by the address as well."""
     with connection(valkey_url, name="medic8", timeout_s=60) as client:
-        client.eval("for i = 1, 400000 do redis.call('SADD', KEYS[1], i) end", 1, "numbers")
+        client.eval(BUSY, 0)
         slow = [each for each in look(valkey_url, "commands").findings if each.code == "commands.slow"]
         assert {each.severity for each in slow} == {Severity.WARNING}
 
