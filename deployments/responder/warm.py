@@ -25,7 +25,7 @@ from deployments.responder.orders import (
 )
 
 #: What is imported before the first fork.
-MODULES = ("flows.run",)
+MODULES = ("flows.beforehand",)
 
 #: Numerical libraries begin a thread for each processor as they are imported, which a fork would lose.
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
