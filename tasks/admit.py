@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.policy import Mandate, Refusal
@@ -19,6 +17,7 @@ from medic8.settings import Settings
 from medic8.settings.asking import asking
 from medic8.targets.registry import kind_named
 from tasks.attempts import ONCE
+from tasks.light import task
 from tasks.pause import variable_pause
 
 

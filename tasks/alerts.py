@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.alerts.inbox import Inbox
 from medic8.model.alert import End
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 
 @task(task_run_name="begin to look, for alerts {generation}", **ATTEMPTS)

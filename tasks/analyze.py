@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from medic8.analysis import analyzer
 from medic8.model.report import Analysis, DiagnosticResult
 from tasks.attempts import ONCE
+from tasks.light import task
 
 
 @task(task_run_name="analyze {target}", **ONCE)

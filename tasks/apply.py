@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.model.plan import Step
 from medic8.model.policy import Mandate
 from medic8.model.recovery import Recovery, StepMark
@@ -16,6 +14,7 @@ from medic8.recovery.later import carried_out_by
 from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 from tasks.pause import require_unpaused
 
 

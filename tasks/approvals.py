@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
-from prefect import get_client, get_run_logger, task
+from prefect import get_client, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.exceptions import ObjectNotFound
@@ -28,6 +28,7 @@ from medic8.safety.approving import checked_name
 from medic8.settings import Settings
 from tasks import index
 from tasks.attempts import ATTEMPTS, ONCE
+from tasks.light import task
 from tasks.track import artifact_key
 
 #: The flow by which a person decides.

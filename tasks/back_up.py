@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from medic8.backups import sweep
 from medic8.errors import ConfigurationError
@@ -14,6 +14,7 @@ from medic8.settings import Settings
 from medic8.targets.kind import Backups, Surroundings
 from medic8.targets.registry import kind_named
 from tasks.attempts import ATTEMPTS, ONCE
+from tasks.light import task
 from tasks.progress import listener
 
 #: Longest that any of these may take; a backup reads at most as much as a scrub of the same grid.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import UUID
 
-from prefect import get_client, task
+from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 
@@ -16,6 +16,7 @@ from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks import index
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 _OUTCOME = "outcome:"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from prefect import task
-
 from medic8.analysis.beneath import link_beneath
 from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
@@ -15,6 +13,7 @@ from medic8.model.report import Analysis, DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.targets.registry import kind_named
 from tasks.attempts import ONCE
+from tasks.light import task
 
 
 @task(task_run_name="detect issues of {target.name}", **ONCE)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.errors import RefusedError, UnreachableError
 from medic8.model.issue import Evidence, Finding, Severity
@@ -18,6 +16,7 @@ from medic8.settings import Settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 from tasks.progress import listener
 
 #: Longest a diagnostic may take; a scrub of a large grid is the longest there is.

@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.analysis.never_worse import broken, confirmed, judge_soft, soft_breach_undoes
 from medic8.errors import WorseError
 from medic8.model.guard import GuardReadings, GuardVerdict
@@ -17,6 +15,7 @@ from medic8.settings import Settings
 from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 #: Longest an attempt to look may take.
 GUARDING_S = 60

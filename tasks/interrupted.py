@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from medic8.errors import FencedError
 from medic8.model.recovery import Recovery
@@ -14,6 +14,7 @@ from medic8.recovery.journal import Journal
 from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 
 @task(task_run_name="end recovery of {recovery.plan.target}", timeout_seconds=1800, **ATTEMPTS)

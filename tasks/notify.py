@@ -6,7 +6,7 @@ import logging
 import os
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.settings import PREFECT_UI_URL
 
@@ -21,6 +21,7 @@ from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
 from tasks.attempts import ONCE
+from tasks.light import task
 
 _log = logging.getLogger("medic8.notifying")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from medic8.errors import TransientError
 from medic8.model.report import DiagnosticReport
@@ -13,6 +13,7 @@ from medic8.recovery import watching
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ONCE
+from tasks.light import task
 
 
 @task(task_run_name="note how {report.target} is", **ONCE)

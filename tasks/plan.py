@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.report import DiagnosticReport
@@ -11,6 +9,7 @@ from medic8.model.target import Target
 from medic8.targets.registry import kind_named
 from medic8.targets.treatment import choose_plan
 from tasks.attempts import ONCE
+from tasks.light import task
 
 
 @task(task_run_name="plan {issue.issue_type.value} of {target.name}", **ONCE)

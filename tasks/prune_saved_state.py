@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 
 from medic8.model.saved import Pruning
 from medic8.recovery import approvals_retention, pruning
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 
 @task(task_run_name="prune saved state", timeout_seconds=1800, **ATTEMPTS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.model.issue import Issue
 from medic8.model.plan import Plan
 from medic8.model.policy import Mandate
@@ -19,6 +17,7 @@ from medic8.sessions import session_on
 from medic8.settings import Settings
 from medic8.settings.asking import asking
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 from tasks.pause import variable_pause
 
 #: Longest an attempt to save state may take.

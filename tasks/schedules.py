@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import get_client, task
+from prefect import get_client
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -22,6 +22,7 @@ from medic8.model.target import Target
 from medic8.model.wording import moment
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 #: The states of runs that have looked at their target; one that failed otherwise has not.
 _LOOKED = [*(each.value.capitalize() for each in Health), NOT_HEALED]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from prefect import Flow, get_client, get_run_logger, task
+from prefect import Flow, get_client, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
@@ -38,6 +38,7 @@ from medic8.recovery.journal import Journal
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
 from tasks.index import row_of
+from tasks.light import task
 from tasks.track import artifact_key, outcome_tags, rebuilt, run_url
 
 #: The label by which a run says which process works for it.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
-from prefect import get_client, task
+from prefect import get_client
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TagsContext
@@ -45,6 +45,7 @@ from medic8.settings import Settings, load_settings
 from tasks import index
 from tasks.attempts import ATTEMPTS
 from tasks.carried_out import tell_who_asked
+from tasks.light import task
 
 #: How a run that asked may end, as its tags have it; who decided may be forgotten by then.
 _ENDS = frozenset({Outcome.APPROVED, Outcome.DENIED, Outcome.REFUSED})

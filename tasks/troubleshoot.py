@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.analysis import advice, bottlenecks, usage
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.detector import detect_issues
@@ -21,6 +19,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.registry import kind_named
 from medic8.targets.treatment import choose_plan
 from tasks.attempts import ATTEMPTS, ONCE
+from tasks.light import task
 
 #: The longest that an analyzer may be told to look, and that it takes to look.
 MOST_SECONDS = 60.0

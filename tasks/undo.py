@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from prefect import task
-
 from medic8.errors import Medic8Error
 from medic8.model.recovery import Recovery, RecoveryState, StepMark
 from medic8.model.target import Target
@@ -15,6 +13,7 @@ from medic8.recovery.journal import Journal
 from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 #: Longest an attempt to undo may take.
 UNDOING_S = 1800

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from medic8.model.plan import Plan
 from medic8.model.target import Target
 from medic8.recovery import later
@@ -12,6 +10,7 @@ from medic8.recovery.journal import Journal
 from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 #: Longest that reading what was saved and what is there may take.
 _READING_S = 600

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from medic8.analysis.verdict import require_better
 from medic8.model.issue import Issue
 from medic8.model.plan import Unit
@@ -16,6 +14,7 @@ from medic8.recovery.later import carried_out_by
 from medic8.sessions import session_on
 from medic8.settings import Settings
 from tasks.attempts import ATTEMPTS
+from tasks.light import task
 
 #: Longest an attempt to verify a unit may take.
 VERIFYING_S = 600
