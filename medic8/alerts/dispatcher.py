@@ -22,8 +22,11 @@ from medic8.settings.asking import asking
 
 _log = logging.getLogger("medic8.alerts")
 
-#: Between two looks for what waits, for runs that died, and for what is too old to be kept; in seconds.
+#: Between two looks for what waits if nobody tells of it, and at least; in seconds.
 EVERY_S = 0.5
+BREATH_S = 0.02
+
+#: Between two looks for runs that died, and for what is too old to be kept; in seconds.
 DEAD_EVERY_S = 10.0
 FORGET_EVERY_S = 3600.0
 
@@ -54,6 +57,8 @@ class Dispatcher:
         self._clock = clock
         self._done_s: dict[str, float] = {}
         self._stopping = threading.Event()
+        self._woken = threading.Event()
+        self._is_away = False
         self._thread = threading.Thread(target=self._work, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -63,7 +68,12 @@ class Dispatcher:
     def stop(self) -> None:
         """End after what is under way."""
         self._stopping.set()
+        self._woken.set()
         self._thread.join()
+
+    def wake(self) -> None:
+        """Look now: something waits. Of what another process takes in nobody tells, so we look anyway."""
+        self._woken.set()
 
     def once(self) -> None:
         """
@@ -77,6 +87,7 @@ class Dispatcher:
         to_cancel = self.inbox.to_cancel()
         looks_for_dead = self._is_due("dead", DEAD_EVERY_S)
         running = self.inbox.running() if looks_for_dead else ()
+        self._is_away = False
         if waiting or to_cancel or running:
             try:
                 with self._open_runs() as runs:
@@ -84,6 +95,7 @@ class Dispatcher:
                     self._cancel(runs, to_cancel)
                     self._find_dead(runs, running)
             except (TransientError, ConfigurationError) as exc:
+                self._is_away = True
                 for each in waiting:
                     self.inbox.hold(each.id, str(exc))
         self._listen(now_s)
@@ -92,13 +104,16 @@ class Dispatcher:
 
     def _work(self) -> None:
         while not self._stopping.is_set():
+            self._woken.clear()
             try:
                 self.once()
             except Medic8Error as exc:
                 _log.warning("alerts wait: %s", exc)
             except Exception:  # noqa: BLE001 - whatever it was, the next look may find it gone
                 _log.exception("alerts wait")
-            self._stopping.wait(EVERY_S)
+            self._stopping.wait(BREATH_S)
+            # Where Prefect is away, what is taken in meanwhile is no reason to ask it more often.
+            (self._stopping if self._is_away else self._woken).wait(EVERY_S)
 
     def _dispatch(self, runs: Runs, waiting: list[Generation]) -> None:
         for each in waiting:

@@ -77,6 +77,7 @@ def build_gateway(
     clock: Callable[[], float] = time.time,
     has_client_certificates: bool = False,
     workers: WorkerWatch | None = None,
+    taken: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """
     The application.
@@ -88,8 +89,9 @@ def build_gateway(
         clock: The time now, in seconds since the epoch.
         has_client_certificates: Whether nobody gets here without a certificate that is trusted.
         workers: Knows whether anybody carries out what is started; None = nobody looks.
+        taken: Called, in a thread, whenever alerts were taken in.
     """
-    writer = Writer(inbox, clock)
+    writer = Writer(inbox, clock, taken)
 
     @asynccontextmanager
     async def writing(_: FastAPI) -> AsyncIterator[None]:

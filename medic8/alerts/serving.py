@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -17,14 +17,11 @@ from medic8.alerts.dispatcher import Dispatcher
 from medic8.alerts.gateway import PATH, build_gateway
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
-from medic8.alerts.runs import Runs
+from medic8.alerts.way import WayToRuns
 from medic8.alerts.workers import WorkerWatch
 from medic8.errors import ConfigurationError, TransientError
 from medic8.local.alert_gateway import PREFERRED_PORT
-from medic8.local.prefect_access import PrefectAccess
-from medic8.local.prefect_answer import client_of
 from medic8.model.frozen import Frozen
-from medic8.notifying.links import access_now
 from medic8.notifying.sender import Sender, Sending
 from medic8.recovery import gateway_place
 from medic8.recovery.journal import Journal
@@ -34,8 +31,6 @@ PORT = PREFERRED_PORT
 
 #: So many requests are worked on at a time; others get 503 at once, and senders repeat them.
 MOST_AT_ONCE = 512
-
-_TIMEOUT_S = 30.0
 
 
 class Place(Frozen):
@@ -96,20 +91,22 @@ def serve(
     _require_sense(site, place)
     journal = Journal(site.journal_url)
     inbox, metrics = Inbox(journal), Metrics(tuple(each.name for each in site.notify))
-    watch = WorkerWatch(site, lambda: prefect_runs(site, environ))
+    to_start, to_watch = WayToRuns(site, environ), WayToRuns(site, environ)
+    watch = WorkerWatch(site, to_watch)
+    dispatcher = Dispatcher(site, inbox, to_start, metrics)
     app = build_gateway(
         site,
         inbox,
         metrics=metrics,
         has_client_certificates=place.client_ca is not None,
         workers=watch,
+        taken=dispatcher.wake,
     )
     for each in site.alerts.source:
         problem = f": nothing from it is taken: {each.problem}" if each.problem else ""
         progress(f"source {each.name} ({each.format.value}) at {PATH}/{each.name}{problem}")
     if not site.alerts.source:
         progress("nobody may send alerts, since there is no [[alerts.source]]; links to plans can be opened")
-    dispatcher = Dispatcher(site, inbox, lambda: prefect_runs(site, environ), metrics)
     dispatcher.start()
     sending = Sending(Sender(site, environ=environ), metrics.notified)
     sending.start()
@@ -123,26 +120,8 @@ def serve(
         dispatcher.stop()
         sending.stop()
         watch.stop()
-
-
-def prefect_runs(site: Settings, environ: Mapping[str, str]) -> AbstractContextManager[Runs]:
-    """
-    A way to the runs of the Prefect server that is there now, the user's own or the local stack's.
-
-    Raises:
-        TransientError: none is.
-        ConfigurationError: what the user has set for Prefect is wrong.
-    """
-    access = access_now(site.home, environ)
-    if access is None:
-        raise TransientError("no Prefect server is named, and the local stack does not run: medic8 up")
-    return _opened(access)
-
-
-@contextmanager
-def _opened(access: PrefectAccess) -> Iterator[Runs]:
-    with client_of(access, timeout_s=_TIMEOUT_S) as client:
-        yield Runs(access, client)
+        to_start.close()
+        to_watch.close()
 
 
 def _configured(app: object, place: Place) -> uvicorn.Config:

@@ -24,11 +24,21 @@ class FullError(TransientError):
 
 
 class Writer:
-    """A thread that writes what is handed to it, all that waits at once."""
+    """
+    A thread that writes what is handed to it, all that waits at once.
 
-    def __init__(self, inbox: Inbox, clock: Callable[[], float]) -> None:
+    Args:
+        inbox: Where to.
+        clock: The time now, in seconds since the epoch.
+        written: Called when something is durable, after those who wait were told.
+    """
+
+    def __init__(
+        self, inbox: Inbox, clock: Callable[[], float], written: Callable[[], None] = lambda: None
+    ) -> None:
         self._inbox = inbox
         self._clock = clock
+        self._written = written
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._work, name="inbox", daemon=True)
 
@@ -85,3 +95,4 @@ class Writer:
             return
         for (_, done), each in zip(wanted, taken, strict=True):
             done.set_result(each)
+        self._written()

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO, Any
 
 import httpx
 
+from medic8.alerts.runs import Runs
+from medic8.alerts.way import WayToRuns
 from medic8.local.loopback import free_port
+from medic8.settings import Settings
 
 
 def wait_for(true: Callable[[], Any], within_s: float = 90) -> Any:
@@ -49,3 +52,10 @@ def _is_ready(client: httpx.Client) -> bool:
         return client.get("/ready").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
+
+
+@contextmanager
+def prefect_runs(site: Settings, environ: Mapping[str, str]) -> Iterator[Runs]:
+    """The way that the gateway takes, for once."""
+    with closing(WayToRuns(site, environ)) as way, way() as runs:
+        yield runs

@@ -15,13 +15,13 @@ from deployments.server import opened
 from medic8.alerts.gateway import build_gateway
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
-from medic8.alerts.serving import prefect_runs
 from medic8.alerts.workers import PATIENCE, WorkerWatch
 from medic8.local.loopback import free_port
 from medic8.local.prefect_access import PrefectAccess
 from medic8.recovery import watching
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
+from tests.alerts.gateway_process import prefect_runs
 
 POOL = "watched-by-a-test"
 SITE = f"""

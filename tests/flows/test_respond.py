@@ -27,7 +27,6 @@ from medic8.alerts.dispatcher import Dispatcher
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.alerts.routing import Route
-from medic8.alerts.serving import prefect_runs
 from medic8.local.loopback import free_port
 from medic8.local.prefect_access import PrefectAccess
 from medic8.model.alert import Alert, AlertStatus, Batch, End
@@ -35,7 +34,7 @@ from medic8.model.policy import Pause
 from medic8.recovery import pauses, tables, watching
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
-from tests.alerts.gateway_process import gateway, wait_for
+from tests.alerts.gateway_process import gateway, prefect_runs, wait_for
 from tests.flows.server_site import Configure, set_settings, settings_of
 
 CAPTURED = Path(__file__).parents[1] / "alerts" / "captured"
