@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.diagnose import diagnose, summary
+from flows.diagnose import look_and_show, summary
 from flows.handed import handing
 from flows.heal import heal
 from flows.interruption import interruption
@@ -41,7 +41,7 @@ def respond(target: str, generation: str = "") -> State[Response]:
         generation: Which alerts, as the gateway numbers them; empty = none, a person asks.
     """
     site = load_settings()
-    site.target(target)
+    subject = site.target(target)
     treatments = list[Treatment]()
     report: DiagnosticReport | None = None
     end, text = End.CLEARED, "every alert was resolved before anything was begun"
@@ -49,7 +49,8 @@ def respond(target: str, generation: str = "") -> State[Response]:
         with untagged():
             if generation and not begin_diagnosis(generation, site):
                 break
-        report = returned(diagnose(target, return_state=True), DiagnosticReport)
+            # In this run: another one within it costs as much as the look itself.
+            report = look_and_show(subject, site)
         if not report.is_healthy:
             with untagged():
                 if generation and not begin_treatment(generation, site):
