@@ -6,6 +6,7 @@ import contextlib
 import encodings.idna  # noqa: F401 - for the address of every server
 
 import fastapi.encoders  # noqa: F401 - with it Prefect writes down what a flow is called with by another one
+import sqlalchemy.dialects.sqlite  # noqa: F401 - the journal's, mostly
 
 import flows.run  # noqa: F401 - all flows
 from medic8.errors import ConfigurationError

@@ -34,11 +34,17 @@ from prefect.flow_engine import load_flow, run_flow
 from prefect.flows import load_flow_from_entrypoint
 from prefect.logging.handlers import APILogWorker
 from prefect.logging.loggers import flow_run_logger
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    Settings,
+    temporary_settings,
+)
 from pydantic import BaseModel
 
+from deployments.responder.client import client_for
 from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, Order
-from deployments.responder.shortening import know_storage, named
+from deployments.responder.shortening import know_names, know_storage, named, trust_once
 from flows.interruption import noting_interruption
 
 #: For how long the last lines for the server are waited for.
@@ -52,6 +58,7 @@ def warmed() -> Iterator[None]:
     """What every run begins with."""
     # A run of a deployment would make a connection before it begins, to hear of its suspension; we tell it.
     prefect.flow_engine.observe_flow_run_suspension = _told_of_suspension  # type: ignore[attr-defined]
+    trust_once(PREFECT_API_URL.value() or "")
     # Prefect leaves it to the first use of each of its models to make what reads and writes it.
     for model in _models(BaseModel):
         if model.__module__.startswith("prefect.client"):
@@ -127,8 +134,10 @@ def _run(order: Order, around: contextlib.ExitStack) -> int:
         logger.exception("The flow cannot be loaded")
         raise
     flow = named(flow, flow_run)
+    know_names(flow, flow_run, order.deployment)
     if order.is_storage_known:
         know_storage(order.storage)
+    around.enter_context(client_for(flow_run))
     around.enter_context(noting_interruption())
     adapter: Any = logger  # which is none by its type
     _drive(flow, run_flow(flow, flow_run=flow_run, error_logger=adapter, return_type="state"))

@@ -28,6 +28,21 @@ SUSPENDS = signal.SIGUSR2
 _LENGTH = struct.Struct("!I")
 
 
+class Named(Frozen):
+    """
+    Something that Prefect names in the events of a run.
+
+    Attributes:
+        id: Its id.
+        name: Its name.
+        tags: Its tags.
+    """
+
+    id: UUID
+    name: str
+    tags: tuple[str, ...] = ()
+
+
 class Order(Frozen):
     """
     A run to begin.
@@ -36,6 +51,7 @@ class Order(Frozen):
         run: Its id.
         flow_run: The run as Prefect has it, as JSON: the child asks nobody for it.
         entrypoint: Where its flow is; None = Prefect's own ways of finding it, with what the deployment says.
+        deployment: Its deployment.
         environment: The whole environment of its process.
         folder: What is the run's own; removed when it has ended.
         working_folder: Where it works; None = an empty folder in `folder`.
@@ -48,6 +64,7 @@ class Order(Frozen):
     run: str
     flow_run: str
     entrypoint: str | None
+    deployment: Named
     environment: dict[str, str]
     folder: str
     working_folder: str | None = None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
@@ -16,7 +18,7 @@ from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration
 
 from deployments.responder.lost import taken_by
-from deployments.responder.orders import Order
+from deployments.responder.orders import Named, Order
 
 #: A run that was taken is begun within so many seconds, or not at all by who took it.
 BEGIN_WITHIN_S = 20.0
@@ -42,6 +44,17 @@ async def claimed(client: PrefectClient, run: FlowRun, name: str) -> bool:
 async def storage_of(client: PrefectClient) -> tuple[UUID | None]:
     """The block where the server has results kept; None = it has said of none."""
     return ((await client.read_server_default_result_storage()).default_result_storage_block_id,)
+
+
+async def wants_tokens(client: PrefectClient) -> bool:
+    """Whether the server wants a token with each change, which each process would have to ask for."""
+    try:
+        await client.request("GET", "/csrf-token", params={"client": str(uuid4())})
+    except httpx.HTTPStatusError as exc:
+        if exc.response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+            return False
+        raise
+    return True
 
 
 async def deployment_of(client: PrefectClient, run: FlowRun) -> DeploymentResponse | None:
@@ -112,6 +125,7 @@ def ordered(
         run=str(run.id),
         flow_run=run.model_dump_json(),
         entrypoint=entrypoint if is_importable else None,
+        deployment=Named(id=deployment.id, name=deployment.name, tags=tuple(deployment.tags)),
         environment={each: str(value) for each, value in around.items() if value is not None},
         folder=str(folder),
         working_folder=str(configuration.working_dir) if configuration.working_dir else None,

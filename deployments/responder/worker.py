@@ -26,7 +26,14 @@ from deployments.responder.listening import listen
 from deployments.responder.lost import given_back
 from deployments.responder.orders import Ended, Order
 from deployments.responder.records import Records
-from deployments.responder.taking import claimed, configured, deployment_of, ordered, storage_of
+from deployments.responder.taking import (
+    claimed,
+    configured,
+    deployment_of,
+    ordered,
+    storage_of,
+    wants_tokens,
+)
 from deployments.responder.telling import (
     cancel_unbegun,
     crash,
@@ -215,8 +222,9 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             # What a run writes stands in Prefect; here only what is wrong.
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         }
-        if not getattr(self.client._client, "enable_csrf_support", True):  # noqa: SLF001 - nowhere else is it told
-            known["PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"] = "false"
+        with self._reporting("whether the server wants tokens is not known"):
+            if not await wants_tokens(self.client):
+                known["PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"] = "false"
         with self._reporting("where results are kept is not known"):
             self._storage = await storage_of(self.client)
         self._environment = known | self._environment

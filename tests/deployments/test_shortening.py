@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import prefect.results
 import pytest
-from prefect import flow
+from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.events.related import related_resources_from_run_context
+from prefect.events.schemas.events import RelatedResource
+from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending
 
-from deployments.responder.shortening import know_storage, named
+from deployments.responder.client import client_for
+from deployments.responder.orders import Named
+from deployments.responder.shortening import know_names, know_storage, named
 from flows.respond import respond
 from medic8.local.loopback import HOST, free_port
 from medic8.model.alert import RUN_NAME
+from medic8.model.recovery import Owner
+from medic8.owner import this_process
+from tasks.tell import sign
 
 
 @flow(flow_run_name="look {times} times at {where}")
@@ -61,3 +73,67 @@ def test_where_results_go_is_not_asked_of_a_server_that_was_asked(monkeypatch: p
         there = asyncio.run(prefect.results._aget_default_result_storage())
     assert here == there
     assert asked == []
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_run_begins_by_one_request_and_what_is_noted_of_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its first step the server is told that it runs; in the end it knows what it always knew."""
+    asked, seen = list[str](), list[tuple[list[str], FlowRun | None]]()
+    request = SyncPrefectClient.request
+
+    def told(client: SyncPrefectClient, method: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(f"{method} {path}")
+        return request(client, method, path, *args, **kwargs)
+
+    @flow(on_running=[sign])
+    def noted(target: str) -> None:
+        del target
+        context = FlowRunContext.get()
+        seen.append((list(asked), context.flow_run if context else None))
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(noted, parameters={"target": "db"}, state=Pending())
+    monkeypatch.setattr(SyncPrefectClient, "request", told)
+    with client_for(run):
+        run_flow(noted, flow_run=run, parameters={"target": "db"})
+    monkeypatch.undo()
+    ((before, shown),) = seen
+    assert before == ["POST /flow_runs/{id}/set_state"]
+    assert asked.count("GET /flow_runs/{id}") == 0
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(run.id)
+    assert shown is not None
+    assert (found.run_count, found.start_time) == (shown.run_count, shown.start_time)
+    assert (found.flow_version, found.tags) == (noted.version, ["target:db"])
+    assert Owner.model_validate_json(str(found.labels["medic8.owner"])) == this_process()
+
+
+def test_what_is_named_in_events_is_not_asked_of_the_server() -> None:
+    """Four requests of each run, for names that its responder has just read."""
+    run = run_of("a", where="b")
+    run = run.model_copy(
+        update={
+            "deployment_id": uuid4(),
+            "work_queue_id": uuid4(),
+            "work_queue_name": "rack-7",
+            "work_pool_id": uuid4(),
+            "work_pool_name": "medic8",
+        }
+    )
+    assert run.deployment_id is not None
+    know_names(look, run, Named(id=run.deployment_id, name="alerts", tags=("medic8",)))
+
+    async def related() -> list[RelatedResource]:
+        # Nobody is there to be asked.
+        with FlowRunContext.model_construct(flow_run=run):
+            return await related_resources_from_run_context(client=PrefectClient("http://127.0.0.1:1/api"))
+
+    found = {each.role: each.name for each in asyncio.run(related())}
+    assert found == {
+        "flow-run": "a",
+        "flow": look.name,
+        "deployment": "alerts",
+        "work-queue": "rack-7",
+        "work-pool": "medic8",
+        "tag": None,
+    }

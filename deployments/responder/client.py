@@ -1,0 +1,138 @@
+"""The way of one run's process to the server: what it was told it does not ask, and notes it sends later."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRunPolicy as Policy
+from prefect.context import SyncClientContext
+from prefect.logging import get_logger
+from prefect.settings import get_current_settings
+
+#: So long after a flow has begun its notes are sent, unless they are wanted before.
+_AFTER_S = 0.25
+
+
+class RunClient(SyncPrefectClient):
+    """
+    Prefect's own, which begins one run with a single request: that it is Running.
+
+    Prefect notes on a run which version its flow has, and a hook whose process works for it; nobody waits for
+    either before the first step. Then it reads the run, which we were given a moment ago. All that comes
+    after goes its usual way, in its order.
+
+    Args:
+        run: As it was when it was taken; Prefect notes in it that it runs.
+    """
+
+    def __init__(self, run: FlowRun) -> None:
+        api = get_current_settings().api
+        super().__init__(
+            str(api.url),
+            auth_string=api.auth_string.get_secret_value() if api.auth_string else None,
+            api_key=api.key.get_secret_value() if api.key else None,
+        )
+        self._run = run
+        self._has_begun = False
+        self._notes: list[Callable[[], object]] = []
+        self._sending: threading.Thread | None = None
+        self._hurry = threading.Event()
+
+    def read_flow_run(self, flow_run_id: UUID) -> FlowRun:
+        """The run; for the first time as we know it."""
+        if flow_run_id != self._run.id:
+            return super().read_flow_run(flow_run_id)
+        state = self._run.state
+        if self._has_begun or state is None or not state.is_running():
+            self.settle()
+            return super().read_flow_run(flow_run_id)
+        self._has_begun = True
+        self._sending = threading.Thread(target=self._send, name="notes", daemon=True)
+        self._sending.start()
+        # As the server counts: it has begun once more.
+        return self._run.model_copy(
+            update={
+                "run_count": self._run.run_count + 1,
+                "start_time": self._run.start_time or state.timestamp,
+            }
+        )
+
+    def update_flow_run(
+        self,
+        flow_run_id: UUID,
+        flow_version: str | None = None,
+        parameters: dict[str, Any] | None = None,
+        name: str | None = None,
+        tags: Iterable[str] | None = None,
+        empirical_policy: Policy | None = None,
+        infrastructure_pid: str | None = None,
+        job_variables: dict[str, Any] | None = None,
+    ) -> httpx.Response:
+        """Change a run; what is noted on ours before it begins, later. So is not how often it is retried."""
+        update = partial(
+            super().update_flow_run,
+            flow_run_id,
+            flow_version,
+            parameters,
+            name,
+            tags,
+            empirical_policy,
+            infrastructure_pid,
+            job_variables,
+        )
+        is_retried = empirical_policy is not None and bool(empirical_policy.retries)
+        if self._is_note(flow_run_id) and not is_retried:
+            self._notes.append(update)
+            return httpx.Response(HTTPStatus.ACCEPTED)
+        if flow_run_id == self._run.id:
+            self.settle()
+        return update()
+
+    def update_flow_run_labels(self, flow_run_id: UUID, labels: Any) -> None:
+        """Label a run; ours before it begins, later."""
+        label = partial(super().update_flow_run_labels, flow_run_id, labels)
+        if self._is_note(flow_run_id):
+            self._notes.append(label)
+        else:
+            label()
+
+    def settle(self) -> None:
+        """Have all notes sent."""
+        self._hurry.set()
+        if self._sending is not None:
+            self._sending.join()
+        else:
+            self._send()
+
+    def _is_note(self, flow_run_id: UUID) -> bool:
+        return flow_run_id == self._run.id and not self._has_begun
+
+    def _send(self) -> None:
+        # The first step comes first, also where both are at work at once.
+        self._hurry.wait(_AFTER_S)
+        while self._notes:
+            note = self._notes.pop(0)
+            try:
+                note()
+            except Exception as exc:  # noqa: BLE001 - the run does not end because of a note
+                get_logger("medic8").warning("a note on the run was not taken: %s", exc)
+
+
+@contextmanager
+def client_for(run: FlowRun) -> Iterator[None]:
+    """A block in which Prefect asks the server by a client that knows *run*; all is told when it ends."""
+    client = RunClient(run)
+    with SyncClientContext.model_construct(client=client):
+        try:
+            yield
+        finally:
+            client.settle()
