@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import statistics
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psutil
@@ -103,14 +105,66 @@ def in_turn(bench: Bench, pools: Sequence[str], count: int) -> dict[str, list[fl
     return took
 
 
-def storm(bench: Bench, pool: str, count: int) -> tuple[float, float]:
-    """*count* runs at once: runs/s until all have completed, and the longest wait."""
+class Storm(NamedTuple):
+    """
+    What came of many runs at once.
+
+    Attributes:
+        per_s: Runs a second, until all have completed.
+        longest_s: The longest wait for a first task.
+        cpu_s: Seconds of a processor that one run took, by who used them.
+    """
+
+    per_s: float
+    longest_s: float
+    cpu_s: dict[str, float]
+
+
+def storm(bench: Bench, pool: str, count: int, who: dict[str, psutil.Process]) -> Storm:
+    """*count* runs at once; *who* works for them."""
+    before = {name: cpu_of(each) for name, each in who.items()}
     began = time.time()
     runs = [bench.create(pool) for _ in range(count)]
     longest = max(bench.waited(*each) for each in runs)
     while not bench.is_over([run for run, _ in runs]):
-        time.sleep(0.05)
-    return count / (time.time() - began), longest
+        time.sleep(0.2)
+    took = time.time() - began
+    used = {name: (cpu_of(each) - before[name]) / count for name, each in who.items()}
+    return Storm(count / took, longest, used)
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Seconds of a processor that it and all below it have used, those that have ended as well."""
+    family, used = [process], 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family += process.children(recursive=True)
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used += sum(each.cpu_times()[:4])
+    return used
+
+
+def show_alone(took: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Print how long runs of each pool took; the same as numbers."""
+    percentiles = {
+        pool: statistics.quantiles(all_s, n=100, method="inclusive") for pool, all_s in took.items()
+    }
+    print("| a run alone | p50 s | p99 s |\n|---|---|---|")
+    for pool, p in percentiles.items():
+        print(f"| {pool} | {p[49]:.3f} | {p[98]:.3f} |", flush=True)
+    if "process" in took:
+        ratio = statistics.median(took["process"]) / statistics.median(took["warm"])
+        print(f"the process worker takes {ratio:.1f} times as long")
+    return {pool: {"p50_s": p[49], "p99_s": p[98]} for pool, p in percentiles.items()}
+
+
+def show_storm(seen: Storm, count: int) -> dict[str, object]:
+    """Print what came of *count* runs at once; the same as numbers."""
+    print(f"a storm of {count}: {seen.per_s:.1f} runs/s, the last first task after {seen.longest_s:.1f} s")
+    print("| a run in the storm | CPU s |\n|---|---|")
+    for who, used in seen.cpu_s.items():
+        print(f"| {who} | {used:.3f} |", flush=True)
+    return dict(seen._asdict())
 
 
 def main() -> None:
@@ -120,6 +174,7 @@ def main() -> None:
     parser.add_argument("--storm", type=int, default=40)
     parser.add_argument("--rest", type=float, default=20.0, help="seconds at rest")
     parser.add_argument("--alone", action="store_true", help="without the process worker")
+    parser.add_argument("--json", action="store_true", help="the numbers once more, as JSON")
     said = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and what was started is ended
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as around:
@@ -146,31 +201,35 @@ def main() -> None:
         for pool in pools:
             bench.deploy(pool)
         words = ["deployments.responder", "--pool", "warm", "--name", "bench", "--folder", str(folder / "r")]
-        words += ["--import", "flows.run", "--import", "benchmarks.responder_flow"]
+        words += ["--import", "flows.beforehand", "--import", "benchmarks.responder_flow"]
         responder = around.enter_context(program(words, environ, folder / "responder.log"))
         if not said.alone:
             words = ["prefect", "worker", "start", "--type", "process", "--pool", "process"]
             around.enter_context(program(words, environ, folder / "worker.log"))
+        who = {
+            "runs and responder": responder,
+            **{
+                server.name: psutil.Process(server.pid)
+                for server in status.servers
+                if server.name in {"prefect", "postgres"} and server.pid is not None
+            },
+        }
         try:
             in_turn(bench, pools, 3)
-            took = in_turn(bench, pools, said.runs)
-            print("| a run alone | p50 s | p99 s |\n|---|---|---|")
-            for pool, all_s in took.items():
-                p = statistics.quantiles(all_s, n=100, method="inclusive")
-                print(f"| {pool} | {p[49]:.3f} | {p[98]:.3f} |", flush=True)
-            if not said.alone:
-                ratio = statistics.median(took["process"]) / statistics.median(took["warm"])
-                print(f"the process worker takes {ratio:.1f} times as long")
+            document: dict[str, object] = {"benchmark": "responder"}
+            document["alone"] = show_alone(in_turn(bench, pools, said.runs))
             family = [responder, *responder.children()]
             before_mib = sum(each.memory_info().rss for each in family) >> 20
-            per_s, longest = storm(bench, "warm", said.storm)
-            print(f"a storm of {said.storm}: {per_s:.1f} runs/s, the last first task after {longest:.1f} s")
+            document["storm"] = show_storm(storm(bench, "warm", said.storm, who), said.storm)
             before = sum(sum(each.cpu_times()[:2]) for each in family)
             time.sleep(said.rest)
-            used = sum(sum(each.cpu_times()[:2]) for each in family) - before
+            at_rest = (sum(sum(each.cpu_times()[:2]) for each in family) - before) / said.rest
             resident = sum(each.memory_info().rss for each in family) >> 20
-            print(f"at rest {100 * used / said.rest:.2f} % of a core")
+            print(f"at rest {100 * at_rest:.2f} % of a core")
             print(f"{resident} MiB resident, before the storm {before_mib}")
+            document["rest"] = {"cores": at_rest, "mib": resident}
+            if said.json:
+                print(json.dumps(document))
         except BaseException:
             print((folder / "responder.log").read_text()[-5000:])
             raise

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import anyio.abc
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import get_current_settings
@@ -54,7 +53,7 @@ _SWEEP_S = 60.0
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
-#: Between two questions for runs: what arrives meanwhile is answered by the second.
+#: Between two questions for runs, and at least as long as a busy server took for the first.
 _BREATH_S = 0.02
 
 _T = TypeVar("_T")
@@ -109,7 +108,9 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             each: value for each, value in os.environ.items() if not each.startswith("PREFECT__")
         } | get_current_settings().to_environment_variables(exclude_unset=True)
         self._records = Records(folder)
-        self._children = Children(self._records, ended=self._ended, note=self.note, grace_s=grace_s)
+        self._children = Children(
+            self._records, ended=lambda *end: self._begin(self._tell(*end)), note=self.note, grace_s=grace_s
+        )
         self._zygote = Zygote(self._children, modules)
         self._is_known = asyncio.Event()
         self._wake = asyncio.Event()
@@ -163,10 +164,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         printer(f"Responder {self.name!r} has ended")
 
     async def run(
-        self,
-        flow_run: FlowRun,
-        configuration: ProcessJobConfiguration,
-        task_status: anyio.abc.TaskStatus[int] | None = None,
+        self, flow_run: FlowRun, configuration: ProcessJobConfiguration, task_status: Any = None
     ) -> BaseWorkerResult:
         """Refuse: `start` takes runs by itself, and waits for none of them."""
         del configuration, task_status
@@ -264,7 +262,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         while True:
             await self._zygote.is_ready.wait()
             self._wake.clear()
-            wait_s = self._poll_s
+            wait_s, began_s = self._poll_s, time.monotonic()
             try:
                 if not self._stopping.is_set():
                     wait_s = await self._look()
@@ -275,7 +273,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
                 wait_s, pause_s = pause_s, min(pause_s * 2, _LONGEST_PAUSE_S)
                 await asyncio.sleep(wait_s)
                 continue
-            await asyncio.sleep(_BREATH_S)
+            await asyncio.sleep(max(_BREATH_S, time.monotonic() - began_s))
             # Not `wait_for`, which may swallow that we are cancelled if we are woken at that moment.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
@@ -347,10 +345,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         finally:
             self._taking.discard(name)
 
-    def _ended(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001 - what is known of the end
-        self._begin(self._tell(ended, was_cancelled))
-
-    async def _tell(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001
+    async def _tell(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001 - what is known of the end
         if text := await self._surely(tell_end, ended, was_cancelled=was_cancelled):
             self._logger.warning("run %s: %s", ended.run, text)
         self._children.forget(ended.run)
