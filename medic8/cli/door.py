@@ -108,9 +108,6 @@ class Door(Protocol):
     def statistics(self, wanted: Wanted) -> StatisticsReport:
         """How often the resolutions that match succeeded, and how long they took."""
 
-    def missing_in_index(self) -> int:
-        """How many runs Prefect has at least that the index of resolutions lacks."""
-
     def complete_index(self) -> int:
         """Put the runs into the index of resolutions that it lacks, and say how many these were."""
 
@@ -311,10 +308,6 @@ class PrefectDoor:
     def statistics(self, wanted: Wanted) -> StatisticsReport:
         """How often the resolutions that match succeeded, and how long they took."""
         return cast("StatisticsReport", self._run("tasks.index", "report", wanted))
-
-    def missing_in_index(self) -> int:
-        """How many runs Prefect has at least that the index of resolutions lacks."""
-        return int(self._run("tasks.index", "missing"))
 
     def complete_index(self) -> int:
         """Put the runs into the index of resolutions that it lacks, and say how many these were."""

@@ -10,6 +10,7 @@ import typer
 from medic8.cli.call import Json, call_of
 from medic8.cli.complete import target_names
 from medic8.cli.exits import ExitCode
+from medic8.cli.indexed import known_journal
 
 
 def gateway(
@@ -53,10 +54,9 @@ def alerts(
     """List the alerts that were taken in, those sent last first, and what answers each."""
     from medic8.alerts.inbox import Inbox
     from medic8.cli.render_alerts import render_alerts
-    from medic8.recovery.journal import Journal
 
     call = call_of(ctx, wants_json=json)
-    inbox = Inbox(Journal(call.settings.journal_url))
-    rows = inbox.rows(limit=limit, is_open_only=not all_, target=target)
+    journal = known_journal(call)
+    rows = Inbox(journal).rows(limit=limit, is_open_only=not all_, target=target) if journal else ()
     call.screen.show({"alerts": rows}, lambda: render_alerts(rows))
     return ExitCode.WELL

@@ -17,7 +17,7 @@ from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_access import PrefectAccess, access_to, is_at, prefect_access
 from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
-from medic8.local.records import Server, StackRecord
+from medic8.local.records import Server, StackRecord, read_record
 from medic8.local.valkey_server import ValkeyServer
 from medic8.local.worker import Worker, is_polling
 
@@ -206,6 +206,22 @@ def way_to_own(home: Path, api_url: str, environment: Mapping[str, str]) -> Pref
     if kept is None:
         kept = access.auth_string or environment.get(ASKED, "")
     return access.model_copy(update={"auth_string": kept})
+
+
+def running_prefect(home: Path, environment: Mapping[str, str]) -> PrefectAccess | None:
+    """
+    Get the way to the Prefect server that the user has named, or that runs in *home*; nothing is started.
+
+    Whether it answers is not asked, nor what else of the stack runs.
+
+    Raises:
+        ConfigurationError: What the user has set for Prefect is wrong, or what runs is not known.
+    """
+    record = read_record(home.absolute())
+    external = external_prefect(environment, record)
+    if external is None and record.prefect is not None and record.is_alive("prefect"):
+        return way_to_own(home, record.prefect.api_url, environment)
+    return external
 
 
 def external_prefect(environment: Mapping[str, str], record: StackRecord) -> PrefectAccess | None:

@@ -180,6 +180,19 @@ class Response(Frozen):
     treatments: tuple[Treatment, ...] = ()
 
 
+class Standing(Frozen):
+    """
+    How a flow run stands.
+
+    Attributes:
+        state: The state that Prefect shows.
+        duration_s: How long it took so far, in seconds.
+    """
+
+    state: str
+    duration_s: float
+
+
 class HistoryEntry(Frozen):
     """
     One resolution in the history of flow runs.

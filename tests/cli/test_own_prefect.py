@@ -223,7 +223,13 @@ def test_a_refusal_names_the_variable_and_never_the_secret(
     configuration.parent.mkdir(exist_ok=True)
     if not configuration.exists():
         configuration.write_text('[[target]]\nname = "lab"\nkind = "grid"\nurl = "valkey://127.0.0.1:1/0"\n')
-    calls = [("diagnose", "lab"), ("heal", "lab"), ("backup", "create", "lab"), ("history",), ("show", "1")]
+    calls = [
+        ("diagnose", "lab"),
+        ("heal", "lab"),
+        ("backup", "create", "lab"),
+        ("history", "--complete"),
+        ("show", "1"),
+    ]
     ended = medic8(site, [*calls, ("demo",), ("up",), ("status",)], PREFECT_API_URL=guarded, **credentials)
     assert [code for code, _, _ in ended] == [3, 3, 3, 3, 3, 3, 3, 1]
     for _, out, err in ended[:-1]:
@@ -243,7 +249,7 @@ def test_a_profile_is_as_good_as_variables(guarded: str, tmp_path: Path) -> None
         f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "{guarded}"\n'
         f'PREFECT_API_AUTH_STRING = "ann:{SECRET}"\n'
     )
-    (history,) = medic8(tmp_path, [("history", "--outcome", "restored")])
+    (history,) = medic8(tmp_path, [("history", "--complete", "--outcome", "restored")])
     assert history == (0, "no resolution matches\n", "")
     (up,) = medic8(tmp_path, [("up",)], PREFECT_API_AUTH_STRING="ann:wrong")
     assert up[0] == 3
@@ -254,7 +260,7 @@ def test_a_key_and_tls_are_as_prefect_has_them(
     front: str, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The authority is named, or looking at certificates is switched off; else nobody is trusted."""
-    asked = [("history", "--outcome", "restored")]
+    asked = [("history", "--complete", "--outcome", "restored")]
     known = {"PREFECT_API_URL": front, "PREFECT_API_KEY": KEY}
     (named,) = medic8(tmp_path, asked, **known, PREFECT_API_SSL_CERT_FILE=str(certificate[0]))
     (trusting,) = medic8(tmp_path, asked, **known, PREFECT_API_TLS_INSECURE_SKIP_VERIFY="true")
@@ -277,7 +283,7 @@ def test_our_own_server_keeps_the_password_that_it_was_started_with(
     """Said once where it is started, it is known to each later command, whatever is set for others."""
     home = next(path for path in tmp_path_factory.getbasetemp().glob("guarded*/home"))
     known = {"MEDIC8_HOME": str(home), "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-    asked = [("history", "--outcome", "restored")]
+    asked = [("history", "--complete", "--outcome", "restored")]
     assert medic8(tmp_path, asked, **known) == [(0, "no resolution matches\n", "")]
     named = {"PREFECT_API_URL": guarded, "PREFECT_API_AUTH_STRING": "ann:of another server"}
     assert medic8(tmp_path, asked, **known, **named) == [(0, "no resolution matches\n", "")]
