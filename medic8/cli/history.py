@@ -10,6 +10,7 @@ import typer
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.complete import ended_runs, issue_types, outcomes, strategies, target_names
 from medic8.cli.exits import ExitCode
+from medic8.cli.gateway import answers_called
 from medic8.cli.indexed import index_of, require_something_known
 from medic8.cli.recoveries import interrupted, known_of, marked, recoveries_of, recovery_called
 from medic8.errors import ConfigurationError
@@ -136,14 +137,19 @@ def show(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN",
-            help="A run's id, or a recovery's, or its beginning; see medic8 history.",
+            metavar="ID",
+            help="A run's id, a recovery's or an alert's, or its beginning; see medic8 history and alerts.",
             autocompletion=ended_runs,
         ),
     ],
     json: Json = False,
 ) -> int:
-    """Show one resolution, or one recovery: what was saved, each step, and what undo did."""
+    """
+    Show one resolution or one recovery: what was saved, each step, and what undo did.
+
+    Or one alert, or all that a run answers: what was sent, when, and what became of it.
+    """
+    from medic8.cli.render_alerts import render_answers
     from medic8.cli.render_history import render_resolution_of
     from medic8.cli.render_recovery import render_recovery
 
@@ -152,6 +158,9 @@ def show(
     if (recovery := recovery_called(call, run)) is not None:
         known = known_of(call, recovery)
         call.screen.show(known, lambda: render_recovery(known))
+        return ExitCode.WELL
+    if (answers := answers_called(call, run)) is not None:
+        call.screen.show(answers, lambda: render_answers(answers))
         return ExitCode.WELL
     door = call.door
     with call.screen.working("reading the history"):
