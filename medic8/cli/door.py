@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from medic8.model.approval import Decided
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.performance import PerformanceReport
-    from medic8.model.policy import Pause
     from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
@@ -121,9 +120,6 @@ class Door(Protocol):
 
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
-
-    def variable_pause(self) -> tuple[Pause, ...]:
-        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
 
 
 def open_door(call: Call) -> Door:
@@ -320,10 +316,6 @@ class PrefectDoor:
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
         return str(self._run("tasks.track", "run_url", run))
-
-    def variable_pause(self) -> tuple[Pause, ...]:
-        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
-        return cast("tuple[Pause, ...]", self._run("tasks.pause", "variable_pause"))
 
     def _run(self, module: str, name: str, *args: object, left: str = _NOTHING, **kwargs: object) -> Any:
         with self._reaching_prefect(left):

@@ -148,14 +148,13 @@ class Index:
 
     def _ask(self, question: Callable[[PrefectApi], Answer]) -> Answer | None:
         """The answer to *question*; None if there is nobody to ask, or that is told once."""
-        from medic8.local.prefect_answer import client_of
-        from medic8.local.prefect_api import PrefectApi
+        from medic8.local.prefect_api import api_of
 
         if self.prefect is None:
             return None
         try:
-            with client_of(self.prefect, timeout_s=_TIMEOUT_S) as client:
-                return question(PrefectApi(self.prefect, client))
+            with api_of(self.prefect, timeout_s=_TIMEOUT_S) as api:
+                return question(api)
         except (Medic8Error, OSError) as exc:
             self.tell(f"{exc}; how runs stand that have not ended, and what the index lacks, is not known")
             self.prefect = None

@@ -13,6 +13,7 @@ from medic8.errors import ConfigurationError, Medic8Error
 
 if TYPE_CHECKING:
     from medic8.local.stack import StackStatus
+    from medic8.model.policy import Pause
 
 
 def up(
@@ -149,6 +150,23 @@ def _end_interrupted(call: Call) -> None:
         call.screen.warn(f"recovery {each.recovery.id} is still open: {each.reason}")
 
 
+def _paused(call: Call, found: StackStatus) -> tuple[Pause, ...]:
+    """What is paused, as far as that can be found out; what stands in the way is told."""
+    from datetime import UTC, datetime
+
+    from medic8.cli.pause import pause_of_prefect
+    from medic8.recovery import pauses
+    from medic8.recovery.presence import journal_at
+
+    try:
+        journal = journal_at(call.settings.journal_url)
+        noted = pauses.active(journal, datetime.now(UTC)) if journal else ()
+        return (*noted, *pause_of_prefect(call)) if found.server("prefect").answers else noted
+    except Medic8Error as exc:
+        call.screen.warn(f"whether something is paused is not known: {exc}")
+        return ()
+
+
 def _password(home: Path) -> str:
     """
     What the local stack's Prefect server asks for.
@@ -185,5 +203,6 @@ def status(
         call.screen.show({"password": kept}, lambda: [text(kept)])
         return ExitCode.WELL
     found = stack.status(default_home(call.environ), environment=call.environ)
+    found = found.model_copy(update={"paused": _paused(call, found)})
     call.screen.show(found, lambda: render_stack(found))
     return ExitCode.WELL if found.is_up else ExitCode.NOT_WELL

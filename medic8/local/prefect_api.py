@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from medic8.errors import RefusedError, TransientError
 from medic8.local.prefect_access import PrefectAccess
-from medic8.local.prefect_answer import refusal
+from medic8.local.prefect_answer import client_of, refusal
 from medic8.model.resolution import Standing
 
 if TYPE_CHECKING:
@@ -18,6 +20,18 @@ if TYPE_CHECKING:
 PAGE = 200
 
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+@contextmanager
+def api_of(access: PrefectAccess, *, timeout_s: float) -> Iterator[PrefectApi]:
+    """
+    Open a way to ask the server of *access*.
+
+    Raises:
+        OSError: The file of authorities is missing or holds none.
+    """
+    with client_of(access, timeout_s=timeout_s) as client:
+        yield PrefectApi(access, client)
 
 
 class PrefectApi:
@@ -66,6 +80,11 @@ class PrefectApi:
                 took_s = float(run.get("total_run_time") or 0.0)
                 found[str(run["id"])] = Standing(state=str(run.get("state_name") or ""), duration_s=took_s)
         return found
+
+    def variable(self, name: str) -> tuple[object, datetime] | None:
+        """What the variable called *name* says, and since when; None if there is none."""
+        found = self.asked("GET", f"/variables/name/{name}", missing_is_none=True)
+        return None if found is None else (found["value"], datetime.fromisoformat(found["updated"]))
 
     def begun(self, flows: Collection[str]) -> int:
         """How many runs of *flows* the server knows that have begun."""

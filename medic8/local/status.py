@@ -20,6 +20,7 @@ from medic8.local.prefect_server import PrefectServer
 from medic8.local.records import Server, StackRecord, read_record
 from medic8.local.valkey_server import ValkeyServer
 from medic8.local.worker import Worker, is_polling
+from medic8.model.policy import Pause
 
 State = Literal["running", "stopped", "died", "external"]
 
@@ -74,6 +75,7 @@ class StackStatus(BaseModel):
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
         gateway_url: Where alerts are sent to; None while nobody takes them in.
+        paused: What a person has stopped from being begun; empty as well where nobody asked.
         servers: In the order in which they are stopped; a gateway and a worker only where one is to run.
         problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
@@ -87,6 +89,7 @@ class StackStatus(BaseModel):
     valkey_url: str | None = None
     valkey_socket_url: str | None = None
     gateway_url: str | None = None
+    paused: tuple[Pause, ...] = ()
     servers: tuple[ServerStatus, ...] = ()
     problem: str = ""
 

@@ -26,7 +26,6 @@ from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.performance import PerformanceReport
 from medic8.model.plan import Plan, Risk, Step, Unit
-from medic8.model.policy import Pause
 from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
@@ -171,10 +170,6 @@ class Answers:
         if not self.entries or run != self.entries[0].run:
             raise ConfigurationError(f'run "{run}" is not known')
         return self.entries[0], self.resolution
-
-    def variable_pause(self) -> tuple[Pause, ...]:
-        """Answer that nothing is paused."""
-        return ()
 
     def run_url(self, run: str) -> str:
         """Answer with an address."""
