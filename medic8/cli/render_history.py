@@ -52,7 +52,8 @@ def render_resolution_of(
     entry: HistoryEntry, resolution: Resolution | None, url: str, known: Sequence[KnownRecovery] = ()
 ) -> Iterator[RenderableType]:
     """Everything that is known about one resolution; *known* are its recoveries, the oldest first."""
-    yield line(text(entry.name, "bold"), word(entry.outcome) if entry.outcome else text(entry.state))
+    lost = text(resolution.lost, "bold red") if resolution else ""
+    yield line(text(entry.name, "bold"), word(entry.outcome) if entry.outcome else text(entry.state), lost)
     yield facts(
         (
             ("run", entry.run),

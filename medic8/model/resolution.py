@@ -122,6 +122,12 @@ class Resolution(Frozen):
     started_at: datetime
     ended_at: datetime
 
+    @property
+    def lost(self) -> str:
+        """What nobody has any more since it; empty if nothing was lost, or it changed nothing for good."""
+        kept = self.outcome in {Outcome.RESOLVED, Outcome.PARTLY_RESOLVED, Outcome.NEEDS_PERSON}
+        return self.plan.loses if self.plan and kept and self.recovery else ""
+
 
 class Treatment(Frozen):
     """
@@ -153,6 +159,12 @@ class Treatment(Frozen):
     def is_healed(self) -> bool:
         """Whether nothing is wrong at the end."""
         return (self.after or self.before).is_healthy
+
+    @property
+    def lost(self) -> str:
+        """What nobody has any more since it, of all that was done; empty if nothing was lost."""
+        parts = (*(each.lost for each in self.beneath), *(each.lost for each in self.resolutions))
+        return ", ".join(part for part in parts if part)
 
     @property
     def why_not_healed(self) -> str:
