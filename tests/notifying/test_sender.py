@@ -93,7 +93,7 @@ def test_each_kind_of_event_arrives_once_with_its_words(configured: Configured, 
     other = wanted(risky("b"))
     other = other.model_copy(update={"issue": other.issue.model_copy(update={"about": "another"})})
     denied = approvals.ask(journal, other, site.approvals, AT)
-    approvals.decide(journal, denied.id, Choice.DENY, by="ann", reason="not now", at=AT)
+    approvals.decide(journal, denied.id, Choice.DENY, by="eve", reason="not now", at=AT)
     for rule in ("flapping", "expired", "heartbeat", "schedule"):
         about = "" if rule == "heartbeat" else "pot"
         watching.escalate(journal, Escalation(rule=rule, about=rule, reason=f"{rule} said so", at=AT), about)
