@@ -296,11 +296,12 @@ def test_what_only_reads_says_that_there_is_no_journal_and_makes_none(
     medic8: Medic8, answers: Answers, tmp_path: Path
 ) -> None:
     """A wrong MEDIC8_HOME looks like nothing ever happened; the path says where was looked."""
-    for asked in ("history", "stats", "alerts", "recoveries list", "show 01234567"):
+    lists = ("history", "stats", "alerts", "recoveries list", "approvals", "policy show")
+    for asked in (*lists, "show 01234567"):
         told = medic8(*asked.split())
         assert f"there is no journal at {tmp_path}/home/journal.sqlite yet" in told.err
         assert "name its home with MEDIC8_HOME" in told.err
-        assert (told.code, (tmp_path / "home").exists()) == (2 if "show" in asked else 0, False)
+        assert (told.code, (tmp_path / "home").exists()) == (2 if asked.startswith("show") else 0, False)
     assert answers.asked == []
 
 
