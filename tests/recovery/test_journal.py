@@ -18,7 +18,8 @@ from medic8.model.recovery import Recovery, RecoveryState, StepMark, StepState
 from medic8.model.target import Resource
 from medic8.owner import is_known_dead, this_process
 from medic8.recovery import contract, interrupted, tables
-from medic8.recovery.journal import BusyError, Journal
+from medic8.recovery.busy import BusyError
+from medic8.recovery.journal import Journal
 from tests.recovery.memory import AT, MemoryTarget, plan_of
 
 PLAN = plan_of((("a", "new"), ("b", "new")))
