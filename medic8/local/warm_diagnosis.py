@@ -38,7 +38,11 @@ _FLOW = "diagnose"
 #: One that has not begun by then waits for others, or nobody takes it.
 BEGINS_WITHIN_S = 5.0
 
-_LOOK_AGAIN_S = 0.1
+#: Between two questions whether it has ended: a tenth of what it has taken so far, so that one that takes
+#: long costs the server no more than one that does not; within these limits.
+_LOOK_AGAIN = 0.1
+_LEAST_S, _MOST_S = 0.05, 1.0
+
 _REPLY_TIMEOUT_S = 10.0
 
 #: Its server does not answer, or not as was expected; what a run has left cannot be read.
@@ -181,7 +185,8 @@ class BegunDiagnosis:
     def __init__(self, run: _Run, responder: Responder, begins_within_s: float) -> None:
         self._run = run
         self._responder = responder
-        self._deadline_s = time.monotonic() + begins_within_s
+        self._began_s = time.monotonic()
+        self._begins_within_s = begins_within_s
 
     def report(self) -> DiagnosticReport | None:
         """
@@ -205,11 +210,12 @@ class BegunDiagnosis:
     def _end(self) -> _State | None:
         with _api(self._responder.access) as api:
             while self._run.state.type not in _ENDS:
-                is_late = self._run.state.type in _WAITING and time.monotonic() > self._deadline_s
+                waited_s = time.monotonic() - self._began_s
+                is_late = self._run.state.type in _WAITING and waited_s > self._begins_within_s
                 if is_late or not self._responder.process.is_alive():
                     api.set(self._run, "CANCELLED", "Cancelled")
                     return None
-                time.sleep(_LOOK_AGAIN_S)
+                time.sleep(min(max(waited_s * _LOOK_AGAIN, _LEAST_S), _MOST_S))
                 self._run = _Run.model_validate(api.ask("GET", f"/flow_runs/{quote(self._run.id)}"))
         if self._run.state.type == "CANCELLED":
             raise KeyboardInterrupt
