@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -377,7 +378,7 @@ def test_the_responder_carries_out_what_a_person_starts(
 def test_a_diagnosis_that_nobody_begins_is_taken_back(
     deploy: Deploy, worker: Callable[..., None], api: httpx.Client, tmp_path: Path
 ) -> None:
-    """The caller makes it; so does one who reads something else than the responder, or where none is."""
+    """The caller makes it, unless interrupted; so does one who reads something else, or where none is."""
     deploy(LOCKED)
     worker()
     site = load_settings()
@@ -388,8 +389,13 @@ def test_a_diagnosis_that_nobody_begins_is_taken_back(
     begun = begin_there(responder, site, site.target("cache"), 0.0, begins_within_s=0.5)
     assert begun is not None
     assert begun.report() is None
-    (run,) = runs_of(api, deployment(api, "diagnose/diagnose a target"))
-    assert run["state"]["type"] == "CANCELLED"
+    begun = begin_there(responder, site, site.target("cache"), 0.0, begins_within_s=PATIENCE_S)
+    assert begun is not None
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        begun.report()
+    runs = runs_of(api, deployment(api, "diagnose/diagnose a target"))
+    assert [each["state"]["type"] for each in runs] == ["CANCELLED"] * 2
 
     other = tmp_path / "other.toml"
     other.write_text((tmp_path / "medic8.toml").read_text())
