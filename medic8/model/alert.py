@@ -15,6 +15,10 @@ from medic8.model.frozen import Frozen
 RUN_NAME = "answer alerts about {target}"
 
 
+#: So many labels stand for the name of an alert that has none.
+_MOST_SAID = 3
+
+
 class AlertStatus(StrEnum):
     """Whether it is still so."""
 
@@ -54,6 +58,14 @@ class Alert(Frozen):
     def name(self) -> str:
         """How its sender calls the rule; empty if it does not."""
         return self.labels.get("alertname", "")
+
+    @property
+    def words(self) -> str:
+        """What people call it: its name, or what else its sender says of it."""
+        if self.name:
+            return self.name
+        said = ", ".join(f"{name}={value}" for name, value in sorted(self.labels.items())[:_MOST_SAID])
+        return said or self.annotations.get("summary", "") or f"an alert of {self.source} without a name"
 
     @property
     def is_firing(self) -> bool:
@@ -145,7 +157,6 @@ class Generation(Frozen):
         outcome: How it ended; None = it has not.
         reason: Why, or why nothing has been started yet; empty if that needs no words.
         accepted: How many alerts have joined it.
-        is_wide: Whether its sender left alerts out; then the targets around have generations of their own.
         is_again: Whether a repeat opened it, after a run that did not heal.
         run: The flow run; empty if none could be started yet.
         attempt: How many runs were started for it, if a run died; from 1.
@@ -158,7 +169,6 @@ class Generation(Frozen):
     outcome: End | None = None
     reason: str = ""
     accepted: int
-    is_wide: bool = False
     is_again: bool = False
     run: str = ""
     attempt: int = 1
@@ -169,6 +179,7 @@ class Row(Frozen):
     An alert as the inbox keeps it.
 
     Attributes:
+        id: By which it is found; 64 digits.
         alert: What its sender said last.
         target: The target that it is about; empty if it names none that is known.
         routed_by: What led there.
@@ -179,6 +190,7 @@ class Row(Frozen):
         answer: What answers it; None = nothing does.
     """
 
+    id: str
     alert: Alert
     target: str
     routed_by: str
@@ -187,3 +199,20 @@ class Row(Frozen):
     seen_at_s: float
     times: int
     answer: Generation | None = None
+
+
+class MalformedRow(Frozen):
+    """
+    What was in a batch and was no alert, as the inbox keeps it.
+
+    Attributes:
+        source: The configured source that sent it.
+        at_s: When, in seconds since the epoch.
+        reason: What is wrong with it.
+        excerpt: How it begins.
+    """
+
+    source: str
+    at_s: float
+    reason: str
+    excerpt: str

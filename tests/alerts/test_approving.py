@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from medic8.alerts.approving import BURST, MOST_BYTES, build_approving
+from medic8.alerts.approving import BURST, MOST_BYTES
 from medic8.alerts.serving import PORT
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
 from medic8.recovery import approvals, gateway_place
 from medic8.recovery.gateway_place import USUAL
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
+from tests.alerts.approving_page import approving_page
 from tests.alerts.gateway_process import gateway
 from tests.recovery.asking import AT, risky, wanted
 
@@ -40,6 +37,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def asked(journal: Journal) -> ApprovalRequest:
     """Get what somebody is asked about; texts in it come from whoever wrote them."""
     plan = risky("<script>alert(1)</script>")
+    plan = plan.model_copy(update={"left_open": ("The lid rattles.",), "loses": "3 pages given up"})
     return approvals.ask(journal, wanted(plan), HOW, AT)
 
 
@@ -60,19 +58,8 @@ def clock() -> list[datetime]:
 @pytest.fixture
 def page(journal: Journal, clock: list[datetime]) -> Iterator[httpx.Client]:
     """Get the page, behind a real server on the loopback interface."""
-    app = FastAPI()
-    app.include_router(build_approving(journal, lambda: clock[0], lambda: 0.0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", http="h11", ws="none", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        thread.start()
-        address = f"http://127.0.0.1:{place.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
+    with approving_page(journal, lambda: clock[0]) as client:
+        yield client
 
 
 def decision(journal: Journal, asked: ApprovalRequest) -> ApprovalRequest:
@@ -92,6 +79,30 @@ def test_a_get_shows_the_plan_and_decides_nothing(
         assert "<b>pot" not in shown.text
     assert page.head(link).status_code == 405
     assert decision(journal, asked) == asked
+
+
+def test_whoever_is_woken_by_it_sees_all_that_the_decision_is_about(
+    page: httpx.Client, link: str, asked: ApprovalRequest
+) -> None:
+    """On a phone, in the dark: the page is as wide as the screen, and as dark as whoever reads wants it."""
+    shown = page.get(link).text
+    plan, issue = asked.plan, asked.issue
+    for expected in (
+        "<h1>Plan for pot</h1>",
+        f"<strong>{plan.summary}</strong>",
+        "Lost for good: 3 pages given up.",
+        f"({issue.severity.value})</dd>",
+        f"<dd>{plan.strategy}</dd>",
+        "<dd>high; a person has to agree: its risk is high</dd>",
+        f"<dd>a person, run {asked.run}, {asked.asked_at:%Y-%m-%d %H:%M UTC}</dd>",
+        f"<dd>before {asked.expires_at:%Y-%m-%d %H:%M UTC}; after that it counts as denied</dd>",
+        "<ol><li>write &lt;script&gt;alert(1)&lt;/script&gt; <small>(restorable)</small></li></ol>",
+        "<ul><li>The lid rattles.</li></ul>",
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        "color-scheme:light dark",
+    ):
+        assert expected in shown
+    assert "<table" not in shown
 
 
 def test_nothing_is_loaded_framed_or_told_to_others(page: httpx.Client, link: str) -> None:

@@ -17,7 +17,7 @@ import valkey
 
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.local import stack
-from medic8.local.home import medic8_home
+from medic8.local.home import make_home, medic8_home
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import make
 from medic8.local.lab.faults import FAULTS
@@ -30,6 +30,7 @@ from medic8.local.stack import StackStatus
 from medic8.local.status import way_to_own
 from medic8.local.work import work
 from medic8.targets.valkey.client import connection
+from tests.local.ports import of_its_own
 
 # As a user has it who works with Prefect: none of this may reach our server.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
@@ -89,8 +90,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         / "home"
     )
     home = medic8_home({"MEDIC8_HOME": str(folder)})
-    yield home
-    stack.remove(home, progress=quiet)
+    make_home(home)
+    with of_its_own(home):
+        yield home
+        stack.remove(home, progress=quiet)
 
 
 @pytest.fixture(scope="module")
@@ -292,9 +295,15 @@ def test_a_gateway_is_kept_found_again_and_stopped_with_the_stack(running: Stack
     second = start()
     assert (second.server("gateway").pid != pid, second.gateway_url) == (True, url)
     assert not psutil.pid_exists(int(pid or 0))
+    # A secret that is another one by now would be refused until somebody thinks of that.
+    environment |= {"ALERT_TOKEN": "another token of the test's own"}
+    third = start()
+    assert third.server("gateway").pid != second.server("gateway").pid
+    del environment["ALERT_TOKEN"]
+    assert start().server("gateway").pid == third.server("gateway").pid
     stopped = start(None)
     assert (stopped.is_up, stopped.gateway_url) == (True, None)
-    assert not psutil.pid_exists(int(second.server("gateway").pid or 0))
+    assert not psutil.pid_exists(int(third.server("gateway").pid or 0))
     last = start()
     stack.down(running.home, progress=quiet, environment=ENVIRONMENT)
     assert not psutil.pid_exists(int(last.server("gateway").pid or 0))

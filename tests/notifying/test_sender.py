@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from medic8.alerts.approving import build_approving
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.model.approval import Choice, Decision
@@ -33,8 +26,9 @@ from medic8.notifying.sender import Sender, Sending
 from medic8.recovery import approvals, notices, outbox, watching
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
+from tests.alerts.approving_page import approving_page
 from tests.notifying.receiver import TOKEN, Receiver, until
-from tests.recovery.asking import AT, RUN, wanted
+from tests.recovery.asking import AT, RUN, risky, wanted
 from tests.recovery.telling import SECOND, a_recovery, a_resolution, some
 
 TARGETS = """
@@ -90,10 +84,14 @@ def test_each_kind_of_event_arrives_once_with_its_words(configured: Configured, 
         outbox.tell_resolution(journal, told, f"run-{end.value}")
     outbox.tell_resolution(journal, a_resolution(Outcome.REFUSED, reason="three of three"), "run-refused")
     approvals.ask(journal, wanted(), site.approvals, AT)
+    other = wanted(risky("b"))
+    other = other.model_copy(update={"issue": other.issue.model_copy(update={"about": "another"})})
+    denied = approvals.ask(journal, other, site.approvals, AT)
+    approvals.decide(journal, denied.id, Choice.DENY, by="eve", reason="not now", at=AT)
     for rule in ("flapping", "expired", "heartbeat", "schedule"):
         about = "" if rule == "heartbeat" else "pot"
         watching.escalate(journal, Escalation(rule=rule, about=rule, reason=f"{rule} said so", at=AT), about)
-    assert send(site) == [("here", True)] * 9
+    assert send(site) == [("here", True)] * 11
     assert send(site) == []
     bodies = {
         each["title"].removeprefix("pot: ").removeprefix("memory-1: "): each for each in receiver.messages
@@ -105,6 +103,8 @@ def test_each_kind_of_event_arrives_once_with_its_words(configured: Configured, 
         "needs a person",
         "refused",
         "needs your approval",
+        "decided already",
+        "not approved",
         "automation stopped",
         "alert not answered",
         "heartbeat silent",
@@ -281,24 +281,6 @@ def test_no_address_is_in_a_log_an_error_or_what_is_shown(
     assert not [each for each in shown if TOKEN in each]
 
 
-@contextmanager
-def page_of(site: Settings, at: datetime) -> Iterator[httpx.Client]:
-    """The page behind links."""
-    app = FastAPI()
-    app.include_router(build_approving(Journal(site.journal_url), lambda: at, lambda: 0.0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", http="h11", ws="none", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        thread.start()
-        address = f"http://127.0.0.1:{place.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 def links_in(receiver: Receiver) -> list[str]:
     words = (word for each in receiver.messages for word in each["message"].split())
     return [word for word in words if "/approve/" in word]
@@ -319,7 +301,7 @@ def test_who_gets_the_message_may_decide_by_its_link(configured: Configured, rec
     first, second = links_in(receiver)
     assert first != second
     assert first.startswith(f"https://heal.example/approve/{request.digest}/")
-    with page_of(site, AT + 2 * SECOND) as page:
+    with approving_page(Journal(site.journal_url), lambda: AT + 2 * SECOND) as page:
         path = first.removeprefix("https://heal.example")
         assert page.get(path).status_code == 200
         assert approvals.find(journal, request.id, AT + 2 * SECOND).decision is Decision.OPEN
@@ -333,9 +315,10 @@ def test_who_is_told_late_is_told_that_it_was_decided(configured: Configured, re
     journal = Journal(site.journal_url)
     request = approvals.ask(journal, wanted(), site.approvals, AT)
     approvals.decide(journal, request.id, Choice.DENY, by="ann", reason="no", at=AT)
-    assert send(site) == [("here", True)]
-    (message,) = receiver.messages
+    assert send(site) == [("here", True)] * 2
+    message, said = receiver.messages
     assert message["title"].startswith("pot: decided already: ")
+    assert said["title"] == "pot: not approved: denied by ann: Write."
     assert ("denied by ann" in message["message"], links_in(receiver)) == (True, [])
 
 
