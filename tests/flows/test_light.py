@@ -13,13 +13,18 @@ from pydantic import BaseModel
 from tasks import light
 
 
-class Large(BaseModel):
-    """What must not be looked through."""
-
-    name: str = "large"
+class Inner(BaseModel):
+    """What must not be looked through; of what a task returns Prefect sees what is directly in it."""
 
     def __iter__(self) -> Generator[tuple[str, Any], None, None]:
         raise AssertionError("it is looked through")
+
+
+class Large(BaseModel):
+    """What has much in it."""
+
+    name: str = "large"
+    inner: Inner = Inner()
 
 
 @light.task(task_run_name="make {name}")
