@@ -37,7 +37,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, temporary_settings
 from pydantic import BaseModel
 
-from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, Order
+from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, TOO_LATE, Order
 from deployments.responder.shortening import know_storage, named
 from flows.interruption import noting_interruption
 
@@ -105,7 +105,7 @@ def carry_out(order: Order) -> int:
         except TerminationSignal:
             status = TOLD
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it is told, and the process ends
-            _leave_word(order, f"{type(exc).__name__}: {exc}")
+            _leave_word(order, str(exc) if isinstance(exc, _UnloadableError) else _told(exc))
             status = 1
         # What is told now is the end of the run, and no signal makes it shorter.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -113,19 +113,26 @@ def carry_out(order: Order) -> int:
     return status
 
 
+class _UnloadableError(Exception):
+    """The flow of a run cannot be loaded; why."""
+
+
+def _told(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"
+
+
 def _run(order: Order, around: contextlib.ExitStack) -> int:
     if time.monotonic() > order.begin_by_s:
-        _leave_word(order, "it was begun too late, and may have been given to somebody else")
-        return 1
+        return TOO_LATE
     _become(order, around)
     flow_run = FlowRun.model_validate_json(order.flow_run)
     logger = flow_run_logger(flow_run)
     logger.info("Process %s begins the run", os.getpid())
     try:
         flow = _flow_of(order, flow_run)
-    except Exception:
+    except Exception as exc:
         logger.exception("The flow cannot be loaded")
-        raise
+        raise _UnloadableError(f"its flow cannot be loaded: {_told(exc)}") from exc
     flow = named(flow, flow_run)
     if order.is_storage_known:
         know_storage(order.storage)

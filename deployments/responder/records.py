@@ -31,6 +31,13 @@ class Living(Frozen):
     process: Owner
 
 
+def note(path: Path, living: Living) -> None:
+    """Remember a run; whole or not at all."""
+    work = path.with_suffix(".new")
+    work.write_text(living.model_dump_json(), encoding="utf-8")
+    work.rename(path)
+
+
 class Records:
     """
     What one responder has on disk, in a folder that nobody else has.
@@ -67,16 +74,13 @@ class Records:
         finally:
             os.close(file)
 
-    def note(self, living: Living) -> None:
-        """Remember a run; whole or not at all."""
-        path = self._living / f"{living.run}{_ENDING}"
-        work = path.with_suffix(".new")
-        work.write_text(living.model_dump_json(), encoding="utf-8")
-        work.rename(path)
+    def of(self, run: str) -> Path:
+        """Where *run* is remembered."""
+        return self._living / f"{run}{_ENDING}"
 
     def forget(self, run: str) -> None:
         """Its end was told."""
-        (self._living / f"{run}{_ENDING}").unlink(missing_ok=True)
+        self.of(run).unlink(missing_ok=True)
 
     def read(self) -> tuple[Living, ...]:
         """Those that earlier responders have left; what cannot be read is removed."""
