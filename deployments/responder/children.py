@@ -75,6 +75,11 @@ class Children:
         self._cancelled.discard(run)
         self._records.forget(run)
 
+    def settle(self, run: str) -> None:
+        """Nobody takes *run* any more; if it was not ordered, that it was to be cancelled is forgotten."""
+        if run not in self._runs:
+            self._cancelled.discard(run)
+
     def is_cancelled(self, run: str) -> bool:
         """Whether a run is to be cancelled that has no process yet."""
         return run in self._cancelled

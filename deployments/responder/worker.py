@@ -362,8 +362,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             self._logger.exception("run %s could not be taken", name)
         finally:
             self._taking.discard(name)
-            if name not in self._children:
-                self._children.forget(name)  # that it was to be cancelled, say
+            self._children.settle(name)
             if self._limits:
                 self._wake.set()
 
