@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import os
 import signal
@@ -43,6 +44,10 @@ from flows.interruption import noting_interruption
 
 #: For how long the last lines for the server are waited for.
 _FLUSH_S = 10.0
+
+#: For how long after it should have begun a run may wait for the server's word. Together with that it is less
+#: than `lost.PATIENCE`, after which others may take it.
+_ANSWER_S = 20.0
 
 _LAST_WORDS = "last-words"
 
@@ -100,6 +105,8 @@ def carry_out(order: Order) -> int:
     with contextlib.ExitStack() as around:
         try:
             status = _run(order, around)
+        except _TooLateError:
+            status = TOO_LATE
         except (Abort, Pause):
             status = TOLD
         except TerminationSignal:
@@ -111,6 +118,10 @@ def carry_out(order: Order) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _flush()
     return status
+
+
+class _TooLateError(Abort):
+    """The run may have been given to somebody else."""
 
 
 class _UnloadableError(Exception):
@@ -136,6 +147,7 @@ def _run(order: Order, around: contextlib.ExitStack) -> int:
     flow = named(flow, flow_run)
     if order.is_storage_known:
         know_storage(order.storage)
+    flow = _in_time(flow, order.begin_by_s + _ANSWER_S)
     around.enter_context(noting_interruption())
     adapter: Any = logger  # which is none by its type
     _drive(flow, run_flow(flow, flow_run=flow_run, error_logger=adapter, return_type="state"))
@@ -169,6 +181,23 @@ def _flow_of(order: Order, flow_run: FlowRun) -> Flow[..., Any]:
     if order.entrypoint is None:
         return load_flow(flow_run)
     return load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
+
+
+def _in_time(flow: Flow[..., Any], last_s: float) -> Flow[..., Any]:
+    """A copy of *flow* that is not begun after *last_s*, by when the run is nobody else's for certain."""
+    # The server may have been asked again and again whether it begins: Prefect has no bound for that.
+    called = list[None]()
+
+    @functools.wraps(flow.fn)
+    def begun(*args: Any, **kwargs: Any) -> Any:
+        if not called and time.monotonic() > last_s:
+            raise _TooLateError
+        called.append(None)  # a retry, or who goes on after a pause, has all the time
+        return flow.fn(*args, **kwargs)
+
+    timely = copy.copy(flow)
+    timely.fn = begun
+    return timely
 
 
 def _drive(flow: Flow[..., Any], returned: Any) -> None:

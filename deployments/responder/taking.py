@@ -22,21 +22,28 @@ from deployments.responder.telling import taken_by
 BEGIN_WITHIN_S = 20.0
 
 
-async def claimed(client: PrefectClient, run: FlowRun, name: str) -> bool:
-    """Whether the server gave *run* to the responder *name*; of several that ask, it gives it to one."""
+async def claimed(client: PrefectClient, run: FlowRun, name: str) -> float | None:
+    """
+    Ask for *run* for the responder *name*; of several that ask, the server gives it to one.
+
+    Returns:
+        When that was asked, by the monotonic clock: the answer may come long after the run was given. None = it
+        is somebody else's.
+    """
+    asked_s = time.monotonic()
     message = taken_by(name, uuid4().hex[:8])
     try:
         state = await propose_state(client, Pending(message=message), flow_run_id=run.id)
     except ObjectNotFound:
-        return False
+        return None
     except Abort:
         # Also what is said when an earlier answer was lost on its way: then it is ours.
         now = (await client.read_flow_run(run.id)).state
         if now is None or now.message != message or not now.is_pending():
-            return False
+            return None
         state = now
     run.state = state
-    return bool(state.is_pending())
+    return asked_s if state.is_pending() else None
 
 
 async def storage_of(client: PrefectClient) -> tuple[UUID | None]:
@@ -63,6 +70,7 @@ async def order_of(
     environment: Mapping[str, str],
     records: Records,
     storage: tuple[UUID | None] | None,
+    since_s: float,
 ) -> Order:
     """
     What the process of *run* is told.
@@ -75,6 +83,7 @@ async def order_of(
         environment: What every run finds.
         records: Where its process is remembered, and gets a folder.
         storage: Where the server has results kept; None = that is not known.
+        since_s: When it was asked for, by the monotonic clock.
     Raises:
         ValueError: it cannot be begun, for this reason.
     """
@@ -99,7 +108,7 @@ async def order_of(
         folder=str(records.runs / str(run.id)),
         record=str(records.of(str(run.id))),
         working_folder=str(configuration.working_dir) if configuration.working_dir else None,
-        begin_by_s=time.monotonic() + BEGIN_WITHIN_S,
+        begin_by_s=since_s + BEGIN_WITHIN_S,
         is_storage_known=storage is not None,
         storage=storage[0] if storage else None,
     )

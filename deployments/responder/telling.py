@@ -84,10 +84,7 @@ async def tell_end(client: PrefectClient, ended: Ended, *, name: str, was_cancel
     run = await client.read_flow_run(UUID(ended.run))
     state = run.state
     if ended.is_unbegun:
-        # If it was given to somebody else meanwhile, it is theirs.
-        if taker_of(state) == name or (state is not None and state.is_cancelling()):
-            await give_back(client, run, "it was not begun")
-        return ""
+        return await _unbegun(client, run, name)
     if state is None or state.is_final() or state.is_paused() or state.is_scheduled():
         return ""
     if was_cancelled or state.is_cancelling():
@@ -98,6 +95,18 @@ async def tell_end(client: PrefectClient, ended: Ended, *, name: str, was_cancel
         return ""
     await _crash(client, run, ended.how)
     return ended.how
+
+
+async def _unbegun(client: PrefectClient, run: FlowRun, name: str) -> str:
+    state = run.state
+    # If it was given to somebody else meanwhile, it is theirs.
+    if taker_of(state) == name or (state is not None and state.is_cancelling()):
+        await give_back(client, run, "it was not begun")
+    elif state is not None and state.is_running():
+        text = "the server's word that it may begin came too late, and nothing was begun"
+        await _crash(client, run, text)
+        return text
+    return ""
 
 
 async def stopped_by_somebody(client: PrefectClient, runs: Sequence[str]) -> list[FlowRun]:

@@ -327,10 +327,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Take *run*, unless somebody else was first, and have it begun."""
         name = str(run.id)
         try:
-            deployment, is_ours = await asyncio.gather(
+            deployment, since_s = await asyncio.gather(
                 deployment_of(self.client, run), claimed(self.client, run, self.name)
             )
-            if not is_ours:
+            if since_s is None:
                 return
             if self._limits and not await is_within(self.client, run, self._work_pool_name, self._limits):
                 await self._surely(give_back, run, "as many runs as may be under way are already")
@@ -344,6 +344,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
                     environment=self._environment | {"PREFECT__WORKER_NAME": self.name},
                     records=self._records,
                     storage=self._storage,
+                    since_s=since_s,
                 )
             except Exception as exc:  # noqa: BLE001 - a run that cannot be begun says why
                 await self._surely(crash, run, f"the run cannot be begun: {exc}")

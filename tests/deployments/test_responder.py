@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from prefect import get_client
+from prefect import flow, get_client
+from prefect.exceptions import Abort
 
+from deployments.responder.child import _in_time
 from deployments.responder.lost import given_back
 from deployments.responder.orders import TOO_LATE, Ended
 from deployments.responder.telling import taken_by, tell_end
@@ -189,6 +192,25 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
 
     asyncio.run(too_late(runs["alive"]))
     assert pool.state(runs["alive"])["type"] == "PENDING"
+    # What the server has as begun, and was not, is forgotten by nobody.
+    pool.set(runs["alive"], "RUNNING", "Running")
+    asyncio.run(too_late(runs["alive"]))
+    assert pool.state(runs["alive"])["type"] == "CRASHED"
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_run_that_the_server_lets_begin_too_late_does_not_begin() -> None:
+    """By then others may have been given it; Prefect asks again for minutes."""
+    begun = list[str]()
+
+    @flow
+    def begin(word: str) -> None:
+        begun.append(word)
+
+    with pytest.raises(Abort):
+        _in_time(begin, time.monotonic() - 1)("late")
+    _in_time(begin, time.monotonic() + 3600)("in time")
+    assert begun == ["in time"]
 
 
 def test_new_code_is_what_the_next_runs_begin_from(
