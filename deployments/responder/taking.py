@@ -27,7 +27,7 @@ async def claimed(client: PrefectClient, run: FlowRun, name: str) -> float | Non
     Ask for *run* for the responder *name*; of several that ask, the server gives it to one.
 
     Returns:
-        When that was asked, by the monotonic clock: the answer may come long after the run was given. None = it
+        When that was asked, by the monotonic clock: the answer may come much later. None = it
         is somebody else's.
     """
     asked_s = time.monotonic()
