@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from medic8.durable import replacing
 from medic8.errors import RefusedError
 from medic8.model.frozen import Frozen
 from medic8.model.recovery import Owner
@@ -33,9 +34,8 @@ class Living(Frozen):
 
 def note(path: Path, living: Living) -> None:
     """Remember a run; whole or not at all."""
-    work = path.with_suffix(".new")
-    work.write_text(living.model_dump_json(), encoding="utf-8")
-    work.rename(path)
+    with replacing(path, outlasts_power=False) as file:
+        file.write(living.model_dump_json().encode())
 
 
 class Records:
