@@ -100,9 +100,11 @@ class Pool:
         """Let a suspended run go on."""
         assert self._api.post(f"/flow_runs/{run}/resume").raise_for_status().json()["status"] == "ACCEPT"
 
-    def ended(self, run: str) -> dict[str, Any]:
+    def ended(self, run: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """How a run ended, as soon as it has."""
-        return self.until(lambda: (state := self.state(run))["type"] in ENDS and state, f"end of {run}")
+        return self.until(
+            lambda: (state := self.state(run))["type"] in ENDS and state, f"end of {run}", within_s
+        )
 
     def file(self, run: str, what: str) -> str:
         """What a run has noted, as soon as it has."""
@@ -121,9 +123,9 @@ class Pool:
         going_on = itertools.accumulate(1 if what == "begins" else -1 for what in noted)
         return max(going_on, default=0)
 
-    def until(self, ready: Callable[[], Any], what: str) -> Any:
+    def until(self, ready: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
         """Wait for something, with a bound; what it is."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + within_s
         while not (found := ready()):
             logs = "\n".join(path.read_text()[-3000:] for path in self.folder.glob("*.log"))
             assert time.monotonic() < deadline_s, f"there is no {what}; the responders say:\n{logs}"
