@@ -167,6 +167,19 @@ def show_storm(seen: Storm, count: int) -> dict[str, object]:
     return dict(seen._asdict())
 
 
+def flat(bench: Bench, pool: str, count: int, responder: psutil.Process) -> None:
+    """Print what the responder and the process that runs begin from hold, after each fifty runs."""
+    print("| runs | responder PSS MiB | zygote PSS MiB | open files | threads |\n|---|---|---|---|---|")
+    for done in range(0, count + 1, 50):
+        if done:
+            storm(bench, pool, 50)
+            time.sleep(2)
+        family = [responder, *responder.children()]
+        held = [f"{each.memory_full_info().pss / 2**20:.1f}" for each in family]
+        files, threads = sum(each.num_fds() for each in family), sum(each.num_threads() for each in family)
+        print(f"| {done} | {held[0]} | {held[1]} | {files} | {threads} |", flush=True)
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -175,6 +188,7 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=20.0, help="seconds at rest")
     parser.add_argument("--alone", action="store_true", help="without the process worker")
     parser.add_argument("--json", action="store_true", help="the numbers once more, as JSON")
+    parser.add_argument("--flat", type=int, default=0, help="only what is held after so many runs")
     said = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and what was started is ended
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as around:
@@ -197,13 +211,13 @@ def main() -> None:
             httpx.Client(base_url=way.api_url, headers=way.all_headers, trust_env=False, timeout=60)
         )
         bench = Bench(api, folder / "begun")
-        pools = ["warm"] if said.alone else ["warm", "process"]
+        pools = ["warm"] if said.alone or said.flat else ["warm", "process"]
         for pool in pools:
             bench.deploy(pool)
         words = ["deployments.responder", "--pool", "warm", "--name", "bench", "--folder", str(folder / "r")]
         words += ["--import", "flows.beforehand", "--import", "benchmarks.responder_flow"]
         responder = around.enter_context(program(words, environ, folder / "responder.log"))
-        if not said.alone:
+        if len(pools) > 1:
             words = ["prefect", "worker", "start", "--type", "process", "--pool", "process"]
             around.enter_context(program(words, environ, folder / "worker.log"))
         who = {
@@ -216,6 +230,9 @@ def main() -> None:
         }
         try:
             in_turn(bench, pools, 3)
+            if said.flat:
+                flat(bench, "warm", said.flat, responder)
+                return
             document: dict[str, object] = {"benchmark": "responder"}
             document["alone"] = show_alone(in_turn(bench, pools, said.runs))
             family = [responder, *responder.children()]
@@ -225,8 +242,9 @@ def main() -> None:
             time.sleep(said.rest)
             at_rest = (sum(sum(each.cpu_times()[:2]) for each in family) - before) / said.rest
             resident = sum(each.memory_info().rss for each in family) >> 20
-            print(f"at rest {100 * at_rest:.2f} % of a core")
-            print(f"{resident} MiB resident, before the storm {before_mib}")
+            print(
+                f"at rest {100 * at_rest:.2f} % of a core, {resident} MiB, before the storm {before_mib} MiB"
+            )
             document["rest"] = {"cores": at_rest, "mib": resident}
             if said.json:
                 print(json.dumps(document))
