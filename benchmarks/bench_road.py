@@ -1,0 +1,440 @@
+"""
+From an alert to the first step and to a healed target, alone and in a storm, beside ansible-rulebook.
+
+Everybody is sent the same webhooks of Alertmanager, and takes the same first step: it asks the target, an
+HTTP server in this process that notes when. Medic8 is a gateway, Prefect with PostgreSQL, and in turn the
+responder and Prefect's process worker, which asks for work every second or, as it does unless it is told
+otherwise, every ten. ansible-rulebook is run from its own packages; where it cannot be had, its rows are
+left out and the reason is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import psutil
+import valkey
+
+from benchmarks.measuring import Results, Table, cpu_s, ms, parser, percentile
+from benchmarks.others import LeftOutError
+from benchmarks.rulebook import Rulebook, rulebook
+from benchmarks.scratch_site import TOKEN, Alerts, Asked, Site, scratch_site, until
+from medic8.local.scratch import scratch_valkey
+
+WARM, TUNED, STOCK = "Medic8", "Medic8, process worker asking each 1 s", "Medic8, process worker as it comes"
+OTHER = "ansible-rulebook"
+QUEUES = {WARM: "default", TUNED: "tuned", STOCK: "stock"}
+
+#: One run alone of each so many rounds; the slow ones seldom, since each takes its time.
+SELDOM = {WARM: 1, OTHER: 1, TUNED: 3, STOCK: 6}
+
+SENDERS = 8
+DUPLICATES = 200
+OTHERS_DUPLICATES = 20
+SETTING, FOUND, GOOD = "slowlog-max-len", "10", "1000"
+
+#: Aims, with nothing else on the machine (seconds, runs a second).
+P50_S, P99_S, PER_S, POST_S = 0.2, 0.5, 5.0, 0.2
+
+HEAL = """
+    - name: set it
+      ansible.builtin.shell:
+        executable: /bin/bash
+        cmd: "exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'CONFIG SET {name} {good}\\r\\n' >&3; head -1 <&3"
+      when: ansible_eda.event.payload.alerts[0].labels.target == 'cache'
+"""
+
+
+@dataclass
+class Contender:
+    """
+    Who answers alerts.
+
+    Attributes:
+        name: For the table.
+        url: Where alerts are sent to.
+        target: Whom they are about, alone.
+        sick: Whom they are about when something is to be healed.
+        rest: Waits until nothing goes on.
+        begun: When the first task of the newest run about a target began, by its own record; None = none.
+        processes: What it consists of.
+    """
+
+    name: str
+    url: str
+    target: str
+    sick: str
+    rest: Callable[[], None]
+    begun: Callable[[str], float | None] = lambda _: None
+    processes: list[psutil.Process] = field(default_factory=list)
+
+
+class Sender:
+    """Sends alerts, and says how long each answer took."""
+
+    def __init__(self) -> None:
+        self.alerts = Alerts()
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=httpx.Timeout(600)
+        )
+
+    def send(self, url: str, body: dict[str, Any]) -> tuple[float, float]:
+        """When it was sent, and how long until it was taken, in seconds."""
+        began_s, began = time.time(), time.perf_counter()
+        self._client.post(url, json=body).raise_for_status()
+        return began_s, time.perf_counter() - began
+
+    def about(self, url: str, target: str) -> tuple[float, float]:
+        """The same of a new alert about *target*."""
+        return self.send(url, self.alerts.about(target))
+
+    def many(self, url: str, bodies: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+        """The same of all of them, by several senders at once."""
+        with ThreadPoolExecutor(SENDERS) as pool:
+            return list(pool.map(lambda body: self.send(url, body), bodies))
+
+
+def first_task_s(site: Site, target: str) -> float | None:
+    """When the first task of the newest run about *target* began, by Prefect's record."""
+    (newest, *_) = site.runs(target)
+    asked = {"flow_runs": {"id": {"any_": [newest["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    deadline_s = time.monotonic() + 10  # it is told of tasks by events, a while later
+    while time.monotonic() < deadline_s:
+        found = site.api.post("/task_runs/filter", json=asked).raise_for_status().json()
+        if begun := [each["start_time"] for each in found if each["start_time"]]:
+            return datetime.fromisoformat(min(begun)).timestamp()
+        time.sleep(0.2)
+    return None
+
+
+def targets(asked: Asked, cache_url: str, crowd: int) -> str:
+    """The configuration's: one for each way of working, and a crowd."""
+    made = [
+        f'[[target]]\nname = "t-{n}"\nkind = "endpoint"\nurl = "{asked.url(f"t-{n}")}"\n'
+        for n in range(crowd)
+    ]
+    for queue in QUEUES.values():
+        made.append(
+            f'[[target]]\nname = "{queue}-alone"\nkind = "endpoint"\nqueue = "{queue}"\n'
+            f'url = "{asked.url(f"{queue}-alone")}"\n'
+        )
+        made.append(
+            f'[[target]]\nname = "{queue}-cache"\nkind = "valkey"\nqueue = "{queue}"\nurl = "{cache_url}"\n'
+            f'mode = "act"\nallow = ["set_settings"]\n'
+            f'[[target.setting]]\nname = "{SETTING}"\nminimum = {GOOD}\n'
+        )
+    return "\n".join(made)
+
+
+def others_rest(one: Rulebook) -> None:
+    """Wait until no playbook runs, looked for twice, since one may begin between."""
+    for _ in range(2):
+        until(lambda: not one.is_busy(), "end of all playbooks", every_s=0.1)
+        time.sleep(0.2)
+
+
+@contextmanager
+def medic8(site: Site) -> Iterator[list[Contender]]:
+    """The three ways in which Medic8's runs are carried out, behind one gateway."""
+    with ExitStack() as around:
+        url, gateway = around.enter_context(site.gateway())
+        workers = {
+            WARM: around.enter_context(site.responder()),
+            TUNED: around.enter_context(site.stock_worker(QUEUES[TUNED], 1)),
+            STOCK: around.enter_context(site.stock_worker(QUEUES[STOCK], 10)),
+        }
+        yield [
+            Contender(
+                name=name,
+                url=url,
+                target=f"{queue}-alone",
+                sick=f"{queue}-cache",
+                rest=site.rest,
+                begun=lambda target: first_task_s(site, target),
+                processes=[gateway, workers[name], *site.servers()],
+            )
+            for name, queue in QUEUES.items()
+        ]
+
+
+def alone(
+    contenders: Sequence[Contender], rounds: int, one: Callable[[Contender], dict[str, float]]
+) -> dict[str, list[dict[str, float]]]:
+    """What *one* says of each contender, in turn, after a first round that does not count."""
+    found: dict[str, list[dict[str, float]]] = {each.name: [] for each in contenders}
+    for number in range(-1, rounds):
+        for each in contenders:
+            if number % SELDOM[each.name]:
+                continue
+            seen = one(each)
+            each.rest()
+            if number >= 0:
+                found[each.name].append(seen)
+    return found
+
+
+def both(waits: Sequence[float]) -> str:
+    """Half of them took no longer, and 99 in 100."""
+    return f"{ms(percentile(waits, 50))} / {ms(percentile(waits, 99))}" if waits else ""
+
+
+def to_first_step(results: Results, contenders: Sequence[Contender], asked: Asked, rounds: int) -> None:
+    """From an alert to the first step, alone."""
+    sender = Sender()
+
+    def one(each: Contender) -> dict[str, float]:
+        asked.forget()
+        began_s, post_s = sender.about(each.url, each.target)
+        first_s = asked.first_s([each.target])[each.target]
+        each.rest()
+        begun_s = each.begun(each.target)
+        return {"post": post_s, "asked": first_s - began_s} | ({"task": begun_s - began_s} if begun_s else {})
+
+    found = alone(contenders, rounds, one)
+    rows, numbers = [], dict[str, Any]()
+    for name, seen in found.items():
+        waits = {what: [each[what] for each in seen if what in each] for what in ("task", "asked", "post")}
+        numbers[name] = {
+            "runs": len(seen),
+            **{
+                f"{what}_p{percent}_s": percentile(values, percent)
+                for what, values in waits.items()
+                for percent in (50, 99)
+                if values
+            },
+        }
+        task = (
+            "–"
+            if not waits["task"]
+            else f"{ms(percentile(waits['task'], 50))} / {ms(percentile(waits['task'], 99))}"
+        )
+        rows.append(
+            (
+                name,
+                str(len(seen)),
+                both(waits["task"]),
+                both(waits["asked"]),
+                ms(percentile(waits["post"], 50)),
+            )
+        )
+    ours = numbers[WARM]
+    lines = [
+        results.aim("alert to first task, p50", ours.get("task_p50_s", float("inf")), P50_S, " s"),
+        results.aim("alert to first task, p99", ours.get("task_p99_s", float("inf")), P99_S, " s"),
+    ]
+    lines += [
+        f"{name} takes {numbers[name]['asked_p50_s'] / ours['asked_p50_s']:.1f} times as long as {WARM} (p50)"
+        for name in numbers
+        if name != WARM
+    ]
+    heads = ("who", "alerts", "first task, p50 / p99", "target asked, p50 / p99", "alert taken, p50")
+    results.add(
+        Table("From an alert to the first step", heads, tuple(rows), tuple(lines)), first_step=numbers
+    )
+
+
+def to_healed(results: Results, contenders: Sequence[Contender], cache: valkey.Valkey, rounds: int) -> None:
+    """From an alert to a setting that is right again."""
+    sender = Sender()
+
+    def one(each: Contender) -> dict[str, float]:
+        cache.config_set(SETTING, FOUND)
+        began_s, _ = sender.about(each.url, each.sick)
+        until(lambda: cache.config_get(SETTING)[SETTING] == GOOD, f"healing by {each.name}", every_s=0.005)
+        healed_s = time.time()
+        each.rest()
+        return {"healed": healed_s - began_s, "over": time.time() - began_s}
+
+    found = alone(contenders, rounds, one)
+    numbers = {
+        name: {
+            "runs": len(seen),
+            "healed_p50_s": percentile((each["healed"] for each in seen), 50),
+            "healed_p99_s": percentile((each["healed"] for each in seen), 99),
+            "over_p50_s": percentile((each["over"] for each in seen), 50),
+        }
+        for name, seen in found.items()
+    }
+    ours_s = numbers[WARM]["healed_p50_s"]
+    rows = tuple(
+        (
+            name,
+            str(each["runs"]),
+            f"{ms(each['healed_p50_s'])} / {ms(each['healed_p99_s'])}",
+            ms(each["over_p50_s"]),
+        )
+        for name, each in numbers.items()
+    )
+    lines = [
+        f"{name} takes {each['healed_p50_s'] / ours_s:.1f} times as long as {WARM} (p50)"
+        for name, each in numbers.items()
+        if name != WARM
+    ]
+    lines.append(
+        "not comparable: the playbook sets the value and that is all; Medic8 diagnoses the whole server, "
+        "claims it, saves what was there, sets the value, diagnoses again and keeps the record"
+    )
+    heads = ("who", "alerts", "setting right, p50 / p99", "all over, p50")
+    results.add(Table("From an alert to a healed server", heads, rows, tuple(lines)), healed=numbers)
+
+
+def storm(
+    one: Contender, asked: Asked, count: int, patience_s: float, rest: Callable[[], None]
+) -> dict[str, float]:
+    """*count* alerts at once, about a target each."""
+    sender, names = Sender(), [f"t-{number}" for number in range(count)]
+    asked.forget()
+    used_s, began_s = cpu_s(one.processes), time.time()
+    sent = sender.many(one.url, [sender.alerts.about(name) for name in names])
+    first_s = asked.first_s(names, patience_s - (time.time() - began_s))
+    took_s = (max(first_s.values()) if len(first_s) == count else time.time()) - began_s
+    if len(first_s) == count:
+        rest()
+    waits = [first_s[name] - at for name, (at, _) in zip(names, sent, strict=True) if name in first_s]
+    posts = [post_s for _, post_s in sent]
+    over_s, done = time.time() - began_s, len(first_s)
+    return {
+        "alerts": count,
+        "begun": done,
+        "per_s": done / took_s,
+        "p50_s": percentile(waits, 50),
+        "p99_s": percentile(waits, 99),
+        "post_p50_s": percentile(posts, 50),
+        "post_p99_s": percentile(posts, 99),
+        "over_s": over_s,
+        "cpu_per_run_s": (cpu_s(one.processes) - used_s) / done,
+    }
+
+
+def storms(
+    results: Results, site: Site, asked: Asked, sizes: Sequence[int], patience_s: float, why_not: str
+) -> None:
+    """Storms of these sizes; of ansible-rulebook as it comes, and with its playbooks side by side."""
+    found = list[tuple[str, dict[str, float]]]()
+    with site.gateway() as (url, gateway), site.responder() as responder:
+        ours = Contender(WARM, url, "", "", site.rest, processes=[gateway, responder, *site.servers()])
+        storm(ours, asked, 4, patience_s, site.rest)
+        for size in sizes:
+            found.append((WARM, storm(ours, asked, size, patience_s, site.rest)))
+            site.rest(600)
+    for name, is_parallel in ((OTHER, False), (f"{OTHER}, in parallel", True)):
+        for size in sizes if not why_not else ():
+            if size > sizes[0] and not is_parallel:
+                continue
+            with rulebook(asked.port, is_parallel=is_parallel) as one:
+                theirs = Contender(name, one.url, "", "", lambda: None, processes=[one.process])
+                storm(theirs, asked, 1, patience_s, lambda one=one: others_rest(one))
+                found.append((name, storm(theirs, asked, size, patience_s, lambda one=one: others_rest(one))))
+    rows = tuple(
+        (
+            name,
+            f"{each['begun']:.0f} of {each['alerts']:.0f}",
+            f"{each['per_s']:.2f}",
+            f"{each['p50_s']:.1f} s / {each['p99_s']:.1f} s",
+            f"{ms(each['post_p50_s'])} / {ms(each['post_p99_s'])}",
+            f"{each['cpu_per_run_s']:.2f} s",
+        )
+        for name, each in found
+    )
+    first = next(each for _, each in found if each["alerts"] == sizes[0])
+    lines = [
+        results.aim("a storm, seconds for each action", 1 / first["per_s"], 1 / PER_S, " s"),
+        results.aim("an alert of a storm is taken, p99", first["post_p99_s"], POST_S, " s"),
+    ]
+    lines += [
+        f"{WARM} begins {first['per_s'] / each['per_s']:.1f} times as many actions a second as {name}"
+        for name, each in found
+        if name != WARM and each["alerts"] == sizes[0]
+    ]
+    if any(each["begun"] < each["alerts"] for _, each in found):
+        lines.append(f"who had not begun all after {patience_s:g} s was not waited for")
+    if not why_not:
+        lines.append(f"{OTHER} as it comes takes one action after the other, so the larger storm is left out")
+    heads = ("who", "begun", "actions/s", "to first step, p50 / p99", "alert taken, p50 / p99", "CPU per run")
+    numbers = [{"who": name, **each} for name, each in found]
+    results.add(Table("A storm of alerts about a target each", heads, rows, tuple(lines)), storms=numbers)
+
+
+def duplicates(results: Results, site: Site, asked: Asked, why_not: str) -> None:
+    """How many runs come of the same alert many times, and of many alerts about one target."""
+    sender, rows, numbers = Sender(), [], dict[str, Any]()
+    with site.gateway() as (url, _), site.responder():
+        for what, target, bodies in (
+            ("repeats of one alert", "t-0", [sender.alerts.about("t-0")] * DUPLICATES),
+            ("alerts about one target", "t-1", [sender.alerts.about("t-1") for _ in range(DUPLICATES)]),
+        ):
+            before = len(site.runs(target))
+            sender.many(url, bodies)
+            time.sleep(1)
+            site.rest()
+            runs = len(site.runs(target)) - before
+            numbers[f"medic8, {what}"] = {"alerts": len(bodies), "runs": runs}
+            rows.append((WARM, f"{len(bodies)} {what}", str(runs)))
+    if not why_not:
+        with rulebook(asked.port, is_parallel=True) as one:
+            asked.forget()
+            sender.many(one.url, [sender.alerts.about("t-0")] * OTHERS_DUPLICATES)
+            until(lambda: asked.times("t-0") >= OTHERS_DUPLICATES, "playbooks for repeats")
+            others_rest(one)
+            runs = asked.times("t-0")
+        numbers[OTHER] = {"alerts": OTHERS_DUPLICATES, "runs": runs}
+        rows.append((OTHER, f"{OTHERS_DUPLICATES} repeats of one alert", str(runs)))
+    lines = (
+        "ansible-rulebook has `throttle` for a rule, for a fixed time; without it each event is an action",
+    )
+    results.add(
+        Table("Repeats", ("who", "what is sent", "runs"), tuple(rows), () if why_not else lines),
+        duplicates=numbers,
+    )
+
+
+def main() -> int:
+    """Measure, and print tables and JSON; 1 if an aim is missed."""
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, help="alerts to each, alone")
+    options.add_argument("--storm", type=int, nargs="*", help="sizes of storms")
+    options.add_argument("--patience", type=float, default=120.0, help="longest storm, in seconds")
+    said = options.parse_args()
+    rounds = said.rounds or (6 if said.quick else 24)
+    sizes = said.storm if said.storm is not None else [40] if said.quick else [40, 400]
+    results, why_not = Results("road"), ""
+    with ExitStack() as around:
+        asked = around.enter_context(Asked())
+        folder = Path(around.enter_context(TemporaryDirectory()))
+        server = around.enter_context(scratch_valkey(folder))
+        cache = around.enter_context(valkey.Valkey.from_url(server.url, decode_responses=True))
+        site = around.enter_context(scratch_site())
+        site.configure(targets(asked, server.url, 0))
+        with ExitStack() as contest:
+            contenders = contest.enter_context(medic8(site))
+            try:
+                heal = HEAL.format(port=server.port, name=SETTING, good=GOOD)
+                other = contest.enter_context(rulebook(asked.port, more=heal))
+                contenders.insert(
+                    1, Contender(OTHER, other.url, "alone", "cache", lambda: others_rest(other))
+                )
+            except LeftOutError as exc:
+                why_not = str(exc)
+                print(f"left out: {why_not}\n")
+            to_first_step(results, contenders, asked, rounds)
+            to_healed(results, contenders, cache, max(2, rounds // 2))
+        site.configure(targets(asked, server.url, max((*sizes, 4))))
+        if sizes:
+            storms(results, site, asked, sizes, said.patience, why_not)
+        duplicates(results, site, asked, why_not)
+    results.numbers["left_out"] = why_not
+    return results.end(said)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
