@@ -213,11 +213,6 @@ def to_first_step(results: Results, contenders: Sequence[Contender], asked: Aske
                 if values
             },
         }
-        task = (
-            "–"
-            if not waits["task"]
-            else f"{ms(percentile(waits['task'], 50))} / {ms(percentile(waits['task'], 99))}"
-        )
         rows.append(
             (
                 name,
