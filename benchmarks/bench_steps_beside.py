@@ -2,9 +2,10 @@
 What a step costs: Medic8's, one that its contract alone carries out, a bare Prefect task, and a DBOS step.
 
 All give keys of the same server an expiry, one in each step. A step of Medic8 also says in its journal what
-it is about to do, reads and compares what is there, sees that the target is still its own, and renews that.
+it is about to do, reads and compares, sees that the target is still its own, and renews that.
 Runs of few and of many steps are made in turn; what counts is the difference, so that starting a run is no
-part of it. DBOS keeps its steps in SQLite and in PostgreSQL; where it cannot be installed, its rows are left out.
+part of it. DBOS keeps its steps in SQLite and in PostgreSQL; where it cannot be installed, its rows are
+left out.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ MOST_OVER_BARE_S = 0.005
 BARE, OURS, CONTRACT = "bare Prefect task", "Medic8's step", "its contract alone, without Prefect"
 
 NOT_COMPARABLE = (
-    "not comparable: what survives. A DBOS step writes its result when it is done, and is done again if it died "
-    "before; a bare task writes nothing; Medic8's writes that it begins and what it is to write, and compares"
+    "not comparable: what survives. A DBOS step writes its result when it is done, and is done again if it "
+    "died before; a bare task writes nothing; Medic8's writes what it is about to do, and compares"
 )
 
 #: Wall time, and time of this side's processor, of a run.
@@ -214,7 +215,7 @@ def report(results: Results, found: dict[str, list[Spent]], left_out: list[str])
     lines = (
         f"a step of Medic8 on top of a bare task: {ms(over_s)}",
         results.aim(
-            "the same without what the contract takes, which writes durably twice",
+            "the same without what the contract takes, which writes durably",
             task_s * 1000,
             MOST_OVER_BARE_S * 1000,
             " ms",

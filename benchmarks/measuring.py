@@ -214,4 +214,6 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def ms(seconds: float) -> str:
     """A duration for people."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"

@@ -49,6 +49,7 @@ all:
   hosts:
     localhost:
       ansible_connection: local
+      ansible_python_interpreter: {python}
 """
 
 
