@@ -60,17 +60,20 @@ class Asked:
     """
     An HTTP server whose paths are what the targets are: it notes when each is asked.
 
+    Args:
+        told: Called whenever one is asked.
     Attributes:
         port: On loopback.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], object] = lambda: None) -> None:
         first_s = self._first_s = dict[str, float]()
         times = self._times = dict[str, int]()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 now_s = time.time()
+                told()
                 first_s.setdefault(self.path, now_s)
                 times[self.path] = times.get(self.path, 0) + 1
                 self.send_response(200)

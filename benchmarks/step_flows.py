@@ -11,23 +11,24 @@ from medic8.model.target import Target
 from medic8.settings import Settings
 from tasks.apply import apply_step
 
-_connections = dict[int, socket.socket]()
+_lines = list[socket.socket]()
 
 
 @task
-def change(port: int, number: int) -> None:
-    """Give one key an expiry, by a connection that stays open."""
-    if port not in _connections:
-        _connections[port] = socket.create_connection(("127.0.0.1", port))
-    _connections[port].sendall(f"EXPIRE k:{number} 3600\r\n".encode())
-    assert _connections[port].recv(64) == b":1\r\n"
+def change(number: int) -> None:
+    """Give one key an expiry, by the connection of the flow."""
+    _lines[-1].sendall(f"EXPIRE k:{number} 3600\r\n".encode())
+    assert _lines[-1].recv(64) == b":1\r\n"
 
 
 @flow(name="bare-steps")
 def bare(port: int, count: int) -> None:
     """Bare tasks of Prefect."""
-    for number in range(count):
-        change(port, number)
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        _lines.append(line)
+        for number in range(count):
+            change(number)
+        _lines.remove(line)
 
 
 @flow(name="steps", validate_parameters=False)
