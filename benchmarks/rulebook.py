@@ -36,6 +36,8 @@ PLAYBOOK = """
 - hosts: localhost
   connection: local
   gather_facts: false
+  vars:
+    ansible_python_interpreter: {python}
   tasks:
     - name: ask the target
       ansible.builtin.debug:
@@ -49,7 +51,6 @@ all:
   hosts:
     localhost:
       ansible_connection: local
-      ansible_python_interpreter: {python}
 """
 
 
@@ -64,7 +65,7 @@ def rulebook(asked_port: int, *, is_parallel: bool = False, more: str = "") -> I
     python, java_home = python_of("ansible-rulebook"), java().parents[1]
     with tempfile.TemporaryDirectory(prefix="medic8-rulebook-") as name:
         folder, port = Path(name), free_port(())
-        (folder / "playbook.yml").write_text(PLAYBOOK.format(port=asked_port, more=more))
+        (folder / "playbook.yml").write_text(PLAYBOOK.format(port=asked_port, python=python, more=more))
         (folder / "rulebook.yml").write_text(RULEBOOK.format(port=port, playbook=folder / "playbook.yml"))
         (folder / "inventory.yml").write_text(
             "all:\n  hosts:\n    localhost:\n      ansible_connection: local\n"

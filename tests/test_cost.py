@@ -1,5 +1,5 @@
 """
-What costs processor time or questions, against something that costs as little as it can, or against less of it.
+What costs processor time or questions, against the least that it can cost, or against less of it.
 
 By counts, and by this thread's processor time in turns, the least of some; never by the clock. The limits lie
 between what is seen and twice that.
@@ -136,7 +136,7 @@ def test_the_history_is_read_by_one_question_and_an_index(tmp_path: Path) -> Non
 
 
 def test_reading_the_configuration_grows_with_it_and_no_faster(tmp_path: Path) -> None:
-    """Each run reads it before its first step, so that what one target costs must not rise with their number."""
+    """Each run reads it before its first step."""
     environ = {"MEDIC8_HOME": str(tmp_path / "home")}
     sources = {count: tmp_path / f"{count}.toml" for count in (10, 100)}
     for count, source in sources.items():

@@ -1,4 +1,4 @@
-"""What runs and steps ask of Prefect and of the processor: counts, and processor time beside a bare task's."""
+"""What runs and steps ask of Prefect, and of the processor beside a bare task."""
 
 from __future__ import annotations
 
