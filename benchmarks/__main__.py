@@ -20,7 +20,9 @@ from typing import Any
 from benchmarks.measuring import this_machine
 
 FOLDER = Path(__file__).parent
-PATIENCE_S = 1800
+
+#: What stands above the tables.
+HOW = "What was measured, how, and what is not comparable, is [told elsewhere](benchmarks.md)."
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Entry:
     quick: tuple[str, ...] | None = ("--quick",)
 
 
-#: In the order in which they are of interest; what is not named here is not run.
+#: In the order in which they are of interest; others are run after them, as they come.
 ENTRIES = {
     "road": Entry("From an alert to the first step, and storms"),
     "responder": Entry(
@@ -66,6 +68,8 @@ ENTRIES = {
     "process": Entry("Diagnosing a process among 2,000", quick=None),
     "history": Entry("The history of 100,000 resolutions", quick=None),
 }
+for _path in sorted(FOLDER.glob("bench_*.py")):
+    ENTRIES.setdefault(_path.stem.removeprefix("bench_"), Entry(_path.stem, quick=None))
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def main() -> int:
         runs.append(run(name, options))
         if said.markdown:
             body = "\n".join(each.markdown() for each in runs)
-            said.markdown.write_text(f"{machine}\n\n{body}")
+            said.markdown.write_text(f"# Results of the benchmarks\n{HOW}\n\n{machine}\n\n{body}")
         if said.json:
             kept = {each.name: {"status": each.status, "results": each.document} for each in runs}
             said.json.write_text(json.dumps(kept, indent=1) + "\n")

@@ -398,9 +398,9 @@ def main() -> int:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, help="alerts to each, alone")
     options.add_argument("--storm", type=int, nargs="*", help="sizes of storms")
-    options.add_argument("--patience", type=float, default=120.0, help="longest storm, in seconds")
+    options.add_argument("--patience", type=float, default=75.0, help="longest storm, in seconds")
     said = options.parse_args()
-    rounds = said.rounds or (6 if said.quick else 24)
+    rounds = said.rounds or (6 if said.quick else 18)
     sizes = said.storm if said.storm is not None else [40] if said.quick else [40, 400]
     results, why_not = Results("road"), ""
     with ExitStack() as around:

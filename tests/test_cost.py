@@ -60,11 +60,11 @@ def test_a_scrub_costs_little_more_than_reading(valkey_url: str) -> None:
         grid = Grid.create(client, "cost", 32)
         grid.fill(lambda block: np.roll(noise, block).view(CELL))
         found = least_of(
-            7,
+            9,
             read=lambda: read_only(client, grid),
             scrub=lambda: scrub(client, grid.manifest, ScrubOptions()),
         )
-    assert found["scrub"] < 2.1 * found["read"]  # seen: 1.45
+    assert found["scrub"] < 1.8 * found["read"]  # seen: 1.3 to 1.5; of a scrub half as fast 2.4 to 2.9
 
 
 def saved(url: str, journal: Journal, folder: Path, count: int) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def test_the_history_is_read_by_one_question_and_an_index(tmp_path: Path) -> Non
     journal.dispose()
     assert all("USING INDEX" in plan for plan in plans), plans
     assert not any("TEMP" in plan for plan in plans), plans
-    assert found["ours"] < 9 * found["plain"]  # seen: 5.2 to 6.4
+    assert found["ours"] < 7.8 * found["plain"]  # seen: 4.9 to 6.4; of one half as fast 9.5 to 10.3
 
 
 def test_reading_the_configuration_grows_with_it_and_no_faster(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_reading_the_configuration_grows_with_it_and_no_faster(tmp_path: Path) -
         parsing=lambda: tomllib.loads(sources[100].read_text()),
     )
     assert found["many"] < 1.6 * found["few"]  # seen: 0.7 to 0.9
-    assert found["many"] < 9.5 * found["parsing"]  # seen: 5.4 to 6.5
+    assert found["many"] < 8.5 * found["parsing"]  # seen: 5.4 to 6.5; of one half as fast 11.4 to 12
 
 
 def targets(count: int) -> str:
