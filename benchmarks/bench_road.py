@@ -370,7 +370,6 @@ def duplicates(results: Results, site: Site, asked: Asked, why_not: str) -> None
         ):
             before = len(site.runs(target))
             sender.many(url, bodies)
-            time.sleep(1)
             site.rest()
             runs = len(site.runs(target)) - before
             numbers[f"medic8, {what}"] = {"alerts": len(bodies), "runs": runs}

@@ -20,10 +20,13 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from medic8.alerts.inbox import Inbox
 from medic8.local import stack
 from medic8.local.home import make_home
 from medic8.local.loopback import HOST, free_port
 from medic8.local.status import StackStatus, way_to_own
+from medic8.recovery.journal import Journal
+from medic8.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 180.0
@@ -250,8 +253,13 @@ class Site:
         return int(self.api.post("/flow_runs/count", json=asked).raise_for_status().json())
 
     def rest(self, patience_s: float = PATIENCE_S) -> None:
-        """Wait until no run goes on and nothing waits for one."""
-        until(lambda: self.going_on() == 0, "end of all runs", patience_s, every_s=0.1)
+        """Wait until no alert waits for a run, and no run goes on."""
+        inbox = Inbox(Journal(load_settings(environ=self.environ).journal_url))
+
+        def is_over() -> bool:
+            return not inbox.waiting() and not inbox.running() and self.going_on() == 0
+
+        until(is_over, "end of all runs", patience_s, every_s=0.1)
 
 
 @contextmanager
