@@ -26,8 +26,7 @@ import psutil
 import valkey
 
 from benchmarks.measuring import Results, Table, cpu_s, ms, parser, percentile
-from benchmarks.others import LeftOutError
-from benchmarks.rulebook import Rulebook, rulebook
+from benchmarks.rulebook import Rulebook, rulebook, why_left_out
 from benchmarks.scratch_site import TOKEN, Alerts, Asked, Site, scratch_site, until
 from medic8.local.scratch import scratch_valkey
 
@@ -134,6 +133,11 @@ def targets(asked: Asked, cache_url: str, crowd: int) -> str:
             f'[[target.setting]]\nname = "{SETTING}"\nminimum = {GOOD}\n'
         )
     return "\n".join(made)
+
+
+def playbooks(one: Rulebook) -> Contender:
+    """The other one."""
+    return Contender(OTHER, one.url, "alone", "cache", lambda: others_rest(one))
 
 
 def others_rest(one: Rulebook) -> None:
@@ -395,33 +399,28 @@ def duplicates(results: Results, site: Site, asked: Asked, why_not: str) -> None
 def main() -> int:
     """Measure, and print tables and JSON; 1 if an aim is missed."""
     options = parser(__doc__)
-    options.add_argument("--rounds", type=int, help="alerts to each, alone")
+    options.add_argument("--rounds", type=int, help="alerts to each, alone; 0 = only storms and repeats")
     options.add_argument("--storm", type=int, nargs="*", help="sizes of storms")
     options.add_argument("--patience", type=float, default=75.0, help="longest storm, in seconds")
     said = options.parse_args()
-    rounds = said.rounds or (6 if said.quick else 18)
+    rounds = said.rounds if said.rounds is not None else 6 if said.quick else 18
     sizes = said.storm if said.storm is not None else [40] if said.quick else [40, 400]
-    results, why_not = Results("road"), ""
+    results, why_not = Results("road"), why_left_out()
+    if why_not:
+        print(f"left out: {why_not}\n")
     with ExitStack() as around:
         asked = around.enter_context(Asked())
         folder = Path(around.enter_context(TemporaryDirectory()))
         server = around.enter_context(scratch_valkey(folder))
         cache = around.enter_context(valkey.Valkey.from_url(server.url, decode_responses=True))
-        site = around.enter_context(scratch_site())
-        site.configure(targets(asked, server.url, 0))
-        with ExitStack() as contest:
-            contenders = contest.enter_context(medic8(site))
-            try:
-                heal = HEAL.format(port=server.port, name=SETTING, good=GOOD)
-                other = contest.enter_context(rulebook(asked.port, more=heal))
-                contenders.insert(
-                    1, Contender(OTHER, other.url, "alone", "cache", lambda: others_rest(other))
-                )
-            except LeftOutError as exc:
-                why_not = str(exc)
-                print(f"left out: {why_not}\n")
-            to_first_step(results, contenders, asked, rounds)
-            to_healed(results, contenders, cache, max(2, rounds // 2))
+        site = around.enter_context(scratch_site()        if rounds:
+            with ExitStack() as contest:
+                contenders = contest.enter_context(medic8(site))
+                if not why_not:
+                    heal = HEAL.format(port=server.port, name=SETTING, good=GOOD)
+                    contenders.insert(1, playbooks(contest.enter_context(rulebook(asked.port, more=heal))))
+                to_first_step(results, contenders, asked, rounds)
+                to_healed(results, contenders, cache, max(2, rounds // 2))
         site.configure(targets(asked, server.url, max((*sizes, 4))))
         if sizes:
             storms(results, site, asked, sizes, said.patience, why_not)

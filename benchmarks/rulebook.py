@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.others import java, python_of
+from benchmarks.others import LeftOutError, java, python_of
 from benchmarks.scratch_site import running, until
 from medic8.local.loopback import HOST, free_port
 
@@ -52,6 +52,16 @@ all:
     localhost:
       ansible_connection: local
 """
+
+
+def why_left_out() -> str:
+    """Why it cannot be had here; empty if it can."""
+    try:
+        python_of("ansible-rulebook")
+        java()
+    except LeftOutError as exc:
+        return str(exc)
+    return ""
 
 
 @contextmanager
