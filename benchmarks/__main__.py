@@ -43,7 +43,8 @@ class Entry:
 
 #: In the order in which they are of interest; others are run after them, as they come.
 ENTRIES = {
-    "road": Entry("From an alert to the first step, and storms"),
+    "road": Entry("From an alert to the first step, and to a healed target"),
+    "storm": Entry("Storms and repeats"),
     "responder": Entry(
         "From a run to its first task",
         ("--runs", "12", "--rest", "10"),

@@ -1,5 +1,5 @@
 """
-From an alert to the first step and to a healed target, alone and in a storm, beside ansible-rulebook.
+From an alert to the first step and to a healed target, one at a time, beside ansible-rulebook.
 
 Everybody is sent the same webhooks of Alertmanager, and takes the same first step: it asks the target, an
 HTTP server in this process that notes when. Medic8 is a gateway, Prefect with PostgreSQL, and in turn the
@@ -25,7 +25,7 @@ import httpx
 import psutil
 import valkey
 
-from benchmarks.measuring import Results, Table, cpu_s, ms, parser, percentile
+from benchmarks.measuring import Results, Table, ms, parser, percentile
 from benchmarks.rulebook import Rulebook, rulebook, why_left_out
 from benchmarks.scratch_site import TOKEN, Alerts, Asked, Site, scratch_site, until
 from medic8.local.scratch import scratch_valkey
@@ -38,12 +38,10 @@ QUEUES = {WARM: "default", TUNED: "tuned", STOCK: "stock"}
 SELDOM = {WARM: 1, OTHER: 1, TUNED: 3, STOCK: 6}
 
 SENDERS = 8
-DUPLICATES = 200
-OTHERS_DUPLICATES = 20
 SETTING, FOUND, GOOD = "slowlog-max-len", "10", "1000"
 
-#: Aims, with nothing else on the machine (seconds, runs a second).
-P50_S, P99_S, PER_S, POST_S = 0.2, 0.5, 5.0, 0.2
+#: Aims, with nothing else on the machine.
+P50_S, P99_S = 0.2, 0.5
 
 HEAL = """
     - name: set it
@@ -116,12 +114,9 @@ def first_task_s(site: Site, target: str) -> float | None:
     return None
 
 
-def targets(asked: Asked, cache_url: str, crowd: int) -> str:
-    """The configuration's: one for each way of working, and a crowd."""
-    made = [
-        f'[[target]]\nname = "t-{n}"\nkind = "endpoint"\nurl = "{asked.url(f"t-{n}")}"\n'
-        for n in range(crowd)
-    ]
+def targets(asked: Asked, cache_url: str) -> str:
+    """The configuration's: for each way of working one to look at, and one to heal."""
+    made = list[str]()
     for queue in QUEUES.values():
         made.append(
             f'[[target]]\nname = "{queue}-alone"\nkind = "endpoint"\nqueue = "{queue}"\n'
@@ -287,124 +282,12 @@ def to_healed(results: Results, contenders: Sequence[Contender], cache: valkey.V
     results.add(Table("From an alert to a healed server", heads, rows, tuple(lines)), healed=numbers)
 
 
-def storm(
-    one: Contender, asked: Asked, count: int, patience_s: float, rest: Callable[[], None]
-) -> dict[str, float]:
-    """*count* alerts at once, about a target each."""
-    sender, names = Sender(), [f"t-{number}" for number in range(count)]
-    asked.forget()
-    used_s, began_s = cpu_s(one.processes), time.time()
-    sent = sender.many(one.url, [sender.alerts.about(name) for name in names])
-    first_s = asked.first_s(names, patience_s - (time.time() - began_s))
-    took_s = (max(first_s.values()) if len(first_s) == count else time.time()) - began_s
-    if len(first_s) == count:
-        rest()
-    waits = [first_s[name] - at for name, (at, _) in zip(names, sent, strict=True) if name in first_s]
-    posts = [post_s for _, post_s in sent]
-    over_s, done = time.time() - began_s, len(first_s)
-    return {
-        "alerts": count,
-        "begun": done,
-        "per_s": done / took_s,
-        "p50_s": percentile(waits, 50),
-        "p99_s": percentile(waits, 99),
-        "post_p50_s": percentile(posts, 50),
-        "post_p99_s": percentile(posts, 99),
-        "over_s": over_s,
-        "cpu_per_run_s": (cpu_s(one.processes) - used_s) / done,
-    }
-
-
-def storms(
-    results: Results, site: Site, asked: Asked, sizes: Sequence[int], patience_s: float, why_not: str
-) -> None:
-    """Storms of these sizes; of ansible-rulebook as it comes, and with its playbooks side by side."""
-    found = list[tuple[str, dict[str, float]]]()
-    with site.gateway() as (url, gateway), site.responder() as responder:
-        ours = Contender(WARM, url, "", "", site.rest, processes=[gateway, responder, *site.servers()])
-        storm(ours, asked, 4, patience_s, site.rest)
-        for size in sizes:
-            found.append((WARM, storm(ours, asked, size, patience_s, site.rest)))
-            site.rest(600)
-    for name, is_parallel in ((OTHER, False), (f"{OTHER}, in parallel", True)):
-        for size in sizes if not why_not else ():
-            if size > sizes[0] and not is_parallel:
-                continue
-            with rulebook(asked.port, is_parallel=is_parallel) as one:
-                theirs = Contender(name, one.url, "", "", lambda: None, processes=[one.process])
-                storm(theirs, asked, 1, patience_s, lambda one=one: others_rest(one))
-                found.append((name, storm(theirs, asked, size, patience_s, lambda one=one: others_rest(one))))
-    rows = tuple(
-        (
-            name,
-            f"{each['begun']:.0f} of {each['alerts']:.0f}",
-            f"{each['per_s']:.2f}",
-            f"{each['p50_s']:.1f} s / {each['p99_s']:.1f} s",
-            f"{ms(each['post_p50_s'])} / {ms(each['post_p99_s'])}",
-            f"{each['cpu_per_run_s']:.2f} s",
-        )
-        for name, each in found
-    )
-    first = next(each for _, each in found if each["alerts"] == sizes[0])
-    lines = [
-        results.aim("a storm, seconds for each action", 1 / first["per_s"], 1 / PER_S, " s"),
-        results.aim("an alert of a storm is taken, p99", first["post_p99_s"], POST_S, " s"),
-    ]
-    lines += [
-        f"{WARM} begins {first['per_s'] / each['per_s']:.1f} times as many actions a second as {name}"
-        for name, each in found
-        if name != WARM and each["alerts"] == sizes[0]
-    ]
-    if any(each["begun"] < each["alerts"] for _, each in found):
-        lines.append(f"who had not begun all after {patience_s:g} s was not waited for")
-    if not why_not:
-        lines.append(f"{OTHER} as it comes takes one action after the other, so the larger storm is left out")
-    heads = ("who", "begun", "actions/s", "to first step, p50 / p99", "alert taken, p50 / p99", "CPU per run")
-    numbers = [{"who": name, **each} for name, each in found]
-    results.add(Table("A storm of alerts about a target each", heads, rows, tuple(lines)), storms=numbers)
-
-
-def duplicates(results: Results, site: Site, asked: Asked, why_not: str) -> None:
-    """How many runs come of the same alert many times, and of many alerts about one target."""
-    sender, rows, numbers = Sender(), [], dict[str, Any]()
-    with site.gateway() as (url, _), site.responder():
-        for what, target, bodies in (
-            ("repeats of one alert", "t-0", [sender.alerts.about("t-0")] * DUPLICATES),
-            ("alerts about one target", "t-1", [sender.alerts.about("t-1") for _ in range(DUPLICATES)]),
-        ):
-            before = len(site.runs(target))
-            sender.many(url, bodies)
-            site.rest()
-            runs = len(site.runs(target)) - before
-            numbers[f"medic8, {what}"] = {"alerts": len(bodies), "runs": runs}
-            rows.append((WARM, f"{len(bodies)} {what}", str(runs)))
-    if not why_not:
-        with rulebook(asked.port, is_parallel=True) as one:
-            asked.forget()
-            sender.many(one.url, [sender.alerts.about("t-0")] * OTHERS_DUPLICATES)
-            until(lambda: asked.times("t-0") >= OTHERS_DUPLICATES, "playbooks for repeats")
-            others_rest(one)
-            runs = asked.times("t-0")
-        numbers[OTHER] = {"alerts": OTHERS_DUPLICATES, "runs": runs}
-        rows.append((OTHER, f"{OTHERS_DUPLICATES} repeats of one alert", str(runs)))
-    lines = (
-        "ansible-rulebook has `throttle` for a rule, for a fixed time; without it each event is an action",
-    )
-    results.add(
-        Table("Repeats", ("who", "what is sent", "runs"), tuple(rows), () if why_not else lines),
-        duplicates=numbers,
-    )
-
-
 def main() -> int:
     """Measure, and print tables and JSON; 1 if an aim is missed."""
     options = parser(__doc__)
-    options.add_argument("--rounds", type=int, help="alerts to each, alone; 0 = only storms and repeats")
-    options.add_argument("--storm", type=int, nargs="*", help="sizes of storms")
-    options.add_argument("--patience", type=float, default=75.0, help="longest storm, in seconds")
+    options.add_argument("--rounds", type=int, help="alerts to each")
     said = options.parse_args()
-    rounds = said.rounds if said.rounds is not None else 6 if said.quick else 18
-    sizes = said.storm if said.storm is not None else [40] if said.quick else [40, 400]
+    rounds = said.rounds or (6 if said.quick else 18)
     results, why_not = Results("road"), why_left_out()
     if why_not:
         print(f"left out: {why_not}\n")
@@ -413,18 +296,14 @@ def main() -> int:
         folder = Path(around.enter_context(TemporaryDirectory()))
         server = around.enter_context(scratch_valkey(folder))
         cache = around.enter_context(valkey.Valkey.from_url(server.url, decode_responses=True))
-        site = around.enter_context(scratch_site()        if rounds:
-            with ExitStack() as contest:
-                contenders = contest.enter_context(medic8(site))
-                if not why_not:
-                    heal = HEAL.format(port=server.port, name=SETTING, good=GOOD)
-                    contenders.insert(1, playbooks(contest.enter_context(rulebook(asked.port, more=heal))))
-                to_first_step(results, contenders, asked, rounds)
-                to_healed(results, contenders, cache, max(2, rounds // 2))
-        site.configure(targets(asked, server.url, max((*sizes, 4))))
-        if sizes:
-            storms(results, site, asked, sizes, said.patience, why_not)
-        duplicates(results, site, asked, why_not)
+        site = around.enter_context(scratch_site())
+        site.configure(targets(asked, server.url))
+        contenders = around.enter_context(medic8(site))
+        if not why_not:
+            heal = HEAL.format(port=server.port, name=SETTING, good=GOOD)
+            contenders.insert(1, playbooks(around.enter_context(rulebook(asked.port, more=heal))))
+        to_first_step(results, contenders, asked, rounds)
+        to_healed(results, contenders, cache, max(2, rounds // 2))
     results.numbers["left_out"] = why_not
     return results.end(said)
 
