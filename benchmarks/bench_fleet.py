@@ -34,7 +34,7 @@ SIZES = (1, 10, 100, 1000)
 AT_A_TIME = 16
 
 #: The most that one of many targets may take, in times of what one of ten does.
-MOST_GROWTH = 1.25
+MOST_GROWTH = 1.5
 
 
 def configuration(count: int, server: str, asked: Asked) -> str:
