@@ -68,8 +68,8 @@ contracts: install ## Layers
 
 check: test lint types contracts ## All that the gate runs
 
-bench: install ## Run the benchmarks; each prints a table and JSON
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: install ## Run the benchmarks side by side (25 minutes); make bench ARGS=--quick, ARGS="--markdown FILE --json FILE"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 accuracy: install ## Measure how often a diagnosis is right (hours); make accuracy ARGS=--sample for a few runs
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)

@@ -70,9 +70,9 @@ def look_around(folder: str) -> None:
 @flow(name="responder-slow")
 def slow(folder: str, until: str = "", undone_with: str = "") -> None:
     """Go on until a file is there, or somebody ends it; then put back what was begun, once one is there."""
-    note(folder, "begun")
     began_s = time.monotonic()
     try:
+        note(folder, "begun")  # whoever sees it may end the run before the next line
         while not (until and Path(until).exists()):
             assert time.monotonic() - began_s < LONGEST_S
             time.sleep(0.05)
