@@ -101,7 +101,9 @@ def _drawn(
 ) -> list[tuple[Draw, bool]]:
     """Every run and whether it is healed, in random order."""
     rng = random.Random(args.seed)
-    known = {name: each for name, each in variants.items() if args.only in name}
+    # Who tunes makes no held-out run, not even of a healthy state.
+    drawn = {name: each for name, each in variants.items() if args.held or name not in held}
+    known = {name: each for name, each in drawn.items() if args.only in name}
     sick = [name for name, each in known.items() if not each.is_healthy]
     well = [name for name, each in known.items() if each.is_healthy]
     faulty = [

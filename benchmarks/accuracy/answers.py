@@ -18,6 +18,8 @@ CAUSES = {
     "grid.deadlock": Cause.DEADLOCK,
     "grid.lock_stale": Cause.STALE_LOCK,
     "grid.": Cause.DAMAGED_VALUES,
+    "locks.stale": Cause.STALE_LOCK,
+    "locks.deadlock": Cause.DEADLOCK,
     "clients.output": Cause.UNREAD_OUTPUT,
     "memory.client_buffers": Cause.UNREAD_OUTPUT,
     "clients.monitor": Cause.MONITOR,

@@ -26,8 +26,8 @@ from medic8.targets.treatment import choose_plan
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 
-#: Where one look found nothing, one watches for so long, in every run of a kind alike. What grows in a
-#: process is told from a saw-tooth only by who has seen some of its teeth.
+#: After a look one watches for so long, in every run of a kind alike. What grows in a process is told from a
+#: saw-tooth only by who has seen some of its teeth.
 WATCH_S = {"process": 20.0}
 USUAL_WATCH_S = 4.0
 _ATTEMPTS = 3
@@ -125,19 +125,27 @@ def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> Diagnostic
     )
 
 
-def found(target: Target, site: Settings, before: Collection[str] = ()) -> DiagnosticReport:
+def found(
+    target: Target, site: Settings, before: Collection[str] = ()
+) -> tuple[DiagnosticReport, float | None]:
     """
-    One look; and if nothing is wrong, a watch.
+    A look, and then a watch whatever it found, since what shows at once hides what shows in a watch alone.
 
     Args:
         target: What to look at.
         site: Its configuration.
         before: Codes of findings that are left out.
+    Returns:
+        What the watch says, which looks at all that a look looks at; and after how many seconds anything had
+        been found, None = nothing was.
     """
-    report = without(diagnose(target, site), before)
-    if has_found(report):
-        return report
-    return without(diagnose(target, site, WATCH_S.get(target.kind, USUAL_WATCH_S)), before)
+    began_s = time.monotonic()
+    look = without(diagnose(target, site), before)
+    seen_s = time.monotonic() - began_s
+    watch = without(diagnose(target, site, WATCH_S.get(target.kind, USUAL_WATCH_S)), before)
+    if not has_found(look):
+        seen_s = time.monotonic() - began_s
+    return watch, seen_s if has_found(look) or has_found(watch) else None
 
 
 def has_found(report: DiagnosticReport) -> bool:

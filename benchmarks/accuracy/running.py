@@ -244,7 +244,8 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     target = site.target(name)
     truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
     with counted_as_wrong(truths):
-        report = looking.found(target, site, before)
+        waited_s = time.monotonic() - began_s
+        report, seen_s = looking.found(target, site, before)
         said = answers.said_by(report)
         result.treats = looking.would_treat(report, target)
     result.before = sorted(before)
@@ -252,8 +253,8 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
         answers.cause_of(code) for code in before
     }:
         raise SideError(f"the host had it before: {', '.join(sorted(had))}")
-    if looking.has_found(report):
-        result.detect_s = time.monotonic() - began_s
+    if seen_s is not None:
+        result.detect_s = waited_s + seen_s
     result.scores = score(truths, said)
     result.said = [
         f"{each.issue_type}: {each.about} ({', '.join(each.signs)})"
