@@ -28,8 +28,8 @@ from tasks.diagnose import failed_diagnostic, run_diagnostic
 
 #: After a look one watches for so long, in every run of a kind alike. What grows in a process is told from a
 #: saw-tooth only by who has seen some of its teeth.
-WATCH_S = {"process": 20.0}
-USUAL_WATCH_S = 4.0
+_WATCH_S = {"process": 20.0}
+_USUAL_WATCH_S = 4.0
 _ATTEMPTS = 3
 
 
@@ -113,7 +113,7 @@ def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> Diagnostic
         if any(finding.code == UNREACHABLE for name in names for finding in results[name].findings):
             break
     analysis = analyze(results.values())
-    issues = detect.fn(target, analysis, results, at)
+    issues = detect.fn(target, analysis, results, at, watch_s)
     return DiagnosticReport(
         target=target.name,
         kind=target.kind,
@@ -142,10 +142,15 @@ def found(
     began_s = time.monotonic()
     look = without(diagnose(target, site), before)
     seen_s = time.monotonic() - began_s
-    watch = without(diagnose(target, site, WATCH_S.get(target.kind, USUAL_WATCH_S)), before)
+    watch = without(diagnose(target, site, watch_of(target.kind)), before)
     if not has_found(look):
         seen_s = time.monotonic() - began_s
     return watch, seen_s if has_found(look) or has_found(watch) else None
+
+
+def watch_of(kind: str) -> float:
+    """For so many seconds a target of *kind* is watched."""
+    return _WATCH_S.get(kind, _USUAL_WATCH_S)
 
 
 def has_found(report: DiagnosticReport) -> bool:

@@ -282,9 +282,9 @@ def _looked_at_before(side: Side, folder: Path, name: str) -> set[str]:
 
 
 def _heal(result: Result, side: Side, name: str, began_s: float) -> None:
-    from benchmarks.accuracy import healing  # noqa: PLC0415
+    from benchmarks.accuracy import healing, looking  # noqa: PLC0415
 
-    result.healing = healing.heal(name)
+    result.healing = healing.heal(name, looking.watch_of(side.ready["kind"]))
     judged = side.ask("judge")
     result.is_gone = not any(judged["there"])
     result.harm = judged["harm"]

@@ -57,18 +57,18 @@ def test_a_set_that_only_grows_and_connections_that_only_come_are_found(valkey_u
             nonlocal number
             number += 20
             client.sadd("seen", *(f"request-{number + each:032}" for each in range(20)))
-            client.rpush("audit", *("a line of some length " * 5 for _ in range(3)))
+            client.rpush("audit", *(f"{number + each} " + "a line of some length " * 5 for each in range(3)))
             client.rpush("jobs", "job")
             client.lpop("jobs")
-            client.rpush("waiting", "a job of some length " * 5, "a job of some length " * 5)
+            client.rpush("waiting", *(f"{number + each} " + "a job of some length " * 5 for each in range(2)))
             client.lpop("waiting")
             connect()
 
         client.config_resetstat()
         client.sadd("seen", *(f"old-{each:032}" for each in range(25_000)))
         client.hset("table", mapping={f"row-{each:032}": "x" * 50 for each in range(12_000)})
-        client.rpush("audit", *(f"{each} " + "a line of some length " * 5 for each in range(9000)))
-        client.rpush("waiting", *("a job of some length " * 5 for _ in range(9000)))
+        client.rpush("audit", *(f"{each} " + "a line of some length " * 5 for each in range(12_000)))
+        client.rpush("waiting", *(f"{each} " + "a job of some length " * 5 for each in range(12_000)))
         for _ in range(120):
             connect()
         with going_on(work, 0.05):

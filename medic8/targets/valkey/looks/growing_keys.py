@@ -52,6 +52,11 @@ _MOST_ELEMENT = 64 << 10
 _LEAST_TAKEN = 3
 
 
+#: So many elements at each end of a key.
+_NAMED = 3
+Ends = tuple[bytes, ...]
+
+
 class Long(NamedTuple):
     """
     A key with many elements.
@@ -59,12 +64,12 @@ class Long(NamedTuple):
     Attributes:
         kind: What it is.
         name: Of the key.
-        ends: Its first and last element when it was found; None where that tells nothing.
+        ends: Its first and last elements when it was found; None where they tell nothing.
     """
 
     kind: str
     name: bytes
-    ends: tuple[bytes | None, bytes | None] = (None, None)
+    ends: tuple[Ends | None, Ends | None] = (None, None)
 
 
 def find_long(server: Server, *, policy: ServerPolicy = POLICY) -> list[Long]:
@@ -91,16 +96,20 @@ def find_long(server: Server, *, policy: ServerPolicy = POLICY) -> list[Long]:
     return [each._replace(ends=_ends(server, each, length)) for length, each in longest]
 
 
-def _ends(server: Server, key: Long, length: int) -> tuple[bytes | None, bytes | None]:
-    """Both ends of a list, and what a sorted set begins with; others have none."""
+def _ends(server: Server, key: Long, length: int) -> tuple[Ends | None, Ends | None]:
+    """A few elements at both ends of a list, and at the beginning of a sorted set; others have none."""
     taken = server.try_one("MEMORY", "USAGE", key.name, "SAMPLES", 5) if key.kind in _HAVE_ENDS else None
     if not isinstance(taken, int) or taken / max(length, 1) > _MOST_ELEMENT:
         return None, None
     if key.kind == "zset":
-        least = server.try_one("ZRANGE", key.name, 0, 0)
-        return (least[0] if isinstance(least, list) and least else None), None
-    first, last = server.try_all([("LINDEX", key.name, 0), ("LINDEX", key.name, -1)])
-    return (first if isinstance(first, bytes) else None), (last if isinstance(last, bytes) else None)
+        return _told(server.try_one("ZRANGE", key.name, 0, _NAMED - 1)), None
+    replies = server.try_all([("LRANGE", key.name, 0, _NAMED - 1), ("LRANGE", key.name, -_NAMED, -1)])
+    return _told(replies[0]), _told(replies[1])
+
+
+def _told(reply: object) -> Ends | None:
+    """The elements of a reply, if they tell one another apart: of equal ones nobody sees that one went."""
+    return tuple(reply) if isinstance(reply, list) and len(set(reply)) == _NAMED else None
 
 
 def lengths_of(server: Server, keys: Sequence[Long]) -> list[int | None]:
@@ -173,7 +182,7 @@ def takes(kind: str, counts: Facts) -> int:
     return sum(counts.within(f"cmdstat_{each}").whole("calls") or 0 for each in _KINDS[kind][1].split())
 
 
-def is_as_it_was(before: tuple[bytes | None, bytes | None], now: tuple[bytes | None, bytes | None]) -> bool:
+def is_as_it_was(before: tuple[Ends | None, Ends | None], now: tuple[Ends | None, Ends | None]) -> bool:
     """Whether a key that has grown still begins or ends as it did: nobody takes from there."""
     return any(was is not None and was == each for was, each in zip(before, now, strict=True))
 
