@@ -231,16 +231,15 @@ def _stale(left: Sequence[Held], times: int, seen: Seen, policy: ServerPolicy) -
             "locks.stale",
             policy.in_vain,
             times,
-            f"{name} is held by {shown(each.value)}, which is not connected, {lives}, and others try to take "
-            "it in vain ({seen})",
+            f"{name} is held by nobody who is connected and {lives}, and others try to take it in vain "
+            "({seen})",
             about=f"lock {name}",
             also=(
-                Evidence(what="held by", seen=shown(each.value)),
                 Evidence(what="watched for", seen=span(seen.span_s)),
                 Evidence(what="who tries", seen=_who_tries(seen)),
             ),
             advice=(
-                f"look what {shown(each.value)} was doing: it may be half done; then DEL {name}",
+                f"GET {name} says who held it: what that did may be half done; then DEL {name}",
                 "have programs take locks that expire (SET … NX PX) and renew them while they work",
             ),
         )

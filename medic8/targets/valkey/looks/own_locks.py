@@ -46,10 +46,11 @@ class LockWatch:
     Args:
         server: Is in the database that is watched whenever it is used.
         is_one: Whether anything is watched at all.
+        policy: The limits of the target.
     """
 
-    def __init__(self, server: Server, *, is_one: bool) -> None:
-        self._server, self._is_one = server, is_one
+    def __init__(self, server: Server, *, is_one: bool, policy: ServerPolicy = POLICY) -> None:
+        self._server, self._is_one, self._policy = server, is_one, policy
         self._last: Facts | None = None
         self._tried = Tried()
         self._used: dict[bytes, bytes | None] = {}
@@ -71,7 +72,7 @@ class LockWatch:
         self._times_s.append(at_s)
         self._listed.append(_callers(self._server))
 
-    def findings(self, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[Finding, ...]:
         """What can be said at the end."""
         if len(self._times_s) < _LEAST_LOOKS or self._times_s[-1] - self._times_s[0] < _LEAST_S:
             return ()
@@ -81,7 +82,7 @@ class LockWatch:
             if value is not None and value == before and isinstance(last_ms, int):
                 held.append(Held(name, as_text(value), self._first_ms[name], last_ms))
         span_s = self._times_s[-1] - self._times_s[0]
-        return judge_locks(Seen(self._tried, span_s, held, callers_of(self._listed)), policy=policy)
+        return judge_locks(Seen(self._tried, span_s, held, callers_of(self._listed)), policy=self._policy)
 
     def _count(self) -> list[Facts]:
         """The last count, and those of now; none where the server does not count both at one moment."""

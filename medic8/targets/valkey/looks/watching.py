@@ -32,7 +32,7 @@ class Watch:
         self._times_s = list[float]()
         self._connected = list[int]()
         self._lengths = list[list[int | None]]()
-        self._locks = LockWatch(server, is_one=is_one)
+        self._locks = LockWatch(server, is_one=is_one, policy=policy)
         self.look(0.0, facts)
 
     def look(self, at_s: float, facts: Facts) -> None:
@@ -59,5 +59,5 @@ class Watch:
                 policy=self._policy,
             ),
             *look_for_growing_clients(self._server, self._times_s, self._connected, policy=self._policy),
-            *self._locks.findings(policy=self._policy),
+            *self._locks.findings(),
         )
