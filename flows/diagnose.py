@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from uuid import uuid4
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -121,21 +122,21 @@ def summary(report: DiagnosticReport) -> str:
 
 
 def _run_diagnostics(target: Target, site: Settings, watch_s: float) -> dict[str, DiagnosticResult]:
-    kind, results = kind_named(target.kind), dict[str, DiagnosticResult]()
+    kind, results, diagnosis = kind_named(target.kind), dict[str, DiagnosticResult](), uuid4().hex
     for names in kind.turns:
-        results |= _take_turn(target, names, site, watch_s)
+        results |= _take_turn(target, names, site, watch_s, diagnosis)
         if any(finding.code == UNREACHABLE for name in names for finding in results[name].findings):
             break
     return {name: results[name] for name in kind.diagnostics if name in results}
 
 
 def _take_turn(
-    target: Target, names: tuple[str, ...], site: Settings, watch_s: float
+    target: Target, names: tuple[str, ...], site: Settings, watch_s: float, diagnosis: str
 ) -> dict[str, DiagnosticResult]:
     looks: dict[str, Callable[[], DiagnosticResult]] = (
-        {name: _BESIDE_OTHERS.submit(target, name, site, watch_s).result for name in names}
+        {name: _BESIDE_OTHERS.submit(target, name, site, watch_s, diagnosis).result for name in names}
         if len(names) > 1
-        else {name: partial(run_diagnostic, target, name, site, watch_s) for name in names}
+        else {name: partial(run_diagnostic, target, name, site, watch_s, diagnosis) for name in names}
     )
     return {name: _result_of(name, look) for name, look in looks.items()}
 

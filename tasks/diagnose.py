@@ -25,7 +25,9 @@ LOOKING_S = 4 * 3600
 
 
 @task(task_run_name="look at {diagnostic} of {target.name}", timeout_seconds=LOOKING_S, **ATTEMPTS)
-def run_diagnostic(target: Target, diagnostic: str, site: Settings, watch_s: float = 0.0) -> DiagnosticResult:
+def run_diagnostic(
+    target: Target, diagnostic: str, site: Settings, watch_s: float = 0.0, diagnosis: str = ""
+) -> DiagnosticResult:
     """
     Run one diagnostic; a target that does not answer is a finding, and so is one that refuses to be seen.
 
@@ -34,6 +36,7 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings, watch_s: flo
         diagnostic: Its name.
         site: Where backups, journal and samples are.
         watch_s: For how long to look at what changes now; 0 = only for moments.
+        diagnosis: Looks of the same one share what they read; empty = this one is alone.
     Raises:
         TransientError: it stopped answering half way; tried again.
     """
@@ -47,6 +50,7 @@ def run_diagnostic(target: Target, diagnostic: str, site: Settings, watch_s: flo
             recoveries=lambda since: Journal(site.journal_url).done_since(since),
             samples=SampleStore(site.home / "samples"),
             watch_s=watch_s,
+            diagnosis=diagnosis,
         )
         result = look(target, around)
     except UnreachableError as exc:

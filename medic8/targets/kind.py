@@ -53,6 +53,7 @@ class Surroundings:
         samples: Where what changes slowly is kept; None = it is not.
         watch_s: For how long to look at what changes now; 0 = only for moments.
         claims: Folder in which what is on this host is claimed; None = the usual one of this user.
+        diagnosis: Looks that are part of the same one may share what they read; empty = this one is alone.
     """
 
     backups: BackupPlace
@@ -62,6 +63,7 @@ class Surroundings:
     samples: SampleStore | None = None
     watch_s: float = 0.0
     claims: Path | None = None
+    diagnosis: str = ""
 
 
 class Holds(StrEnum):

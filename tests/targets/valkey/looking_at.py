@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.causes import link_causes
@@ -48,8 +50,8 @@ def report_on(
     url: str, *, without: tuple[str, ...] = (), only: tuple[str, ...] = tuple(DIAGNOSTICS), **fields: object
 ) -> DiagnosticReport:
     """A report; with *only* the looks that a test is about it takes no two seconds."""
-    target = a_target(url, **fields)
-    return report_of(*(DIAGNOSTICS[name](target, AROUND) for name in only if name not in without))
+    target, around = a_target(url, **fields), replace(AROUND, diagnosis=uuid4().hex)
+    return report_of(*(DIAGNOSTICS[name](target, around) for name in only if name not in without))
 
 
 def report_of(*results: DiagnosticResult, kind: TargetKind = KIND) -> DiagnosticReport:

@@ -230,8 +230,7 @@ def test_whoever_is_called_as_our_looks_are_does_not_hide_its_slow_commands(valk
     """Ours are known by the address as well."""
     with connection(valkey_url, name="medic8", timeout_s=60) as client:
         client.eval(BUSY, 0)
-        slow = [each for each in look(valkey_url, "commands").findings if each.code == "commands.slow"]
-        assert {each.severity for each in slow} == {Severity.WARNING}
+        assert "commands.slow" in [each.code for each in look(valkey_url, "commands").findings]
 
 
 def look_for_ever(url: str) -> None:

@@ -21,6 +21,7 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.client import first_connection, user_of
 from medic8.targets.valkey.looks.error_words import explain
 from medic8.targets.valkey.looks.facts import parse_flat, parse_info
+from medic8.targets.valkey.looks.moments import MOMENTS, SECTIONS, Moment, Moments
 
 #: Name that connections which only look show in ``CLIENT LIST``.
 LOOKING = "medic8"
@@ -130,9 +131,10 @@ class Server:
 
     database = 0
 
-    def __init__(self, connection: Any, user: str) -> None:
+    def __init__(self, connection: Any, user: str, moments: Moments | None = None) -> None:
         self._connection = connection
         self._user = user
+        self._moments = moments or Moments()
         self._refused: dict[str, tuple[Refusal, bool]] = {}
         self.unseen: list[str] = []
 
@@ -176,9 +178,10 @@ class Server:
             self.unseen.append(f"{what}: {command} was refused: {explain(refusal.message)}")
             self._refused[command] = refusal, essential
 
-    def info(self, *sections: str) -> Facts:
-        """Sections of INFO in one; empty if it is refused."""
-        replies = self.try_all([("INFO", section) for section in sections])
+    def info(self, *sections: str, also: Sequence[str] = ()) -> Facts:
+        """Sections of INFO in one, and those that others want; empty if it is refused."""
+        wanted = dict.fromkeys((*sections, *also))
+        replies = self.try_all([("INFO", section) for section in wanted])
         for reply in replies:
             if isinstance(reply, Refusal):
                 self.note("INFO", reply, what=f"{', '.join(sections)} of INFO", essential=True)
@@ -186,20 +189,29 @@ class Server:
         return Facts({name: value for reply in replies for name, value in parse_info(reply).items()})
 
     def info_often(self, *sections: str, times: int, interval_s: float) -> list[tuple[Facts, float]]:
-        """The same sections of INFO several times, each with the seconds from the first one to it."""
-        looks, began_s = [(self.info(*sections), 0.0)], time.perf_counter()
-        for number in range(1, times):
-            if "INFO" in self._refused:
-                looks.append((looks[0][0], number * interval_s))
-                continue
+        """
+        The same sections of INFO several times, each with the seconds from the first one to it.
+
+        What earlier looks of the same diagnosis have read counts, if it lies far enough apart.
+        """
+        looks = self._moments.before(now := self.moment(*sections), times=times - 1, interval_s=interval_s)
+        looks.append(now)
+        while len(looks) < times and "INFO" not in self._refused:
             time.sleep(interval_s)
-            looks.append((self.info(*sections), time.perf_counter() - began_s))
-        return looks
+            looks.append(self.moment(*sections))
+        looks += [
+            Moment(now.facts, now.at_s + number * interval_s) for number in range(1, times + 1 - len(looks))
+        ]
+        return [(facts, at_s - looks[0].at_s) for facts, at_s in looks]
 
     def info_twice(self, *sections: str, interval_s: float) -> tuple[Facts, Facts, float]:
         """The same sections of INFO twice, and the seconds between them."""
         (before, _), (after, seconds) = self.info_often(*sections, times=2, interval_s=interval_s)
         return before, after, seconds
+
+    def moment(self, *sections: str) -> Moment:
+        """Sections of INFO in one, kept for the looks of the same diagnosis, with all that those compare."""
+        return self._moments.add(self.info(*sections, also=SECTIONS if self._moments.are_shared else ()))
 
     def settings(self, *names: str, essential: bool = False) -> Facts:
         """The values of settings, without those that the server has not; empty if it refuses."""
@@ -277,19 +289,23 @@ def judge_refusals(
 
 
 @contextlib.contextmanager
-def looking(target: Target) -> Iterator[Server]:
+def looking(target: Target, diagnosis: str = "") -> Iterator[Server]:
     """
     Open a connection to *target* for looking, closed at the end.
 
     It needs no PING, which a server that loads, is busy or has lost its primary refuses.
 
+    Args:
+        target: Where.
+        diagnosis: Looks of one share what they read of INFO; empty = this one is alone.
     Raises:
         UnreachableError: the server did not answer or did not let us in.
         RefusedError: it refused the database that the address names.
         TransientError: it stopped answering half way.
     """
     with first_connection(target.address, timeout_s=target.timeout_s) as connection:
-        server = Server(connection, user_of(target.address))
+        moments = MOMENTS.of(diagnosis, target.address)
+        server = Server(connection, user_of(target.address), moments)
         OWN_LOOKS.opened(*_ends_of(server.socket))
         server.try_one("CLIENT", "SETNAME", LOOKING)
         yield server

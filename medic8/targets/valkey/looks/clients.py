@@ -59,7 +59,7 @@ _LEAST_IDLE = 20
 def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
     """How many there are, who has output waiting, who is idle, who watches every command."""
     policy = policy_of(target)
-    with looking(target) as server:
+    with looking(target, around.diagnosis) as server:
         before, facts, _ = server.info_twice("clients", "stats", "replication", interval_s=_INTERVAL_S)
         if "maxclients" not in facts:  # before version 7
             facts = Facts({**facts, **server.settings("maxclients")})

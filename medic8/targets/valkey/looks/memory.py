@@ -45,7 +45,7 @@ _PARTS = {
 def look_at_memory(target: Target, around: Surroundings) -> DiagnosticResult:
     """How much memory is used, for what, against which limit, and how fast it grows right now."""
     policy = policy_of(target)
-    with looking(target) as server:
+    with looking(target, around.diagnosis) as server:
         before, facts, seconds = server.info_twice(
             "server",
             "memory",

@@ -28,7 +28,7 @@ _ADVICE = (
 
 def look_at_persistence(target: Target, around: Surroundings) -> DiagnosticResult:
     """Whether snapshots and append-only files are written, and what they cost."""
-    with looking(target) as server:
+    with looking(target, around.diagnosis) as server:
         before, facts, _ = server.info_twice(
             "persistence", "stats", "memory", "server", "keyspace", interval_s=_INTERVAL_S
         )

@@ -60,7 +60,7 @@ def look_at_reachability(target: Target, around: Surroundings) -> DiagnosticResu
         TransientError: it stopped answering half way.
     """
     try:
-        with looking(target) as server:
+        with looking(target, around.diagnosis) as server:
             return _look(server, around, target.timeout_s, policy=policy_of(target))
     except UnreachableError as exc:
         findings = judge_closed_door(str(exc)) or _tried(target)
@@ -172,7 +172,7 @@ def _look(
             function = running_function(server.try_one("FUNCTION", "STATS"))
         found = judge_ping(refusal, Facts({}), as_text(function or b""))
         return server.result("reachability", around, (), found)
-    facts = server.info("server", "replication", "clients", "persistence")
+    facts = server.moment("server", "replication", "clients", "persistence").facts
     offset_s = _clock_offset_s(server)
     latency_s = statistics.median(latencies_s)
     way = measure_way(server.socket, timeout_s=timeout_s)

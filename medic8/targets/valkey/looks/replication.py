@@ -35,7 +35,7 @@ _LAG_ADVICE = (
 
 def look_at_replication(target: Target, around: Surroundings) -> DiagnosticResult:
     """The server's own view of its primary and of its replicas."""
-    with looking(target) as server:
+    with looking(target, around.diagnosis) as server:
         looks = server.info_often(
             "replication", "stats", "server", "memory", times=_LOOKS, interval_s=_INTERVAL_S
         )
