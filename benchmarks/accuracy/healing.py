@@ -12,7 +12,7 @@ from medic8.local.home import make_home
 
 #: Where nothing was changed, or all is as before, and a reason says why.
 SAID = ("restored", "needs_person", "refused", "awaiting_approval", "unsupported", "denied")
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 @contextmanager
@@ -49,7 +49,8 @@ def heal(target: str, watch_s: float) -> list[tuple[str, str, str]]:
             for each in treatment.resolutions
             if each.outcome == "awaiting_approval" and each.plan.digest not in agreed
         ]
-        if not asked:
+        # Where a plan does a part at a time, it says that one is to heal again.
+        if not asked and not any(each.outcome == "partly_resolved" for each in treatment.resolutions):
             break
         agreed += asked
     return [

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.accuracy.answers import without
 from medic8.analysis.analyzer import UNREACHABLE, analyze
 from medic8.errors import TransientError
-from medic8.model.issue import Severity
+from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.safety.admission import admit
@@ -125,9 +125,28 @@ def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> Diagnostic
     )
 
 
-def found(
-    target: Target, site: Settings, before: Collection[str] = ()
-) -> tuple[DiagnosticReport, float | None]:
+class Found(NamedTuple):
+    """
+    What one sees who looks, and then watches.
+
+    Attributes:
+        look: The first report.
+        watch: The second, which looks at all that a look looks at.
+        seen_s: After how many seconds anything had been found; None = nothing was.
+    """
+
+    look: DiagnosticReport
+    watch: DiagnosticReport
+    seen_s: float | None
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """Those of the watch, and after them what only the look found: nobody forgets it within seconds."""
+        known = {each.fingerprint for each in self.watch.issues}
+        return (*self.watch.issues, *(each for each in self.look.issues if each.fingerprint not in known))
+
+
+def found(target: Target, site: Settings, before: Collection[str] = ()) -> Found:
     """
     A look, and then a watch whatever it found, since what shows at once hides what shows in a watch alone.
 
@@ -135,9 +154,6 @@ def found(
         target: What to look at.
         site: Its configuration.
         before: Codes of findings that are left out.
-    Returns:
-        What the watch says, which looks at all that a look looks at; and after how many seconds anything had
-        been found, None = nothing was.
     """
     began_s = time.monotonic()
     look = without(diagnose(target, site), before)
@@ -145,7 +161,7 @@ def found(
     watch = without(diagnose(target, site, watch_of(target.kind)), before)
     if not has_found(look):
         seen_s = time.monotonic() - began_s
-    return watch, seen_s if has_found(look) or has_found(watch) else None
+    return Found(look, watch, seen_s if has_found(look) or has_found(watch) else None)
 
 
 def watch_of(kind: str) -> float:
@@ -158,14 +174,15 @@ def has_found(report: DiagnosticReport) -> bool:
     return any(each.severity is not Severity.INFO for each in report.analysis.findings)
 
 
-def would_treat(report: DiagnosticReport, target: Target) -> list[str]:
-    """The strategies that would be carried out now without anybody being asked."""
-    kind, named = kind_named(target.kind), []
-    for issue in report.issues:
-        plan = choose_plan(kind, issue, report, target)
-        if plan is not None and plan.units and admit(plan, target).is_granted:
-            named.append(plan.strategy)
-    return named
+def would_treat(seen: Found, target: Target) -> list[str]:
+    """The strategies that would be carried out by either report without anybody being asked."""
+    kind, named = kind_named(target.kind), dict[str, None]()
+    for report in (seen.look, seen.watch):
+        for issue in report.issues:
+            plan = choose_plan(kind, issue, report, target)
+            if plan is not None and plan.units and admit(plan, target).is_granted:
+                named[plan.strategy] = None
+    return list(named)
 
 
 def _looked(target: Target, name: str, site: Settings, watch_s: float) -> DiagnosticResult:

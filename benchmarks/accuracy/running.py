@@ -245,21 +245,21 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
     with counted_as_wrong(truths):
         waited_s = time.monotonic() - began_s
-        report, seen_s = looking.found(target, site, before)
-        said = answers.said_by(report)
-        result.treats = looking.would_treat(report, target)
+        seen = looking.found(target, site, before)
+        said = answers.said_by(seen.watch, seen.look)
+        result.treats = looking.would_treat(seen, target)
     result.before = sorted(before)
     if had := {cause for each in truths for cause in (each.cause, *each.also_cause)} & {
         answers.cause_of(code) for code in before
     }:
         raise SideError(f"the host had it before: {', '.join(sorted(had))}")
-    if seen_s is not None:
-        result.detect_s = waited_s + seen_s
+    if seen.seen_s is not None:
+        result.detect_s = waited_s + seen.seen_s
     result.scores = score(truths, said)
     result.said = [
         f"{each.issue_type}: {each.about} ({', '.join(each.signs)})"
         f"{'' if not each.follows_from else ' <- ' + each.follows_from[0].title}"
-        for each in report.issues
+        for each in seen.issues
         if each.severity != "info"
     ]
     faults = [each for each in truths if each.answer != "none"]

@@ -55,7 +55,7 @@ def _turn(draw: Draw, lasts_s: float) -> tuple[float, int, set[str]]:
         site = looking.configure(folder, told, "soak")
         target, began_s = site.target("soak"), time.monotonic()
         while not looks or time.monotonic() < began_s + lasts_s:
-            for strategy in looking.would_treat(looking.found(target, site)[0], target):
+            for strategy in looking.would_treat(looking.found(target, site), target):
                 if strategy not in named:
                     print(f"soak: {strategy} would have been carried out in {draw}", flush=True)
                 named.add(strategy)
