@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from benchmarks.accuracy.answers import without
 from medic8.analysis.analyzer import UNREACHABLE, analyze
@@ -105,10 +106,10 @@ def back_up(target: Target, site: Settings) -> None:
 def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
     """What `flows.diagnose` does."""
     results: dict[str, DiagnosticResult] = {}
-    at, began_s = datetime.now(UTC), time.monotonic()
+    at, began_s, diagnosis = datetime.now(UTC), time.monotonic(), uuid4().hex
     for names in kind_named(target.kind).turns:
         with ThreadPoolExecutor(len(names)) as pool:
-            looks = [pool.submit(_looked, target, name, site, watch_s) for name in names]
+            looks = [pool.submit(_looked, target, name, site, watch_s, diagnosis) for name in names]
         results |= {name: look.result() for name, look in zip(names, looks, strict=True)}
         if any(finding.code == UNREACHABLE for name in names for finding in results[name].findings):
             break
@@ -185,11 +186,11 @@ def would_treat(seen: Found, target: Target) -> list[str]:
     return list(named)
 
 
-def _looked(target: Target, name: str, site: Settings, watch_s: float) -> DiagnosticResult:
+def _looked(target: Target, name: str, site: Settings, watch_s: float, diagnosis: str) -> DiagnosticResult:
     for _ in range(_ATTEMPTS - 1):
         with suppress(TransientError):
-            return run_diagnostic.fn(target, name, site, watch_s)
+            return run_diagnostic.fn(target, name, site, watch_s, diagnosis)
     try:
-        return run_diagnostic.fn(target, name, site, watch_s)
+        return run_diagnostic.fn(target, name, site, watch_s, diagnosis)
     except Exception as exc:  # noqa: BLE001 - as the flow has it: a finding, not the end
         return failed_diagnostic(name, exc)

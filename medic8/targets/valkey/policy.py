@@ -379,7 +379,7 @@ class ServerPolicy(Frozen):
         source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
     )
     unacknowledged: Threshold = Threshold(
-        what="entries not acknowledged of all that a group was given, if 1,000 of 3 consumers or more",
+        what="entries not acknowledged of all that a group was given, if 1,000 of 3 consumers, or none ever",
         warning=0.5,
         unit="share",
         source=f"Valkey documentation, Streams, Consumer groups: what is done is acknowledged; {_OURS}",
