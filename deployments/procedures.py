@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from deployments import forms
+from medic8.model.schedule import DIAGNOSING
 from medic8.model.target import Target
 from medic8.targets.registry import kind_named
 
@@ -78,7 +79,7 @@ _PREFIX = forms.text("Prefix", "Of a server, only keys that begin so. Empty: all
 PROCEDURES = (
     Procedure(
         "diagnose",
-        "diagnose a target",
+        DIAGNOSING,
         "flows.diagnose.diagnose",
         "Look at a target and say what is wrong, with the evidence. Changes nothing.",
         lambda targets: forms.form(

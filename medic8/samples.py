@@ -8,8 +8,6 @@ for every day; older ones go. That is some 1,000 at most, whoever diagnoses how 
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from medic8.durable import make_folder
+from medic8.durable import make_folder, replacing
 from medic8.model.sample import Sample
 
 #: Up to which age one sample is kept for each slot of which length; the youngest first.
@@ -62,14 +60,8 @@ class SampleStore:
         """
         kept = thinned((*self.read(target), sample), sample.at)
         make_folder(self.folder)
-        descriptor, work = tempfile.mkstemp(dir=self.folder, prefix=f".{target}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.writelines(f"{each.model_dump_json()}\n" for each in kept)
-            Path(work).replace(self._file(target))
-        except BaseException:
-            Path(work).unlink(missing_ok=True)
-            raise
+        with replacing(self._file(target), outlasts_power=False) as file:
+            file.writelines(f"{each.model_dump_json()}\n".encode() for each in kept)
         return kept
 
     def _file(self, target: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from medic8.durable import replacing
 from medic8.errors import RefusedError
 from medic8.model.frozen import Frozen
 from medic8.model.recovery import Owner
@@ -70,9 +71,8 @@ class Records:
     def note(self, living: Living) -> None:
         """Remember a run; whole or not at all."""
         path = self._living / f"{living.run}{_ENDING}"
-        work = path.with_suffix(".new")
-        work.write_text(living.model_dump_json(), encoding="utf-8")
-        work.rename(path)
+        with replacing(path, outlasts_power=False) as file:
+            file.write(living.model_dump_json().encode())
 
     def forget(self, run: str) -> None:
         """Its end was told."""

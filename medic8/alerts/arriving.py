@@ -148,8 +148,6 @@ def _widen(arrival: Arrival, work: _Work) -> None:
     for route in arrival.routes:
         if not route.target or route.is_ignored:
             continue
-        if (there := work.open.get(route.target)) is not None:
-            there.values["is_wide"] = there.is_changed = True
         for name in arrival.around.get(route.target, ()):
             if name not in work.open:
                 _joined(work, route.model_copy(update={"target": name}), is_again=False)
@@ -169,7 +167,6 @@ def _joined(work: _Work, route: Route, *, is_again: bool) -> str:
                 "accepted": 0,
                 "seen": 0,
                 "look_back_s": route.look_back_s,
-                "is_wide": False,
                 "is_again": is_again,
                 "is_treating": False,
                 "reason": "",
@@ -268,7 +265,7 @@ def _write(connection: sa.Connection, work: _Work) -> None:
         connection.execute(generations.insert(), new)
     for each in work.open.values():
         if each.is_changed and not each.is_new:
-            names = ("accepted", "look_back_s", "is_wide", "is_again")
+            names = ("accepted", "look_back_s", "is_again")
             connection.execute(
                 generations.update()
                 .where(generations.c.id == each.values["id"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from medic8.cli.complete import target_names
 from medic8.cli.exits import ExitCode, exit_after
 from medic8.cli.recoveries import tell_of_recoveries
 from medic8.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from medic8.model.report import DiagnosticReport
 
 TargetName = Annotated[
     str,
@@ -47,15 +51,35 @@ def diagnose(ctx: typer.Context, target: TargetOrFile, watch: Watch = 0, json: J
     if _is_file(target):
         return _diagnose_file(call, Path(target))
     name = _target_called(call, target)
-    door = call.door
-    with call.screen.working(f"diagnosing {name}"):
-        report = door.diagnose(name, watch_s=watch)
+    report = _diagnosed_there(call, name, watch)
+    if report is None:
+        door = call.door
+        with call.screen.working(f"diagnosing {name}"):
+            report = door.diagnose(name, watch_s=watch)
 
     from medic8.cli.render_report import render_report
 
     call.screen.show(report, lambda: render_report(report))
     tell_of_recoveries(call, name)
     return exit_after(report)
+
+
+def _diagnosed_there(call: Call, name: str, watch_s: float) -> DiagnosticReport | None:
+    """What the local stack's responder finds, in a fraction of the time; None if there is none to ask."""
+    from medic8.local.warm_diagnosis import begin_there, responder_of
+
+    # Who looks for where an error comes from looks in this process.
+    responder = None if call.is_debug else responder_of(call.settings, call.environ)
+    if responder is None:
+        return None
+    with call.screen.working(f"diagnosing {name}"):
+        begun = begin_there(responder, call.settings, call.settings.target(name), watch_s)
+        if begun is None:
+            return None
+        # Meanwhile, what is needed afterwards: to read the journal takes long to import.
+        importlib.import_module("medic8.cli.render_report")
+        importlib.import_module("medic8.recovery.journal")
+        return begun.report()
 
 
 def _is_file(argument: str) -> bool:

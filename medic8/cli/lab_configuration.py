@@ -12,6 +12,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from medic8.durable import replacing
 from medic8.local.lab.acting.host import APP, DISK
 from medic8.local.lab.acting.program_names import latest_address
 from medic8.local.lab.actors import FOLDER
@@ -225,8 +226,6 @@ def _write_token(home: Path) -> None:
 def _write_scaling(home: Path) -> None:
     """Write the command anew each time: another Python may be ours by now."""
     program = shlex.join([sys.executable, "-m", "medic8.local.lab.scaling", str(home.absolute())])
-    descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{COMMAND}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(_COMMAND.format(program=program))
-        os.fchmod(descriptor, 0o700)
-    Path(work).rename(home / COMMAND)
+    with replacing(home / COMMAND, outlasts_power=False) as file:
+        file.write(_COMMAND.format(program=program).encode())
+        os.fchmod(file.fileno(), 0o700)

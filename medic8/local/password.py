@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
-from medic8.durable import sync_folder
+from medic8.durable import replacing
 from medic8.errors import ConfigurationError
 from medic8.local.children import Identity
 
@@ -71,12 +69,7 @@ def was_told(identity: Identity, variable: str, password: str) -> bool:
 
 def _write(home: Path, password: str) -> None:
     try:
-        descriptor, work = tempfile.mkstemp(dir=home, prefix=f".{PASSWORD}.")  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(f"{password}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(work).rename(home / PASSWORD)
+        with replacing(home / PASSWORD) as file:
+            file.write(f"{password}\n".encode())
     except OSError as exc:
         raise ConfigurationError(f"cannot keep the password of Prefect in {home / PASSWORD}: {exc}") from exc
-    sync_folder(home)

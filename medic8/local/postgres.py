@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from urllib.parse import quote
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from medic8.durable import replacing
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.local.account import Account
 from medic8.local.children import Identity, identify, last_lines, launch, stop, wait_until
@@ -222,15 +223,10 @@ def _forget_stranger(data: Path, account: Account | None) -> None:
     if not psutil.pid_exists(pid):
         return
     path = data / "postmaster.pid"
-    # mkstemp and rename: in a folder of another user the file might be his link to one of ours.
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=data, prefix=".postmaster.", delete=False
-    ) as text:
-        text.write("\n".join((str(_NO_PID), *lines[1:], "")))
-    work = Path(text.name)
-    if account is not None:
-        shutil.chown(work, account.uid, account.gid)
-    work.rename(path)
+    with replacing(path, outlasts_power=False) as file:
+        file.write("\n".join((str(_NO_PID), *lines[1:], "")).encode())
+        if account is not None:
+            os.fchown(file.fileno(), account.uid, account.gid)
 
 
 def _answers(server: PostgresServer) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medic8.durable import sync_folder
+from medic8.durable import replacing
 from medic8.errors import ConfigurationError, RefusedError
 from medic8.local.alert_gateway import AlertGateway
 from medic8.local.postgres import PostgresServer
@@ -121,13 +120,8 @@ def read_record(home: Path) -> StackRecord:
 
 def write_record(home: Path, record: StackRecord) -> None:
     """Replace the record of *home*; it is the old one or the new one, whenever the machine stops."""
-    file, work = tempfile.mkstemp(dir=home, prefix=f".{_RECORD}.")
-    with os.fdopen(file, "w", encoding="utf-8") as text:
-        text.write(record.model_dump_json(indent=2))
-        text.flush()
-        os.fsync(text.fileno())
-    Path(work).rename(home / _RECORD)
-    sync_folder(home)
+    with replacing(home / _RECORD) as file:
+        file.write(record.model_dump_json(indent=2).encode())
 
 
 def set_aside(home: Path) -> Path:

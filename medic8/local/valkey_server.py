@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
+from medic8.durable import replacing
 from medic8.local.account import Account
 from medic8.local.children import Identity, launch, stop, wait_until
 from medic8.local.loopback import HOST
@@ -125,13 +125,10 @@ def start_valkey(
 
 def write_config(path: Path, config: Mapping[str, str], account: Account | None) -> None:
     """Write a configuration file that belongs to the server's user, whole or not at all."""
-    # mkstemp: in a folder of another user a name that can be guessed might be his link to a file of ours.
-    file, work = tempfile.mkstemp(dir=path.parent, prefix=".valkey.conf.")
-    with os.fdopen(file, "w", encoding="utf-8") as text:
-        text.writelines(f"{name} {value}\n" for name, value in config.items())
+    with replacing(path, outlasts_power=False) as file:
+        file.writelines(f"{name} {value}\n".encode() for name, value in config.items())
         if account is not None:
-            os.fchown(text.fileno(), account.uid, account.gid)
-    Path(work).rename(path)
+            os.fchown(file.fileno(), account.uid, account.gid)
 
 
 def wait_for_valkey(server: ValkeyServer, *, timeout_s: float = START_TIMEOUT_S) -> None:

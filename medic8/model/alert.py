@@ -145,7 +145,6 @@ class Generation(Frozen):
         outcome: How it ended; None = it has not.
         reason: Why, or why nothing has been started yet; empty if that needs no words.
         accepted: How many alerts have joined it.
-        is_wide: Whether its sender left alerts out; then the targets around have generations of their own.
         is_again: Whether a repeat opened it, after a run that did not heal.
         run: The flow run; empty if none could be started yet.
         attempt: How many runs were started for it, if a run died; from 1.
@@ -158,7 +157,6 @@ class Generation(Frozen):
     outcome: End | None = None
     reason: str = ""
     accepted: int
-    is_wide: bool = False
     is_again: bool = False
     run: str = ""
     attempt: int = 1

@@ -29,6 +29,9 @@ Every = Annotated[int, Field(ge=0, le=_MOST_S), AfterValidator(_not_too_often)]
 #: The flow by which a target is looked after, and the state of a run of it that could not heal.
 HEALTH, NOT_HEALED = "health", "Not healed"
 
+#: What the deployments are called by which a person has a target diagnosed.
+DIAGNOSING = "diagnose a target"
+
 #: What the deployments are called by which a person decides about a plan.
 APPROVING = "decide on a plan"
 

@@ -25,8 +25,9 @@ from medic8.errors import (
 from medic8.model.plan import Plan, Step, StepClass
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepMark, StepState, digest_of
 from medic8.recovery import reservations, saved_state
+from medic8.recovery.busy import BusyError
 from medic8.recovery.faults import UnwritableError
-from medic8.recovery.journal import Admit, BusyError, Journal
+from medic8.recovery.journal import Admit, Journal
 from medic8.targets.kind import Session
 
 #: How long the target stays ours by its own clock without being renewed; every step renews it.

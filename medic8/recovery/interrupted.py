@@ -11,7 +11,8 @@ from medic8.model.plan import Plan
 from medic8.model.recovery import LeftOpen, Owner, Recovery, RecoveryState, Sweep
 from medic8.owner import is_interrupted
 from medic8.recovery import contract, reservations, undo
-from medic8.recovery.journal import Admit, BusyError, Journal
+from medic8.recovery.busy import BusyError
+from medic8.recovery.journal import Admit, Journal
 from medic8.targets.kind import Session
 
 #: Opens a connection to a target by its name.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from medic8.errors import ConfigurationError, FencedError, RefusedError
+from medic8.errors import FencedError, RefusedError
 from medic8.model.plan import Plan
 from medic8.model.policy import Reservation
 from medic8.model.recovery import (
@@ -24,9 +24,10 @@ from medic8.model.recovery import (
 from medic8.model.target import Resource
 from medic8.owner import is_interrupted
 from medic8.recovery import entries, faults, leases, notices, reservations, tables
+from medic8.recovery.busy import BusyError
 from medic8.recovery.leases import LEASE_S
+from medic8.recovery.set_up import set_up
 from medic8.recovery.undisturbed import undisturbed
-from medic8.recovery.upgrade import upgrade
 
 #: Decides, inside the transaction that begins a recovery, whether it may, and says how it counts.
 Admit = Callable[[sa.Connection, Recovery], Reservation]
@@ -45,7 +46,7 @@ class Journal:
     def __init__(self, url: str) -> None:
         self._engine = tables.engine_for(url)
         with undisturbed(), faults.translated(self._engine.url):
-            self.identity = self._set_up()
+            self.identity = set_up(self._engine)
 
     def dispose(self) -> None:
         """Close every connection of this process to the journal; it may be used again."""
@@ -374,67 +375,7 @@ class Journal:
         for recovery_id in ids:
             yield self.read(recovery_id)
 
-    # -- inside one transaction --------------------------------------------------------------
-
-    def _set_up(self) -> str:
-        with self._engine.begin() as connection:
-            self._require_readable(connection)
-        tables.metadata.create_all(self._engine)
-        with self._engine.begin() as connection:
-            rows = connection.execute(sa.select(tables.about.c.what, tables.about.c.value))
-            known = {str(row.what): str(row.value) for row in rows}
-            if not known:
-                known = {"schema": str(tables.SCHEMA_VERSION), "identity": str(uuid.uuid4())}
-                connection.execute(
-                    tables.about.insert(), [{"what": what, "value": value} for what, value in known.items()]
-                )
-            if known["schema"] in tables.OLDER_SCHEMAS:
-                upgrade(connection)
-                known["schema"] = str(tables.SCHEMA_VERSION)
-                schema = tables.about.update().where(tables.about.c.what == "schema")
-                connection.execute(schema.values(value=known["schema"]))
-        return known["identity"]
-
-    def _require_readable(self, connection: sa.Connection) -> None:
-        """Look before anything is made or changed in it."""
-        about = tables.about
-        if not sa.inspect(connection).has_table(about.name):
-            return
-        schema = connection.scalar(sa.select(about.c.value).where(about.c.what == "schema"))
-        if schema is not None and schema not in {*tables.OLDER_SCHEMAS, str(tables.SCHEMA_VERSION)}:
-            where = self._engine.url.render_as_string(hide_password=True)
-            raise ConfigurationError(
-                f"the journal at {where} has schema {schema}, and this Medic8 reads schema "
-                f"{tables.SCHEMA_VERSION} and older: a newer Medic8 wrote it; nothing was read or changed"
-            )
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         with undisturbed(), faults.translated(self._engine.url), self._engine.begin() as connection:
             yield connection
-
-
-class BusyError(RefusedError):
-    """
-    Another recovery holds a resource.
-
-    Attributes:
-        resource: What is held.
-        holder: The recovery that holds it.
-    """
-
-    def __init__(self, resource: Resource, holder: Recovery) -> None:
-        super().__init__(resource, holder)
-        self.resource = resource
-        self.holder = holder
-
-    def __str__(self) -> str:
-        if self.holder.state is RecoveryState.NEEDS_PERSON:
-            return (
-                f"{self.resource.carries} ({self.resource.identity}) is closed to automation: recovery "
-                f"{self.holder.id} needs a person; when it is dealt with: medic8 acknowledge {self.holder.id}"
-            )
-        return (
-            f"{self.resource.carries} ({self.resource.identity}) is being worked on by recovery "
-            f"{self.holder.id}, open since {self.holder.opened_at:%Y-%m-%d %H:%M:%S %Z}"
-        )

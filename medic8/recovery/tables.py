@@ -14,13 +14,13 @@ from sqlalchemy import event
 from medic8.errors import ConfigurationError
 from medic8.recovery.file_systems import network_file_system
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 #: Longest that PostgreSQL waits for a lock, and lets one be held by a process that does nothing.
 _PATIENCE_MS = 10_000
 
 #: Schemas that `medic8.recovery.upgrade` brings up to the present one.
-OLDER_SCHEMAS = frozenset({"1", "2", "3", "4"})
+OLDER_SCHEMAS = frozenset({"1", "2", "3", "4", "5"})
 
 metadata = sa.MetaData()
 
@@ -192,7 +192,6 @@ alert_generations = sa.Table(
         "seen", sa.Integer, nullable=False, server_default="0"
     ),  # of these when the last diagnosis began
     sa.Column("look_back_s", sa.Integer, nullable=False),
-    sa.Column("is_wide", sa.Boolean, nullable=False),
     sa.Column("is_again", sa.Boolean, nullable=False),  # opened by a repeat, after a run that did not heal
     sa.Column("is_treating", sa.Boolean, nullable=False),
     sa.Column("run", sa.String(36), nullable=False, server_default=""),

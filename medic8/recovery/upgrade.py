@@ -10,7 +10,7 @@ from medic8.recovery import leases, reservations, tables
 
 def upgrade(connection: sa.Connection) -> None:
     """
-    Add the columns that are missing, and give every open recovery its lease and its reservation.
+    Add and drop columns, and give every open recovery its lease and its reservation.
 
     One that was opened before there were leases gets a whole one: whether its
     process lives is told by the process, or else when that has lapsed.
@@ -23,6 +23,10 @@ def upgrade(connection: sa.Connection) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
         for index in table.indexes:
             index.create(connection, checkfirst=True)
+    generations = tables.alert_generations.name
+    if "is_wide" in {column["name"] for column in sa.inspect(connection).get_columns(generations)}:
+        # Of schema 5, where nothing has read it; it takes no row that is silent about it.
+        connection.exec_driver_sql(f"ALTER TABLE {generations} DROP COLUMN is_wide")
     open_ones = sa.select(tables.recoveries.c.record).where(tables.recoveries.c.state == RecoveryState.OPEN)
     for record in connection.scalars(open_ones).all():
         recovery = Recovery.model_validate_json(record)

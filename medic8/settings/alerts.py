@@ -8,9 +8,9 @@ from medic8.model.alerting import Alerting, AlertSource, Format
 from medic8.model.frozen import Frozen
 from medic8.model.schedule import NAME
 from medic8.model.target import Target
-from medic8.settings.credentials import CredentialsError, NoSecretError, secret
 from medic8.settings.document import Document
 from medic8.settings.lines import KeyPath
+from medic8.settings.named_secret import named_secret
 from medic8.settings.problems import nearest, shown
 
 #: Shorter ones are guessed.
@@ -90,19 +90,11 @@ def _secret(
     document: Document, path: KeyPath, owner: str, variable: str | None, file: str | None, what: str
 ) -> tuple[SecretStr | None, str]:
     """The secret, and why it cannot be had here and now: that closes the source, and nothing else."""
-    fields = (f"{what}_env", f"{what}_file")
-    try:
-        found, field, warnings = secret(variable, file, fields, document.environ, document.folder)
-    except NoSecretError as exc:
-        return None, f'{owner}: field "{exc.field}": {exc}'
-    except CredentialsError as exc:
-        document.wrong_field(owner, path, (exc.field,), str(exc))
-        return None, ""
-    document.warnings += [f"{owner}: {warning}" for warning in warnings]
+    found, field, problem = named_secret(document, path, owner, variable, file, what)
     if found is not None and len(found) < _SHORTEST_SECRET:
         text = f"the {what} has {len(found)} characters, expected {_SHORTEST_SECRET} at least"
         document.wrong_field(owner, path, (field,), text)
-    return (None if found is None else SecretStr(found)), ""
+    return (None if found is None else SecretStr(found)), problem
 
 
 def _refuse_twins(document: Document, names: list[str], what: str) -> None:

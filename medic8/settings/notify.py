@@ -8,9 +8,9 @@ from pydantic import SecretStr
 
 from medic8.model.notice import Event, Route
 from medic8.model.target import Target
-from medic8.settings.credentials import CredentialsError, NoSecretError, secret
 from medic8.settings.document import Document
 from medic8.settings.lines import KeyPath
+from medic8.settings.named_secret import named_secret
 from medic8.settings.problems import nearest, shown
 
 
@@ -94,18 +94,10 @@ def _url(document: Document, path: KeyPath, owner: str, table: RouteTable) -> tu
     if table.url_env is None and table.url_file is None:
         document.wrong(path, f"{owner}: it is told nowhere; give it url_env or url_file")
         return None, ""
-    fields = ("url_env", "url_file")
-    try:
-        found, field, warnings = secret(
-            table.url_env, table.url_file, fields, document.environ, document.folder
-        )
-    except NoSecretError as exc:
-        return None, f'{owner}: field "{exc.field}": {exc}'
-    except CredentialsError as exc:
-        document.wrong_field(owner, path, (exc.field,), str(exc))
-        return None, ""
-    document.warnings += [f"{owner}: {warning}" for warning in warnings]
-    if "://" not in str(found) or len(str(found).split()) != 1:
+    found, field, problem = named_secret(document, path, owner, table.url_env, table.url_file, "url")
+    if found is None:
+        return None, problem
+    if "://" not in found or len(found.split()) != 1:
         document.wrong_field(owner, path, (field,), "what it names is no address such as scheme://…")
         return None, ""
-    return SecretStr(str(found)), ""
+    return SecretStr(found), ""

@@ -21,7 +21,7 @@ from medic8.settings.problems import in_field, listed, nearest, shown
 from medic8.targets.fields import strangers
 from medic8.targets.kind import TargetKind
 from medic8.targets.registry import is_kind, kind_named, kind_names
-from medic8.targets.valkey.client import address_problems
+from medic8.targets.valkey.address import address_problems
 
 
 class TargetTable(Target, Credentials):

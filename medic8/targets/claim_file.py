@@ -13,13 +13,13 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from medic8.durable import replacing
 from medic8.errors import ClaimGoneError, FencedError, RefusedError, TransientError
 from medic8.model.frozen import Frozen
 from medic8.model.recovery import Claim
@@ -245,11 +245,9 @@ class ClaimFile:
                 lapses_at_s=self._clock() + lasts_s,
             )
             try:
-                descriptor, work = tempfile.mkstemp(dir=self._folder, prefix=".claim-")
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(record.model_dump_json())
+                with replacing(_file(self._folder, name), outlasts_power=False) as file:
+                    file.write(record.model_dump_json().encode())
                     os.fchmod(file.fileno(), 0o644)  # root's are looked at by the others
-                Path(work).replace(_file(self._folder, name))
             except OSError as exc:
                 raise RefusedError(f"{self.what} cannot be claimed in {self._folder}: {exc}") from exc
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from medic8.alerts.approving import BURST, MOST_BYTES, build_approving
+from medic8.alerts.approving import BURST, MOST_BYTES
 from medic8.alerts.serving import PORT
 from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
 from medic8.recovery import approvals, gateway_place
 from medic8.recovery.gateway_place import USUAL
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
+from tests.alerts.approving_page import approving_page
 from tests.alerts.gateway_process import gateway
 from tests.recovery.asking import AT, risky, wanted
 
@@ -60,19 +57,8 @@ def clock() -> list[datetime]:
 @pytest.fixture
 def page(journal: Journal, clock: list[datetime]) -> Iterator[httpx.Client]:
     """Get the page, behind a real server on the loopback interface."""
-    app = FastAPI()
-    app.include_router(build_approving(journal, lambda: clock[0], lambda: 0.0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", http="h11", ws="none", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        thread.start()
-        address = f"http://127.0.0.1:{place.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
+    with approving_page(journal, lambda: clock[0]) as client:
+        yield client
 
 
 def decision(journal: Journal, asked: ApprovalRequest) -> ApprovalRequest:

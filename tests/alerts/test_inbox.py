@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from medic8.alerts import arriving
 from medic8.alerts.arriving import Arrival
@@ -17,6 +18,7 @@ from medic8.alerts.writing import Writer
 from medic8.errors import TransientError
 from medic8.model.alert import Alert, AlertStatus, Batch, End, Generation, Malformed, Taken
 from medic8.model.alerting import Format
+from medic8.recovery import tables
 from medic8.recovery.journal import Journal
 
 LOOK_BACK_S = 600
@@ -166,7 +168,23 @@ def test_what_the_sender_left_out_has_its_neighbours_looked_at(inbox: Inbox) -> 
     given = arrival(alert(), left_out=2, malformed=(Malformed(index=1, reason="odd"),))
     wide = Arrival(source="prom", batch=given.batch, routes=given.routes, around={"cache-1": ("host-1",)})
     assert inbox.take([wide], 1000) == [Taken(accepted=1, malformed=1)]
-    assert {each.target: each.is_wide for each in inbox.waiting()} == {"cache-1": True, "host-1": False}
+    assert {each.target for each in inbox.waiting()} == {"cache-1", "host-1"}
+
+
+def test_alerts_are_taken_in_by_a_journal_of_the_schema_before(journal: Journal, journal_url: str) -> None:
+    """It wanted to be told of each generation what nobody read."""
+    engine = tables.engine_for(journal_url)
+    before = tables.alert_generations.to_metadata(sa.MetaData())
+    before.append_column(sa.Column("is_wide", sa.Boolean, nullable=False))
+    tables.alert_generations.drop(engine)
+    before.create(engine)
+    with engine.begin() as connection:
+        about = tables.about
+        connection.execute(about.update().where(about.c.what == "schema").values(value="5"))
+    journal.dispose()
+    inbox = Inbox(Journal(journal_url))
+    assert take(inbox, alert()) == Taken(accepted=1)
+    assert only_waiting(inbox).target == "cache-1"
 
 
 def test_a_heartbeat_that_stops_is_told_once(inbox: Inbox) -> None:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from deployments import register
 from deployments.server import opened
 from flows.run import run
 from medic8.errors import ConfigurationError
+from medic8.local.children import identify
 from medic8.local.prefect_access import PrefectAccess
+from medic8.local.prefect_server import PrefectServer
+from medic8.local.records import Note, StackRecord, write_record
+from medic8.local.warm_diagnosis import begin_there, responder_of
 from medic8.local.worker import Worker, start_worker, stop_worker
 from medic8.model.registration import Change, Registration
+from medic8.model.report import DiagnosticReport, Health
+from medic8.settings import load_settings
+from medic8.targets.registry import kind_named
 from tests.deployments.sites import site_of
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +57,14 @@ backup = {backup}
 """
 
 BOX = '[[target]]\nname = "box"\nkind = "host"\nurl = "host:local"\n[target.schedule]\nhealth = 0\n'
+
+LOCKED = """
+[[target]]
+name = "locked"
+kind = "valkey"
+url = "valkey://127.0.0.1:1/0"
+password_env = "LOCKED_PASSWORD"
+"""
 
 pytestmark = pytest.mark.timeout(800)
 
@@ -105,10 +127,25 @@ def worker(prefect_api: str, tmp_path: Path) -> Iterator[Callable[..., None]]:
             record=started.append,
             is_stock=is_stock,
         )
+        # The server is one of a stack of ours, though of another home.
+        port = urlsplit(prefect_api).port
+        (listening,) = {each.pid for each in psutil.net_connections() if is_listening_at(each, port)}
+        server = PrefectServer(
+            identity=identify(listening), port=port, database="", log=tmp_path / "prefect.log"
+        )
+        (tmp_path / "home").mkdir(exist_ok=True)
+        note = Note(since=datetime.now(UTC), version="3")
+        record = StackRecord().started("prefect", server, note).started("worker", started[-1], note)
+        write_record(tmp_path / "home", record)
 
     yield start
     for each in started:
         stop_worker(each)
+
+
+def is_listening_at(found: Any, port: int | None) -> bool:
+    """Whether a connection is none, but waits for some at *port*."""
+    return found.status == psutil.CONN_LISTEN and found.laddr.port == port
 
 
 def changes(done: Registration, change: Change) -> dict[str, tuple[str, ...]]:
@@ -272,15 +309,100 @@ def test_a_worker_carries_out_what_a_person_and_what_a_schedule_starts(
     assert (silence.target, silence.reason) == ("cache", "somebody has paused its schedule")
 
 
+def runs_of(api: httpx.Client, deployed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The runs of a deployment, the newest first."""
+    question = {
+        "flow_runs": {"deployment_id": {"any_": [deployed["id"]]}},
+        "sort": "EXPECTED_START_TIME_DESC",
+    }
+    return list(api.post("/flow_runs/filter", json=question).raise_for_status().json())
+
+
+#: The command line, which says at its end what it has imported.
+COMMAND = """
+import sys
+from medic8.cli.run import run
+code = run(sys.argv[1:])
+print(sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(code)
+"""
+
+
 def test_the_responder_carries_out_what_a_person_starts(
     deploy: Deploy, worker: Callable[..., None], api: httpx.Client, tmp_path: Path
 ) -> None:
-    """The same deployments, and nothing about them says who carries them out."""
+    """
+    The same deployments, and nothing about them says who carries them out.
+
+    So does the command line: it does not import Prefect, and its run is on the server as any other.
+    """
     deploy()
     worker()
     diagnose = deployment(api, "diagnose/diagnose a target")
-    asked = api.post(
+    made = api.post(
         f"/deployments/{diagnose['id']}/create_flow_run", json={"parameters": {"target": "cache"}}
     )
-    done = {"id": {"any_": [asked.json()["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}
+    done = {"id": {"any_": [made.json()["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}
     assert "target:cache" in until(api, done, tmp_path / "worker.log")["tags"]
+
+    environ = {"PYTHONPATH": str(ROOT), **os.environ}
+    environ = {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}
+    command = [sys.executable, "-c", COMMAND, "diagnose", "cache", "--json"]
+    deadline = time.monotonic() + PATIENCE_S
+    # On a busy machine the responder may not begin in time, and then it is done without it.
+    while (
+        "'prefect'"
+        in (
+            asked := subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+        ).stderr
+    ):
+        assert time.monotonic() < deadline
+    report = DiagnosticReport.model_validate_json(asked.stdout)
+    assert (report.target, set(report.results)) == ("cache", set(kind_named("valkey").diagnostics))
+    assert asked.returncode == (0 if report.analysis.health is Health.HEALTHY else 1), asked.stderr
+    assert "'valkey'" in asked.stderr
+    last, *_, first = runs_of(api, diagnose)
+    for each in (first, last):
+        assert (each["name"], each["state"]["type"]) == ("diagnose cache", "COMPLETED")
+        assert "target:cache" in each["tags"]
+
+
+def test_a_diagnosis_that_nobody_begins_is_taken_back(
+    deploy: Deploy, worker: Callable[..., None], api: httpx.Client, tmp_path: Path
+) -> None:
+    """The caller makes it, unless interrupted; so does one who reads something else, or where none is."""
+    deploy(LOCKED)
+    worker()
+    site = load_settings()
+    responder = responder_of(site, {})
+    assert responder is not None
+    assert responder_of(site, {"PREFECT_API_URL": "http://192.0.2.1/api"}) is None
+    api.patch(f"/work_pools/{POOL}", json={"is_paused": True})
+    begun = begin_there(responder, site, site.target("cache"), 0.0, begins_within_s=0.5)
+    assert begun is not None
+    assert begun.report() is None
+    begun = begin_there(responder, site, site.target("cache"), 0.0, begins_within_s=PATIENCE_S)
+    assert begun is not None
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        begun.report()
+    runs = runs_of(api, deployment(api, "diagnose/diagnose a target"))
+    assert [each["state"]["type"] for each in runs] == ["CANCELLED"] * 2
+
+    other = tmp_path / "other.toml"
+    other.write_text((tmp_path / "medic8.toml").read_text())
+    assert responder_of(load_settings(other), {}) is None
+    knows = load_settings(environ={**os.environ, "LOCKED_PASSWORD": "hunter2"})
+    assert responder_of(knows, {}) is None
+    os.kill(responder.process.pid, signal.SIGKILL)
+    while responder.process.is_alive():
+        time.sleep(0.01)
+    assert responder_of(load_settings(), {}) is None

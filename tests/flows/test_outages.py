@@ -41,6 +41,7 @@ from tests.alerts.gateway_process import gateway, wait_for
 from tests.flows.server_site import CONFIGURATION, Configure, set_settings, settings_of
 from tests.flows.test_heal_server import controller
 from tests.flows.test_respond import execute
+from tests.local.ports import of_its_own
 from tests.recovery.forwarder import Forwarder
 
 ROOT = Path(__file__).parents[2]
@@ -95,16 +96,18 @@ def kill_all(child: subprocess.Popen[str]) -> None:
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Get a home with a Prefect server that may be killed."""
     home = make_home(tmp_path_factory.mktemp("own") / "home")
-    try:
-        environment = without_prefect() | {"PREFECT_SERVER_API_AUTH_STRING": ""}
-        stack.up(home, progress=lambda _: None, environment=environment)
-        yield home
-    except ConfigurationError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-    finally:
-        stack.remove(home, progress=lambda _: None)
+    # While it is gone, no server of another test may answer in its place, that it knows no such run.
+    with of_its_own(home):
+        try:
+            environment = without_prefect() | {"PREFECT_SERVER_API_AUTH_STRING": ""}
+            stack.up(home, progress=lambda _: None, environment=environment)
+            yield home
+        except ConfigurationError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        finally:
+            stack.remove(home, progress=lambda _: None)
 
 
 def without_prefect() -> dict[str, str]:

@@ -35,6 +35,7 @@ from medic8.local.strays import find_strays
 from medic8.local.valkey_server import ValkeyServer
 from medic8.targets.grid.grid import Grid
 from tests.local.place import Place
+from tests.local.ports import of_its_own
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -127,16 +128,17 @@ def dying(step: int, home: Path, what: str) -> bool:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Get the home of a stack that the tests of this file break and repair."""
     home = make_home(tmp_path_factory.mktemp("repair") / "home")
-    try:
-        stack.up(home, progress=quiet, environment=ENVIRONMENT)
-    except ConfigurationError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-    try:
-        yield home
-    finally:
-        stack.remove(home, progress=quiet)
+    with of_its_own(home):
+        try:
+            stack.up(home, progress=quiet, environment=ENVIRONMENT)
+        except ConfigurationError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        try:
+            yield home
+        finally:
+            stack.remove(home, progress=quiet)
 
 
 @pytest.fixture
@@ -191,7 +193,7 @@ def test_all_servers_killed_at_once_come_back_with_every_byte(home: Path, runnin
     kill(home, *SERVERS)
     repaired = up(home)
     assert kept.is_still_in(repaired)
-    assert repaired.valkey_url == running.valkey_url  # Prefect's port another stack may have taken meanwhile
+    assert (repaired.prefect_api_url, repaired.valkey_url) == (running.prefect_api_url, running.valkey_url)
     # As after a power cut: the machine has booted, and the servers' numbers are other programs' now.
     kill(home, *SERVERS)
     record = json.loads((home / "local.json").read_text())

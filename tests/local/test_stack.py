@@ -17,7 +17,7 @@ import valkey
 
 from medic8.errors import ConfigurationError, UnreachableError
 from medic8.local import stack
-from medic8.local.home import medic8_home
+from medic8.local.home import make_home, medic8_home
 from medic8.local.lab.bench import Bench
 from medic8.local.lab.breakage import make
 from medic8.local.lab.faults import FAULTS
@@ -30,6 +30,7 @@ from medic8.local.stack import StackStatus
 from medic8.local.status import way_to_own
 from medic8.local.work import work
 from medic8.targets.valkey.client import connection
+from tests.local.ports import of_its_own
 
 # As a user has it who works with Prefect: none of this may reach our server.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
@@ -89,8 +90,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         / "home"
     )
     home = medic8_home({"MEDIC8_HOME": str(folder)})
-    yield home
-    stack.remove(home, progress=quiet)
+    make_home(home)
+    with of_its_own(home):
+        yield home
+        stack.remove(home, progress=quiet)
 
 
 @pytest.fixture(scope="module")

@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from medic8.alerts.approving import build_approving
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.metrics import Metrics
 from medic8.model.approval import Choice, Decision
@@ -33,6 +26,7 @@ from medic8.notifying.sender import Sender, Sending
 from medic8.recovery import approvals, notices, outbox, watching
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
+from tests.alerts.approving_page import approving_page
 from tests.notifying.receiver import TOKEN, Receiver, until
 from tests.recovery.asking import AT, RUN, wanted
 from tests.recovery.telling import SECOND, a_recovery, a_resolution, some
@@ -281,24 +275,6 @@ def test_no_address_is_in_a_log_an_error_or_what_is_shown(
     assert not [each for each in shown if TOKEN in each]
 
 
-@contextmanager
-def page_of(site: Settings, at: datetime) -> Iterator[httpx.Client]:
-    """The page behind links."""
-    app = FastAPI()
-    app.include_router(build_approving(Journal(site.journal_url), lambda: at, lambda: 0.0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", http="h11", ws="none", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        thread.start()
-        address = f"http://127.0.0.1:{place.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 def links_in(receiver: Receiver) -> list[str]:
     words = (word for each in receiver.messages for word in each["message"].split())
     return [word for word in words if "/approve/" in word]
@@ -319,7 +295,7 @@ def test_who_gets_the_message_may_decide_by_its_link(configured: Configured, rec
     first, second = links_in(receiver)
     assert first != second
     assert first.startswith(f"https://heal.example/approve/{request.digest}/")
-    with page_of(site, AT + 2 * SECOND) as page:
+    with approving_page(Journal(site.journal_url), lambda: AT + 2 * SECOND) as page:
         path = first.removeprefix("https://heal.example")
         assert page.get(path).status_code == 200
         assert approvals.find(journal, request.id, AT + 2 * SECOND).decision is Decision.OPEN

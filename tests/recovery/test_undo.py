@@ -15,8 +15,9 @@ from medic8.model.plan import Plan, StepClass, Unit
 from medic8.model.recovery import Owner, Recovery, RecoveryState, StepState
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
+from medic8.recovery.busy import BusyError
 from medic8.recovery.hand_over import hand_over
-from medic8.recovery.journal import BusyError, Journal
+from medic8.recovery.journal import Journal
 from medic8.targets.kind import Holds
 from tests.recovery.memory import AT, Died, MemorySession, MemoryTarget, plan_of
 from tests.recovery.steps import take_all_steps

@@ -7,7 +7,6 @@ import os
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import IO
 import psutil
 from pydantic import ValidationError
 
+from medic8.durable import replacing
 from medic8.errors import Medic8Error, RefusedError, UnreachableError
 from medic8.local.children import Identity, identify, last_lines, stop
 from medic8.local.home import make_home, remove_folder
@@ -255,7 +255,5 @@ def _record(folder: Path, actor: Actor) -> Path:
 
 def _write(folder: Path, actor: Actor) -> None:
     """Each actor has a file of its own, so that nobody has to wait for anybody to write one."""
-    file, work = tempfile.mkstemp(dir=folder, prefix=".actor.")
-    with os.fdopen(file, "w", encoding="utf-8") as text:
-        text.write(actor.model_dump_json(indent=2))
-    Path(work).rename(_record(folder, actor))
+    with replacing(_record(folder, actor), outlasts_power=False) as file:
+        file.write(actor.model_dump_json(indent=2).encode())

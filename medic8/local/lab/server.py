@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import valkey
 
 from medic8.errors import RefusedError
-from medic8.targets.valkey.client import connection, info, redact
+from medic8.targets.valkey.address import redact
+from medic8.targets.valkey.client import connection, info
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
+from medic8.durable import replacing
 from medic8.errors import ChangedError, RefusedError, TransientError, UnreachableError, VerifyError
 from medic8.model.endpoint import FailOver
 from medic8.model.frozen import Frozen
@@ -104,20 +104,13 @@ def replace_file(path: Path, expected: bytes | None, new: bytes | None) -> None:
         raise RefusedError(f"file {path} is neither made nor deleted")
     try:
         there = path.stat(follow_symlinks=False)
-        descriptor, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchown(descriptor, there.st_uid, there.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
-                file.write(new)
-                file.flush()
-                os.fsync(descriptor)
+        with replacing(path) as file:
+            os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(there.st_mode))
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())  # so that nothing is waited for between the comparison and the act
             _require(path, expected)
-            Path(work).replace(path)
-        except BaseException:
-            Path(work).unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
     except OSError as exc:
         raise RefusedError(f"file {path} cannot be written: {exc.strerror}") from exc
 
@@ -207,11 +200,3 @@ def run(words: tuple[str, ...], timeout_s: float) -> None:
         raise VerifyError(
             f"{command} ended with status {ended.status}: {shown(ended.last_line, _MOST_SHOWN)}"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

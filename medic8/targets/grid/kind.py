@@ -19,8 +19,8 @@ from medic8.targets.grid.keys import check_name
 from medic8.targets.grid.performance import analyze_pages, monitor_grid
 from medic8.targets.grid.strategies import STRATEGIES
 from medic8.targets.kind import TargetKind
+from medic8.targets.valkey.address import address_problems
 from medic8.targets.valkey.causes import CAUSES
-from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.performance import analyze_service
 from medic8.targets.valkey.remedies import REMEDIES
 from medic8.targets.valkey.rules import OF_A_GRID

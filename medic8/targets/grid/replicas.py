@@ -26,7 +26,8 @@ from medic8.targets.grid.judgement import Candidates
 from medic8.targets.grid.layout import BLOCK_BYTES, PAGE_BYTES
 from medic8.targets.grid.manifest import read_manifest
 from medic8.targets.grid.reading import read_group
-from medic8.targets.valkey.client import connect, info, place, reaching
+from medic8.targets.valkey.address import place
+from medic8.targets.valkey.client import connect, info, reaching
 from medic8.targets.valkey.conversation import conversation
 
 #: Replicas that are asked, at most; those that the configuration names come first.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 #: Source: sock_diag(7); Linux, include/uapi/linux/netlink.h, sock_diag.h, inet_diag.h, unix_diag.h.
@@ -22,6 +23,9 @@ _PORT, _QUEUES_OF_INET, _INODE_OF_INET = 4, 56, 68
 _INODE_OF_UNIX, _END_OF_UNIX = 4, 16
 
 _MOST_BYTES, _PATIENCE_S = 1 << 16, 1.0
+
+#: Between two looks: who was only busy for a moment has accepted by then.
+_PAUSE_S = 0.5
 
 
 class Listener(NamedTuple):
@@ -44,6 +48,16 @@ class Listener(NamedTuple):
     def is_full(self) -> bool:
         """Whether whoever comes now is turned away. Source: Linux, include/net/sock.h, sk_acceptq_is_full."""
         return self.waiting > self.most
+
+
+def still_full(full: Callable[[], list[Listener]]) -> tuple[Listener, ...]:
+    """Those that *full* finds at two moments; if there are none at the first, there is no second one."""
+    first = full()
+    if not first:
+        return ()
+    time.sleep(_PAUSE_S)
+    still = {each.number for each in full()}
+    return tuple(each for each in first if each.number in still)
 
 
 def listeners() -> tuple[Listener, ...]:

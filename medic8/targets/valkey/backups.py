@@ -13,9 +13,10 @@ from medic8.errors import ConfigurationError, RefusedError
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish, VerifyReport
 from medic8.model.target import Target
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.backup_index import packs_of_part
 from medic8.targets.valkey.backup_reading import verify_backup
-from medic8.targets.valkey.client import connection, redact
+from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.dump import VALKEY, DumpOptions, create_backup
 from medic8.targets.valkey.key_names import key_name
 from medic8.targets.valkey.restore_keys import RestoreOptions, restore_keys

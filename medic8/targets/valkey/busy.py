@@ -22,7 +22,8 @@ from medic8.targets.kind import Holds
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.acts.act import ActedOn
 from medic8.targets.valkey.acts.busy_scripts import KILL_SCRIPT, KillScriptAct
-from medic8.targets.valkey.client import place, reached, unasked_connection
+from medic8.targets.valkey.address import place
+from medic8.targets.valkey.client import reached, unasked_connection
 from medic8.targets.valkey.identity import address_of
 
 _GROUND = "busy"

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import valkey
 import valkey.backoff
@@ -16,11 +16,7 @@ import valkey.retry
 
 from medic8.errors import ConfigurationError, RefusedError, TransientError, UnreachableError
 from medic8.model.wording import shown
-
-SCHEMES = ("valkey", "valkeys", "redis", "rediss", "unix")
-
-#: Where a server listens if nothing else is said.
-_PORT = 6379
+from medic8.targets.valkey.address import SCHEMES, redact
 
 #: Name that connections which change a server show in its ``CLIENT LIST``; once they are claimed for a
 #: recovery, followed by that and its fence's number.
@@ -276,32 +272,6 @@ def reached(method: Call) -> Call:
             return method(self, *args, **kwargs)
 
     return cast("Call", call)
-
-
-def redact(url: str) -> str:
-    """*url* without its password, fit for a message."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    user = parts.username or ""
-    shown = f"{user}@{host}" if user else host
-    path = parts.path if parts.scheme != "unix" else f"//{parts.path}" if not parts.netloc else parts.path
-    return urlunsplit((parts.scheme, shown, path, "", ""))
-
-
-def address_problems(url: str) -> tuple[str, ...]:
-    """What is wrong with *url* as the address of a server, one sentence each."""
-    scheme = urlsplit(url).scheme
-    if scheme in SCHEMES:
-        return ()
-    return (f"field 'url': scheme {scheme!r} is not one of {', '.join(SCHEMES)}",)
-
-
-def place(url: str) -> str:
-    """Where *url* leads: host and port, or the socket's path; without user, password and database."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return parts.path
-    return f"{(parts.hostname or 'localhost').lower()}:{parts.port or _PORT}"
 
 
 def _with_scheme(url: str, scheme: str) -> str:

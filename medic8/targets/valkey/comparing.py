@@ -19,8 +19,9 @@ import valkey.exceptions
 
 from medic8.errors import RefusedError, TransientError
 from medic8.model.frozen import Frozen
+from medic8.targets.valkey.address import place
 from medic8.targets.valkey.claim import CLAIM_KEY, database_of
-from medic8.targets.valkey.client import connection, info, place, setting
+from medic8.targets.valkey.client import connection, info, setting
 from medic8.targets.valkey.conversation import Conversation, conversation, raise_first
 from medic8.targets.valkey.key_guard import fields_expire
 from medic8.targets.valkey.read_key import MOST_AT_ONCE, Found, KeyReader, Sized, Unreadable

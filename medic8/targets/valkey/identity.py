@@ -10,7 +10,8 @@ import valkey
 from medic8.model.recovery import Recovery
 from medic8.model.target import Resource
 from medic8.owner import age_s
-from medic8.targets.valkey.client import info, place
+from medic8.targets.valkey.address import place
+from medic8.targets.valkey.client import info
 
 
 def server_resources(client: valkey.Valkey, url: str) -> tuple[Resource, ...]:

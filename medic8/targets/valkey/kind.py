@@ -8,10 +8,10 @@ from medic8.model.resolution import Change
 from medic8.model.target import Target
 from medic8.targets.kind import TargetKind
 from medic8.targets.valkey.actions import open_session
+from medic8.targets.valkey.address import address_problems
 from medic8.targets.valkey.backups import ValkeyBackups
 from medic8.targets.valkey.causes import CAUSES
 from medic8.targets.valkey.causes_beneath import CAUSES_BENEATH
-from medic8.targets.valkey.client import address_problems
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.guards import ServerGuards
 from medic8.targets.valkey.performance import analyze_service

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from medic8.errors import ConfigurationError
-from medic8.targets.valkey.client import options_of, redact
+from medic8.targets.valkey.address import redact
+from medic8.targets.valkey.client import options_of
 
 _SECURE = frozenset({"valkeys", "rediss"})
 _LEVELS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}

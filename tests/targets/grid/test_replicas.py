@@ -36,7 +36,8 @@ from medic8.targets.grid.manifest import create_manifest
 from medic8.targets.grid.replicas import replicas_of
 from medic8.targets.grid.strategies import plan_from_backup, plan_from_replica, plan_quarantine
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.client import connection, place
+from medic8.targets.valkey.address import place
+from medic8.targets.valkey.client import connection
 from tests.recovery.steps import take_all_steps
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

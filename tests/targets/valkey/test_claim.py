@@ -17,8 +17,9 @@ from medic8.model.recovery import Claim, Fence, RecoveryState
 from medic8.model.target import Target
 from medic8.owner import this_process
 from medic8.recovery import contract, undo
+from medic8.recovery.busy import BusyError
 from medic8.recovery.hand_over import hand_over
-from medic8.recovery.journal import BusyError, Journal
+from medic8.recovery.journal import Journal
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.acts.settings import SET_SETTING

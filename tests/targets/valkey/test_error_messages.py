@@ -21,24 +21,7 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.issue import IssueType, Severity
 from medic8.model.report import DiagnosticResult, Health
 from medic8.targets.valkey.client import connection
-
-
-@contextmanager
-def meanwhile(work: Callable[[], object]) -> Iterator[None]:
-    """Do *work* again and again while the body runs."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(0.01):
-            work()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=60)
+from tests.meanwhile import meanwhile
 
 
 def refused(url: str, *command: str) -> Callable[[], None]:

@@ -29,8 +29,9 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Holds, Surroundings
 from medic8.targets.valkey.actions import ServerSession, open_session
 from medic8.targets.valkey.acts.settings import SET_SETTING
+from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.claim import CLAIM_KEY
-from medic8.targets.valkey.client import connect, connection, info, redact
+from medic8.targets.valkey.client import connect, connection, info
 from medic8.targets.valkey.diagnostics import DIAGNOSTICS
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.looks.memory import judge_limit

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 import valkey
@@ -16,26 +14,10 @@ from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.growing_clients import judge_growing_clients
 from medic8.targets.valkey.looks.growing_keys import growing, never_taken
 from medic8.targets.valkey.looks.growth import look_at_growth
+from tests.meanwhile import meanwhile
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, report_of
 
 WATCH = Surroundings(backups=AROUND.backups, now=NOW, watch_s=3.5)
-
-
-@contextmanager
-def going_on(work: Callable[[], object], every_s: float) -> Iterator[None]:
-    is_over = threading.Event()
-
-    def run() -> None:
-        while not is_over.wait(every_s):
-            work()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(60)
 
 
 def test_a_set_that_only_grows_and_connections_that_only_come_are_found(valkey_url: str) -> None:
@@ -71,7 +53,7 @@ def test_a_set_that_only_grows_and_connections_that_only_come_are_found(valkey_u
         client.rpush("waiting", *(f"{each} " + "a job of some length " * 5 for each in range(12_000)))
         for _ in range(120):
             connect()
-        with going_on(work, 0.05):
+        with meanwhile(work, every_s=0.05):
             result = look_at_growth(a_target(valkey_url), WATCH)
         assert {each.about for each in result.findings if each.code == "keys.growing"} == {
             "set seen",

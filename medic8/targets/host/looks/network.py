@@ -12,7 +12,7 @@ from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.host.looks.advice import set_and_keep
 from medic8.targets.host.looks.looking import here, result
-from medic8.targets.host.looks.queues import judge_full, still_full
+from medic8.targets.host.looks.queues import full_queues, judge_full
 from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine import kernel
@@ -64,7 +64,7 @@ def look_at_network(target: Target, around: Surroundings) -> DiagnosticResult:
         *judge_tracked(tracked, most_tracked, policy=policy),
         *judge_ports(ports, first, last, policy=policy),
         *judge_closed(sockets.get("tw"), buckets, policy=policy),
-        *judge_full(still_full(machine), machine),
+        *judge_full(full_queues(machine), machine),
     )
     return result("network", around, machine, readings, findings)
 

@@ -10,11 +10,8 @@ from medic8.analysis.judging import fact
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.wording import shown
 from medic8.targets.machine.files import Machine
-from medic8.targets.machine.listening import Listener, listeners
+from medic8.targets.machine.listening import Listener, listeners, still_full
 from medic8.targets.machine.processes import process
-
-#: Between two looks: who was only busy for a moment has accepted by then.
-_PAUSE_S = 0.5
 
 #: No more time of a processor than this is spent on whose a socket is: a busy host is no reason not to tell.
 _MOST_S = 0.5
@@ -22,14 +19,9 @@ _MOST_S = 0.5
 _EXAMPLES = 3
 
 
-def still_full(machine: Machine) -> tuple[Listener, ...]:
-    """The sockets whose accept queues were full at two moments; if none at the first, there is no second."""
-    full = _full(machine)
-    if not full:
-        return ()
-    time.sleep(_PAUSE_S)
-    still = {each.number for each in _full(machine)}
-    return tuple(each for each in full if each.number in still)
+def full_queues(machine: Machine) -> tuple[Listener, ...]:
+    """The sockets whose accept queues were full at two moments."""
+    return still_full(lambda: _full(machine))
 
 
 def _full(machine: Machine) -> list[Listener]:

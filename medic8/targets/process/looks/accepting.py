@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from medic8.analysis.judging import fact
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.wording import shown
-from medic8.targets.machine.listening import Listener, listeners
+from medic8.targets.machine.listening import Listener, listeners, still_full
 from medic8.targets.process.living import Living, UntoldError
 from medic8.targets.process.looks.half_closed import sockets_of
 
-#: Between two looks: who was only busy for a moment has accepted by then.
-_PAUSE_S = 0.5
-
 
 def full_queues(process: Living) -> tuple[Listener, ...]:
-    """
-    The sockets of *process* whose accept queues were full at two moments.
-
-    If none is at the first, there is no second one. Raises as `Living.read` does.
-    """
+    """The sockets of *process* whose accept queues were full at two moments; raises as `Living.read` does."""
     ours = sockets_of(process)
-    full = _full_of(ours)
-    if not full:
-        return ()
-    time.sleep(_PAUSE_S)
-    still = {each.number for each in _full_of(ours)}
-    return tuple(each for each in full if each.number in still)
+    return still_full(lambda: _full_of(ours))
 
 
 def _full_of(numbers: set[int]) -> list[Listener]:

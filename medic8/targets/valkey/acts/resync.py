@@ -32,8 +32,9 @@ from medic8.model.recovery import Claim
 from medic8.model.wording import counted, shown
 from medic8.targets.valkey import claim as claims
 from medic8.targets.valkey.acts.act import Act, ActedOn
+from medic8.targets.valkey.address import place
 from medic8.targets.valkey.claim import carry_out
-from medic8.targets.valkey.client import RECOVERY, connection, info, place, replicas_in
+from medic8.targets.valkey.client import RECOVERY, connection, info, replicas_in
 from medic8.targets.valkey.comparing import Following, following
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 from medic8.targets.valkey.whole_comparison import differing, pack

@@ -16,7 +16,7 @@ from medic8.model.report import DiagnosticResult
 from medic8.model.target import Target
 from medic8.model.wording import measured
 from medic8.targets.kind import Diagnostic, Surroundings
-from medic8.targets.valkey.client import redact
+from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.flapping import look_for_flapping
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of

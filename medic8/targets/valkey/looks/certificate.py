@@ -20,7 +20,7 @@ from medic8.model.wording import moment, shown
 from medic8.targets.certificates import days_left
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine import kernel
-from medic8.targets.valkey.client import redact
+from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.looks.asking import Server, looking
 from medic8.targets.valkey.looks.certificate_files import Files, read_certificate, rehearse
 from medic8.targets.valkey.looks.certificate_trust import TRUST, started_at_s, why_trust_may_change

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from medic8.analysis.judging import over
 from medic8.errors import ConfigurationError
 from medic8.model.issue import Evidence, Finding
-from medic8.targets.valkey.client import redact
+from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.looks.door import is_answered
 from medic8.targets.valkey.looks.door_words import Ending
 from medic8.targets.valkey.policy import POLICY, ServerPolicy

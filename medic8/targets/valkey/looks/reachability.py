@@ -20,7 +20,7 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.acts.busy_scripts import running_function
-from medic8.targets.valkey.client import redact
+from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.looks.asking import Refusal, Server, looking
 from medic8.targets.valkey.looks.door import Trial, try_door
 from medic8.targets.valkey.looks.door_words import DOOR_WORDS, Ending

@@ -17,7 +17,8 @@ from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.target import Target
 from medic8.model.wording import counted, shown
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.client import connection, info, place
+from medic8.targets.valkey.address import place
+from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.comparing import Compared, Following, following, side_by_side
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.key_sample import SAMPLE
