@@ -10,8 +10,8 @@ from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.looks.growth import look_at_growth
 from medic8.targets.valkey.looks.lock_signs import Caller, Held, Seen, Tried, judge_locks, tried
+from tests.meanwhile import meanwhile
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, report_of
-from tests.targets.valkey.test_watching import going_on
 
 WATCH = Surroundings(backups=AROUND.backups, now=NOW, watch_s=3.0)
 
@@ -40,7 +40,7 @@ def test_a_lock_whose_holder_is_gone_is_found_and_one_that_is_renewed_is_not(val
                 each.set("nightly", "mine", nx=True)
                 each.zadd("scores", {f"player-{number}": number for number in range(40)})
 
-        with going_on(work, 0.05):
+        with meanwhile(work, every_s=0.05):
             report = report_of(look_at_growth(a_target(valkey_url), WATCH))
         (issue,) = report.issues
         assert (issue.about, issue.signs) == ("lock nightly", ("locks.stale",))
@@ -62,7 +62,7 @@ def test_two_who_hold_what_the_other_one_wants_are_found(valkey_url: str) -> Non
             one.set("invoice:4", "billing:a1", nx=True)
             other.set("customer:9", "orders:b2", nx=True)
 
-        with going_on(work, 0.05):
+        with meanwhile(work, every_s=0.05):
             report = report_of(look_at_growth(a_target(valkey_url), WATCH))
         (issue,) = report.issues
         assert issue.signs == ("locks.deadlock",)
