@@ -47,9 +47,10 @@ crash: install ## Kill recoveries at every write and check the end state
 	@$(BIN)/python -m tests.crash
 	@CRASH_FLOW_KILLS=20 $(BIN)/python -m pytest -q tests/crash/test_flow_kills.py
 
-responder: install ## Give two responders 200 runs, kill one in the middle, and measure how fast runs begin
-	@RESPONDER_RUNS=200 $(BIN)/python -m pytest -q tests/deployments/test_responder.py
+responder: install ## Give two responders 200 runs, kill one and the server in the middle; measure how fast runs begin, and memory
+	@RESPONDER_RUNS=200 $(BIN)/python -m pytest -q tests/deployments/test_responder_outages.py
 	@$(BIN)/python benchmarks/bench_responder.py
+	@$(BIN)/python benchmarks/bench_responder.py --flat 500
 
 browser: install ## Look at forms and runs in a headless Chromium (needs Debian's chromium); MEDIC8_PICTURES=FOLDER keeps what is seen
 	@$(BIN)/python -m pytest -q -m browser tests/browser

@@ -113,6 +113,41 @@ def storm(bench: Bench, pool: str, count: int) -> tuple[float, float]:
     return count / (time.time() - began), longest
 
 
+def flat(bench: Bench, pool: str, count: int, responder: psutil.Process) -> None:
+    """Print what the responder and the process that runs begin from hold, after each fifty runs."""
+    print("| runs | responder PSS MiB | zygote PSS MiB | open files | threads |\n|---|---|---|---|---|")
+    for done in range(0, count + 1, 50):
+        if done:
+            storm(bench, pool, 50)
+            time.sleep(2)
+        family = [responder, *responder.children()]
+        held = [f"{each.memory_full_info().pss / 2**20:.1f}" for each in family]
+        files, threads = sum(each.num_fds() for each in family), sum(each.num_threads() for each in family)
+        print(f"| {done} | {held[0]} | {held[1]} | {files} | {threads} |", flush=True)
+
+
+def compare(bench: Bench, pools: Sequence[str], said: argparse.Namespace, responder: psutil.Process) -> None:
+    """Print how fast runs begin, alone and in a storm, and what the responder takes at rest."""
+    took = in_turn(bench, pools, said.runs)
+    print("| a run alone | p50 s | p99 s |\n|---|---|---|")
+    for pool, all_s in took.items():
+        p = statistics.quantiles(all_s, n=100, method="inclusive")
+        print(f"| {pool} | {p[49]:.3f} | {p[98]:.3f} |", flush=True)
+    if len(pools) > 1:
+        ratio = statistics.median(took["process"]) / statistics.median(took["warm"])
+        print(f"the process worker takes {ratio:.1f} times as long")
+    family = [responder, *responder.children()]
+    before_mib = sum(each.memory_info().rss for each in family) >> 20
+    per_s, longest = storm(bench, "warm", said.storm)
+    print(f"a storm of {said.storm}: {per_s:.1f} runs/s, the last first task after {longest:.1f} s")
+    before = sum(sum(each.cpu_times()[:2]) for each in family)
+    time.sleep(said.rest)
+    used = sum(sum(each.cpu_times()[:2]) for each in family) - before
+    resident = sum(each.memory_info().rss for each in family) >> 20
+    print(f"at rest {100 * used / said.rest:.2f} % of a core")
+    print(f"{resident} MiB resident, before the storm {before_mib}")
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -120,6 +155,7 @@ def main() -> None:
     parser.add_argument("--storm", type=int, default=40)
     parser.add_argument("--rest", type=float, default=20.0, help="seconds at rest")
     parser.add_argument("--alone", action="store_true", help="without the process worker")
+    parser.add_argument("--flat", type=int, default=0, help="only what is held after so many runs")
     said = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and what was started is ended
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as around:
@@ -142,35 +178,21 @@ def main() -> None:
             httpx.Client(base_url=way.api_url, headers=way.all_headers, trust_env=False, timeout=60)
         )
         bench = Bench(api, folder / "begun")
-        pools = ["warm"] if said.alone else ["warm", "process"]
+        pools = ["warm"] if said.alone or said.flat else ["warm", "process"]
         for pool in pools:
             bench.deploy(pool)
         words = ["deployments.responder", "--pool", "warm", "--name", "bench", "--folder", str(folder / "r")]
         words += ["--import", "flows.run", "--import", "benchmarks.responder_flow"]
         responder = around.enter_context(program(words, environ, folder / "responder.log"))
-        if not said.alone:
+        if len(pools) > 1:
             words = ["prefect", "worker", "start", "--type", "process", "--pool", "process"]
             around.enter_context(program(words, environ, folder / "worker.log"))
         try:
             in_turn(bench, pools, 3)
-            took = in_turn(bench, pools, said.runs)
-            print("| a run alone | p50 s | p99 s |\n|---|---|---|")
-            for pool, all_s in took.items():
-                p = statistics.quantiles(all_s, n=100, method="inclusive")
-                print(f"| {pool} | {p[49]:.3f} | {p[98]:.3f} |", flush=True)
-            if not said.alone:
-                ratio = statistics.median(took["process"]) / statistics.median(took["warm"])
-                print(f"the process worker takes {ratio:.1f} times as long")
-            family = [responder, *responder.children()]
-            before_mib = sum(each.memory_info().rss for each in family) >> 20
-            per_s, longest = storm(bench, "warm", said.storm)
-            print(f"a storm of {said.storm}: {per_s:.1f} runs/s, the last first task after {longest:.1f} s")
-            before = sum(sum(each.cpu_times()[:2]) for each in family)
-            time.sleep(said.rest)
-            used = sum(sum(each.cpu_times()[:2]) for each in family) - before
-            resident = sum(each.memory_info().rss for each in family) >> 20
-            print(f"at rest {100 * used / said.rest:.2f} % of a core")
-            print(f"{resident} MiB resident, before the storm {before_mib}")
+            if said.flat:
+                flat(bench, "warm", said.flat, responder)
+                return
+            compare(bench, pools, said, responder)
         except BaseException:
             print((folder / "responder.log").read_text()[-5000:])
             raise

@@ -62,7 +62,7 @@ def approve(plan: str, decision: str, reason: str, by: str = "", queue: str = ""
     if unresolved:
         return Failed(name="Approved, not healed", message=unresolved[-1].reason, data=decided)
     done = "Approved and healed" if treatment.resolutions else "Approved, nothing to do"
-    return Completed(name=done, message=word, data=decided)
+    return Completed(name=", ".join(filter(None, (done, treatment.lost))), message=word, data=decided)
 
 
 def _choice(given: str) -> Choice:

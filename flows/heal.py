@@ -143,7 +143,7 @@ def heal(
     if dry_run:
         return Completed(name="Planned", data=treatment)
     if treatment.is_healed:
-        return Completed(name="Healthy", data=treatment)
+        return Completed(name=", ".join(filter(None, ("Healthy", treatment.lost))), data=treatment)
     return Failed(name="Not healed", message=treatment.why_not_healed, data=treatment)
 
 

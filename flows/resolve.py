@@ -25,12 +25,13 @@ from medic8.model.target import Target
 from medic8.recovery.admitting import PolicyError
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
+from medic8.recovery.resolutions import RESOLVE
 from medic8.recovery.retention import kept_until_of
 from medic8.settings import Settings, load_settings
 from medic8.targets.registry import kind_named
 from tasks.admit import admit, ask_rules, silence
 from tasks.approvals import ask_for_approval, note_approval
-from tasks.index import RESOLVE, in_state, note_begun
+from tasks.index import in_state, note_begun
 from tasks.plan import plan_treatment
 from tasks.track import show_plan, track, untagged
 

@@ -70,7 +70,8 @@ def respond(target: str, generation: str = "") -> State[Response]:
     with untagged():
         tag(flow_run.get_id() or "", {f"outcome:{end.value}"})
     get_run_logger().info(text)
-    name = end.value.replace("_", " ").capitalize()
+    lost = (each.lost for each in treatments)
+    name = ", ".join(filter(None, (end.value.replace("_", " ").capitalize(), *lost)))
     if end is End.NOT_HEALED:
         return Failed(name=name, message=text, data=answer)
     return Completed(name=name, message=text, data=answer)

@@ -22,9 +22,10 @@ from medic8.model.target import Target
 from medic8.recovery import ended, later, retention
 from medic8.recovery.admitting import PolicyError
 from medic8.recovery.journal import Journal
+from medic8.recovery.resolutions import UNDO
 from medic8.safety.admission import admit_undo
 from medic8.settings import Settings, load_settings
-from tasks.index import UNDO, in_state, note_begun
+from tasks.index import in_state, note_begun
 from tasks.origin import origin_of_run
 from tasks.tell import sign
 from tasks.track import show_plan, tag, tags_of, track, untagged

@@ -7,7 +7,6 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from prefect import get_client
@@ -28,19 +27,13 @@ from prefect.runtime import flow_run
 from medic8.analysis.timeline import Diagnosis
 from medic8.model.issue import Issue
 from medic8.model.recovery import Recovery
-from medic8.model.resolution import HistoryEntry, Outcome, Resolution
+from medic8.model.resolution import HistoryEntry, Outcome, Resolution, Standing
 from medic8.model.statistics import StatisticsReport, Tracked, Wanted
 from medic8.model.target import Target
 from medic8.recovery import resolutions, saved_state
 from medic8.recovery.faults import SilentError
 from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
-
-#: The flow of which each run is one resolution.
-RESOLVE = "resolve"
-
-#: The flow of which each run is the undo of an earlier resolution, and a resolution itself.
-UNDO = "undo"
 
 #: The API gives at most this many runs at once.
 _PAGE = 200
@@ -161,9 +154,7 @@ def listed(wanted: Wanted, limit: int, site: Settings) -> list[HistoryEntry]:
     Raises:
         SilentError: the journal does not answer.
     """
-    rows = resolutions.newest(Journal(site.journal_url), wanted, limit)
-    under_way = _by_id([row.run for row in rows if not row.state])
-    return [_entry(row, under_way.get(row.run)) for row in rows]
+    return resolutions.listed(Journal(site.journal_url), wanted, limit, _standings)
 
 
 def report(wanted: Wanted) -> StatisticsReport:
@@ -175,14 +166,6 @@ def report(wanted: Wanted) -> StatisticsReport:
     """
     catch_up()
     return resolutions.report(Journal(load_settings().journal_url), wanted)
-
-
-def missing() -> int:
-    """How many runs Prefect has at least that the index lacks; 0 if the journal does not answer."""
-    with suppress(SilentError):
-        known = resolutions.count(Journal(load_settings().journal_url))
-        return max(0, _count_of_runs() - known)
-    return 0
 
 
 def complete(most: int | None = None) -> int:
@@ -246,38 +229,20 @@ def _pages(wanted: Wanted) -> Generator[list[FlowRun], None, None]:
                 return
 
 
-def _entry(row: Tracked, run: FlowRun | None) -> HistoryEntry:
-    fields: dict[str, Any] = row.model_dump(exclude={"detect_s", "heal_s"})
-    fields["duration_s"] = row.duration_s or 0.0
-    if run is not None:
-        fields["state"] = run.state_name or ""
-        fields["duration_s"] = run.total_run_time.total_seconds()
-    return HistoryEntry(**fields)
-
-
-def _by_id(ids: Sequence[str]) -> dict[str, FlowRun]:
-    found = dict[str, FlowRun]()
+def _standings(ids: Sequence[str]) -> dict[str, Standing]:
+    found = dict[str, Standing]()
     with get_client(sync_client=True) as client:
         for begin in range(0, len(ids), _PAGE):
             some = [UUID(each) for each in ids[begin : begin + _PAGE]]
             these = FlowRunFilter(id=FlowRunFilterId(any_=some))
-            page = client.read_flow_runs(flow_run_filter=these, limit=_PAGE)
-            found |= {str(run.id): run for run in page}
+            for run in client.read_flow_runs(flow_run_filter=these, limit=_PAGE):
+                took_s = run.total_run_time.total_seconds()
+                found[str(run.id)] = Standing(state=run.state_name or "", duration_s=took_s)
     return found
 
 
-def _count_of_runs() -> int:
-    begun = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
-    question = {
-        "flows": _flows().model_dump(mode="json", exclude_none=True),
-        "flow_runs": begun.model_dump(mode="json", exclude_none=True),
-    }
-    with get_client(sync_client=True) as client:
-        return int(client.request("POST", "/flow_runs/count", json=question).json())
-
-
 def _flows() -> FlowFilter:
-    return FlowFilter(name=FlowFilterName(any_=[RESOLVE, UNDO]))
+    return FlowFilter(name=FlowFilterName(any_=[resolutions.RESOLVE, resolutions.UNDO]))
 
 
 def _seconds(begin: datetime | None, end: datetime | None) -> float | None:

@@ -13,13 +13,8 @@ from medic8.recovery import pauses
 from medic8.recovery.admitting import PolicyError
 from medic8.recovery.journal import Journal
 from medic8.safety.rules import member_of, refusal_in, said_by_pause
+from medic8.safety.variable import VARIABLE, pause_said_by
 from medic8.settings import Settings
-
-#: The variable of Prefect by which everything is paused.
-VARIABLE = "medic8_paused"
-
-#: Values of it that say no, in lower case; any other says yes, and is the reason.
-_NO = frozenset({"", "false", "no", "off", "0", "none", "null"})
 
 #: Before a unit the variable is asked for again when it was read so long ago: a request takes milliseconds,
 #: and a plan may have hundreds of units.
@@ -44,12 +39,9 @@ def variable_pause() -> tuple[Pause, ...]:
     with get_client(sync_client=True) as client:
         variable = client.read_variable_by_name(VARIABLE)
     _Read.at_s = time.monotonic()
-    said = "" if variable is None else str(variable.value).strip()
     _Read.found = ()
-    if variable is not None and said.lower() not in _NO:
-        reason = "the variable says so" if variable.value is True else said
-        since = variable.updated or datetime.now(UTC)
-        _Read.found = (Pause(reason=reason, by=f"Prefect variable {VARIABLE}", since=since),)
+    if variable is not None:
+        _Read.found = pause_said_by(variable.value, variable.updated or datetime.now(UTC))
     return _Read.found
 
 

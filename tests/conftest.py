@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import valkey
@@ -114,7 +115,13 @@ def valkey_url(valkey_server: ScratchValkey, _settings_at_the_start: dict[str, s
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Get the home of the stack that `prefect_api` starts, on which there may be more servers."""
+    return make_home(tmp_path_factory.mktemp("prefect") / "home")
+
+
+@pytest.fixture(scope="session")
+def prefect_api(prefect_home: Path) -> Iterator[str]:
     """
     Get the address of a real Prefect API on PostgreSQL, which this process uses until the session ends.
 
@@ -140,8 +147,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         temporary_settings,
     )
 
-    folder = tmp_path_factory.mktemp("prefect")
-    home = make_home(folder / "home")
+    home, client = prefect_home, prefect_home.parent / "client"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     # Without a password, as many a server is that others run; tests of one have stacks of their own.
     environment["PREFECT_SERVER_API_AUTH_STRING"] = ""
@@ -152,8 +158,8 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 temporary_settings(
                     {
                         PREFECT_API_URL: status.prefect_api_url,
-                        PREFECT_HOME: folder / "client",
-                        PREFECT_LOCAL_STORAGE_PATH: folder / "client" / "storage",
+                        PREFECT_HOME: client,
+                        PREFECT_LOCAL_STORAGE_PATH: client / "storage",
                         # The heartbeat's thread holds every sync flow for a second at its end.
                         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
                         PREFECT_LOGGING_TO_API_ENABLED: False,

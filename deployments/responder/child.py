@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import os
 import signal
@@ -37,12 +38,16 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, temporary_settings
 from pydantic import BaseModel
 
-from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, Order
+from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, TOO_LATE, Order
 from deployments.responder.shortening import know_storage, named
 from flows.interruption import noting_interruption
 
 #: For how long the last lines for the server are waited for.
 _FLUSH_S = 10.0
+
+#: For how long after it should have begun a run may wait for the server's word. Together with that it is less
+#: than `lost.PATIENCE`, after which others may take it.
+_ANSWER_S = 20.0
 
 _LAST_WORDS = "last-words"
 
@@ -100,12 +105,14 @@ def carry_out(order: Order) -> int:
     with contextlib.ExitStack() as around:
         try:
             status = _run(order, around)
+        except _TooLateError:
+            status = TOO_LATE
         except (Abort, Pause):
             status = TOLD
         except TerminationSignal:
             status = TOLD
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it is told, and the process ends
-            _leave_word(order, f"{type(exc).__name__}: {exc}")
+            _leave_word(order, str(exc) if isinstance(exc, _UnloadableError) else _told(exc))
             status = 1
         # What is told now is the end of the run, and no signal makes it shorter.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -113,22 +120,34 @@ def carry_out(order: Order) -> int:
     return status
 
 
+class _TooLateError(Abort):
+    """The run may have been given to somebody else."""
+
+
+class _UnloadableError(Exception):
+    """The flow of a run cannot be loaded; why."""
+
+
+def _told(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"
+
+
 def _run(order: Order, around: contextlib.ExitStack) -> int:
     if time.monotonic() > order.begin_by_s:
-        _leave_word(order, "it was begun too late, and may have been given to somebody else")
-        return 1
+        return TOO_LATE
     _become(order, around)
     flow_run = FlowRun.model_validate_json(order.flow_run)
     logger = flow_run_logger(flow_run)
     logger.info("Process %s begins the run", os.getpid())
     try:
         flow = _flow_of(order, flow_run)
-    except Exception:
+    except Exception as exc:
         logger.exception("The flow cannot be loaded")
-        raise
+        raise _UnloadableError(f"its flow cannot be loaded: {_told(exc)}") from exc
     flow = named(flow, flow_run)
     if order.is_storage_known:
         know_storage(order.storage)
+    flow = _in_time(flow, order.begin_by_s + _ANSWER_S)
     around.enter_context(noting_interruption())
     adapter: Any = logger  # which is none by its type
     _drive(flow, run_flow(flow, flow_run=flow_run, error_logger=adapter, return_type="state"))
@@ -162,6 +181,23 @@ def _flow_of(order: Order, flow_run: FlowRun) -> Flow[..., Any]:
     if order.entrypoint is None:
         return load_flow(flow_run)
     return load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
+
+
+def _in_time(flow: Flow[..., Any], last_s: float) -> Flow[..., Any]:
+    """A copy of *flow* that is not begun after *last_s*, by when the run is nobody else's for certain."""
+    # The server may have been asked again and again whether it begins: Prefect has no bound for that.
+    called = list[None]()
+
+    @functools.wraps(flow.fn)
+    def begun(*args: Any, **kwargs: Any) -> Any:
+        if not called and time.monotonic() > last_s:
+            raise _TooLateError
+        called.append(None)  # a retry, or who goes on after a pause, has all the time
+        return flow.fn(*args, **kwargs)
+
+    timely = copy.copy(flow)
+    timely.fn = begun
+    return timely
 
 
 def _drive(flow: Flow[..., Any], returned: Any) -> None:

@@ -9,13 +9,10 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deployments.responder.orders import CANCELS, SUSPENDS, Begun, Ended
+from deployments.responder.orders import CANCELS, SUSPENDS, TOO_LATE, Begun, Ended
 from deployments.responder.records import Living, Records
 from medic8.model.recovery import Owner
 from medic8.owner import is_known_alive
-
-#: A run that was ordered of a zygote which died has begun by then, or never will.
-_BEGUN_BY_NOW_S = 25.0
 
 
 @dataclass
@@ -78,6 +75,11 @@ class Children:
         self._cancelled.discard(run)
         self._records.forget(run)
 
+    def settle(self, run: str) -> None:
+        """Nobody takes *run* any more; if it was not ordered, that it was to be cancelled is forgotten."""
+        if run not in self._runs:
+            self._cancelled.discard(run)
+
     def is_cancelled(self, run: str) -> bool:
         """Whether a run is to be cancelled that has no process yet."""
         return run in self._cancelled
@@ -94,7 +96,6 @@ class Children:
         if run is None:
             return
         run.process = message.process
-        self._records.note(Living(run=message.run, process=message.process))
         if message.run in self._cancelled:
             self.cancel(message.run, is_ours=True)
 
@@ -104,7 +105,7 @@ class Children:
         if run is None or run.has_ended:
             return
         run.has_ended = True
-        self._tell(message, run.is_cancelled)
+        self._tell(message, run.is_cancelled or message.run in self._cancelled)
 
     def orphaned(self, runs: frozenset[str]) -> None:
         """Their zygote is gone; they go on, and are looked after all the same."""
@@ -115,7 +116,8 @@ class Children:
             if run.process is not None:
                 self._watch(name, run.process)
             else:
-                self._later(_BEGUN_BY_NOW_S, lambda name=name: self._drop(name))  # type: ignore[misc]
+                # Whoever is forked says so first of all, and what it says is heard before its zygote's end.
+                self.ended(Ended(run=name, status=TOO_LATE))
 
     def cancel(self, name: str, *, is_ours: bool) -> None:
         """Tell a run that it is cancelled; one that *is_ours* and not begun yet, as soon as it is."""
@@ -153,11 +155,6 @@ class Children:
         if is_known_alive(run.process):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.process.pid, signal.SIGKILL)
-
-    def _drop(self, name: str) -> None:
-        run = self._runs.get(name)
-        if run is not None and run.process is None and not run.has_ended:
-            self.forget(name)
 
     def _watch(self, name: str, process: Owner) -> None:
         """Hear of the end of a process that is nobody's child here."""

@@ -18,6 +18,9 @@ from medic8.model.recovery import Owner
 #: itself, so that a flow that leaves by `os._exit(0)` is noticed as well.
 TOLD = 90
 
+#: What a process ends with that had begun nothing, and found that it was too late for it.
+TOO_LATE = 91
+
 #: A signal that says: the one that follows is a cancellation. Prefect's own worker says it over a connection,
 #: which each child would have to make, and to listen to in a thread.
 CANCELS = signal.SIGUSR1
@@ -38,6 +41,7 @@ class Order(Frozen):
         entrypoint: Where its flow is; None = Prefect's own ways of finding it, with what the deployment says.
         environment: The whole environment of its process.
         folder: What is the run's own; removed when it has ended.
+        record: The file that tells the next responder whose process it is.
         working_folder: Where it works; None = an empty folder in `folder`.
         begin_by_s: Monotonic clock; after this it is not begun, since somebody else may have been given it.
         is_storage_known: Whether `storage` was asked for a moment ago, so that the run need not.
@@ -50,6 +54,7 @@ class Order(Frozen):
     entrypoint: str | None
     environment: dict[str, str]
     folder: str
+    record: str
     working_folder: str | None = None
     begin_by_s: float
     is_storage_known: bool = False
@@ -76,7 +81,8 @@ class Ended(Frozen):
 
     Attributes:
         run: Its id.
-        status: As `os.waitstatus_to_exitcode` has it; None = nobody knows, for its parent had died.
+        status: As `os.waitstatus_to_exitcode` has it, `TOO_LATE` also where there was never a process; None =
+            nobody knows, for its parent had died.
         reason: What it said of itself; empty = nothing.
     """
 
@@ -91,6 +97,11 @@ class Ended(Frozen):
         return self.status == TOLD
 
     @property
+    def is_unbegun(self) -> bool:
+        """Whether nothing of the run was begun."""
+        return self.status == TOO_LATE
+
+    @property
     def how(self) -> str:
         """For people: how the process ended."""
         if self.status is None:
@@ -99,7 +110,7 @@ class Ended(Frozen):
             how = f"was ended by {_name(-self.status)}"
         else:
             how = f"left with exit status {self.status} before the run had ended"
-        return f"the run's process {how}" + (f": {self.reason}" if self.reason else "")
+        return (f"{self.reason}; " if self.reason else "") + f"the run's process {how}"
 
 
 class Outdated(Frozen):

@@ -32,6 +32,12 @@ class Living(Frozen):
     process: Owner
 
 
+def note(path: Path, living: Living) -> None:
+    """Remember a run; whole or not at all."""
+    with replacing(path, outlasts_power=False) as file:
+        file.write(living.model_dump_json().encode())
+
+
 class Records:
     """
     What one responder has on disk, in a folder that nobody else has.
@@ -68,15 +74,13 @@ class Records:
         finally:
             os.close(file)
 
-    def note(self, living: Living) -> None:
-        """Remember a run; whole or not at all."""
-        path = self._living / f"{living.run}{_ENDING}"
-        with replacing(path, outlasts_power=False) as file:
-            file.write(living.model_dump_json().encode())
+    def of(self, run: str) -> Path:
+        """Where *run* is remembered."""
+        return self._living / f"{run}{_ENDING}"
 
     def forget(self, run: str) -> None:
         """Its end was told."""
-        (self._living / f"{run}{_ENDING}").unlink(missing_ok=True)
+        self.of(run).unlink(missing_ok=True)
 
     def read(self) -> tuple[Living, ...]:
         """Those that earlier responders have left; what cannot be read is removed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import PrefectClient
@@ -15,28 +14,36 @@ from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration
 
-from deployments.responder.lost import taken_by
 from deployments.responder.orders import Order
+from deployments.responder.records import Records
+from deployments.responder.telling import taken_by
 
 #: A run that was taken is begun within so many seconds, or not at all by who took it.
 BEGIN_WITHIN_S = 20.0
 
 
-async def claimed(client: PrefectClient, run: FlowRun, name: str) -> bool:
-    """Whether the server gave *run* to the responder *name*; of several that ask, it gives it to one."""
+async def claimed(client: PrefectClient, run: FlowRun, name: str) -> float | None:
+    """
+    Ask for *run* for the responder *name*; of several that ask, the server gives it to one.
+
+    Returns:
+        When that was asked, by the monotonic clock: the answer may come much later. None = it
+        is somebody else's.
+    """
+    asked_s = time.monotonic()
     message = taken_by(name, uuid4().hex[:8])
     try:
         state = await propose_state(client, Pending(message=message), flow_run_id=run.id)
     except ObjectNotFound:
-        return False
+        return None
     except Abort:
         # Also what is said when an earlier answer was lost on its way: then it is ours.
         now = (await client.read_flow_run(run.id)).state
         if now is None or now.message != message or not now.is_pending():
-            return False
+            return None
         state = now
     run.state = state
-    return bool(state.is_pending())
+    return asked_s if state.is_pending() else None
 
 
 async def storage_of(client: PrefectClient) -> tuple[UUID | None]:
@@ -54,50 +61,35 @@ async def deployment_of(client: PrefectClient, run: FlowRun) -> DeploymentRespon
         return None
 
 
-async def configured(
-    client: PrefectClient, run: FlowRun, deployment: DeploymentResponse, pool: WorkPool
-) -> ProcessJobConfiguration:
-    """
-    What pool, deployment and run say of the process, as for a process worker.
-
-    Raises:
-        ValueError: they ask for a command of their own.
-    """
-    values = dict(deployment.job_variables or {})
-    own = dict(run.job_variables or {})
-    if isinstance(values.get("env"), dict):
-        values["env"] = values["env"] | own.pop("env", {})
-    configuration: ProcessJobConfiguration = await ProcessJobConfiguration.from_template_and_values(
-        base_job_template=pool.base_job_template, values=values | own, client=client
-    )
-    if configuration.command is not None:
-        raise ValueError(
-            f'its job variables ask for the command "{configuration.command}", which a process worker '
-            "carries out, and the responder does not"
-        )
-    return configuration
-
-
-def ordered(
+async def order_of(
+    client: PrefectClient,
     run: FlowRun,
-    deployment: DeploymentResponse,
-    configuration: ProcessJobConfiguration,
+    deployment: DeploymentResponse | None,
+    pool: WorkPool,
     *,
     environment: Mapping[str, str],
-    folder: Path,
+    records: Records,
     storage: tuple[UUID | None] | None,
+    since_s: float,
 ) -> Order:
     """
     What the process of *run* is told.
 
     Args:
+        client: The way to the server.
         run: It is ours.
-        deployment: Its.
-        configuration: What else is said of it.
+        deployment: Its; None = it is gone.
+        pool: Its.
         environment: What every run finds.
-        folder: What will be the run's own.
+        records: Where its process is remembered, and gets a folder.
         storage: Where the server has results kept; None = that is not known.
+        since_s: When it was asked for, by the monotonic clock.
+    Raises:
+        ValueError: it cannot be begun, for this reason.
     """
+    if deployment is None:
+        raise ValueError("its deployment is gone, and with it what says which flow it is")
+    configuration = await _configured(client, run, deployment, pool)
     entrypoint = deployment.entrypoint
     is_importable = entrypoint is not None and ":" not in entrypoint and not deployment.pull_steps
     around: dict[str, str | None] = {
@@ -113,9 +105,29 @@ def ordered(
         flow_run=run.model_dump_json(),
         entrypoint=entrypoint if is_importable else None,
         environment={each: str(value) for each, value in around.items() if value is not None},
-        folder=str(folder),
+        folder=str(records.runs / str(run.id)),
+        record=str(records.of(str(run.id))),
         working_folder=str(configuration.working_dir) if configuration.working_dir else None,
-        begin_by_s=time.monotonic() + BEGIN_WITHIN_S,
+        begin_by_s=since_s + BEGIN_WITHIN_S,
         is_storage_known=storage is not None,
         storage=storage[0] if storage else None,
     )
+
+
+async def _configured(
+    client: PrefectClient, run: FlowRun, deployment: DeploymentResponse, pool: WorkPool
+) -> ProcessJobConfiguration:
+    """What pool, deployment and run say of the process, as for a process worker."""
+    values = dict(deployment.job_variables or {})
+    own = dict(run.job_variables or {})
+    if isinstance(values.get("env"), dict):
+        values["env"] = values["env"] | own.pop("env", {})
+    configuration: ProcessJobConfiguration = await ProcessJobConfiguration.from_template_and_values(
+        base_job_template=pool.base_job_template, values=values | own, client=client
+    )
+    if configuration.command is not None:
+        raise ValueError(
+            f'its job variables ask for the command "{configuration.command}", which a process worker '
+            "carries out, and the responder does not"
+        )
+    return configuration

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
+from httpx import HTTPStatusError
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -12,30 +16,75 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Cancelled, Crashed, Scheduled
 from prefect.utilities.engine import propose_state
 
 from deployments.responder.orders import Ended
 
+#: What the state of a run says that a responder has taken.
+_TAKEN = re.compile(r"taken by (?P<name>.+) \[[0-9a-f]{8}\]")
 
-async def tell_end(client: PrefectClient, ended: Ended, *, was_cancelled: bool) -> str:
+#: What says that asking again is of use, though the server has refused.
+_MAY_CHANGE = frozenset({401, 403, 408, 429})
+
+#: A server that does not answer is asked again after so many seconds, doubled each time.
+PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+_T = TypeVar("_T")
+
+
+def taken_by(name: str, token: str) -> str:
+    """What the state of a run says that the responder *name* takes; *token* is of this one attempt."""
+    return f"taken by {name} [{token}]"
+
+
+def taker_of(state: State | None) -> str:
+    """Who has taken the run that is in *state*, and has not begun it; empty = no responder."""
+    is_taken = state is not None and state.is_pending()
+    found = _TAKEN.fullmatch(state.message or "") if state is not None and is_taken else None
+    return found["name"] if found else ""
+
+
+async def surely(say: Callable[[], Awaitable[_T]], warn: Callable[[str], None]) -> _T | None:
+    """Tell the server something that it must hear, as long as it takes; None = it wants to hear it never."""
+    pause_s = PAUSE_S
+    while True:
+        try:
+            return await say()
+        except ObjectNotFound:
+            return None  # somebody has deleted the run
+        except Exception as exc:  # noqa: BLE001 - a server that is away comes back
+            warn(f"the server cannot be told: {type(exc).__name__}: {exc}")
+            if isinstance(exc, HTTPStatusError) and _is_final(exc.response.status_code):
+                return None
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+def _is_final(status: int) -> bool:
+    return 400 <= status < 500 and status not in _MAY_CHANGE  # noqa: PLR2004 - as HTTP has it
+
+
+async def tell_end(client: PrefectClient, ended: Ended, *, name: str, was_cancelled: bool) -> str:
     """
     See that the run of *ended* has ended for Prefect too; what was said, empty if nothing had to be.
 
     Args:
         client: The way to the server.
         ended: What is known of the process.
+        name: Whose it was.
         was_cancelled: Somebody asked for that, so also a run that told its end itself is looked at.
     """
     if ended.is_told and not was_cancelled:
         return ""
-    try:
-        run = await client.read_flow_run(UUID(ended.run))
-    except ObjectNotFound:
-        return ""
+    run = await client.read_flow_run(UUID(ended.run))
     state = run.state
+    if ended.is_unbegun:
+        return await _unbegun(client, run, name)
     if state is None or state.is_final() or state.is_paused() or state.is_scheduled():
         return ""
     if was_cancelled or state.is_cancelling():
@@ -46,6 +95,18 @@ async def tell_end(client: PrefectClient, ended: Ended, *, was_cancelled: bool) 
         return ""
     await _crash(client, run, ended.how)
     return ended.how
+
+
+async def _unbegun(client: PrefectClient, run: FlowRun, name: str) -> str:
+    state = run.state
+    # If it was given to somebody else meanwhile, it is theirs.
+    if taker_of(state) == name or (state is not None and state.is_cancelling()):
+        await give_back(client, run, "it was not begun")
+    elif state is not None and state.is_running():
+        text = "the server's word that it may begin came too late, and nothing was begun"
+        await _crash(client, run, text)
+        return text
+    return ""
 
 
 async def stopped_by_somebody(client: PrefectClient, runs: Sequence[str]) -> list[FlowRun]:
@@ -72,8 +133,12 @@ async def crash(client: PrefectClient, run: FlowRun, reason: str) -> None:
 
 
 async def give_back(client: PrefectClient, run: FlowRun, reason: str) -> None:
-    """Let somebody else take a run that was taken, and was not begun."""
-    await client.set_flow_run_state(run.id, Scheduled(message=reason), force=True)
+    """Let somebody else take a run that was taken, and was not begun; unless it is to be cancelled."""
+    answer: OrchestrationResult[Any] = await client.set_flow_run_state(run.id, Scheduled(message=reason))
+    if answer.status is not SetStateStatus.ACCEPT:
+        now = (await client.read_flow_run(run.id)).state
+        if now is not None and now.is_cancelling():
+            await cancel_unbegun(client, str(run.id))
 
 
 async def _crash(client: PrefectClient, run: FlowRun, reason: str) -> None:

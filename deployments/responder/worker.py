@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,23 +16,26 @@ from uuid import UUID
 
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import get_current_settings
 from prefect.types import DateTime
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorker
 
 from deployments.responder.children import Children
+from deployments.responder.limits import Limits, is_within, limits_of
 from deployments.responder.listening import listen
 from deployments.responder.lost import given_back
-from deployments.responder.orders import Ended, Order
+from deployments.responder.orders import Ended
 from deployments.responder.records import Records
-from deployments.responder.taking import claimed, configured, deployment_of, ordered, storage_of
+from deployments.responder.taking import claimed, deployment_of, order_of, storage_of
 from deployments.responder.telling import (
+    LONGEST_PAUSE_S,
+    PAUSE_S,
     cancel_unbegun,
     crash,
     give_back,
     stopped_by_somebody,
+    surely,
     tell_end,
 )
 from deployments.responder.warm import MODULES, Zygote
@@ -43,9 +47,6 @@ _LAST_WORDS_S = 10.0
 
 #: How often runs are looked for that were taken and not begun.
 _SWEEP_S = 60.0
-
-_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
 
 #: Between two questions for runs: what arrives meanwhile is answered by the second.
 _BREATH_S = 0.02
@@ -102,7 +103,9 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             each: value for each, value in os.environ.items() if not each.startswith("PREFECT__")
         } | get_current_settings().to_environment_variables(exclude_unset=True)
         self._records = Records(folder)
-        self._children = Children(self._records, ended=self._ended, note=self.note, grace_s=grace_s)
+        self._children = Children(
+            self._records, ended=lambda *end: self._begin(self._tell(*end)), note=self.note, grace_s=grace_s
+        )
         self._zygote = Zygote(self._children, modules)
         self._is_known = asyncio.Event()
         self._wake = asyncio.Event()
@@ -110,6 +113,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         self._hurrying = asyncio.Event()
         self._is_hearing = False
         self._storage: tuple[UUID | None] | None = None
+        self._limits = Limits()
         self._taking = set[str]()
         self._work = set[asyncio.Task[None]]()
 
@@ -121,6 +125,8 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Take nothing more, and end when what was begun has ended; called again, tell it to end now."""
         if self._stopping.is_set():
             self._hurrying.set()
+        else:
+            self.note("no run is taken any more")
         self._stopping.set()
         self._wake.set()
 
@@ -217,8 +223,8 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         }
         if not getattr(self.client._client, "enable_csrf_support", True):  # noqa: SLF001 - nowhere else is it told
             known["PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"] = "false"
-        with self._reporting("where results are kept is not known"):
-            self._storage = await storage_of(self.client)
+        with self._reporting("limits of the pool, and where results are kept, are not known"):
+            await self._learn()
         self._environment = known | self._environment
         self._zygote.environment = self._environment
         await self._zygote.keep()
@@ -229,9 +235,15 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             await asyncio.sleep(self.heartbeat_interval_seconds if self._is_known.is_set() else 2)
             with self._reporting("the server does not hear that this responder works"):
                 await self._sync_and_initialize()
-                self._storage = await storage_of(self.client)
-                if not self._is_known.is_set():
+                if self._is_known.is_set():
+                    await self._learn()
+                else:
                     self.note(f"there is no work pool {self._work_pool_name}; medic8 deploy makes it")
+
+    async def _learn(self) -> None:
+        """What no run need be asked for."""
+        self._storage = await storage_of(self.client)
+        self._limits = await limits_of(self.client, self._work_pool_name)
 
     async def _hear(self) -> None:
         await self._is_known.wait()
@@ -252,7 +264,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
     async def _ask(self) -> None:
         """Ask for runs when there may be some, and every few seconds; each that is due is taken."""
         await self._is_known.wait()
-        pause_s = _PAUSE_S
+        pause_s = PAUSE_S
         while True:
             await self._zygote.is_ready.wait()
             self._wake.clear()
@@ -261,10 +273,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
                 if not self._stopping.is_set():
                     wait_s = await self._look()
                 await self._look_for_ended()
-                pause_s = _PAUSE_S
+                pause_s = PAUSE_S
             except Exception as exc:  # noqa: BLE001 - a server that is away comes back
                 self._logger.warning("the server cannot be asked for runs: %s: %s", type(exc).__name__, exc)
-                wait_s, pause_s = pause_s, min(pause_s * 2, _LONGEST_PAUSE_S)
+                wait_s, pause_s = pause_s, min(pause_s * 2, LONGEST_PAUSE_S)
                 await asyncio.sleep(wait_s)
                 continue
             await asyncio.sleep(_BREATH_S)
@@ -275,6 +287,8 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
 
     async def _look(self) -> float:
         """Take what is due; in how many seconds the next is, or the next question."""
+        if self._limits and self._taking:
+            return self._poll_s  # the server knows the place of none of these yet; each wakes us
         now = datetime.now(UTC)
         found = await self.client.get_scheduled_flow_runs_for_work_pool(
             work_pool_name=self._work_pool_name,
@@ -313,19 +327,30 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Take *run*, unless somebody else was first, and have it begun."""
         name = str(run.id)
         try:
-            deployment, is_ours = await asyncio.gather(
+            deployment, since_s = await asyncio.gather(
                 deployment_of(self.client, run), claimed(self.client, run, self.name)
             )
-            if not is_ours:
+            if since_s is None:
+                return
+            if self._limits and not await is_within(self.client, run, self._work_pool_name, self._limits):
+                await self._surely(give_back, run, "as many runs as may be under way are already")
                 return
             try:
-                order = await self._order(run, deployment)
+                order = await order_of(
+                    self.client,
+                    run,
+                    deployment,
+                    self.work_pool,
+                    environment=self._environment | {"PREFECT__WORKER_NAME": self.name},
+                    records=self._records,
+                    storage=self._storage,
+                    since_s=since_s,
+                )
             except Exception as exc:  # noqa: BLE001 - a run that cannot be begun says why
                 await self._surely(crash, run, f"the run cannot be begun: {exc}")
                 return
             if self._children.is_cancelled(name):
                 await self._surely(cancel_unbegun, name)
-                self._children.forget(name)
                 return
             self._children.expect(name)
             try:
@@ -338,28 +363,15 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             self._logger.exception("run %s could not be taken", name)
         finally:
             self._taking.discard(name)
+            self._children.settle(name)
+            if self._limits:
+                self._wake.set()
 
-    def _ended(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001 - what is known of the end
-        self._begin(self._tell(ended, was_cancelled))
-
-    async def _tell(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001
-        if text := await self._surely(tell_end, ended, was_cancelled=was_cancelled):
+    async def _tell(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001 - what is known of it
+        if text := await self._surely(tell_end, ended, name=self.name, was_cancelled=was_cancelled):
             self._logger.warning("run %s: %s", ended.run, text)
         self._children.forget(ended.run)
         self._wake.set()
-
-    async def _order(self, run: FlowRun, deployment: DeploymentResponse | None) -> Order:
-        if deployment is None:
-            raise ValueError("its deployment is gone, and with it what says which flow it is")
-        configuration = await configured(self.client, run, deployment, self.work_pool)
-        return ordered(
-            run,
-            deployment,
-            configuration,
-            environment=self._environment | {"PREFECT__WORKER_NAME": self.name},
-            folder=self._records.runs / str(run.id),
-            storage=self._storage,
-        )
 
     async def _sweep(self) -> None:
         """Give back what was taken by somebody who is gone, and was never begun."""
@@ -376,16 +388,9 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
-    async def _surely(self, tell: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **kwargs: Any) -> _T:
-        """Tell the server something that it must hear, as long as it takes."""
-        pause_s = _PAUSE_S
-        while True:
-            try:
-                return await tell(self.client, *args, **kwargs)
-            except Exception as exc:  # noqa: BLE001 - a server that is away comes back
-                self._logger.warning("the server cannot be told: %s: %s", type(exc).__name__, exc)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    async def _surely(self, tell: Callable[..., Awaitable[_T]], *args: Any, **kwargs: Any) -> _T | None:
+        say = functools.partial(tell, self.client, *args, **kwargs)
+        return await surely(say, self._logger.warning)
 
     @contextlib.contextmanager
     def _reporting(self, what: str) -> Iterator[None]:

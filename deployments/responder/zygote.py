@@ -22,6 +22,7 @@ from pathlib import Path
 
 from deployments.responder import child
 from deployments.responder.orders import Begun, Ended, Order, Outdated, Ready, framed, one_thread, received
+from deployments.responder.records import Living, note
 from medic8.owner import this_process
 
 #: Each fork copies what was written to since; and what a library keeps of each run would pile up.
@@ -74,6 +75,8 @@ def _fork(order: Order, inherited: Sequence[int]) -> int:
     try:
         channel = inherited[0]
         process = this_process(order.run)
+        # By the process itself: it may be begun by a zygote whose responder is gone already.
+        note(Path(order.record), Living(run=order.run, process=process))
         os.write(channel, framed(Begun(run=order.run, process=process)))
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT):

@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse
 from medic8.alerts.limits import Bucket
 from medic8.errors import ConfigurationError, RefusedError, TransientError
 from medic8.model.approval import NOBODY_NAMED, ApprovalRequest, Choice
+from medic8.model.policy import Origin
 from medic8.model.wording import visible
 from medic8.recovery import approvals
 from medic8.recovery.journal import Journal
@@ -32,13 +33,20 @@ PER_S, BURST = 5, 50
 #: Longest that a body may take to arrive.
 _PATIENCE_S = 8.0
 
+#: Who begins a run, as it reads on the page.
+_ORIGINS = {Origin.PERSON: "a person", Origin.SCHEDULE: "a schedule", Origin.ALERT: "an alert"}
+
 #: Steps that are shown; more are counted.
 _MOST_STEPS = 200
 
 _STYLE = (
-    "body{font-family:sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;line-height:1.5}"
-    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:left}"
-    "textarea,input[type=text]{width:100%}button{padding:.5rem 1.5rem;margin-right:1rem}"
+    # On a phone, in the dark, with one thumb.
+    ":root{color-scheme:light dark}"
+    "body{font:1rem/1.5 sans-serif;max-width:46rem;margin:1rem auto;padding:0 1rem;overflow-wrap:anywhere}"
+    "h1{font-size:1.4rem}h2{font-size:1.1rem}.loss{border-left:.4rem solid #c00;padding-left:.6rem}"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{opacity:.7}dd{margin:0}"
+    "textarea,input[type=text]{width:100%;box-sizing:border-box;font:inherit}textarea{height:5rem}"
+    "button{font:inherit;padding:.8rem 1.5rem;margin:0 1rem 1rem 0;min-width:8rem}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
@@ -167,25 +175,41 @@ def _plan(request: ApprovalRequest) -> str:
     plan = request.plan
     steps = [step for unit in plan.units for step in unit.steps]
     rows = "".join(
-        f"<tr><td>{number}</td><td>{_text(step.title)}</td><td>{_text(step.step_class.value)}</td></tr>"
-        for number, step in enumerate(steps[:_MOST_STEPS], start=1)
+        f"<li>{_text(step.title)} <small>({_text(step.step_class.value.replace('_', ' '))})</small></li>"
+        for step in steps[:_MOST_STEPS]
     )
     more = f"<p>And {len(steps) - _MOST_STEPS} more.</p>" if len(steps) > _MOST_STEPS else ""
+    loses = f'<p class="loss">Lost for good: {_text(plan.loses)}.</p>' if plan.loses else ""
+    issue = request.issue
+    facts = (
+        ("Target", f"{request.target}{f' ({plan.belongs_to} owns it)' if plan.belongs_to else ''}"),
+        ("Wrong", f"{issue.title} ({issue.severity.value})"),
+        ("Cause", issue.cause),
+        ("Strategy", plan.strategy),
+        ("Risk", f"{plan.risk.value}; a person has to agree: {plan.why_approval}"),
+        ("Asked by", f"{_ORIGINS[request.mandate.origin]}, run {request.run}, {_at(request.asked_at)}"),
+        ("Decide", f"before {_at(request.expires_at)}; after that it counts as denied"),
+        ("Digest", request.digest),
+    )
+    known = "".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts if value)
+    left = "".join(f"<li>{_text(each)}</li>" for each in plan.left_open[:_MOST_STEPS])
     return (
-        f"<p><strong>{_text(plan.summary)}</strong></p>"
-        f"<p>What is wrong: {_text(request.issue.title)}</p>"
-        f"<p>Strategy <code>{_text(plan.strategy)}</code>, risk {_text(plan.risk.value)}. "
-        f"A person has to agree: {_text(plan.why_approval)}.</p>"
-        f"<table><tr><th>#</th><th>Step</th><th>Class</th></tr>{rows}</table>{more}"
-        f"<p>Digest <code>{_text(request.digest)}</code>. Decide before "
-        f"{_text(format(request.expires_at, '%Y-%m-%d %H:%M:%S %Z'))}; after that it counts as denied.</p>"
+        f"<p><strong>{_text(plan.summary)}</strong></p>{loses}<dl>{known}</dl>"
+        f"<h2>Steps</h2><ol>{rows}</ol>{more}"
+        + (f"<h2>What it does not heal</h2><ul>{left}</ul>" if left else "")
+        + "<h2>Your decision</h2>"
     )
 
 
 def _decision(request: ApprovalRequest) -> str:
-    when = "" if request.decided_at is None else format(request.decided_at, "%Y-%m-%d %H:%M:%S %Z")
+    when = "" if request.decided_at is None else _at(request.decided_at)
     said = f"{request.decision.value} by {request.by}, {when}: {request.reason}"
     return f"Plan <code>{_text(request.digest[:12])}</code> for {_text(request.target)}: {_text(said)}"
+
+
+def _at(when: datetime) -> str:
+    """With its zone, which is not the reader's."""
+    return format(when.astimezone(UTC), "%Y-%m-%d %H:%M UTC")
 
 
 def _text(foreign: str) -> str:
@@ -194,7 +218,9 @@ def _text(foreign: str) -> str:
 
 def _page(status: HTTPStatus, title: str, body: str) -> Response:
     document = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)} - Medic8</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)} - Medic8</title>"
         f"<style>{_STYLE}</style></head><body><h1>{_text(title)}</h1>{body}</body></html>"
     )
     return HTMLResponse(document, status_code=status, headers=HEADERS)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from medic8.alerts.arriving import Arrival, one_at_a_time, take
 from medic8.analysis.noticing import EXPIRED, HEARTBEAT
-from medic8.model.alert import Alert, AlertStatus, End, Generation, Row, Taken
+from medic8.model.alert import Alert, AlertStatus, End, Generation, MalformedRow, Row, Taken
 from medic8.model.notice import RouteState
 from medic8.model.policy import Escalation
 from medic8.recovery import outbox, tables, watching
@@ -148,16 +148,28 @@ class Inbox:
 
     def rows(self, *, limit: int, is_open_only: bool = False, target: str | None = None) -> tuple[Row, ...]:
         """Alerts with what answers them, those sent last first."""
-        alerts, generations = tables.alerts, tables.alert_generations
-        joined = alerts.outerjoin(generations, generations.c.id == alerts.c.generation)
-        columns: list[Any] = [alerts, *(each.label(f"g_{each.name}") for each in generations.c)]
-        question = sa.select(*columns).select_from(joined).order_by(alerts.c.seen_at_s.desc()).limit(limit)
+        where = list[sa.ColumnElement[bool]]()
         if is_open_only:
-            question = question.where(alerts.c.status == AlertStatus.FIRING.value)
+            where.append(tables.alerts.c.status == AlertStatus.FIRING.value)
         if target is not None:
-            question = question.where(alerts.c.target == target)
-        with self._alone() as connection:
-            return tuple(_row(each) for each in connection.execute(question))
+            where.append(tables.alerts.c.target == target)
+        return self._rows(limit, *where)
+
+    def called(self, name: str, *, limit: int) -> tuple[Row, ...]:
+        """The alerts whose id begins with *name*, or that of the run that answers them, as `rows`."""
+        runs = tables.alert_generations.c.run
+        begins = (each.startswith(name.lower(), autoescape=True) for each in (tables.alerts.c.id, runs))
+        return self._rows(limit, sa.or_(*begins))
+
+    def malformed(self, *, limit: int, since_s: float = 0.0) -> tuple[MalformedRow, ...]:
+        """What was no alert since a time, in seconds since the epoch; the newest first."""
+        table = tables.alerts_malformed
+        question = sa.select(table).where(table.c.at_s >= since_s).order_by(table.c.at_s.desc()).limit(limit)
+        with self._journal.reading() as connection:
+            return tuple(
+                MalformedRow(source=row.source, at_s=row.at_s, reason=row.reason, excerpt=row.excerpt)
+                for row in connection.execute(question)
+            )
 
     def counts(self) -> dict[str, int]:
         """How many generations wait for a run or have one; how many alerts fire about no known target."""
@@ -234,6 +246,15 @@ class Inbox:
             one_at_a_time(connection)
             yield connection
 
+    def _rows(self, limit: int, *where: sa.ColumnElement[bool]) -> tuple[Row, ...]:
+        alerts, generations = tables.alerts, tables.alert_generations
+        joined = alerts.outerjoin(generations, generations.c.id == alerts.c.generation)
+        columns: list[Any] = [alerts, *(each.label(f"g_{each.name}") for each in generations.c)]
+        question = sa.select(*columns).select_from(joined).where(*where)
+        with self._journal.reading() as connection:
+            newest = question.order_by(alerts.c.seen_at_s.desc()).limit(limit)
+            return tuple(_row(each) for each in connection.execute(newest))
+
     def _changed(self, generation: str, **values: Any) -> bool:
         """Change *generation* if it is open; whether it is."""
         table = tables.alert_generations
@@ -274,6 +295,7 @@ def _generation(row: Any, prefix: str = "") -> Generation:
 
 def _row(row: Any) -> Row:
     return Row(
+        id=row.id,
         alert=Alert(
             source=row.source,
             fingerprint=row.fingerprint,

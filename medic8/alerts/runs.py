@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from http import HTTPStatus
-from typing import Any
 
 import httpx
 
 from medic8.errors import RefusedError, TransientError
 from medic8.local.prefect_access import PrefectAccess
-from medic8.local.prefect_answer import refusal
+from medic8.local.prefect_api import PAGE, PrefectApi
 from medic8.model.alert import RUN_NAME, Generation
 
 #: The flow, and what its deployments are called: the deployment of a queue is for the queue's targets.
 FLOW, NAME = "respond", "alerts"
-
-_TIMEOUT_S = 30.0
-_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class Run(StrEnum):
@@ -39,8 +34,7 @@ class Runs:
     """
 
     def __init__(self, access: PrefectAccess, client: httpx.Client) -> None:
-        self._access = access
-        self._client = client
+        self._api = PrefectApi(access, client)
         self._deployments: dict[str, str] = {}
 
     def start(self, generation: Generation, deployment: str) -> str:
@@ -51,10 +45,10 @@ class Runs:
             RefusedError: there is no such deployment.
         """
         if deployment not in self._deployments:
-            found = self._asked("GET", f"/deployments/name/{FLOW}/{deployment}", missing_is_none=True)
+            found = self._api.asked("GET", f"/deployments/name/{FLOW}/{deployment}", missing_is_none=True)
             if found is None:
                 raise RefusedError(
-                    f'{self._server} has no deployment "{FLOW}/{deployment}": run medic8 deploy'
+                    f'{self._api.server} has no deployment "{FLOW}/{deployment}": run medic8 deploy'
                 )
             self._deployments[deployment] = str(found["id"])
         body = {
@@ -64,7 +58,7 @@ class Runs:
             "tags": [f"target:{generation.target}", "origin:alert"],
             "state": {"type": "SCHEDULED", "name": "Scheduled"},
         }
-        run = self._asked(
+        run = self._api.asked(
             "POST",
             f"/deployments/{self._deployments[deployment]}/create_flow_run",
             body,
@@ -78,10 +72,10 @@ class Runs:
     def states(self, runs: Sequence[str]) -> Mapping[str, tuple[Run, str]]:
         """What became of each of *runs*, and the words for it."""
         states: dict[str, tuple[Run, str]] = dict.fromkeys(runs, (Run.GONE, "the server does not know it"))
-        for begin in range(0, len(runs), _PAGE):
-            some = runs[begin : begin + _PAGE]
-            question = {"flow_runs": {"id": {"any_": list(some)}}, "limit": _PAGE}
-            for found in self._asked("POST", "/flow_runs/filter", question):
+        for begin in range(0, len(runs), PAGE):
+            some = runs[begin : begin + PAGE]
+            question = {"flow_runs": {"id": {"any_": list(some)}}, "limit": PAGE}
+            for found in self._api.asked("POST", "/flow_runs/filter", question):
                 ended = str(found.get("state_type")) in _TERMINAL
                 state = found.get("state") or {}
                 words = f"{found.get('state_name')}: {state.get('message') or 'no message'}"
@@ -90,17 +84,17 @@ class Runs:
 
     def cancel(self, run: str, reason: str) -> None:
         """Have *run* cancelled; one that has not begun is at once, one that has ended stays as it is."""
-        found = self._asked("GET", f"/flow_runs/{run}", missing_is_none=True)
+        found = self._api.asked("GET", f"/flow_runs/{run}", missing_is_none=True)
         if found is None or found["state_type"] in _TERMINAL:
             return
         has_begun = found["state_type"] != "SCHEDULED"
         state = ("CANCELLING", "Cancelling") if has_begun else ("CANCELLED", "Cancelled")
         told = {"state": {"type": state[0], "name": state[1], "message": reason}, "force": False}
-        self._asked("POST", f"/flow_runs/{run}/set_state", told, missing_is_none=True)
+        self._api.asked("POST", f"/flow_runs/{run}/set_state", told, missing_is_none=True)
 
     def workers(self, pool: str) -> int | None:
         """How many workers of *pool* the server hears of; None = there is no such pool."""
-        found = self._asked("POST", f"/work_pools/{pool}/workers/filter", {}, missing_is_none=True)
+        found = self._api.asked("POST", f"/work_pools/{pool}/workers/filter", {}, missing_is_none=True)
         return None if found is None else sum(each.get("status") == "ONLINE" for each in found)
 
     def not_begun(self, pool: str, before: datetime) -> list[str]:
@@ -112,32 +106,12 @@ class Runs:
                 "state": {"name": {"any_": ["Scheduled", "Late"]}},
                 "expected_start_time": {"before_": before.isoformat()},
             },
-            "limit": _PAGE,
+            "limit": PAGE,
         }
         return [
-            str(each.get("work_queue_name")) for each in self._asked("POST", "/flow_runs/filter", question)
+            str(each.get("work_queue_name"))
+            for each in self._api.asked("POST", "/flow_runs/filter", question)
         ]
-
-    @property
-    def _server(self) -> str:
-        return f"the Prefect server at {self._access.shown_url}"
-
-    def _asked(self, method: str, path: str, body: object = None, *, missing_is_none: bool = False) -> Any:
-        try:
-            answer = self._client.request(method, f"{self._access.api_url}{path}", json=body)
-        except (httpx.HTTPError, OSError) as exc:
-            raise TransientError(f"{self._server} does not answer: {exc or type(exc).__name__}") from exc
-        if answer.status_code in _REFUSALS:
-            raise TransientError(f"{self._server} {refusal(self._access, answer.status_code)}")
-        if answer.status_code == HTTPStatus.NOT_FOUND and missing_is_none:
-            return None
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise TransientError(f"{self._server} answers {method} {path} with status {answer.status_code}")
-        if answer.is_error:
-            raise RefusedError(
-                f"{self._server} refuses {method} {path} ({answer.status_code}): {answer.text[:300]}"
-            )
-        return answer.json() if answer.content else None
 
 
 def key_of(generation: Generation) -> str:
@@ -150,5 +124,4 @@ def deployment_for(queue: str, default_queue: str) -> str:
     return NAME if queue == default_queue else f"{NAME} at {queue}"
 
 
-_PAGE = 200
 _TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})

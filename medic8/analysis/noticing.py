@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medic8.model.approval import ApprovalRequest
+from medic8.model.approval import ApprovalRequest, Decision
 from medic8.model.notice import Event, Notice
 from medic8.model.policy import Escalation
 from medic8.model.recovery import Recovery, RecoveryState, StepState
@@ -71,6 +71,7 @@ def completed(notice: Notice, resolution: Resolution) -> Notice:
         "event": _OF_OUTCOME.get(resolution.outcome, notice.event),
         "issue": "" if issue is None else issue.title,
         "reason": resolution.reason,
+        "lost": resolution.lost,
         "left": _some(resolution.left) or notice.left,
     }
     if issue is not None:
@@ -115,6 +116,23 @@ def of_request(request: ApprovalRequest) -> Notice:
         run=request.run,
         approval=request.id,
         at=request.asked_at,
+    )
+
+
+def of_no(request: ApprovalRequest) -> Notice:
+    """What is told when a plan that waited was denied, or its time was over: nothing is done."""
+    said = "its time was over" if request.decision is Decision.EXPIRED else f"denied by {request.by}"
+    return Notice(
+        event=Event.NOT_APPROVED,
+        target=request.target,
+        title=f"{said}: {request.plan.summary}",
+        issue=request.issue.title,
+        plan=request.plan.summary,
+        digest=request.digest,
+        left=_some(request.plan.left_open),
+        reason=request.reason,
+        run=request.run,
+        at=request.decided_at or request.expires_at,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from medic8.cli.call import Json, call_of
 from medic8.cli.exits import ExitCode, exit_after
+from medic8.cli.indexed import known_journal
 from medic8.cli.pause import this_person
 from medic8.cli.recoveries import tell_how_ours_ended, tell_of_recoveries
 from medic8.errors import TransientError
@@ -46,10 +47,12 @@ def approvals(
     """List the plans that wait for a person; 1 if any does."""
     from medic8.cli.render_approvals import render_requests
     from medic8.recovery import approvals as requests
-    from medic8.recovery.journal import Journal
 
     call = call_of(ctx, wants_json=json)
-    journal, now = Journal(call.settings.journal_url), datetime.now(UTC)
+    journal, now = known_journal(call), datetime.now(UTC)
+    if journal is None:
+        call.screen.show({"approvals": []}, lambda: render_requests(()))
+        return ExitCode.USAGE if link else ExitCode.WELL
     if link:
         how = call.settings.approvals
         request = requests.find(journal, link, now)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from medic8.model.approval import Decided
     from medic8.model.backup import BackupManifest, PruneReport, RestoreReport, RestoreWish, VerifyReport
     from medic8.model.performance import PerformanceReport
-    from medic8.model.policy import Pause
     from medic8.model.recovery import Sweep
     from medic8.model.report import DiagnosticReport
     from medic8.model.resolution import HistoryEntry, Resolution, Treatment
@@ -109,9 +108,6 @@ class Door(Protocol):
     def statistics(self, wanted: Wanted) -> StatisticsReport:
         """How often the resolutions that match succeeded, and how long they took."""
 
-    def missing_in_index(self) -> int:
-        """How many runs Prefect has at least that the index of resolutions lacks."""
-
     def complete_index(self) -> int:
         """Put the runs into the index of resolutions that it lacks, and say how many these were."""
 
@@ -125,9 +121,6 @@ class Door(Protocol):
 
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
-
-    def variable_pause(self) -> tuple[Pause, ...]:
-        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
 
 
 def open_door(call: Call) -> Door:
@@ -314,10 +307,6 @@ class PrefectDoor:
         """How often the resolutions that match succeeded, and how long they took."""
         return cast("StatisticsReport", self._run("tasks.index", "report", wanted))
 
-    def missing_in_index(self) -> int:
-        """How many runs Prefect has at least that the index of resolutions lacks."""
-        return int(self._run("tasks.index", "missing"))
-
     def complete_index(self) -> int:
         """Put the runs into the index of resolutions that it lacks, and say how many these were."""
         return int(self._run("tasks.index", "complete"))
@@ -329,10 +318,6 @@ class PrefectDoor:
     def run_url(self, run: str) -> str:
         """The page of *run* in Prefect's interface."""
         return str(self._run("tasks.track", "run_url", run))
-
-    def variable_pause(self) -> tuple[Pause, ...]:
-        """The pause that Prefect's variable ``medic8_paused`` says, or none."""
-        return cast("tuple[Pause, ...]", self._run("tasks.pause", "variable_pause"))
 
     def _run(self, module: str, name: str, *args: object, left: str = _NOTHING, **kwargs: object) -> Any:
         with self._reaching_prefect(left):

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medic8.cli.call import Json, call_of
+from medic8.cli.call import Call, Json, call_of
 from medic8.cli.complete import target_names
 from medic8.cli.exits import ExitCode
+from medic8.cli.indexed import known_journal
+
+if TYPE_CHECKING:
+    from medic8.cli.render_alerts import Answers
+    from medic8.model.alert import MalformedRow, Row
+    from medic8.model.statistics import Tracked
+
+
+#: What was no alert is shown for so long without being asked for.
+_LATELY_S = 24 * 3600.0
+
+#: Most alerts that one run answers, and resolutions of it, that are shown.
+_MOST_SHOWN = 20
 
 
 def gateway(
@@ -53,10 +68,47 @@ def alerts(
     """List the alerts that were taken in, those sent last first, and what answers each."""
     from medic8.alerts.inbox import Inbox
     from medic8.cli.render_alerts import render_alerts
-    from medic8.recovery.journal import Journal
 
     call = call_of(ctx, wants_json=json)
-    inbox = Inbox(Journal(call.settings.journal_url))
-    rows = inbox.rows(limit=limit, is_open_only=not all_, target=target)
-    call.screen.show({"alerts": rows}, lambda: render_alerts(rows))
+    journal = known_journal(call)
+    rows: tuple[Row, ...] = ()
+    wrong: tuple[MalformedRow, ...] = ()
+    if journal is not None:
+        inbox = Inbox(journal)
+        rows = inbox.rows(limit=limit, is_open_only=not all_, target=target)
+        if target is None:  # what is no alert is about none
+            since_s = 0.0 if all_ else time.time() - _LATELY_S
+            wrong = inbox.malformed(limit=limit, since_s=since_s)
+    call.screen.show({"alerts": rows, "malformed": wrong}, lambda: render_alerts(rows, wrong))
     return ExitCode.WELL
+
+
+def answers_called(call: Call, name: str) -> Answers | None:
+    """The alerts whose id is *name* or begins so, or their run's; None if there are none, or it is silent."""
+    from medic8.alerts.inbox import Inbox
+    from medic8.cli.render_alerts import Answers
+    from medic8.errors import TransientError
+    from medic8.local.status import running_prefect
+    from medic8.model.statistics import Wanted
+    from medic8.recovery import resolutions
+    from medic8.recovery.ended import LEAST_DIGITS
+    from medic8.recovery.presence import journal_at
+
+    if len(name) < LEAST_DIGITS:
+        return None
+    try:
+        if (journal := journal_at(call.settings.journal_url)) is None:
+            return None
+        rows = Inbox(journal).called(name, limit=_MOST_SHOWN)
+        answer = next((each.answer for each in rows if each.answer), None)
+        tried: list[Tracked] = []
+        if answer is not None:
+            begun = Wanted(target=answer.target, since=datetime.fromtimestamp(answer.opened_at_s, UTC))
+            ended_s = answer.ended_at_s or float("inf")
+            tried = resolutions.newest(journal, begun, _MOST_SHOWN)
+            tried = [each for each in tried if each.started_at.timestamp() <= ended_s]
+    except TransientError:
+        return None  # who looks for recoveries has told it
+    prefect = running_prefect(call.settings.home, call.environ)
+    url = f"{prefect.ui_url}/runs/flow-run/{answer.run}" if prefect and answer and answer.run else ""
+    return Answers(alerts=rows, resolutions=tuple(tried), url=url) if rows else None

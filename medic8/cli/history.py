@@ -10,10 +10,13 @@ import typer
 from medic8.cli.call import Call, Json, call_of
 from medic8.cli.complete import ended_runs, issue_types, outcomes, strategies, target_names
 from medic8.cli.exits import ExitCode
+from medic8.cli.gateway import answers_called
+from medic8.cli.indexed import index_of, require_something_known
 from medic8.cli.recoveries import interrupted, known_of, marked, recoveries_of, recovery_called
 from medic8.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from medic8.model.resolution import HistoryEntry
     from medic8.model.statistics import Wanted
 
 #: By which letter a span is written.
@@ -66,18 +69,32 @@ def history(
     call = call_of(ctx, wants_json=json)
     wanted = wanted_of(target, issue, strategy, outcome, since)
     _ = call.settings
-    door = call.door
     if complete:
         with call.screen.working("reading all runs from Prefect"):
-            added = door.complete_index()
+            added = call.door.complete_index()
         call.screen.say(f"put {added} runs into the index that it lacked")
     with call.screen.working("reading the history"):
-        entries = door.history(**dict(wanted), limit=limit)
-        missing = door.missing_in_index()
+        entries, missing = _entries(call, wanted, limit)
     tell_of_missing(call, missing)
-    entries = marked(entries, interrupted(call))
     call.screen.show({"history": entries}, lambda: render_history(entries))
     return ExitCode.WELL
+
+
+def _entries(call: Call, wanted: Wanted, limit: int) -> tuple[list[HistoryEntry], int]:
+    """The resolutions that match, and how many the index lacks: from the index alone, if it can say."""
+    from medic8.recovery.faults import SilentError
+
+    index = None
+    try:
+        index = index_of(call)
+        if index is None:
+            return [], 0
+        if not index.is_still_empty():
+            return marked(index.listed(wanted, limit), interrupted(call)), index.missing()
+    except SilentError as exc:
+        call.screen.warn(f"{exc}; reading Prefect's runs instead")
+    entries = call.door.history(**dict(wanted), limit=limit)
+    return (marked(entries, interrupted(call)), index.missing()) if index else (entries, 0)
 
 
 def wanted_of(
@@ -120,21 +137,30 @@ def show(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN",
-            help="A run's id, or a recovery's, or its beginning; see medic8 history.",
+            metavar="ID",
+            help="A run's id, a recovery's or an alert's, or its beginning; see medic8 history and alerts.",
             autocompletion=ended_runs,
         ),
     ],
     json: Json = False,
 ) -> int:
-    """Show one resolution, or one recovery: what was saved, each step, and what undo did."""
+    """
+    Show one resolution or one recovery: what was saved, each step, and what undo did.
+
+    Or one alert, or all that a run answers: what was sent, when, and what became of it.
+    """
+    from medic8.cli.render_alerts import render_answers
     from medic8.cli.render_history import render_resolution_of
     from medic8.cli.render_recovery import render_recovery
 
     call = call_of(ctx, wants_json=json)
+    require_something_known(call)
     if (recovery := recovery_called(call, run)) is not None:
         known = known_of(call, recovery)
         call.screen.show(known, lambda: render_recovery(known))
+        return ExitCode.WELL
+    if (answers := answers_called(call, run)) is not None:
+        call.screen.show(answers, lambda: render_answers(answers))
         return ExitCode.WELL
     door = call.door
     with call.screen.working("reading the history"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from medic8.cli.complete import paused, scopes
 from medic8.cli.exits import ExitCode
 from medic8.cli.history import UNITS
 from medic8.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from medic8.model.policy import Pause
+
+_TIMEOUT_S = 3.0
 
 
 def pause(
@@ -76,6 +81,26 @@ def resume(
     if not lifted:
         call.screen.say(f"{what or 'everything'} was not paused")
     return ExitCode.WELL if lifted else ExitCode.NOT_WELL
+
+
+def pause_of_prefect(call: Call) -> tuple[Pause, ...]:
+    """What Prefect's variable says, where a server answers; none is started to be asked."""
+    from medic8.errors import Medic8Error
+    from medic8.local.prefect_api import api_of
+    from medic8.local.status import running_prefect
+    from medic8.safety.variable import VARIABLE, pause_said_by
+
+    unseen = f"so that its variable {VARIABLE} was not looked at"
+    if (prefect := running_prefect(call.settings.home, call.environ)) is None:
+        call.screen.say(f"no Prefect server runs, {unseen}")
+        return ()
+    try:
+        with api_of(prefect, timeout_s=_TIMEOUT_S) as api:
+            found = api.variable(VARIABLE)
+    except (Medic8Error, OSError) as exc:
+        call.screen.warn(f"{exc}, {unseen}")
+        return ()
+    return () if found is None else pause_said_by(*found)
 
 
 def this_person() -> str:

@@ -11,10 +11,12 @@ from medic8.cli.call import Call, Json, call_of
 from medic8.cli.complete import issue_types, origins
 from medic8.cli.diagnose import TargetName
 from medic8.cli.exits import EPILOG, ExitCode
+from medic8.cli.indexed import known_journal
+from medic8.cli.pause import pause_of_prefect
 from medic8.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from medic8.model.policy import Pause, Ruling
+    from medic8.model.policy import Escalation, Reservation, Ruling
     from medic8.model.target import Target
 
 #: So far back somebody wants to see what was escalated.
@@ -74,14 +76,17 @@ def show(ctx: typer.Context, json: Json = False) -> int:
     """List what is paused, what is under way, and what was escalated in the last seven days."""
     from medic8.cli.render_policy import render_state
     from medic8.recovery import pauses, reservations, watching
-    from medic8.recovery.journal import Journal
 
     call = call_of(ctx, wants_json=json)
-    journal, now = Journal(call.settings.journal_url), datetime.now(UTC)
-    paused = (*pauses.active(journal, now), *_variable(call))
-    with journal.transaction() as connection:
-        known = reservations.since(connection, now - timedelta(seconds=call.settings.policy.per_target_s))
-    told = watching.escalations(journal, now - _SHOWN)
+    journal, now = known_journal(call), datetime.now(UTC)
+    paused = pause_of_prefect(call)
+    known: tuple[Reservation, ...] = ()
+    told: tuple[Escalation, ...] = ()
+    if journal is not None:
+        paused = (*pauses.active(journal, now), *paused)
+        with journal.transaction() as connection:
+            known = reservations.since(connection, now - timedelta(seconds=call.settings.policy.per_target_s))
+        told = watching.escalations(journal, now - _SHOWN)
     call.screen.show(
         {"policy": call.settings.policy, "paused": paused, "reserved": known, "escalated": told},
         lambda: render_state(paused, known, told),
@@ -110,7 +115,7 @@ def _of_rules(call: Call, target: Target, issue_type: str, mandate: object) -> t
     from medic8.recovery.journal import Journal
     from medic8.settings.asking import asking
 
-    now, paused = datetime.now(UTC), _variable(call)
+    now, paused = datetime.now(UTC), pause_of_prefect(call)
     wanted = Mandate.model_validate(mandate)
     try:
         journal = Journal(call.settings.journal_url)
@@ -127,14 +132,3 @@ def _of_rules(call: Call, target: Target, issue_type: str, mandate: object) -> t
         return question.look(journal)
     except TransientError as exc:
         return (Ruling(rule="journal", is_broken=True, reason=f"{exc}; nothing would be begun"),)
-
-
-def _variable(call: Call) -> tuple[Pause, ...]:
-    """What Prefect's variable says, where a server answers; none is started to be asked."""
-    from medic8.local import stack
-
-    status = stack.status(call.settings.home, environment=call.environ)
-    if not status.server("prefect").answers:
-        call.screen.say("no Prefect server answers, so that its variable medic8_paused was not looked at")
-        return ()
-    return call.door.variable_pause()

@@ -69,13 +69,14 @@ def recovery_called(call: Call, name: str) -> Recovery | None:
     """The one recovery whose id is *name*, or begins so; None if the journal knows none, or is silent."""
     from medic8.errors import TransientError
     from medic8.recovery.ended import LEAST_DIGITS, beginning_with
-    from medic8.recovery.journal import Journal
+    from medic8.recovery.presence import journal_at
 
     url = call.settings.journal_url  # first of all: a wrong configuration is told whatever was asked for
     if len(name) < LEAST_DIGITS:
         return None
     try:
-        found = beginning_with(Journal(url), name.lower())
+        journal = journal_at(url)
+        found = beginning_with(journal, name.lower()) if journal else ()
     except TransientError as exc:
         call.screen.warn(str(exc))
         return None

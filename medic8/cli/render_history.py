@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 
+from medic8.cli.listing import Listing
 from medic8.cli.render import bullets, facts, line, section, table, text, word
 from medic8.cli.render_plan import render_plan
 from medic8.cli.render_recovery import (
@@ -30,17 +31,17 @@ def render_history(entries: Sequence[HistoryEntry]) -> Iterator[RenderableType]:
     if not entries:
         yield text("no resolution matches")
         return
-    listed = table("run", "started", "took", "target", "issue", "strategy", "outcome", "state")
+    listed = Listing("run", "started", "took", "target", "issue", "strategy", "outcome", "state")
     for entry in entries:
         listed.add_row(
-            text(entry.run[:_SHORT_RUN]),
+            entry.run[:_SHORT_RUN],
             moment(entry.started_at),
             span(entry.duration_s),
-            text(entry.target),
+            entry.target,
             word(entry.issue or "-"),
-            text(entry.strategy or "-"),
+            entry.strategy or "-",
             word(_outcome(entry)),
-            text(entry.state),
+            entry.state or "-",
         )
     yield listed
     for target in sorted({entry.target for entry in entries if entry.is_interrupted}):
@@ -51,7 +52,8 @@ def render_resolution_of(
     entry: HistoryEntry, resolution: Resolution | None, url: str, known: Sequence[KnownRecovery] = ()
 ) -> Iterator[RenderableType]:
     """Everything that is known about one resolution; *known* are its recoveries, the oldest first."""
-    yield line(text(entry.name, "bold"), word(entry.outcome) if entry.outcome else text(entry.state))
+    lost = text(resolution.lost, "bold red") if resolution else ""
+    yield line(text(entry.name, "bold"), word(entry.outcome) if entry.outcome else text(entry.state), lost)
     yield facts(
         (
             ("run", entry.run),

@@ -38,6 +38,11 @@ def render_stack(status: StackStatus) -> Iterator[RenderableType]:
         if server.problem:
             yield text(f"{server.name} {server.problem}", "red")
             yield ""
+    for pause in status.paused:
+        until = f" until {moment(pause.until)}" if pause.until else ""
+        since = f"since {moment(pause.since)}{until} by {pause.by}: {pause.reason}"
+        yield text(f"{pause.on or 'everything'} is paused {since}", "yellow")
+        yield ""
     if status.is_guarded is False:
         yield text(OPEN, "red")
         yield ""

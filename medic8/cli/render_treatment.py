@@ -40,6 +40,7 @@ def render_treatment(treatment: Treatment) -> Iterator[RenderableType]:
             word(treatment.before.analysis.health),
             "→",
             word(treatment.after.analysis.health),
+            text(treatment.lost, "bold red"),
         )
 
 

@@ -8,6 +8,7 @@ import typer
 
 from medic8.cli.call import Json, call_of
 from medic8.cli.exits import EPILOG, ExitCode
+from medic8.cli.indexed import known_journal
 from medic8.cli.kept_keys import backup, keys
 
 
@@ -27,10 +28,10 @@ def list_(ctx: typer.Context, json: Json = False) -> int:
     """List what recoveries saved and until when it is kept, the oldest first; needs no Prefect."""
     from medic8.cli.render_saved import render_kept
     from medic8.recovery import pruning
-    from medic8.recovery.journal import Journal
 
     call = call_of(ctx, wants_json=json)
-    kept = pruning.kept(Journal(call.settings.journal_url), call.settings.keep)
+    journal = known_journal(call)
+    kept = pruning.kept(journal, call.settings.keep) if journal else ()
     call.screen.show({"keep": call.settings.keep, "saved": kept}, lambda: render_kept(kept))
     return ExitCode.WELL
 

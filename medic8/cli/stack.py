@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medic8.cli.call import Call, Json, call_of
-from medic8.cli.exits import ExitCode
+from medic8.cli.exits import ExitCode, exit_for
 from medic8.errors import ConfigurationError, Medic8Error
 
 if TYPE_CHECKING:
     from medic8.local.stack import StackStatus
+    from medic8.model.policy import Pause
 
 
 def up(
@@ -56,13 +59,17 @@ def up(
                 f"the lab's server is at {status.valkey_url} now; {home / CONFIGURATION} says otherwise of "
                 f"{', '.join(lost)}, change it there"
             )
-    _end_interrupted(call)
+    failed: list[Medic8Error] = []
+    with _going_on(call, "interrupted recoveries could not be looked for", failed):
+        _end_interrupted(call)
     if not no_worker:
-        status = _work(call, status, is_stock=stock_worker)
+        with _going_on(call, "no worker was started", failed):
+            status = _work(call, status, is_stock=stock_worker)
         if not no_gateway:
-            status = _listen(call, status)
+            with _going_on(call, "no gateway was started", failed):
+                status = _listen(call, status)
     call.screen.show(status, lambda: render_stack(status))
-    return ExitCode.WELL
+    return exit_for(failed[0]) if failed else ExitCode.WELL
 
 
 def down(ctx: typer.Context, json: Json = False) -> int:
@@ -78,8 +85,18 @@ def down(ctx: typer.Context, json: Json = False) -> int:
     return ExitCode.WELL
 
 
+@contextlib.contextmanager
+def _going_on(call: Call, what: str, failed: list[Medic8Error]) -> Iterator[None]:
+    """Say that *what* is so where the block fails, and go on: the stack is up, whatever comes of that."""
+    try:
+        yield
+    except Medic8Error as exc:
+        call.screen.warn(f"{what}: {exc}")
+        failed.append(exc)
+
+
 def _work(call: Call, status: StackStatus, *, is_stock: bool) -> StackStatus:
-    """Register the flows and start a worker; the stack is up, whatever comes of that."""
+    """Register the flows and start a worker."""
     from medic8.cli.deploy import register
     from medic8.cli.door import way_to
     from medic8.local.work import work
@@ -87,66 +104,71 @@ def _work(call: Call, status: StackStatus, *, is_stock: bool) -> StackStatus:
     # A server of somebody's own is changed when he says so, and not by the way.
     if status.server("prefect").state != "running":
         return status
-    try:
-        site = call.settings
-        if not site.targets:
-            return status
-        with call.screen.working("registering the flows"):
-            done = register(call, way_to(call, status), may_replace=True)  # nobody else's server
-        if not done.is_unchanged:
-            call.screen.say("the flows are registered; medic8 deploy --dry-run says what of them changes")
-        return work(
-            site.home,
-            pool=site.deployments.pool,
-            configuration=site.source,
-            progress=call.screen.say,
-            environment=call.environ,
-            is_stock=is_stock,
-        )
-    except Medic8Error as exc:
-        call.screen.warn(f"no worker was started: {exc}")
+    site = call.settings
+    if not site.targets:
         return status
+    with call.screen.working("registering the flows"):
+        done = register(call, way_to(call, status), may_replace=True)  # nobody else's server
+    if not done.is_unchanged:
+        call.screen.say("the flows are registered; medic8 deploy --dry-run says what of them changes")
+    return work(
+        site.home,
+        pool=site.deployments.pool,
+        configuration=site.source,
+        progress=call.screen.say,
+        environment=call.environ,
+        is_stock=is_stock,
+    )
 
 
 def _listen(call: Call, status: StackStatus) -> StackStatus:
-    """Have the gateway run, if there is anything for it to do; the stack is up, whatever comes of that."""
+    """Have the gateway run, if there is anything for it to do."""
     from medic8.local.listen import listen
 
     if status.server("prefect").state != "running":
         return status
-    try:
-        site = call.settings
-        for route in site.notify:
-            if route.problem:
-                call.screen.warn(f"nobody is told by {route.problem}")
-        return listen(
-            site.home,
-            configuration=site.source if site.needs_gateway else None,
-            progress=call.screen.say,
-            environment=call.environ,
-        )
-    except Medic8Error as exc:
-        call.screen.warn(f"no gateway was started: {exc}")
-        return status
+    site = call.settings
+    for route in site.notify:
+        if route.problem:
+            call.screen.warn(f"nobody is told by {route.problem}")
+    return listen(
+        site.home,
+        configuration=site.source if site.needs_gateway else None,
+        progress=call.screen.say,
+        environment=call.environ,
+    )
 
 
 def _end_interrupted(call: Call) -> None:
-    """End what processes that died have left half done; the stack is up, whatever comes of that."""
+    """End what processes that died have left half done."""
     from medic8.cli.interrupted import end_interrupted, has_work
 
-    try:
-        if not has_work(call):
-            return
-        with call.screen.working("ending interrupted recoveries"):
-            sweep = end_interrupted(call)
-    except Medic8Error as exc:
-        call.screen.warn(f"interrupted recoveries could not be looked for: {exc}")
+    if not has_work(call):
         return
+    with call.screen.working("ending interrupted recoveries"):
+        sweep = end_interrupted(call)
     for recovery in sweep.ended:
         state = recovery.state.value.replace("_", " ")
         call.screen.say(f"recovery {recovery.id} of {recovery.plan.target} had died half way and is {state}")
     for each in sweep.left_open:
         call.screen.warn(f"recovery {each.recovery.id} is still open: {each.reason}")
+
+
+def _paused(call: Call, found: StackStatus) -> tuple[Pause, ...]:
+    """What is paused, as far as that can be found out; what stands in the way is told."""
+    from datetime import UTC, datetime
+
+    from medic8.cli.pause import pause_of_prefect
+    from medic8.recovery import pauses
+    from medic8.recovery.presence import journal_at
+
+    try:
+        journal = journal_at(call.settings.journal_url)
+        noted = pauses.active(journal, datetime.now(UTC)) if journal else ()
+        return (*noted, *pause_of_prefect(call)) if found.server("prefect").answers else noted
+    except Medic8Error as exc:
+        call.screen.warn(f"whether something is paused is not known: {exc}")
+        return ()
 
 
 def _password(home: Path) -> str:
@@ -185,5 +207,6 @@ def status(
         call.screen.show({"password": kept}, lambda: [text(kept)])
         return ExitCode.WELL
     found = stack.status(default_home(call.environ), environment=call.environ)
+    found = found.model_copy(update={"paused": _paused(call, found)})
     call.screen.show(found, lambda: render_stack(found))
     return ExitCode.WELL if found.is_up else ExitCode.NOT_WELL

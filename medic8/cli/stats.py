@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from medic8.cli.call import Json, call_of
+from medic8.cli.call import Call, Json, call_of
 from medic8.cli.exits import ExitCode
 from medic8.cli.history import (
     AboutIssue,
@@ -15,6 +17,10 @@ from medic8.cli.history import (
     tell_of_missing,
     wanted_of,
 )
+from medic8.cli.indexed import index_of
+
+if TYPE_CHECKING:
+    from medic8.model.statistics import StatisticsReport, Wanted
 
 
 def stats(
@@ -32,10 +38,20 @@ def stats(
     call = call_of(ctx, wants_json=json)
     wanted = wanted_of(target, issue, strategy, outcome, since)
     _ = call.settings
-    door = call.door
     with call.screen.working("counting resolutions"):
-        report = door.statistics(wanted)
-        report = report.model_copy(update={"missing": door.missing_in_index()})
+        report = _report(call, wanted)
     tell_of_missing(call, report.missing)
     call.screen.show(report, lambda: render_stats(report))
     return ExitCode.WELL
+
+
+def _report(call: Call, wanted: Wanted) -> StatisticsReport:
+    """Statistics from the index alone, unless it is to be filled with what Prefect has first."""
+    from medic8.analysis.statistics import of_outcomes
+    from medic8.model.statistics import StatisticsReport
+
+    index = index_of(call)
+    if index is None:
+        return StatisticsReport(wanted=wanted, total=of_outcomes(("", ""), {}, None, None), groups=())
+    report = call.door.statistics(wanted) if index.is_still_empty() else index.report(wanted)
+    return report.model_copy(update={"missing": index.missing()})

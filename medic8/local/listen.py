@@ -23,6 +23,7 @@ from medic8.local.loopback import free_port
 from medic8.local.mend import mend
 from medic8.local.password import SAID, was_told
 from medic8.local.records import Note, StackRecord, only_one, write_record
+from medic8.local.referred import files_of, variables_of
 from medic8.local.stack import LOCK_TIMEOUT_S
 from medic8.local.status import StackStatus, look, way_to_own
 
@@ -40,8 +41,9 @@ def listen(
     """
     Start a gateway, unless one runs that reads the same configuration, and return when it answers.
 
-    It reads the configuration once: where something else stands in that by now, it is started anew. Where
-    our own Prefect server does not run, nothing is started.
+    It reads the configuration once: where something else stands in that by now, or in a file or a variable
+    of *environment* that it names, it is started anew. Where our own Prefect server does not run, nothing is
+    started.
 
     Args:
         home: As for `medic8.local.stack.up`, which has been called.
@@ -85,10 +87,11 @@ def _listening(
     if server is None:
         return record
     password = way_to_own(home, server.api_url, environment).auth_string
-    digest = hashlib.sha256(configuration.read_bytes()).hexdigest()
+    files = "\n".join(files_of(configuration, environment))
+    digest = hashlib.sha256(configuration.read_bytes() + files.encode()).hexdigest()
     if gateway is not None and record.is_alive("gateway"):
         wanted = (server.api_url, configuration, digest)
-        if problem := _unfit(gateway, wanted, password):
+        if problem := _unfit(gateway, wanted, password, environment):
             progress(f"the alert gateway {problem}; starting it anew")
         else:
             return record
@@ -131,10 +134,16 @@ def _listening(
     return noted[-1]
 
 
-def _unfit(gateway: AlertGateway, wanted: tuple[str, Path, str], password: str) -> str:
+def _unfit(
+    gateway: AlertGateway, wanted: tuple[str, Path, str], password: str, environment: Mapping[str, str]
+) -> str:
     """Why one that lives is no use; empty if it is."""
     if (gateway.api_url, gateway.configuration, gateway.digest) != wanted:
-        return "has read another configuration"
+        return "has read another configuration, or other files that it names"
+    for name in variables_of(gateway.configuration):
+        # One that is not set here says nothing: a person calls from a shell without the secrets.
+        if name in environment and not was_told(gateway.identity, name, environment[name]):
+            return f"was started with another {name}"
     if not was_told(gateway.identity, SAID, password):
         return "does not know the password of Prefect"
     try:

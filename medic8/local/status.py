@@ -17,9 +17,10 @@ from medic8.local.postgres import PostgresServer
 from medic8.local.prefect_access import PrefectAccess, access_to, is_at, prefect_access
 from medic8.local.prefect_answer import ask
 from medic8.local.prefect_server import PrefectServer
-from medic8.local.records import Server, StackRecord
+from medic8.local.records import Server, StackRecord, read_record
 from medic8.local.valkey_server import ValkeyServer
 from medic8.local.worker import Worker, is_polling
+from medic8.model.policy import Pause
 
 State = Literal["running", "stopped", "died", "external"]
 
@@ -74,6 +75,7 @@ class StackStatus(BaseModel):
         valkey_url: The lab's grid server, by TCP; None while it does not run.
         valkey_socket_url: The same by Unix socket, which is faster.
         gateway_url: Where alerts are sent to; None while nobody takes them in.
+        paused: What a person has stopped from being begun; empty as well where nobody asked.
         servers: In the order in which they are stopped; a gateway and a worker only where one is to run.
         problem: Why it is not known what runs, in a sentence; empty if it is known.
     """
@@ -87,6 +89,7 @@ class StackStatus(BaseModel):
     valkey_url: str | None = None
     valkey_socket_url: str | None = None
     gateway_url: str | None = None
+    paused: tuple[Pause, ...] = ()
     servers: tuple[ServerStatus, ...] = ()
     problem: str = ""
 
@@ -206,6 +209,22 @@ def way_to_own(home: Path, api_url: str, environment: Mapping[str, str]) -> Pref
     if kept is None:
         kept = access.auth_string or environment.get(ASKED, "")
     return access.model_copy(update={"auth_string": kept})
+
+
+def running_prefect(home: Path, environment: Mapping[str, str]) -> PrefectAccess | None:
+    """
+    Get the way to the Prefect server that the user has named, or that runs in *home*; nothing is started.
+
+    Whether it answers is not asked, nor what else of the stack runs.
+
+    Raises:
+        ConfigurationError: What the user has set for Prefect is wrong, or what runs is not known.
+    """
+    record = read_record(home.absolute())
+    external = external_prefect(environment, record)
+    if external is None and record.prefect is not None and record.is_alive("prefect"):
+        return way_to_own(home, record.prefect.api_url, environment)
+    return external
 
 
 def external_prefect(environment: Mapping[str, str], record: StackRecord) -> PrefectAccess | None:

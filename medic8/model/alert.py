@@ -15,6 +15,10 @@ from medic8.model.frozen import Frozen
 RUN_NAME = "answer alerts about {target}"
 
 
+#: So many labels stand for the name of an alert that has none.
+_MOST_SAID = 3
+
+
 class AlertStatus(StrEnum):
     """Whether it is still so."""
 
@@ -54,6 +58,14 @@ class Alert(Frozen):
     def name(self) -> str:
         """How its sender calls the rule; empty if it does not."""
         return self.labels.get("alertname", "")
+
+    @property
+    def words(self) -> str:
+        """What people call it: its name, or what else its sender says of it."""
+        if self.name:
+            return self.name
+        said = ", ".join(f"{name}={value}" for name, value in sorted(self.labels.items())[:_MOST_SAID])
+        return said or self.annotations.get("summary", "") or f"an alert of {self.source} without a name"
 
     @property
     def is_firing(self) -> bool:
@@ -167,6 +179,7 @@ class Row(Frozen):
     An alert as the inbox keeps it.
 
     Attributes:
+        id: By which it is found; 64 digits.
         alert: What its sender said last.
         target: The target that it is about; empty if it names none that is known.
         routed_by: What led there.
@@ -177,6 +190,7 @@ class Row(Frozen):
         answer: What answers it; None = nothing does.
     """
 
+    id: str
     alert: Alert
     target: str
     routed_by: str
@@ -185,3 +199,20 @@ class Row(Frozen):
     seen_at_s: float
     times: int
     answer: Generation | None = None
+
+
+class MalformedRow(Frozen):
+    """
+    What was in a batch and was no alert, as the inbox keeps it.
+
+    Attributes:
+        source: The configured source that sent it.
+        at_s: When, in seconds since the epoch.
+        reason: What is wrong with it.
+        excerpt: How it begins.
+    """
+
+    source: str
+    at_s: float
+    reason: str
+    excerpt: str

@@ -17,6 +17,7 @@ class Event(StrEnum):
 
     NEEDS_PERSON = "needs_person"  #: a recovery ended as far as a program can
     NEEDS_APPROVAL = "needs_approval"  #: a plan waits for a yes
+    NOT_APPROVED = "not_approved"  #: somebody said no to it, or nobody said anything in time
     ESCALATED = "escalated"  #: a rule stopped automation, and waiting does not end that
     RESTORED = "restored"  #: a recovery was taken back
     RESOLVED = "resolved"  #: a recovery ended healthy
@@ -45,6 +46,7 @@ class Notice(Frozen):
         done: What was done, a line for each step.
         left: What is left for a person, commands among it, one line each.
         reason: Why it came to this.
+        lost: What nobody has any more since; empty if nothing was lost.
         run: The flow run; empty = none.
         recovery: The recovery's id; empty = none.
         approval: The id of the request that waits; empty = none.
@@ -61,6 +63,7 @@ class Notice(Frozen):
     done: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     reason: str = ""
+    lost: str = ""
     run: str = ""
     recovery: str = ""
     approval: str = ""

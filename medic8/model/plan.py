@@ -90,6 +90,7 @@ class Plan(Frozen):
         left_open: What it cannot heal, one sentence each.
         belongs_to: Who owns what it would change, and puts it back or expects to be asked; empty = nobody.
         undoes: What it takes back; None of a plan that heals.
+        loses: What nobody has any more after it, in a few words; empty if nothing is lost.
     """
 
     target: str
@@ -101,6 +102,7 @@ class Plan(Frozen):
     left_open: tuple[str, ...] = ()
     belongs_to: str = ""
     undoes: Undoes | None = None
+    loses: str = ""
 
     @property
     def digest(self) -> str:
@@ -108,10 +110,10 @@ class Plan(Frozen):
         SHA-256 over what would be done: what was agreed to is what is carried out.
 
         Not over what stays open, which other plans change and this one does not touch, nor over who
-        objects to it.
+        objects to it, nor over what the summary says as well.
         """
         # A plan that heals keeps the digest that it had before plans could take something back.
-        besides = {"left_open", "belongs_to"} if self.undoes else {"left_open", "belongs_to", "undoes"}
+        besides = {"left_open", "belongs_to", "loses"} | (set() if self.undoes else {"undoes"})
         return hashlib.sha256(self.model_dump_json(exclude=besides).encode()).hexdigest()
 
     @property

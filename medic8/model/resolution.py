@@ -122,6 +122,12 @@ class Resolution(Frozen):
     started_at: datetime
     ended_at: datetime
 
+    @property
+    def lost(self) -> str:
+        """What nobody has any more since it; empty if nothing was lost, or it changed nothing for good."""
+        kept = self.outcome in {Outcome.RESOLVED, Outcome.PARTLY_RESOLVED, Outcome.NEEDS_PERSON}
+        return self.plan.loses if self.plan and kept and self.recovery else ""
+
 
 class Treatment(Frozen):
     """
@@ -155,6 +161,12 @@ class Treatment(Frozen):
         return (self.after or self.before).is_healthy
 
     @property
+    def lost(self) -> str:
+        """What nobody has any more since it, of all that was done; empty if nothing was lost."""
+        parts = (*(each.lost for each in self.beneath), *(each.lost for each in self.resolutions))
+        return ", ".join(part for part in parts if part)
+
+    @property
     def why_not_healed(self) -> str:
         """What the last thing that was tried and did not help came to, for people."""
         reasons = [each.reason for each in self.resolutions if each.outcome is not Outcome.RESOLVED]
@@ -178,6 +190,19 @@ class Response(Frozen):
     end: End
     report: DiagnosticReport | None = None
     treatments: tuple[Treatment, ...] = ()
+
+
+class Standing(Frozen):
+    """
+    How a flow run stands.
+
+    Attributes:
+        state: The state that Prefect shows.
+        duration_s: How long it took so far, in seconds.
+    """
+
+    state: str
+    duration_s: float
 
 
 class HistoryEntry(Frozen):

@@ -22,6 +22,8 @@ def visible(text: str) -> str:
     sequences, new lines and characters that turn the writing direction become
     ``\x1b``, ``\n``, ``\u202e``.
     """
+    if text.isprintable():
+        return text
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
         for each in text

@@ -23,6 +23,7 @@ _MOST_TOLD = 20
 _WORDS = {
     Event.NEEDS_PERSON: ("needs a person", "failure"),
     Event.NEEDS_APPROVAL: ("needs your approval", "warning"),
+    Event.NOT_APPROVED: ("not approved", "warning"),
     Event.ESCALATED: ("automation stopped", "failure"),
     Event.RESTORED: ("put back, not healed", "warning"),
     Event.RESOLVED: ("healed", "success"),
@@ -40,9 +41,10 @@ _WORST = ("failure", "warning", "info", "success")
 
 
 def title_of(notice: Notice) -> str:
-    """``db1: needs a person: …``."""
+    """``db1: needs a person: …``, and what was lost, as in ``lab: healed, 3 pages given up: …``."""
     begin = f"{notice.target}: " if notice.target else ""
-    return _line(f"{begin}{_WORDS[notice.event][0]}: {notice.title}", LONGEST_TITLE)
+    lost = f", {notice.lost}" if notice.lost else ""
+    return _line(f"{begin}{_WORDS[notice.event][0]}{lost}: {notice.title}", LONGEST_TITLE)
 
 
 def single(notice: Notice, *, runs_page: str = "", link: str = "", decided: str = "") -> Message:
@@ -71,7 +73,7 @@ def single(notice: Notice, *, runs_page: str = "", link: str = "", decided: str 
     title = title_of(notice)
     if decided:
         title = _line(f"{notice.target}: decided already: {notice.title}", LONGEST_TITLE)
-    return Message(title=title, body=_body(parts), kind=_WORDS[notice.event][1])
+    return Message(title=title, body=_body(parts), kind=_kind(notice))
 
 
 def digest(notices: Sequence[Notice]) -> Message:
@@ -84,7 +86,7 @@ def digest(notices: Sequence[Notice]) -> Message:
     told += [title_of(each) for each in others[: max(0, _MOST_TOLD - len(first))]]
     more = len(first) + len(others) - len(told)
     rest = (f"and {more} more: medic8 notify list --all",) if more > 0 else ()
-    kinds = {_WORDS[each.event][1] for each in notices}
+    kinds = {_kind(each) for each in notices}
     about = sorted({each.target for each in notices if each.target})
     on = f" on {about[0]}" if len(about) == 1 else f" on {counted(len(about), 'target')}" if about else ""
     return Message(
@@ -100,6 +102,11 @@ def trial(name: str) -> Message:
     return Message(
         title="Medic8: a test message", body=f"Somebody has asked for it with: medic8 notify test {name}"
     )
+
+
+def _kind(notice: Notice) -> str:
+    kind = _WORDS[notice.event][1]
+    return "warning" if notice.lost and kind == "success" else kind
 
 
 def _rank(item: tuple[Event, int]) -> int:

@@ -68,7 +68,7 @@ def ask(journal: Journal, asked: ApprovalRequest, how: Approvals, at: datetime) 
             if found.decision is Decision.OPEN:
                 why = f"the plan changed; {request.digest[:12]} took its place"
                 found = _decided(found, Decision.OUTDATED, at, by="medic8", reason=why)
-            _write(connection, found)
+            _end(connection, found)
         connection.execute(
             _TABLE.insert().values(
                 id=request.id,
@@ -174,7 +174,7 @@ def sweep(journal: Journal, at: datetime) -> tuple[ApprovalRequest, ...]:
             each for each in (as_of(one, at) for one in found) if each.decision is Decision.EXPIRED
         )
         for each in expired:
-            _write(connection, each)
+            _end(connection, each)
             connection.execute(_TABLE.update().where(_TABLE.c.id == each.id).values(is_told=False))
         return expired
 
@@ -340,7 +340,7 @@ def _decide(
     require_decidable(request, choice, at)
     decision = Decision.APPROVED if choice is Choice.APPROVE else Decision.DENIED
     decided = _decided(request, decision, at, by=checked_name(by, "nobody"), reason=reason)
-    _write(connection, decided)
+    _end(connection, decided)
     return decided
 
 
@@ -348,6 +348,14 @@ def _decided(
     request: ApprovalRequest, decision: Decision, at: datetime, *, by: str, reason: str
 ) -> ApprovalRequest:
     return request.model_copy(update={"decision": decision, "decided_at": at, "by": by, "reason": reason})
+
+
+def _end(connection: sa.Connection, request: ApprovalRequest) -> None:
+    """Write how *request* ended, and have people told of a no, whoever or whatever said it."""
+    _write(connection, request)
+    if request.is_denied:
+        key = f"no to {request.id}"
+        notices.put(connection, noticing.of_no(request), key=key, anew_s=notices.KEEP_S)
 
 
 def _write(connection: sa.Connection, request: ApprovalRequest) -> None:

@@ -7,17 +7,23 @@ reports among them, which is too much where somebody asks about all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from medic8.analysis.statistics import MEDIAN, P95, Group, of_outcomes, spread, statistics, together
-from medic8.model.resolution import Outcome
+from medic8.model.resolution import HistoryEntry, Outcome, Standing
 from medic8.model.statistics import Spread, StatisticsReport, Tracked, Wanted
 from medic8.recovery import tables
 from medic8.recovery.journal import Journal
+
+#: The flow of which each run is one resolution.
+RESOLVE = "resolve"
+
+#: The flow of which each run is the undo of an earlier resolution, and a resolution itself.
+UNDO = "undo"
 
 _ROWS = tables.resolutions
 
@@ -59,6 +65,28 @@ def newest(journal: Journal, wanted: Wanted, limit: int) -> list[Tracked]:
             sa.select(_ROWS).where(*_filter(wanted)).order_by(_ROWS.c.started_at_s.desc()).limit(limit)
         )
         return [_tracked(row) for row in rows.mappings()]
+
+
+def listed(
+    journal: Journal,
+    wanted: Wanted,
+    limit: int,
+    standings: Callable[[Sequence[str]], Mapping[str, Standing]],
+) -> list[HistoryEntry]:
+    """
+    The resolutions that match, the newest first; at most *limit*.
+
+    Args:
+        journal: Whose index.
+        wanted: Which.
+        limit: Most to list.
+        standings: How runs stand, by their ids; asked only about those that have not ended, and may leave
+            out what it does not know.
+    """
+    rows = newest(journal, wanted, limit)
+    under_way = [row.run for row in rows if not row.state]
+    known = standings(under_way) if under_way else {}
+    return [_entry(row, known.get(row.run)) for row in rows]
 
 
 def beginning_with(journal: Journal, run: str, limit: int) -> list[str]:
@@ -132,6 +160,12 @@ def _spreads(
     for group, values in found.items():
         if (spreads := spread(values)) is not None:
             yield group, spreads
+
+
+def _entry(row: Tracked, standing: Standing | None) -> HistoryEntry:
+    fields = row.model_dump(exclude={"detect_s", "heal_s"})
+    fields["duration_s"] = row.duration_s or 0.0
+    return HistoryEntry(**fields | (dict(standing) if standing else {}))
 
 
 def _filter(wanted: Wanted) -> list[sa.ColumnElement[bool]]:

@@ -37,6 +37,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def asked(journal: Journal) -> ApprovalRequest:
     """Get what somebody is asked about; texts in it come from whoever wrote them."""
     plan = risky("<script>alert(1)</script>")
+    plan = plan.model_copy(update={"left_open": ("The lid rattles.",), "loses": "3 pages given up"})
     return approvals.ask(journal, wanted(plan), HOW, AT)
 
 
@@ -78,6 +79,30 @@ def test_a_get_shows_the_plan_and_decides_nothing(
         assert "<b>pot" not in shown.text
     assert page.head(link).status_code == 405
     assert decision(journal, asked) == asked
+
+
+def test_whoever_is_woken_by_it_sees_all_that_the_decision_is_about(
+    page: httpx.Client, link: str, asked: ApprovalRequest
+) -> None:
+    """On a phone, in the dark: the page is as wide as the screen, and as dark as whoever reads wants it."""
+    shown = page.get(link).text
+    plan, issue = asked.plan, asked.issue
+    for expected in (
+        "<h1>Plan for pot</h1>",
+        f"<strong>{plan.summary}</strong>",
+        "Lost for good: 3 pages given up.",
+        f"({issue.severity.value})</dd>",
+        f"<dd>{plan.strategy}</dd>",
+        "<dd>high; a person has to agree: its risk is high</dd>",
+        f"<dd>a person, run {asked.run}, {asked.asked_at:%Y-%m-%d %H:%M UTC}</dd>",
+        f"<dd>before {asked.expires_at:%Y-%m-%d %H:%M UTC}; after that it counts as denied</dd>",
+        "<ol><li>write &lt;script&gt;alert(1)&lt;/script&gt; <small>(restorable)</small></li></ol>",
+        "<ul><li>The lid rattles.</li></ul>",
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        "color-scheme:light dark",
+    ):
+        assert expected in shown
+    assert "<table" not in shown
 
 
 def test_nothing_is_loaded_framed_or_told_to_others(page: httpx.Client, link: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -271,6 +272,21 @@ _LIKELY = st.fixed_dictionaries(
         "target": _JSON,
     },
 )
+
+
+def test_nothing_is_asked_of_an_address_that_a_payload_names(site: Settings) -> None:
+    """Neither of the pages nor of the target; somebody listens there, and hears nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there = f"127.0.0.1:{listening.getsockname()[1]}"
+        captured = (CAPTURED / "captured-1.json").read_bytes()
+        body, count = re.subn(rb'https?://[^/"]+', f"http://{there}".encode(), captured)
+        assert count > 1
+        asked = {"labels": {"alertname": "RedisDown", "instance": there}, "url": f"http://{there}/"}
+        for source, each in (("alertmanager", body), ("generic", json.dumps({"alerts": [asked]}).encode())):
+            assert post(site, source, each, **let_in()).status_code == 200
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))

@@ -26,13 +26,14 @@ from medic8.model.guard import Verdict
 from medic8.model.issue import Evidence, Finding, Issue, IssueType, Severity
 from medic8.model.performance import PerformanceReport
 from medic8.model.plan import Plan, Risk, Step, Unit
-from medic8.model.policy import Pause
 from medic8.model.recovery import StepRecord, StepState, Sweep
 from medic8.model.report import Analysis, DiagnosticReport, Health
 from medic8.model.resolution import Change, HistoryEntry, Outcome, Resolution, Treatment
 from medic8.model.resources import ResourceReport
 from medic8.model.saved import Pruning
-from medic8.model.statistics import StatisticsReport, Wanted
+from medic8.model.statistics import StatisticsReport, Tracked, Wanted
+from medic8.recovery import resolutions
+from medic8.recovery.journal import Journal
 from medic8.targets.kind import Progress
 
 TEAPOT = Path(__file__).parents[1] / "plugins" / "teapot"
@@ -62,7 +63,6 @@ class Answers:
     pruning: Pruning | BaseException | None = None
     entries: list[HistoryEntry] = field(default_factory=list)
     statistics_report: StatisticsReport | BaseException | None = None
-    missing: int = 0
     resolution: Resolution | None = None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -165,25 +165,16 @@ class Answers:
         self.asked.append(("statistics", wanted))
         return _answer(self.statistics_report)
 
-    def missing_in_index(self) -> int:
-        """Answer with how many are missing."""
-        return self.missing
-
     def complete_index(self) -> int:
-        """Answer that all that were missing were put there."""
+        """Answer that three were missing."""
         self.asked.append(("complete_index",))
-        added, self.missing = self.missing, 0
-        return added
+        return 3
 
     def resolution_of(self, run: str) -> tuple[HistoryEntry, Resolution | None]:
         """Answer with the first entry."""
         if not self.entries or run != self.entries[0].run:
             raise ConfigurationError(f'run "{run}" is not known')
         return self.entries[0], self.resolution
-
-    def variable_pause(self) -> tuple[Pause, ...]:
-        """Answer that nothing is paused."""
-        return ()
 
     def run_url(self, run: str) -> str:
         """Answer with an address."""
@@ -257,6 +248,16 @@ def medic8(
         return Ended(code, written.out, written.err)
 
     return call
+
+
+@pytest.fixture
+def indexed(tmp_path: Path) -> Callable[..., None]:
+    """Get what puts resolutions of the teapot into the index of the call's journal."""
+
+    def put(*rows: Tracked) -> None:
+        resolutions.write(Journal(f"sqlite:///{tmp_path}/home/journal.sqlite"), rows)
+
+    return put
 
 
 @pytest.fixture
@@ -355,6 +356,12 @@ class Samples:
             "duration_s": 61.0,
         }
         return HistoryEntry(**(fields | changed))
+
+    @staticmethod
+    def tracked(**changed: Any) -> Tracked:
+        """The same as the index has it."""
+        fields = Samples.an_entry().model_dump(exclude={"is_interrupted"})
+        return Tracked(**(fields | {"detect_s": 0.25, "heal_s": 60.0} | changed))
 
     @staticmethod
     def a_backup(**changed: Any) -> BackupManifest:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -11,9 +14,9 @@ import pytest
 from medic8.alerts.arriving import Arrival
 from medic8.alerts.inbox import Inbox
 from medic8.alerts.routing import Route
-from medic8.model.alert import Alert, AlertStatus, Batch, End
+from medic8.model.alert import Alert, AlertStatus, Batch, End, Malformed
 from medic8.recovery.journal import Journal
-from tests.cli.conftest import Medic8
+from tests.cli.conftest import Medic8, Samples
 
 SENDERS = '\n[[alerts.source]]\nname = "script"\nformat = "generic"\nkey_env = "NOBODY_HAS_SET_THIS"\n'
 
@@ -66,6 +69,54 @@ def test_an_alert_that_was_not_healed_says_why(medic8: Medic8, inbox: Inbox) -> 
     assert inbox.begin_diagnosis(waiting.id)
     assert inbox.end(waiting.id, End.NOT_HEALED, 1_769_860_900.0, "pause: it is cleaned")
     assert "not healed: pause: it is cleaned (run 0" in " ".join(medic8("alerts").out.split())
+
+
+def test_an_alert_is_shown_by_the_id_that_is_listed_and_by_its_run(
+    medic8: Medic8, inbox: Inbox, samples: type[Samples], indexed: Callable[..., None]
+) -> None:
+    """What was sent, when, what became of it and why; whoever reads the list has nothing else to ask for."""
+    take(inbox, "Boiling", "pot")
+    take(inbox, "Lost", "")
+    (waiting,) = inbox.waiting()
+    assert inbox.link(waiting, "89abcdef-run")
+    assert inbox.begin_diagnosis(waiting.id)
+    assert inbox.end(waiting.id, End.NOT_HEALED, 1_769_860_900.0, "pause: it is cleaned")
+    at = datetime.fromtimestamp(1_769_860_850.0, UTC)
+    later = at + timedelta(hours=1)
+    indexed(samples.tracked(run="of-it", started_at=at), samples.tracked(run="of-none", started_at=later))
+    listed = {each["target"]: each for each in medic8("alerts", "--json").document["alerts"]}
+    boiling, lost = listed["pot"], listed[""]
+    assert boiling["id"][:8] in medic8("alerts").out
+    for name in (boiling["id"][:8].upper(), "89abcdef"):
+        shown = medic8("show", name)
+        assert shown.code == 0
+        for expected in (
+            "Boiling",
+            "script",
+            "pause: it is cleaned",
+            "89abcdef-run",
+            "of-it",
+        ):
+            assert expected in shown.out
+        assert "of-none" not in shown.out
+    assert "no label names a target" in medic8("show", lost["id"]).out
+    document = medic8("show", lost["id"], "--json").document
+    assert (document["alerts"][0]["id"], document["resolutions"], document["url"]) == (lost["id"], [], "")
+
+
+def test_what_was_no_alert_and_what_has_no_name_are_told_in_words(medic8: Medic8, inbox: Inbox) -> None:
+    """Whoever mends the sender needs the reason, and nobody knows an alert by a hash."""
+    bare = Alert(source="script", fingerprint="f00d" * 4, status=AlertStatus.FIRING, labels={"shard": "7"})
+    wrong = Malformed(index=1, reason='field "status" is "on"', excerpt='{"status": "on"}')
+    batch = Batch(alerts=(bare,), malformed=(wrong,))
+    route = Route(target="", by="no label names a target", look_back_s=600)
+    inbox.take([Arrival(source="script", batch=batch, routes=[route])], time.time())
+    told = medic8("alerts").out
+    assert ("shard=7" in told, "f00d" in told) == (True, False)
+    assert ('field "status" is "on"' in told, '{"status": "on"}' in told) == (True, True)
+    (known,) = medic8("alerts", "--json").document["malformed"]
+    assert (known["source"], known["reason"]) == ("script", wrong.reason)
+    assert "status" not in medic8("alerts", "--target", "pot").out
 
 
 def test_the_gateway_says_what_it_can_be_told_and_what_it_lacks(medic8: Medic8, tmp_path: Path) -> None:

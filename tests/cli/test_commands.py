@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from medic8.analysis.statistics import of_outcomes
 from medic8.errors import ConfigurationError, RefusedError, TransientError, UndoError, UnreachableError
 from medic8.model.plan import StepClass
 from medic8.model.report import Health
 from medic8.model.resolution import Approval, Outcome, Treatment
-from medic8.model.statistics import Spread, Statistics, StatisticsReport, Wanted
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Answers, Medic8, Samples
+
+    Indexed = Callable[..., None]
 
 # --- exit codes ---
 
@@ -176,9 +177,10 @@ def test_ctrl_c_ends_with_130_and_a_short_message(medic8: Medic8, answers: Answe
     ],
 )
 def test_a_wrong_call_exits_with_2_and_says_what_was_expected(
-    medic8: Medic8, answers: Answers, arguments: tuple[str, ...], message: str
+    medic8: Medic8, answers: Answers, indexed: Indexed, arguments: tuple[str, ...], message: str
 ) -> None:
     """With --json the same message is the document."""
+    indexed()
     ended = medic8(*arguments)
     assert ended.code == 2
     assert message in ended.err
@@ -205,7 +207,7 @@ def test_a_wrong_configuration_ends_every_command_before_prefect_is_asked(
 
 
 def test_json_is_one_document_and_nothing_else(
-    medic8: Medic8, answers: Answers, samples: type[Samples]
+    medic8: Medic8, answers: Answers, samples: type[Samples], indexed: Indexed
 ) -> None:
     """Whatever libraries print on standard output meanwhile."""
     issue = samples.an_issue()
@@ -218,6 +220,7 @@ def test_json_is_one_document_and_nothing_else(
     assert medic8("diagnose", "pot", "--json").document == json.loads(answers.report.model_dump_json())
     assert medic8("heal", "pot", "--json").document == json.loads(answers.treatment.model_dump_json())
     assert medic8("plan", "pot", "--json").document == json.loads(answers.treatment.model_dump_json())
+    indexed(samples.tracked())
     assert medic8("history", "--json").document == {
         "history": [json.loads(answers.entries[0].model_dump_json())]
     }
@@ -266,83 +269,79 @@ def test_a_warning_about_the_configuration_goes_to_standard_error(medic8: Medic8
 # --- history ---
 
 
-def test_history_passes_its_filters_on(medic8: Medic8, answers: Answers) -> None:
-    """A span is counted back from now; a date is local."""
-    medic8(
-        "history",
-        "--target",
-        "pot",
-        "--issue",
-        "network",
-        "--strategy",
-        "descale",
-        "--outcome",
-        "resolved",
-        "--since",
-        "2h",
-        "--limit",
-        "5",
-    )
-    medic8("history", "--since", "2026-01-31")
-    (_, target, issue, strategy, outcome, since, limit), (*_, from_date, _) = answers.asked
-    assert (target, issue, strategy, outcome, limit) == ("pot", "network", "descale", "resolved", 5)
-    assert timedelta(hours=2) <= datetime.now(UTC) - since < timedelta(hours=2, minutes=5)
-    assert from_date == datetime(2026, 1, 31).astimezone()
-
-
-def test_history_says_what_the_index_lacks_and_completes_it(
-    medic8: Medic8, answers: Answers, samples: type[Samples]
+def test_history_lists_what_its_filters_choose(
+    medic8: Medic8, answers: Answers, samples: type[Samples], indexed: Indexed
 ) -> None:
-    """On standard error, so that the list stays a list."""
-    answers.entries, answers.missing = [samples.an_entry()], 3
-    said = "Prefect has 3 more runs than the index"
-    told = medic8("history", "--json")
-    assert (told.code, len(told.document["history"]), said in told.err) == (0, 1, True)
-    assert "medic8 history --complete reads them" in told.err
-    completed = medic8("history", "--complete")
-    assert ("put 3 runs into the index" in completed.err, said in completed.err) == (True, False)
-    assert [each[0] for each in answers.asked] == ["history", "complete_index", "history"]
+    """From the index, whether Prefect answers or not; a span is counted back from now, a date is local."""
+    now = datetime.now(UTC)
+    others = {"target": "pan", "issue": "memory_leak", "strategy": "restart", "outcome": "restored"}
+    rows = [samples.tracked(run="run-0", started_at=now - timedelta(minutes=119))]
+    rows += [
+        samples.tracked(run=f"run-{name}", started_at=now, **{name: other}) for name, other in others.items()
+    ]
+    indexed(*rows, samples.tracked(run="run-old", started_at=now - timedelta(minutes=121)))
+    for name, other in others.items():
+        (found,) = medic8("history", f"--{name}", other, "--json").document["history"]
+        assert (found["run"], found[name]) == (f"run-{name}", other)
+    pot = ("--target", "pot", "--issue", "network", "--strategy", "descale", "--outcome", "resolved")
+    shown = medic8("history", *pot, "--since", "2h", "--json").document["history"]
+    assert [each["run"] for each in shown] == ["run-0"]
+    assert len(medic8("history", "--limit", "2", "--json").document["history"]) == 2
+    tomorrow = (now.astimezone() + timedelta(days=1)).date().isoformat()
+    assert medic8("history", "--since", tomorrow).out == "no resolution matches\n"
+    assert answers.asked == []
+
+
+def test_what_only_reads_says_that_there_is_no_journal_and_makes_none(
+    medic8: Medic8, answers: Answers, tmp_path: Path
+) -> None:
+    """A wrong MEDIC8_HOME looks like nothing ever happened; the path says where was looked."""
+    lists = ("history", "stats", "alerts", "recoveries list", "approvals", "policy show")
+    for asked in (*lists, "show 01234567"):
+        told = medic8(*asked.split())
+        assert f"there is no journal at {tmp_path}/home/journal.sqlite yet" in told.err
+        assert "name its home with MEDIC8_HOME" in told.err
+        assert (told.code, (tmp_path / "home").exists()) == (2 if asked.startswith("show") else 0, False)
+    assert answers.asked == []
+
+
+def test_history_completes_the_index_first_if_it_is_told_to(medic8: Medic8, answers: Answers) -> None:
+    """Which makes a journal that is not there yet."""
+    assert "put 3 runs into the index" in medic8("history", "--complete").err
+    assert answers.asked == [("complete_index",)]
 
 
 # --- stats ---
 
 
-def a_group(issue: str, strategy: str, **outcomes: int) -> Statistics:
-    spread = Spread(count=8, median_s=0.5, p95_s=90.0)
-    return of_outcomes((issue, strategy), outcomes, None, spread)
-
-
 def test_stats_show_each_strategy_with_its_interval_and_all_together(
-    medic8: Medic8, answers: Answers
+    medic8: Medic8, samples: type[Samples], indexed: Indexed
 ) -> None:
     """Of those that tried; a dash where nothing was measured."""
-    groups = a_group("memory_leak", "restart", resolved=8, restored=2, refused=5), a_group("", "undo")
-    total = a_group("", "", resolved=8, restored=2, refused=5)
-    answers.statistics_report = StatisticsReport(wanted=Wanted(), total=total, groups=groups)
-    answers.missing = 1
+    outcomes = ["resolved"] * 8 + ["restored"] * 2 + ["refused"] * 5
+    rows = [
+        samples.tracked(run=f"run-{number}", outcome=outcome, heal_s=0.5 if outcome == "resolved" else None)
+        for number, outcome in enumerate(outcomes)
+    ]
+    indexed(*rows, samples.tracked(run="undo", issue="", strategy="undo", outcome="", heal_s=None))
     told = medic8("stats")
     lines = [" ".join(line.split()) for line in told.out.splitlines()]
-    assert lines[1] == "memory leak restart 15 8 of 10 49%-94% 0 2 0 5 - - 500 ms 1 min 30 s"
-    assert lines[2].startswith("- undo 0 - - 0 0 0 0")
-    assert lines[3].startswith("all 15 8 of 10")
-    assert "Prefect has 1 more run than the index" in told.err
+    numbers = "8 of 10 49%-94% 0 2 0 5 250 ms 250 ms 500 ms 500 ms"
+    assert f"network descale 15 {numbers}" in lines
+    assert any(line.startswith("- undo 1 - - 0 0 0 0") for line in lines)
+    assert lines[3] == f"all 16 {numbers}"
     document = medic8("stats", "--json").document
-    assert (document["missing"], document["groups"][0]["success"]["of"]) == (1, 10)
+    assert (document["missing"], document["total"]["success"]["of"]) == (0, 10)
 
 
-def test_stats_pass_their_filters_on(medic8: Medic8, answers: Answers) -> None:
+def test_stats_count_what_their_filters_choose(
+    medic8: Medic8, samples: type[Samples], indexed: Indexed
+) -> None:
     """The same as those of the history; words that mean nothing are told."""
-    answers.statistics_report = StatisticsReport(wanted=Wanted(), total=a_group("", ""), groups=())
+    indexed(samples.tracked())
     filters = ("--target", "pot", "--issue", "network", "--strategy", "descale", "--outcome", "restored")
     assert medic8("stats", *filters, "--since", "2026-01-31").out == "no resolution matches\n"
-    wanted = Wanted(
-        target="pot",
-        issue="network",
-        strategy="descale",
-        outcome="restored",
-        since=datetime(2026, 1, 31).astimezone(),
-    )
-    assert answers.asked == [("statistics", wanted)]
+    assert medic8("stats", *filters[:-2], "--since", "2026-01-31", "--json").document["total"]["count"] == 1
     assert (medic8("stats", "--outcome", "good").code, medic8("stats", "--issue", "leak").code) == (2, 2)
 
 
@@ -411,9 +410,14 @@ def test_a_treatment_shows_the_numbers_before_and_after(
 
 
 def test_a_shown_run_has_the_times_and_digests_of_its_steps(
-    medic8: Medic8, answers: Answers, samples: type[Samples], monkeypatch: pytest.MonkeyPatch
+    medic8: Medic8,
+    answers: Answers,
+    samples: type[Samples],
+    indexed: Indexed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Shortened digests, and local times with their zone."""
+    indexed()
     monkeypatch.setenv("TZ", "UTC")
     answers.entries, answers.resolution = [samples.an_entry()], samples.a_resolution()
     out = medic8("show", "run-1").out
@@ -422,9 +426,12 @@ def test_a_shown_run_has_the_times_and_digests_of_its_steps(
     assert "a" * 13 not in out
 
 
-def test_a_run_that_died_is_shown_as_one(medic8: Medic8, answers: Answers, samples: type[Samples]) -> None:
+def test_a_run_that_died_is_shown_as_one(
+    medic8: Medic8, answers: Answers, samples: type[Samples], indexed: Indexed
+) -> None:
     """There is no resolution to show."""
     answers.entries = [samples.an_entry(outcome="", state="Crashed")]
+    indexed(samples.tracked(outcome="", state="Crashed"))
     assert "the run ended before it could say" in medic8("show", "run-1").out
     assert "Crashed" in medic8("history").out
 
@@ -457,4 +464,4 @@ def test_a_target_without_its_password_stops_nobody_elses_commands(
     listed = medic8("targets", "--json")
     assert (listed.code, [each["problem"] for each in listed.document["targets"]]) == (0, ["", said])
     assert said in medic8("targets").out
-    assert answers.asked == [("diagnose", "pot"), ("history", None, None, None, None, None, 100)]
+    assert answers.asked == [("diagnose", "pot")]

@@ -4,8 +4,11 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +17,18 @@ import pytest
 from medic8.cli.door import PrefectDoor
 from medic8.cli.run import run
 from medic8.local.prefect_access import PrefectAccess
+from medic8.model.statistics import Tracked, Wanted
+from medic8.recovery import resolutions, tables
+from medic8.recovery.journal import Journal
+from medic8.settings import load_settings
+
+#: Runs one call and says on standard error what it imported.
+ALONE = """
+import json, sys
+from medic8.cli.run import run
+code = run(sys.argv[1:])
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
 
 
 def access(api_url: str) -> PrefectAccess:
@@ -58,6 +73,53 @@ def test_a_server_is_diagnosed_healed_and_found_in_the_history(
         1,
     )
 
+    # In processes of their own, which read the index and import no Prefect, though they ask a server.
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    journal = Journal(load_settings().journal_url)
+    (row,) = resolutions.newest(journal, Wanted(outcome="resolved"), 1)
+    resolutions.write(journal, [row.model_copy(update={"state": "", "duration_s": None})])
+    for arguments in (("history", "--limit", "1"), ("stats",)):
+        alone = subprocess.run(
+            [sys.executable, "-c", ALONE, *arguments, "--json"], capture_output=True, text=True, check=True
+        )
+        told, _, last = alone.stderr.rstrip().rpartition("\n")
+        code, imported = json.loads(last)
+        assert (code, {"prefect", "tasks", "flows"} & set(imported)) == (0, set())
+        document = json.loads(alone.stdout)
+        if "history" in document:
+            assert [each["state"] for each in document["history"]] == ["Resolved"]
+            assert 0 < document["history"][0]["duration_s"] < 60
+        else:
+            assert (document["total"]["count"], document["missing"] > 0) == (2, "more run" in told)
+
+    # What the index lacks is told, and read from Prefect; an empty one is filled by the first question.
+    with journal.transaction() as connection:
+        connection.execute(tables.resolutions.delete().where(tables.resolutions.c.run == row.run))
+    code = run(["history"], environ=os.environ)
+    assert (code, "more run" in (told := capsys.readouterr().err)) == (0, True)
+    assert "medic8 history --complete reads" in told
+    with journal.transaction() as connection:
+        connection.execute(tables.resolutions.delete())
+    _, found = medic8("history", "--target", "one-road")
+    assert row.run in [each["run"] for each in found["history"]]
+    code = run(["history", "--complete"], open_door=lambda _: PrefectDoor(access(prefect_api)))
+    assert (code, "more run" in capsys.readouterr().err) == (0, False)
+
+
+def test_a_prefect_server_that_is_gone_hides_no_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The index is on this machine; what only the server knows is said to be unknown."""
+    row = Tracked(run="run-1", name="resolve", target="cache", started_at=datetime(2026, 1, 31, tzinfo=UTC))
+    resolutions.write(Journal(f"sqlite:///{tmp_path}/journal.sqlite"), [row])
+    gone = "http://127.0.0.1:1/api"
+    environ = {"MEDIC8_HOME": str(tmp_path), "PREFECT_API_URL": gone}
+    assert run(["history", "--json"], environ=environ) == 0
+    told = capsys.readouterr()
+    assert [each["run"] for each in json.loads(told.out)["history"]] == ["run-1"]
+    assert told.err.startswith(f"warning: the Prefect server at {gone} does not answer: ")
+    assert told.err.count(gone) == 1
+
 
 def test_a_prefect_server_that_is_gone_is_an_error_of_ours(
     prefect_api: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -66,9 +128,9 @@ def test_a_prefect_server_that_is_gone_is_an_error_of_ours(
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     gone = "http://127.0.0.1:1/api"
-    environ = {"MEDIC8_HOME": str(tmp_path)}
+    environ = {"MEDIC8_HOME": str(tmp_path), "PREFECT_API_URL": gone}
     with temporary_settings({PREFECT_API_URL: gone, PREFECT_CLIENT_MAX_RETRIES: 0}):
-        code = run(["history"], open_door=lambda _: PrefectDoor(access(gone)), environ=environ)
+        code = run(["show", "1"], open_door=lambda _: PrefectDoor(access(gone)), environ=environ)
     assert (code, prefect_api == gone) == (1, False)
     assert f"medic8: the Prefect server at {gone} stopped answering" in capsys.readouterr().err
 
@@ -126,7 +188,7 @@ def mortal(api_url: str, last: int) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("arguments", "last", "left"),
     [
-        (("history",), 1, "nothing was changed on the target"),
+        (("history", "--complete"), 1, "nothing was changed on the target"),
         (("show", "1"), 1, "nothing was changed on the target"),
         (("diagnose", "cache"), 1, "nothing was changed on the target"),
         (("plan", "cache"), 2, "nothing was changed on the target"),
@@ -148,6 +210,7 @@ def test_a_prefect_server_that_dies_in_the_middle_is_told_as_that(
 
     config = tmp_path / "medic8.toml"
     config.write_text(f'[[target]]\nname = "cache"\nkind = "valkey"\nurl = "{valkey_url}"\n')
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     monkeypatch.setenv("MEDIC8_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDIC8_CONFIG", str(config))
     with (

@@ -203,6 +203,23 @@ def test_every_command_works_on_a_server_with_a_password(guarded: str, site: Pat
     assert json.loads(ended[-1][1])["resolution"]["outcome"] == "resolved"
 
 
+def test_up_with_a_wrong_configuration_starts_what_it_can_and_says_so_by_its_code(
+    guarded: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """Nothing is registered, carried out or taken in then, and a script would take a 0 for all of that."""
+    home = next(path for path in tmp_path_factory.getbasetemp().glob("guarded*/home"))
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[recovry]\n")
+    ((code, out, err),) = medic8(
+        tmp_path, [("up", "--json")], MEDIC8_HOME=str(home), MEDIC8_CONFIG=str(wrong)
+    )
+    status = json.loads(out)
+    assert (code, status["prefect_api_url"]) == (2, guarded)
+    for what in ("interrupted recoveries could not be looked for", "no worker was started", "no gateway was"):
+        assert what in err
+    assert err.count('wrong.toml:1: "recovry": not known') == 3
+
+
 @pytest.mark.parametrize(
     ("credentials", "said"),
     [
@@ -223,7 +240,13 @@ def test_a_refusal_names_the_variable_and_never_the_secret(
     configuration.parent.mkdir(exist_ok=True)
     if not configuration.exists():
         configuration.write_text('[[target]]\nname = "lab"\nkind = "grid"\nurl = "valkey://127.0.0.1:1/0"\n')
-    calls = [("diagnose", "lab"), ("heal", "lab"), ("backup", "create", "lab"), ("history",), ("show", "1")]
+    calls = [
+        ("diagnose", "lab"),
+        ("heal", "lab"),
+        ("backup", "create", "lab"),
+        ("history", "--complete"),
+        ("show", "1"),
+    ]
     ended = medic8(site, [*calls, ("demo",), ("up",), ("status",)], PREFECT_API_URL=guarded, **credentials)
     assert [code for code, _, _ in ended] == [3, 3, 3, 3, 3, 3, 3, 1]
     for _, out, err in ended[:-1]:
@@ -243,8 +266,8 @@ def test_a_profile_is_as_good_as_variables(guarded: str, tmp_path: Path) -> None
         f'active = "work"\n[profiles.work]\nPREFECT_API_URL = "{guarded}"\n'
         f'PREFECT_API_AUTH_STRING = "ann:{SECRET}"\n'
     )
-    (history,) = medic8(tmp_path, [("history", "--outcome", "restored")])
-    assert history == (0, "no resolution matches\n", "")
+    (history,) = medic8(tmp_path, [("history", "--complete", "--outcome", "restored")])
+    assert (history[:2], "warning" in history[2]) == ((0, "no resolution matches\n"), False)
     (up,) = medic8(tmp_path, [("up",)], PREFECT_API_AUTH_STRING="ann:wrong")
     assert up[0] == 3
     assert 'the Prefect server of PREFECT_API_URL of profile "work" in ' in up[2]
@@ -254,11 +277,11 @@ def test_a_key_and_tls_are_as_prefect_has_them(
     front: str, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The authority is named, or looking at certificates is switched off; else nobody is trusted."""
-    asked = [("history", "--outcome", "restored")]
+    asked = [("history", "--complete", "--outcome", "restored")]
     known = {"PREFECT_API_URL": front, "PREFECT_API_KEY": KEY}
     (named,) = medic8(tmp_path, asked, **known, PREFECT_API_SSL_CERT_FILE=str(certificate[0]))
     (trusting,) = medic8(tmp_path, asked, **known, PREFECT_API_TLS_INSECURE_SKIP_VERIFY="true")
-    assert named == (0, "no resolution matches\n", "")
+    assert (named[:2], "warning" in named[2]) == ((0, "no resolution matches\n"), False)
     assert trusting[:2] == (0, "no resolution matches\n")
     (strange,) = medic8(tmp_path, asked, **known)
     assert (strange[0], "PREFECT_API_SSL_CERT_FILE names the file of its authority" in strange[2]) == (
@@ -277,10 +300,11 @@ def test_our_own_server_keeps_the_password_that_it_was_started_with(
     """Said once where it is started, it is known to each later command, whatever is set for others."""
     home = next(path for path in tmp_path_factory.getbasetemp().glob("guarded*/home"))
     known = {"MEDIC8_HOME": str(home), "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-    asked = [("history", "--outcome", "restored")]
-    assert medic8(tmp_path, asked, **known) == [(0, "no resolution matches\n", "")]
+    asked = [("history", "--complete", "--outcome", "restored")]
+    plainly = ("history", "--outcome", "restored")
+    assert medic8(tmp_path, [*asked, plainly], **known)[1] == (0, "no resolution matches\n", "")
     named = {"PREFECT_API_URL": guarded, "PREFECT_API_AUTH_STRING": "ann:of another server"}
-    assert medic8(tmp_path, asked, **known, **named) == [(0, "no resolution matches\n", "")]
+    assert medic8(tmp_path, [*asked, plainly], **known, **named)[1] == (0, "no resolution matches\n", "")
     password = home / "prefect.password"
     password.write_text("ann:wrong\n")
     ((code, _, err),) = medic8(tmp_path, asked, **known)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from medic8.cli.pause import parse_until
@@ -37,6 +38,33 @@ def test_a_pause_is_begun_shown_and_ended(medic8: Medic8) -> None:
     assert [each["on"] for each in medic8("resume", "--json").document["paused"]] == ["pot"]
     assert medic8("resume").code == 1
     assert medic8("resume", "pot").out.strip() == "nothing is paused"
+
+
+def test_status_says_what_is_paused_by_whom_and_why(
+    medic8: Medic8, environ: dict[str, str], prefect_api: str, tmp_path: Path
+) -> None:
+    """Whoever wonders at night why nothing is healed looks there first; Prefect's variable counts as well."""
+    assert medic8("status", "--json").document["paused"] == []
+    medic8("pause", "pot", "--reason", "it is being descaled", "--until", "2h")
+    shown = medic8("status").out
+    assert ("pot is paused since " in shown, "it is being descaled" in shown, " until " in shown) == (
+        True,
+    ) * 3
+    environ["PREFECT_API_URL"] = prefect_api
+    with httpx.Client(base_url=prefect_api, trust_env=False, timeout=60) as client:
+        made = client.post("/variables/", json={"name": "medic8_paused", "value": "all hands"}).json()
+        try:
+            told = medic8("status", "--json").document["paused"]
+            assert [(each["on"], each["reason"]) for each in told][1:] == [("", "all hands")]
+            assert "all hands" in medic8("policy", "show").out
+        finally:
+            client.delete(f"/variables/{made['id']}")
+    (tmp_path / "medic8.toml").write_text("[recovry]\n")
+    unknown = medic8("status")
+    assert (unknown.code, "whether something is paused is not known: medic8.toml:1" in unknown.err) == (
+        1,
+        True,
+    )
 
 
 def test_what_would_be_decided_is_told_with_the_rule_and_its_numbers(medic8: Medic8) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,14 +73,11 @@ def test_show_takes_the_id_of_a_recovery_and_needs_no_prefect(
 
 
 def test_the_history_marks_the_run_that_died_half_way(
-    medic8: Medic8, answers: Answers, samples: type[Samples], journal: Journal
+    medic8: Medic8, samples: type[Samples], journal: Journal, indexed: Callable[..., None]
 ) -> None:
     """The journal knows which run is the resolution, and no other of the target is marked."""
     begun(journal, somebody_killed(), resolution="dead")
-    answers.entries = [
-        samples.an_entry(run=run, outcome="", state="Running", started_at=AT)
-        for run in ("before", "dead", "after")
-    ]
+    indexed(*(samples.tracked(run=run, outcome="", state="", started_at=AT) for run in ("a", "dead", "z")))
     listed = medic8("history", "--json").document["history"]
     assert [each["run"] for each in listed if each["is_interrupted"]] == ["dead"]
     told = medic8("history").out
@@ -89,11 +86,11 @@ def test_the_history_marks_the_run_that_died_half_way(
 
 
 def test_a_run_whose_recovery_lives_is_not_marked(
-    medic8: Medic8, answers: Answers, samples: type[Samples], journal: Journal
+    medic8: Medic8, samples: type[Samples], journal: Journal, indexed: Callable[..., None]
 ) -> None:
     """It is under way."""
     begun(journal, this_process("run-7"))
-    answers.entries = [samples.an_entry(outcome="", state="Running", started_at=AT - timedelta(minutes=1))]
+    indexed(samples.tracked(outcome="", state="", started_at=AT - timedelta(minutes=1)))
     assert [each["is_interrupted"] for each in medic8("history", "--json").document["history"]] == [False]
 
 

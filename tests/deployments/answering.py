@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import select
 import signal
-import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,19 +37,40 @@ class Pool:
         folder.mkdir()
         api.post("/work_pools/", json={"name": name, "type": "process", **more}).raise_for_status()
 
-    def deploy(self, flow: str, entrypoint: str = "", **more: object) -> str:
-        """A deployment of the function *flow* of `responder_flows`, or of something else."""
+    def deploy(self, flow: str, entrypoint: str = "", name: str = "", **more: object) -> str:
+        """A deployment of the function *flow* of `responder_flows`, or of something else, called *name*."""
         made = self._api.post("/flows/", json={"name": f"{self.name}-{flow}"}).raise_for_status().json()
         body = {
-            "name": f"{self.name} {flow}",
+            "name": f"{self.name} {name or flow}",
             "flow_id": made["id"],
             "entrypoint": entrypoint or f"tests.deployments.responder_flows.{flow}",
             "work_pool_name": self.name,
             **more,
         }
         made = self._api.post("/deployments/", json=body).raise_for_status().json()
-        self._deployments[flow] = made["id"]
+        self._deployments[name or flow] = made["id"]
         return str(made["id"])
+
+    def queue(self, name: str, **more: object) -> None:
+        """Another queue of it."""
+        body = {"name": name, **more}
+        self._api.post(f"/work_pools/{self.name}/queues", json=body).raise_for_status()
+
+    def change(self, queue: str = "", **fields: object) -> None:
+        """Change the pool, or one of its queues."""
+        path = f"/work_pools/{self.name}" + (f"/queues/{queue}" if queue else "")
+        self._api.patch(path, json=fields).raise_for_status()
+
+    def let_ask(self, times: int = 2) -> None:
+        """Wait until it was asked for runs so many times more."""
+        path = f"/work_pools/{self.name}/queues/default"
+
+        def asked() -> str:
+            return str(self._api.get(path).raise_for_status().json()["last_polled"])
+
+        for _ in range(times):
+            before = asked()
+            self.until(lambda before=before: asked() != before, "question for runs")  # type: ignore[misc]
 
     def create(self, flow: str, **parameters: object) -> str:
         """A run of it, to begin at once."""
@@ -82,18 +100,32 @@ class Pool:
         """Let a suspended run go on."""
         assert self._api.post(f"/flow_runs/{run}/resume").raise_for_status().json()["status"] == "ACCEPT"
 
-    def ended(self, run: str) -> dict[str, Any]:
+    def ended(self, run: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """How a run ended, as soon as it has."""
-        return self.until(lambda: (state := self.state(run))["type"] in ENDS and state, f"end of {run}")
+        return self.until(
+            lambda: (state := self.state(run))["type"] in ENDS and state, f"end of {run}", within_s
+        )
 
     def file(self, run: str, what: str) -> str:
         """What a run has noted, as soon as it has."""
         path = self.folder / f"{run}.{what}"
         return str(self.until(lambda: path.exists() and path.read_text(), f"{path.name}"))
 
-    def until(self, ready: Callable[[], Any], what: str) -> Any:
+    def diary(self) -> list[tuple[str, str]]:
+        """What runs of `brief` have written down: whether one begins or ends, and which."""
+        path = self.folder / "diary"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(words[0], words[1]) for words in map(str.split, lines)]
+
+    def most_at_once(self, runs: Collection[str]) -> int:
+        """How many of *runs* ran at once at most, as the diary has it."""
+        noted = [what for what, run in self.diary() if run in runs]
+        going_on = itertools.accumulate(1 if what == "begins" else -1 for what in noted)
+        return max(going_on, default=0)
+
+    def until(self, ready: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
         """Wait for something, with a bound; what it is."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + within_s
         while not (found := ready()):
             logs = "\n".join(path.read_text()[-3000:] for path in self.folder.glob("*.log"))
             assert time.monotonic() < deadline_s, f"there is no {what}; the responders say:\n{logs}"
@@ -107,9 +139,16 @@ class Pool:
 
 
 class Responder:
-    """A responder in a process of its own."""
+    """
+    A responder in a process of its own.
+
+    Attributes:
+        name: What it is called.
+        log: Where it writes.
+    """
 
     def __init__(self, pool: Pool, api_url: str, name: str, *words: str) -> None:
+        self.name = name
         self.log = pool.folder / f"{name}-{time.monotonic_ns()}.log"
         environ = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
         with self.log.open("wb") as output:
@@ -160,38 +199,3 @@ def responders(pool: Pool, api_url: str, names: Sequence[str], *words: str) -> I
     finally:
         for each in started:
             each.end()
-
-
-@contextmanager
-def without_events(api_url: str) -> Iterator[tuple[str, list[str]]]:
-    """A proxy before the server that lets nobody hear events; its address, and what it has refused."""
-    there = httpx.URL(api_url)
-    refused = list[str]()
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            head = self.request.recv(65_536)
-            if b"/events/out" in head.split(b"\r\n", 1)[0]:
-                refused.append("events")
-                return
-            with socket.create_connection((there.host, there.port or 80)) as server:
-                server.sendall(head)
-                ends = [self.request, server]
-                while True:
-                    for each in select.select(ends, [], [])[0]:
-                        if not (piece := each.recv(65_536)):
-                            return
-                        ends[1 - ends.index(each)].sendall(piece)
-
-    class Proxy(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A connection that somebody has cut is nobody's error."""
-
-    with Proxy(("127.0.0.1", 0), Handler) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{proxy.server_address[1]}{there.path}", refused
-        finally:
-            proxy.shutdown()

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, pause_flow_run, task
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
@@ -37,6 +37,25 @@ def once(folder: str) -> None:
     note(folder, "ran")
 
 
+@flow(name="responder-brief")
+def brief(folder: str, for_s: float = 0.0, until: str = "") -> None:
+    """Write into the diary of all runs when it begins and when it ends, each in one piece."""
+    write_down(folder, "begins")
+    time.sleep(for_s)
+    while until and not Path(until).exists():
+        time.sleep(0.05)
+    write_down(folder, "ends")
+
+
+def write_down(folder: str, what: str) -> None:
+    """Add a line to the diary of all runs, in one piece whoever else writes."""
+    file = os.open(Path(folder) / "diary", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, f"{what} {_name()}\n".encode())
+    finally:
+        os.close(file)
+
+
 @flow(name="responder-look")
 def look_around(folder: str) -> None:
     """Note what an earlier run has left, and leave something."""
@@ -49,8 +68,8 @@ def look_around(folder: str) -> None:
 
 
 @flow(name="responder-slow")
-def slow(folder: str, until: str = "") -> None:
-    """Go on until the file *until* is there, or somebody ends it; then what was begun is put back."""
+def slow(folder: str, until: str = "", undone_with: str = "") -> None:
+    """Go on until a file is there, or somebody ends it; then put back what was begun, once one is there."""
     note(folder, "begun")
     began_s = time.monotonic()
     try:
@@ -58,6 +77,9 @@ def slow(folder: str, until: str = "") -> None:
             assert time.monotonic() - began_s < LONGEST_S
             time.sleep(0.05)
     except TerminationSignal:
+        (Path(folder) / f"{_name()}.undoing").write_text("it does")
+        while undone_with and not Path(undone_with).exists():
+            time.sleep(0.05)
         (Path(folder) / f"{_name()}.undone").touch()
         raise
     (Path(folder) / f"{_name()}.ended").touch()
@@ -70,6 +92,13 @@ def steps(folder: str, until: str) -> None:
     while not Path(until).exists():
         time.sleep(0.05)
     note(folder, "second")
+
+
+@flow(name="responder-pauses")
+def pauses(folder: str) -> None:
+    """Wait for somebody, in its process."""
+    pause_flow_run(timeout=int(LONGEST_S), poll_interval=1)
+    note(folder, "resumed")
 
 
 @flow(name="responder-deaf")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +11,16 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from prefect import get_client
+from prefect import flow, get_client
+from prefect.exceptions import Abort
 
-from deployments.responder.lost import given_back, taken_by
-from tests.deployments.answering import Pool, responders, without_events
+from deployments.responder.child import _in_time
+from deployments.responder.lost import given_back
+from deployments.responder.orders import TOO_LATE, Ended
+from deployments.responder.telling import taken_by, tell_end
+from tests.deployments.answering import Pool, responders
 
 pytestmark = pytest.mark.timeout(1800)
-
-#: How many runs two responders share.
-RUNS = int(os.environ.get("RESPONDER_RUNS", "10"))
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +88,37 @@ def test_a_process_that_dies_is_told_of_by_name(pool: Pool) -> None:
     assert (state["type"], "exit status 0" in state["message"]) == ("CRASHED", True)
 
 
-def test_a_run_that_cannot_be_begun_says_why(pool: Pool) -> None:
+def test_a_run_that_cannot_be_begun_says_why(pool: Pool, api: httpx.Client) -> None:
     """Not a responder that dies of it, and nothing that is tried again and again."""
-    pool.deploy("missing", "tests.deployments.no_such_module.flow")
-    pool.deploy("commanded", job_variables={"command": "echo"})
-    missing, commanded = pool.create("missing"), pool.create("commanded")
-    misfit = pool.create("once", nonsense=1)
+    (pool.folder / "responder_raising.py").write_text("raise OSError('there is no such disk')\n")
+    (pool.folder / "responder_leaving.py").write_text("import os\n\nos._exit(7)\n")
+    flows = "tests.deployments.responder_flows"
+    deployed: dict[str, tuple[str, dict[str, object], str]] = {
+        "missing": ("tests.deployments.no_such_module.flow", {}, "no_such_module"),
+        "renamed": (f"{flows}.no_such_flow", {}, "no_such_flow"),
+        "file": (f"{pool.folder}/no_such_file.py:flow", {}, "no_such_file.py"),
+        "raising": ("responder_raising.flow", {}, "there is no such disk"),
+        "leaving": ("responder_leaving.flow", {}, "exit status 7"),
+        "commanded": (f"{flows}.once", {"job_variables": {"command": "echo"}}, 'the command "echo"'),
+    }
+    for name, (entrypoint, more, _) in deployed.items():
+        pool.deploy(name, entrypoint, **more)
+    runs = {pool.create(name): reason for name, (_, _, reason) in deployed.items()}
+    misfit, mistyped = pool.create("once", nonsense=1), pool.create("brief", folder="", for_s="soon")
     too_long = pool.create("too_long")
-    state = pool.ended(missing)
-    assert (state["type"], "no_such_module" in state["message"]) == ("CRASHED", True)
-    state = pool.ended(commanded)
-    assert (state["type"], 'the command "echo"' in state["message"]) == ("CRASHED", True)
+    for run, reason in runs.items():
+        state = pool.ended(run)
+        assert (state["type"], reason in state["message"]) == ("CRASHED", True), state
     state = pool.ended(misfit)
-    assert state["type"] in {"FAILED", "CRASHED"}
-    assert "nonsense" in state["message"]
+    assert (state["type"], "['nonsense']" in state["message"]) == ("CRASHED", True), state
+    state = pool.ended(mistyped)
+    assert (state["type"], "for_s" in state["message"]) == ("FAILED", True), state
     assert pool.ended(too_long)["name"] == "TimedOut"
+
+    assert pool.ended(pool.create("once", folder=str(pool.folder)))["type"] == "COMPLETED"
+    for run in (*runs, misfit, mistyped, too_long):
+        states = api.get("/flow_run_states/", params={"flow_run_id": run}).raise_for_status().json()
+        assert [each["type"] for each in states].count("PENDING") == 1
 
 
 def test_a_suspended_run_leaves_its_process_and_goes_on_when_resumed(pool: Pool) -> None:
@@ -120,65 +136,21 @@ def test_a_suspended_run_leaves_its_process_and_goes_on_when_resumed(pool: Pool)
     assert (pool.folder / f"{run}.second").exists()
 
 
-def test_only_so_many_run_as_the_pool_allows(prefect_api: str, api: httpx.Client, tmp_path: Path) -> None:
-    """The second begins when the first has ended, and at once."""
-    pool = Pool(api, "responder-limited", tmp_path / "runs", concurrency_limit=1)
-    until = tmp_path / "go on"
-    runs = [pool.create("slow", folder=str(pool.folder), until=str(until)) for _ in range(2)]
-    with responders(pool, prefect_api, ["limited"], "--poll", "1") as (responder,):
-        first = pool.until(lambda: list(pool.folder.glob("*.begun")), "first run")
-        assert len(first) == 1
-        # Drained: it ends, and takes no other.
-        responder.signal(signal.SIGTERM)
-        until.touch()
-        assert responder.wait() == 0
-    assert sorted(pool.state(each)["type"] for each in runs) == ["COMPLETED", "SCHEDULED"]
-
-
-def test_each_run_is_begun_once_whoever_dies(prefect_api: str, api: httpx.Client, tmp_path: Path) -> None:
-    """Of two responders one is killed in the middle; its runs go on, and end in its place when it is back."""
-    pool = Pool(api, "responder-two", tmp_path / "runs")
-    until = tmp_path / "go on"
-    with responders(pool, prefect_api, ["one", "two"], "--limit", "4", "--poll", "1") as (one, _):
-        slow = pool.create("slow", folder=str(pool.folder), until=str(until))
-        pool.file(slow, "begun")
-        runs = [pool.create("once", folder=str(pool.folder)) for _ in range(RUNS // 2)]
-        pool.until(lambda: len(list(pool.folder.glob("*.ran"))) >= RUNS // (4 if RUNS > 20 else 2), "runs")
-        one.signal(signal.SIGKILL)
-        one.wait()
-        runs += [pool.create("once", folder=str(pool.folder)) for _ in range(RUNS - len(runs))]
-        with responders(pool, prefect_api, ["one"], "--limit", "4", "--poll", "1"):
-            pool.set(slow, "CANCELLING", "Cancelling")
-            assert pool.ended(slow)["type"] == "CANCELLED"
-            assert (pool.folder / f"{slow}.undone").exists()
-            assert {pool.ended(each)["type"] for each in runs} == {"COMPLETED"}
-    assert all(len((pool.folder / f"{each}.ran").read_text().splitlines()) == 1 for each in runs)
-
-
-def test_a_run_begins_also_where_no_event_is_heard(
-    prefect_api: str, api: httpx.Client, tmp_path: Path
-) -> None:
-    """A proxy lets requests through and no connection for events; runs are asked for."""
-    pool = Pool(api, "responder-unheard", tmp_path / "runs")
-    with without_events(prefect_api) as (url, refused), responders(pool, url, ["unheard"], "--poll", "1"):
-        run = pool.create("once", folder=str(pool.folder))
-        assert pool.ended(run)["type"] == "COMPLETED"
-        slow = pool.create("slow", folder=str(pool.folder))
-        pool.file(slow, "begun")
-        pool.set(slow, "CANCELLING", "Cancelling")
-        assert pool.ended(slow)["type"] == "CANCELLED"
-        assert refused
-
-
 def test_runs_begin_also_after_the_process_they_begin_from_has_died(pool: Pool) -> None:
-    """What it had begun goes on, and is still looked after."""
+    """What it had begun goes on, what it had not is begun by the next, unless it was cancelled meanwhile."""
     slow = pool.create("slow", folder=str(pool.folder))
     zygote = psutil.Process(int(pool.file(slow, "begun"))).parent()
     assert zygote is not None
     assert "deployments.responder.zygote" in zygote.cmdline()
+    zygote.suspend()
+    run, cancelled = (pool.create("once", folder=str(pool.folder)) for _ in range(2))
+    for each in (run, cancelled):
+        pool.until(lambda each=each: pool.state(each)["type"] == "PENDING", "run that was taken")  # type: ignore[misc]
+    pool.set(cancelled, "CANCELLING", "Cancelling")
     zygote.kill()
-    run = pool.create("once", folder=str(pool.folder))
     assert pool.ended(run)["type"] == "COMPLETED"
+    assert pool.ended(cancelled)["type"] == "CANCELLED"
+    assert not (pool.folder / f"{cancelled}.ran").exists()
     pool.set(slow, "CANCELLING", "Cancelling")
     assert pool.ended(slow)["type"] == "CANCELLED"
     assert (pool.folder / f"{slow}.undone").exists()
@@ -187,28 +159,64 @@ def test_runs_begin_also_after_the_process_they_begin_from_has_died(pool: Pool) 
 def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_path: Path) -> None:
     """Of a responder that nobody hears of; one that is heard of keeps what it has taken."""
     pool = Pool(api, "responder-lost", tmp_path / "runs")
-    runs = {name: pool.create("once", folder=str(pool.folder)) for name in ("gone", "alive", "me", "stock")}
+    names = ("gone", "alive", "me", "stock", "cancelled")
+    runs = {name: pool.create("once", folder=str(pool.folder)) for name in names}
     api.post(f"/work_pools/{pool.name}/workers/heartbeat", json={"name": "alive"}).raise_for_status()
     for name, run in runs.items():
-        message = "" if name == "stock" else taken_by(name, "0123abcd")
+        message = "" if name == "stock" else taken_by(name.replace("cancelled", "gone"), "0123abcd")
         state = {"type": "PENDING", "name": "Pending", "message": message}
         api.post(f"/flow_runs/{run}/set_state", json={"state": state}).raise_for_status()
+
+    pool.set(runs["cancelled"], "CANCELLING", "Cancelling")
 
     async def sweep(patience: timedelta, *ours: str) -> set[str]:
         async with get_client() as client:
             return set(await given_back(client, pool.name, "me", ours, patience))
 
     assert asyncio.run(sweep(timedelta(hours=1))) == set()
-    assert asyncio.run(sweep(timedelta(0), runs["me"])) == {runs["gone"]}
+    assert asyncio.run(sweep(timedelta(0), runs["me"])) == {runs["gone"], runs["cancelled"]}
     assert asyncio.run(sweep(timedelta(0))) == {runs["me"]}
     kinds = {name: pool.state(run)["type"] for name, run in runs.items()}
-    assert kinds == {"gone": "SCHEDULED", "alive": "PENDING", "me": "SCHEDULED", "stock": "PENDING"}
+    assert kinds == {
+        "gone": "SCHEDULED",
+        "alive": "PENDING",
+        "me": "SCHEDULED",
+        "stock": "PENDING",
+        "cancelled": "CANCELLED",
+    }
+
+    # Who finds that it was too late to begin a run leaves it to whom it was given meanwhile.
+    async def too_late(run: str) -> None:
+        async with get_client() as client:
+            await tell_end(client, Ended(run=run, status=TOO_LATE), name="me", was_cancelled=False)
+
+    asyncio.run(too_late(runs["alive"]))
+    assert pool.state(runs["alive"])["type"] == "PENDING"
+    # What the server has as begun, and was not, is forgotten by nobody.
+    pool.set(runs["alive"], "RUNNING", "Running")
+    asyncio.run(too_late(runs["alive"]))
+    assert pool.state(runs["alive"])["type"] == "CRASHED"
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_run_that_the_server_lets_begin_too_late_does_not_begin() -> None:
+    """By then others may have been given it; Prefect asks again for minutes."""
+    begun = list[str]()
+
+    @flow
+    def begin(word: str) -> None:
+        begun.append(word)
+
+    with pytest.raises(Abort):
+        _in_time(begin, time.monotonic() - 1)("late")
+    _in_time(begin, time.monotonic() + 3600)("in time")
+    assert begun == ["in time"]
 
 
 def test_new_code_is_what_the_next_runs_begin_from(
     prefect_api: str, api: httpx.Client, tmp_path: Path
 ) -> None:
-    """Also of a module that was imported before the first of them."""
+    """Also of a module that was imported before the first of them; one that is broken is not taken."""
     pool = Pool(api, "responder-changing", tmp_path / "runs")
     module = pool.folder / "responder_changing.py"
     text = (
@@ -222,11 +230,10 @@ def test_new_code_is_what_the_next_runs_begin_from(
         assert pool.ended(pool.create("write", file=str(tmp_path / "said")))["type"] == "COMPLETED"
         return (tmp_path / "said").read_text()
 
-    with responders(pool, prefect_api, ["changing"], "--import", "responder_changing"):
+    with responders(pool, prefect_api, ["changing"], "--import", "responder_changing") as (responder,):
+        assert said() == "old"
+        module.write_text("raise OSError('half an update')")
+        pool.until(lambda: "OSError: half an update" in responder.log.read_text(), "failed import")
         assert said() == "old"
         module.write_text(text.format("a newer one"))
-        pool.until(
-            lambda: any("the code has changed" in log.read_text() for log in pool.folder.glob("*.log")),
-            "notice of the change",
-        )
         assert pool.until(lambda: said() == "a newer one", "run of the new code")

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import valkey
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.sorting import FlowRunSort
 
 from flows.resolve import resolve
 from flows.returned import returned
@@ -19,6 +22,10 @@ from medic8.local.scratch import ScratchValkey, scratch_valkey
 from medic8.model.plan import Plan
 from medic8.model.recovery import StepState
 from medic8.model.resolution import Outcome, Resolution, Treatment
+from medic8.notifying.message import title_of
+from medic8.recovery import outbox
+from medic8.recovery.journal import Journal
+from medic8.settings import load_settings
 from medic8.targets.grid.format import CELL
 from medic8.targets.grid.grid import Grid
 from medic8.targets.grid.keys import role_key, sums_key
@@ -142,6 +149,14 @@ def test_every_source_in_its_order_and_then_a_person(client: valkey.Valkey) -> N
     healed = run("heal", target="lab", approved=[digest])
     assert tried(healed) == [("quarantine_lost_pages", Outcome.RESOLVED)]
     assert healed.is_healed
+    # A target that lacks data is not just healed, on a lock screen and in Prefect.
+    assert (healed.lost, asked.lost) == ("3 pages given up", "")
+    (newest, *_) = outbox.newest(Journal(load_settings().journal_url), 1)
+    assert title_of(newest.notice).startswith("lab: healed, 3 pages given up: ")
+    with get_client(sync_client=True) as prefect:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=["heal lab"]))
+        (last,) = prefect.read_flow_runs(flow_run_filter=named, sort=FlowRunSort.START_TIME_DESC, limit=1)
+    assert last.state_name == "Healthy, 3 pages given up"
     (resolution,) = healed.resolutions
     assert resolution.approval is not None
     assert (resolution.approval.digest, resolution.approval.by) == (digest, "holder of the command line")

@@ -295,9 +295,15 @@ def test_a_gateway_is_kept_found_again_and_stopped_with_the_stack(running: Stack
     second = start()
     assert (second.server("gateway").pid != pid, second.gateway_url) == (True, url)
     assert not psutil.pid_exists(int(pid or 0))
+    # A secret that is another one by now would be refused until somebody thinks of that.
+    environment |= {"ALERT_TOKEN": "another token of the test's own"}
+    third = start()
+    assert third.server("gateway").pid != second.server("gateway").pid
+    del environment["ALERT_TOKEN"]
+    assert start().server("gateway").pid == third.server("gateway").pid
     stopped = start(None)
     assert (stopped.is_up, stopped.gateway_url) == (True, None)
-    assert not psutil.pid_exists(int(second.server("gateway").pid or 0))
+    assert not psutil.pid_exists(int(third.server("gateway").pid or 0))
     last = start()
     stack.down(running.home, progress=quiet, environment=ENVIRONMENT)
     assert not psutil.pid_exists(int(last.server("gateway").pid or 0))

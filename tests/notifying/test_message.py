@@ -32,6 +32,13 @@ def test_every_event_has_a_title_for_a_lock_screen(event: Event) -> None:
     assert "\x1b" not in title
 
 
+def test_what_was_lost_stands_in_the_title_and_is_no_success() -> None:
+    """Who reads "healed" on a lock screen goes on sleeping."""
+    notice = LONG.model_copy(update={"event": Event.RESOLVED, "title": "damaged", "lost": "3 pages given up"})
+    assert title_of(notice) == "db1: healed, 3 pages given up: damaged"
+    assert [single(notice).kind, digest([notice, notice]).kind] == ["warning"] * 2
+
+
 def test_a_long_message_is_cut_in_the_middle() -> None:
     """What is wrong and what to do stand at its ends."""
     message = single(LONG, runs_page="https://prefect.example/runs/flow-run", link="https://heal.example/x")

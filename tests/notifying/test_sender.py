@@ -28,7 +28,7 @@ from medic8.recovery.journal import Journal
 from medic8.settings import Settings, load_settings
 from tests.alerts.approving_page import approving_page
 from tests.notifying.receiver import TOKEN, Receiver, until
-from tests.recovery.asking import AT, RUN, wanted
+from tests.recovery.asking import AT, RUN, risky, wanted
 from tests.recovery.telling import SECOND, a_recovery, a_resolution, some
 
 TARGETS = """
@@ -84,10 +84,14 @@ def test_each_kind_of_event_arrives_once_with_its_words(configured: Configured, 
         outbox.tell_resolution(journal, told, f"run-{end.value}")
     outbox.tell_resolution(journal, a_resolution(Outcome.REFUSED, reason="three of three"), "run-refused")
     approvals.ask(journal, wanted(), site.approvals, AT)
+    other = wanted(risky("b"))
+    other = other.model_copy(update={"issue": other.issue.model_copy(update={"about": "another"})})
+    denied = approvals.ask(journal, other, site.approvals, AT)
+    approvals.decide(journal, denied.id, Choice.DENY, by="eve", reason="not now", at=AT)
     for rule in ("flapping", "expired", "heartbeat", "schedule"):
         about = "" if rule == "heartbeat" else "pot"
         watching.escalate(journal, Escalation(rule=rule, about=rule, reason=f"{rule} said so", at=AT), about)
-    assert send(site) == [("here", True)] * 9
+    assert send(site) == [("here", True)] * 11
     assert send(site) == []
     bodies = {
         each["title"].removeprefix("pot: ").removeprefix("memory-1: "): each for each in receiver.messages
@@ -99,6 +103,8 @@ def test_each_kind_of_event_arrives_once_with_its_words(configured: Configured, 
         "needs a person",
         "refused",
         "needs your approval",
+        "decided already",
+        "not approved",
         "automation stopped",
         "alert not answered",
         "heartbeat silent",
@@ -309,9 +315,10 @@ def test_who_is_told_late_is_told_that_it_was_decided(configured: Configured, re
     journal = Journal(site.journal_url)
     request = approvals.ask(journal, wanted(), site.approvals, AT)
     approvals.decide(journal, request.id, Choice.DENY, by="ann", reason="no", at=AT)
-    assert send(site) == [("here", True)]
-    (message,) = receiver.messages
+    assert send(site) == [("here", True)] * 2
+    message, said = receiver.messages
     assert message["title"].startswith("pot: decided already: ")
+    assert said["title"] == "pot: not approved: denied by ann: Write."
     assert ("denied by ann" in message["message"], links_in(receiver)) == (True, [])
 
 

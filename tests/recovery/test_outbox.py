@@ -13,7 +13,7 @@ from medic8.alerts.arriving import Arrival
 from medic8.alerts.inbox import MOST_ATTEMPTS, Inbox
 from medic8.alerts.routing import Route as AlertRoute
 from medic8.model.alert import Alert, AlertStatus, Batch, End
-from medic8.model.approval import Approvals
+from medic8.model.approval import Approvals, Choice
 from medic8.model.notice import Delivery, Event, Notice, Portion, Route
 from medic8.model.policy import Escalation, Refusal
 from medic8.model.recovery import Owner, RecoveryState
@@ -124,6 +124,27 @@ def test_a_plan_that_waits_is_told_once_with_the_request(journal: Journal) -> No
         request.digest,
     )
     assert (notice.done, notice.reason) == (("write a",), "its risk is high")
+
+
+def test_a_no_to_a_plan_that_waited_is_told_once_whoever_said_it(journal: Journal) -> None:
+    """A person, or nobody in time, which several may notice; a yes is told by what comes of it."""
+    later = AT + timedelta(hours=2)
+    for plan, choice in ((risky("a"), Choice.DENY), (risky("b"), Choice.APPROVE), (risky("c"), None)):
+        issue = ISSUE.model_copy(update={"about": plan.digest})  # or the next would take its place
+        asked = wanted(plan).model_copy(update={"issue": issue})
+        request = approvals.ask(journal, asked, Approvals(), AT)
+        if choice is not None:
+            at = AT + timedelta(minutes=1)
+            run = "carries it out"
+            approvals.decide(journal, request.id, choice, by="ann", reason="w", at=at, carried_out_by=run)
+    for _ in range(2):
+        approvals.sweep(journal, later)
+    said = [each for each in told(journal) if each.event is Event.NOT_APPROVED]
+    assert [(each.title, each.digest) for each in said] == [
+        ("denied by ann: Write.", risky("a").digest),
+        ("its time was over: Write.", risky("c").digest),
+    ]
+    assert said[0].reason == "w"
 
 
 @pytest.mark.parametrize(

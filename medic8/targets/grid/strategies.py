@@ -99,6 +99,7 @@ def plan_quarantine(issue: Issue, report: DiagnosticReport, target: Target) -> P
         risk=Risk.HIGH,
         units=tuple(_quarantine(item) for item in items),
         left_open=left,
+        loses=f"{counted(pages, 'page')} given up" if items else "",
     )
 
 
