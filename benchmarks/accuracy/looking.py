@@ -147,7 +147,9 @@ class Found(NamedTuple):
         return (*self.watch.issues, *(each for each in self.look.issues if each.fingerprint not in known))
 
 
-def found(target: Target, site: Settings, before: Collection[str] = ()) -> Found:
+def found(
+    target: Target, site: Settings, before: Collection[str] = (), *, watch_s: float | None = None
+) -> Found:
     """
     A look, and then a watch whatever it found, since what shows at once hides what shows in a watch alone.
 
@@ -155,11 +157,13 @@ def found(target: Target, site: Settings, before: Collection[str] = ()) -> Found
         target: What to look at.
         site: Its configuration.
         before: Codes of findings that are left out.
+        watch_s: For how long to watch; None = as all of the kind are watched.
     """
+    watch_s = watch_of(target.kind) if watch_s is None else watch_s
     began_s = time.monotonic()
     look = without(diagnose(target, site), before)
     seen_s = time.monotonic() - began_s
-    watch = without(diagnose(target, site, watch_of(target.kind)), before)
+    watch = without(diagnose(target, site, watch_s), before)
     if not has_found(look):
         seen_s = time.monotonic() - began_s
     return Found(look, watch, seen_s if has_found(look) or has_found(watch) else None)

@@ -157,17 +157,22 @@ def side_for(draw: Draw) -> Iterator[tuple[Side, Path]]:
             side.close()
 
 
-def run(draw: Draw, *, is_to_heal: bool = False) -> Result:
+def run(draw: Draw, *, is_to_heal: bool = False, watch_s: float | None = None) -> Result:
     """
     Break it, look, be scored, and heal it if that was asked for.
 
     What cannot be broken does not count. An exception of the side that looks is a wrong answer, and ends no
     other run.
+
+    Args:
+        draw: What to break.
+        is_to_heal: Whether to heal it as well.
+        watch_s: For how long to watch; None = as long as what is measured, less is for tests.
     """
     result = Result(draw)
     try:
         with side_for(draw) as (side, folder):
-            _run(result, side, folder, is_to_heal=is_to_heal)
+            _run(result, side, folder, is_to_heal=is_to_heal, watch_s=watch_s)
     except CrashError as exc:
         result.crash = str(exc)
         result.scores = crashed(exc.truths)
@@ -218,7 +223,7 @@ def counted_as_wrong(truths: Sequence[Truth]) -> Iterator[None]:
         raise CrashError(last_line_of(exc), tuple(truths)) from exc
 
 
-def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
+def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool, watch_s: float | None) -> None:
     from benchmarks.accuracy import answers, looking  # noqa: PLC0415 - both import Prefect: its settings come first
     from benchmarks.accuracy.side import truth_of  # noqa: PLC0415
 
@@ -245,7 +250,7 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
     with counted_as_wrong(truths):
         waited_s = time.monotonic() - began_s
-        seen = looking.found(target, site, before)
+        seen = looking.found(target, site, before, watch_s=watch_s)
         said = answers.said_by(seen.watch, seen.look)
         result.treats = looking.would_treat(seen, target)
     result.before = sorted(before)
