@@ -67,6 +67,12 @@ def pruning_dry_run(*, default: bool = True) -> forms.Schema:
 _BACKUP = forms.text(
     "Backup", "Id of the backup, as medic8 backup list shows it. Empty: the newest complete one."
 )
+_WATCH = forms.seconds(
+    "Watch for seconds",
+    "For how long to watch what grows. 0: only for moments.",
+    default=0,
+    most=LONGEST_LOOK_S,
+)
 _PREFIX = forms.text("Prefix", "Of a server, only keys that begin so. Empty: all.")
 
 #: What a person can start, in the order in which the documentation lists it.
@@ -78,12 +84,7 @@ PROCEDURES = (
         "Look at a target and say what is wrong, with the evidence. Changes nothing.",
         lambda targets: forms.form(
             target=forms.target(_names(targets)),
-            watch_s=forms.seconds(
-                "Watch for seconds",
-                "For how long to watch what grows. 0: only for moments.",
-                default=0,
-                most=LONGEST_LOOK_S,
-            ),
+            watch_s=_WATCH,
         ),
     ),
     Procedure(
@@ -127,6 +128,7 @@ PROCEDURES = (
             strategy=forms.strategy(_allowed(targets)),
             dry_run=forms.dry_run(),
             approved=forms.approved(),
+            watch_s=_WATCH,
         ),
     ),
     Procedure(

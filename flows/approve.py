@@ -80,6 +80,7 @@ def _carry_out(request: ApprovalRequest, site: Settings) -> Treatment:
             approved=[request.digest],
             issues=[request.issue.fingerprint],
             origin=request.mandate.origin.value,
+            watch_s=request.issue.watched_s,
             return_state=True,
         )
     return returned(state, Treatment)

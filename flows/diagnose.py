@@ -86,7 +86,7 @@ def report_on(
     taken_at, began = datetime.now(UTC), time.perf_counter()
     results = _run_diagnostics(target, site, watch_s)
     analysis = analyze(target.name, results)
-    issues = detect(target, analysis, results, taken_at)
+    issues = detect(target, analysis, results, taken_at, watch_s)
     beneath, unseen = _look_beneath(target, site, known) if issues else ((), ())
     report = DiagnosticReport(
         target=target.name,

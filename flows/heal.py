@@ -74,6 +74,7 @@ def heal(
     strategy: str = ANY,
     origin: str = Origin.PERSON.value,
     override: str = "",
+    watch_s: float = 0.0,
 ) -> State[Treatment]:
     """
     Diagnose a target, and treat what is wrong as far as its configuration allows, causes before symptoms.
@@ -87,6 +88,8 @@ def heal(
         strategy: The only one to try, and on nothing but this target; ``any`` = the cheapest that helps.
         origin: Who or what began it; what nobody decided has limits (docs/admission.md).
         override: Why a person goes on although there is a pause; empty = a pause stops it.
+        watch_s: For how many seconds each diagnosis watches what changes; 0 = moments alone. What a watch
+            found is gone only if another watch does not find it.
     """
     given = check_approvals(_digests(approved))
     site = load_settings()
@@ -106,12 +109,12 @@ def heal(
     # What was ended just now has changed the target since somebody else looked.
     before = None if interrupted else handed(target)
     if before is None:
-        before = returned(diagnose(target, return_state=True), DiagnosticReport)
+        before = _diagnosis(target, watch_s)
     if mandate.origin.is_automatic:
         with untagged():
             note_sighting(before, site)
     beneath, report, ended = (
-        _treat_beneath(before, site, agreed, mandate, dry_run=dry_run)
+        _treat_beneath(before, site, agreed, mandate, watch_s, dry_run=dry_run)
         if strategy == ANY
         else ((), before, {})
     )
@@ -145,7 +148,13 @@ def heal(
 
 
 def _treat_beneath(
-    report: DiagnosticReport, site: Settings, agreed: list[str], mandate: Mandate, *, dry_run: bool
+    report: DiagnosticReport,
+    site: Settings,
+    agreed: list[str],
+    mandate: Mandate,
+    watch_s: float,
+    *,
+    dry_run: bool,
 ) -> tuple[tuple[Treatment, ...], DiagnosticReport, dict[str, Outcome]]:
     """
     Treat the causes that lie in what the target stands on, each once, by a run of this flow on that target.
@@ -172,8 +181,12 @@ def _treat_beneath(
         treatments.append(treatment)
         ended |= ended_beneath(report, causes, treatment, site.target(name).allow)
         if treatment.after is not None:
-            report = returned(diagnose(report.target, return_state=True), DiagnosticReport)
+            report = _diagnosis(report.target, watch_s)
     return tuple(treatments), report, ended
+
+
+def _diagnosis(target: str, watch_s: float) -> DiagnosticReport:
+    return returned(diagnose(target, watch_s, return_state=True), DiagnosticReport)
 
 
 def _end_interrupted(target: Target, site: Settings) -> tuple[Recovery, ...]:
@@ -217,7 +230,7 @@ def _treat_issue(
         if resolution.after is not None:
             report = resolution.after
         elif resolution.recovery:
-            report = returned(diagnose(target.name, return_state=True), DiagnosticReport)
+            report = _diagnosis(target.name, issue.watched_s)
         if resolution.outcome not in _MAY_GO_ON:
             break
         present = next((each for each in report.issues if each.fingerprint == issue.fingerprint), None)

@@ -145,7 +145,7 @@ def _carry_out(
         guards = guard_recovery(target, recovery.plan, before, site)
     _stop_if_interrupted()
     with lease.during(LOOKING_S):
-        after = report_on(target, site)
+        after = report_on(target, site, issue.watched_s)
     verify_recovery(target, issue, recovery, after, site)
     _stop_if_interrupted()
     lease.require()

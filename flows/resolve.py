@@ -121,7 +121,9 @@ def _treat(
     result = _recover(target, plan, issue, mandate)
     if isinstance(result, ChangedError) or (isinstance(result, RecoveryResult) and result.was_outdated):
         # Once only: a target that changes faster than it can be planned for is not ours to chase.
-        renewed = plan_treatment(target, issue, report_on(target, site), approved=tuple(approved))
+        renewed = plan_treatment(
+            target, issue, report_on(target, site, issue.watched_s), approved=tuple(approved)
+        )
         if renewed is not None and renewed.strategy == plan.strategy and renewed.units:
             # A yes to the first plan is none to this one.
             admission = admit(renewed, target, approved)

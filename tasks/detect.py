@@ -18,12 +18,26 @@ from tasks.light import task
 
 @task(task_run_name="detect issues of {target.name}", **ONCE)
 def detect(
-    target: Target, analysis: Analysis, results: Mapping[str, DiagnosticResult], taken_at: datetime
+    target: Target,
+    analysis: Analysis,
+    results: Mapping[str, DiagnosticResult],
+    taken_at: datetime,
+    watched_s: float = 0.0,
 ) -> tuple[Issue, ...]:
-    """The issues that *analysis* shows, the heaviest first, every cause before what follows from it."""
+    """
+    The issues that *analysis* shows, the heaviest first, every cause before what follows from it.
+
+    Args:
+        target: What was looked at.
+        analysis: What was seen, weighed.
+        results: What the diagnostics read.
+        taken_at: When.
+        watched_s: For how long what changes was watched.
+    """
     kind = kind_named(target.kind)
     issues = detect_issues(analysis, kind.rules, target=target.name, at=taken_at)
-    return link_causes(issues, results, kind.causes)
+    linked = link_causes(issues, results, kind.causes)
+    return tuple(each.model_copy(update={"watched_s": watched_s}) for each in linked)
 
 
 @task(task_run_name="look for causes beneath {target.name}", **ONCE)

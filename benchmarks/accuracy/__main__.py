@@ -52,7 +52,7 @@ def main() -> int:
             print(f"stopped after {args.most_s:g} s: {len(plans) - len(results)} runs were not made")
         soaked = None
         if args.soak_s and not args.repeat:
-            soaked = soak_at_once(args.jobs, args.soak_s, args.seed, _states(args, variants))
+            soaked = soak_at_once(args.jobs, args.soak_s, args.seed, _states(args, variants, held))
     measured = Measured(results, held, soaked)
     print("\n".join(tables(measured)))
     not_met = missed(measured)
@@ -65,9 +65,18 @@ def _is_shared(variants: dict[str, Variant]) -> Callable[[Draw], bool]:
     return lambda draw: any(variants[name].kind == "host" for name in draw.variants)
 
 
-def _states(args: argparse.Namespace, variants: dict[str, Variant]) -> list[Draw]:
+def _drawn_from(
+    args: argparse.Namespace, variants: dict[str, Variant], held: frozenset[str]
+) -> dict[str, Variant]:
+    """Who tunes makes no held-out run, not even of a healthy state."""
+    return {
+        name: each for name, each in variants.items() if args.only in name and (args.held or name not in held)
+    }
+
+
+def _states(args: argparse.Namespace, variants: dict[str, Variant], held: frozenset[str]) -> list[Draw]:
     """Every healthy state, for the soak; one drawn strength of each."""
-    well = [name for name, each in variants.items() if each.is_healthy and args.only in name]
+    well = [name for name, each in _drawn_from(args, variants, held).items() if each.is_healthy]
     return draws(variants, well, len(well), random.Random(args.seed))
 
 
@@ -101,7 +110,7 @@ def _drawn(
 ) -> list[tuple[Draw, bool]]:
     """Every run and whether it is healed, in random order."""
     rng = random.Random(args.seed)
-    known = {name: each for name, each in variants.items() if args.only in name}
+    known = _drawn_from(args, variants, held)
     sick = [name for name, each in known.items() if not each.is_healthy]
     well = [name for name, each in known.items() if each.is_healthy]
     faulty = [

@@ -18,6 +18,8 @@ CAUSES = {
     "grid.deadlock": Cause.DEADLOCK,
     "grid.lock_stale": Cause.STALE_LOCK,
     "grid.": Cause.DAMAGED_VALUES,
+    "locks.stale": Cause.STALE_LOCK,
+    "locks.deadlock": Cause.DEADLOCK,
     "clients.output": Cause.UNREAD_OUTPUT,
     "memory.client_buffers": Cause.UNREAD_OUTPUT,
     "clients.monitor": Cause.MONITOR,
@@ -197,12 +199,21 @@ _PARTS = {
 }
 
 
-def said_by(report: DiagnosticReport) -> list[Said]:
-    """What *report* says, from its top; what is only worth knowing is left out."""
-    told = [_said(issue, report) for issue in report.issues if issue.severity is not Severity.INFO]
+def said_by(*reports: DiagnosticReport) -> list[Said]:
+    """
+    What *reports* of one target say, from the top of the first; what is only worth knowing is left out.
+
+    Of an issue that several have, what the first says counts.
+    """
+    told = dict[str, Said]()
+    for report in reports:
+        for issue in report.issues:
+            if issue.severity is not Severity.INFO:
+                told.setdefault(issue.fingerprint, _said(issue, report))
     if told:
-        return told
-    odd = [each for each in report.analysis.findings if each.severity is not Severity.INFO]
+        return list(told.values())
+    findings = (each for report in reports for each in report.analysis.findings)
+    odd = [each for each in findings if each.severity is not Severity.INFO]
     # Something is wrong and nobody knows what: that is an answer, and no type.
     return [Said("unknown", frozenset({Cause.UNKNOWN}), odd[0].text)] if odd else []
 

@@ -12,7 +12,7 @@ from medic8.local.home import make_home
 
 #: Where nothing was changed, or all is as before, and a reason says why.
 SAID = ("restored", "needs_person", "refused", "awaiting_approval", "unsupported", "denied")
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 @contextmanager
@@ -31,19 +31,26 @@ def prefect_in(folder: Path) -> Iterator[None]:
         stack.remove(home, progress=lambda _: None)
 
 
-def heal(target: str) -> list[tuple[str, str, str]]:
-    """Heal and say yes to every plan; (strategy, outcome, reason) of what came of it."""
+def heal(target: str, watch_s: float) -> list[tuple[str, str, str]]:
+    """
+    Heal and say yes to every plan; (strategy, outcome, reason) of what came of it.
+
+    Args:
+        target: Its name.
+        watch_s: For so long each diagnosis watches, as the one did that is scored.
+    """
     from flows.run import run  # noqa: PLC0415 - it imports Prefect, whose settings are made first
 
     agreed: list[str] = []
     for _ in range(_ROUNDS):
-        treatment = run("heal", target=target, approved=agreed)
+        treatment = run("heal", target=target, approved=agreed, watch_s=watch_s)
         asked = [
             each.plan.digest
             for each in treatment.resolutions
             if each.outcome == "awaiting_approval" and each.plan.digest not in agreed
         ]
-        if not asked:
+        # Where a plan does a part at a time, it says that one is to heal again.
+        if not asked and not any(each.outcome == "partly_resolved" for each in treatment.resolutions):
             break
         agreed += asked
     return [

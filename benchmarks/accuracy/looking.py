@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 from benchmarks.accuracy.answers import without
 from medic8.analysis.analyzer import UNREACHABLE, analyze
 from medic8.errors import TransientError
-from medic8.model.issue import Severity
+from medic8.model.issue import Issue, Severity
 from medic8.model.report import DiagnosticReport, DiagnosticResult
 from medic8.model.target import Target
 from medic8.safety.admission import admit
@@ -26,10 +27,10 @@ from medic8.targets.treatment import choose_plan
 from tasks.detect import detect
 from tasks.diagnose import failed_diagnostic, run_diagnostic
 
-#: Where one look found nothing, one watches for so long, in every run of a kind alike. What grows in a
-#: process is told from a saw-tooth only by who has seen some of its teeth.
-WATCH_S = {"process": 20.0}
-USUAL_WATCH_S = 4.0
+#: After a look one watches for so long, in every run of a kind alike. What grows in a process is told from a
+#: saw-tooth only by who has seen some of its teeth.
+_WATCH_S = {"process": 20.0}
+_USUAL_WATCH_S = 4.0
 _ATTEMPTS = 3
 
 
@@ -105,15 +106,15 @@ def back_up(target: Target, site: Settings) -> None:
 def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> DiagnosticReport:
     """What `flows.diagnose` does."""
     results: dict[str, DiagnosticResult] = {}
-    at, began_s = datetime.now(UTC), time.monotonic()
+    at, began_s, diagnosis = datetime.now(UTC), time.monotonic(), uuid4().hex
     for names in kind_named(target.kind).turns:
         with ThreadPoolExecutor(len(names)) as pool:
-            looks = [pool.submit(_looked, target, name, site, watch_s) for name in names]
+            looks = [pool.submit(_looked, target, name, site, watch_s, diagnosis) for name in names]
         results |= {name: look.result() for name, look in zip(names, looks, strict=True)}
         if any(finding.code == UNREACHABLE for name in names for finding in results[name].findings):
             break
     analysis = analyze(results.values())
-    issues = detect.fn(target, analysis, results, at)
+    issues = detect.fn(target, analysis, results, at, watch_s)
     return DiagnosticReport(
         target=target.name,
         kind=target.kind,
@@ -125,19 +126,52 @@ def diagnose(target: Target, site: Settings, watch_s: float = 0.0) -> Diagnostic
     )
 
 
-def found(target: Target, site: Settings, before: Collection[str] = ()) -> DiagnosticReport:
+class Found(NamedTuple):
     """
-    One look; and if nothing is wrong, a watch.
+    What one sees who looks, and then watches.
+
+    Attributes:
+        look: The first report.
+        watch: The second, which looks at all that a look looks at.
+        seen_s: After how many seconds anything had been found; None = nothing was.
+    """
+
+    look: DiagnosticReport
+    watch: DiagnosticReport
+    seen_s: float | None
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """Those of the watch, and after them what only the look found: nobody forgets it within seconds."""
+        known = {each.fingerprint for each in self.watch.issues}
+        return (*self.watch.issues, *(each for each in self.look.issues if each.fingerprint not in known))
+
+
+def found(
+    target: Target, site: Settings, before: Collection[str] = (), *, watch_s: float | None = None
+) -> Found:
+    """
+    A look, and then a watch whatever it found, since what shows at once hides what shows in a watch alone.
 
     Args:
         target: What to look at.
         site: Its configuration.
         before: Codes of findings that are left out.
+        watch_s: For how long to watch; None = as all of the kind are watched.
     """
-    report = without(diagnose(target, site), before)
-    if has_found(report):
-        return report
-    return without(diagnose(target, site, WATCH_S.get(target.kind, USUAL_WATCH_S)), before)
+    watch_s = watch_of(target.kind) if watch_s is None else watch_s
+    began_s = time.monotonic()
+    look = without(diagnose(target, site), before)
+    seen_s = time.monotonic() - began_s
+    watch = without(diagnose(target, site, watch_s), before)
+    if not has_found(look):
+        seen_s = time.monotonic() - began_s
+    return Found(look, watch, seen_s if has_found(look) or has_found(watch) else None)
+
+
+def watch_of(kind: str) -> float:
+    """For so many seconds a target of *kind* is watched."""
+    return _WATCH_S.get(kind, _USUAL_WATCH_S)
 
 
 def has_found(report: DiagnosticReport) -> bool:
@@ -145,21 +179,22 @@ def has_found(report: DiagnosticReport) -> bool:
     return any(each.severity is not Severity.INFO for each in report.analysis.findings)
 
 
-def would_treat(report: DiagnosticReport, target: Target) -> list[str]:
-    """The strategies that would be carried out now without anybody being asked."""
-    kind, named = kind_named(target.kind), []
-    for issue in report.issues:
-        plan = choose_plan(kind, issue, report, target)
-        if plan is not None and plan.units and admit(plan, target).is_granted:
-            named.append(plan.strategy)
-    return named
+def would_treat(seen: Found, target: Target) -> list[str]:
+    """The strategies that would be carried out by either report without anybody being asked."""
+    kind, named = kind_named(target.kind), dict[str, None]()
+    for report in (seen.look, seen.watch):
+        for issue in report.issues:
+            plan = choose_plan(kind, issue, report, target)
+            if plan is not None and plan.units and admit(plan, target).is_granted:
+                named[plan.strategy] = None
+    return list(named)
 
 
-def _looked(target: Target, name: str, site: Settings, watch_s: float) -> DiagnosticResult:
+def _looked(target: Target, name: str, site: Settings, watch_s: float, diagnosis: str) -> DiagnosticResult:
     for _ in range(_ATTEMPTS - 1):
         with suppress(TransientError):
-            return run_diagnostic.fn(target, name, site, watch_s)
+            return run_diagnostic.fn(target, name, site, watch_s, diagnosis)
     try:
-        return run_diagnostic.fn(target, name, site, watch_s)
+        return run_diagnostic.fn(target, name, site, watch_s, diagnosis)
     except Exception as exc:  # noqa: BLE001 - as the flow has it: a finding, not the end
         return failed_diagnostic(name, exc)

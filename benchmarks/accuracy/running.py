@@ -157,17 +157,22 @@ def side_for(draw: Draw) -> Iterator[tuple[Side, Path]]:
             side.close()
 
 
-def run(draw: Draw, *, is_to_heal: bool = False) -> Result:
+def run(draw: Draw, *, is_to_heal: bool = False, watch_s: float | None = None) -> Result:
     """
     Break it, look, be scored, and heal it if that was asked for.
 
     What cannot be broken does not count. An exception of the side that looks is a wrong answer, and ends no
     other run.
+
+    Args:
+        draw: What to break.
+        is_to_heal: Whether to heal it as well.
+        watch_s: For how long to watch; None = as long as what is measured, less is for tests.
     """
     result = Result(draw)
     try:
         with side_for(draw) as (side, folder):
-            _run(result, side, folder, is_to_heal=is_to_heal)
+            _run(result, side, folder, is_to_heal=is_to_heal, watch_s=watch_s)
     except CrashError as exc:
         result.crash = str(exc)
         result.scores = crashed(exc.truths)
@@ -218,7 +223,7 @@ def counted_as_wrong(truths: Sequence[Truth]) -> Iterator[None]:
         raise CrashError(last_line_of(exc), tuple(truths)) from exc
 
 
-def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
+def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool, watch_s: float | None) -> None:
     from benchmarks.accuracy import answers, looking  # noqa: PLC0415 - both import Prefect: its settings come first
     from benchmarks.accuracy.side import truth_of  # noqa: PLC0415
 
@@ -244,21 +249,22 @@ def _run(result: Result, side: Side, folder: Path, *, is_to_heal: bool) -> None:
     target = site.target(name)
     truths: list[Truth] = [truth_of(each) for each in side.ask("truth")["truths"]]
     with counted_as_wrong(truths):
-        report = looking.found(target, site, before)
-        said = answers.said_by(report)
-        result.treats = looking.would_treat(report, target)
+        waited_s = time.monotonic() - began_s
+        seen = looking.found(target, site, before, watch_s=watch_s)
+        said = answers.said_by(seen.watch, seen.look)
+        result.treats = looking.would_treat(seen, target)
     result.before = sorted(before)
     if had := {cause for each in truths for cause in (each.cause, *each.also_cause)} & {
         answers.cause_of(code) for code in before
     }:
         raise SideError(f"the host had it before: {', '.join(sorted(had))}")
-    if looking.has_found(report):
-        result.detect_s = time.monotonic() - began_s
+    if seen.seen_s is not None:
+        result.detect_s = waited_s + seen.seen_s
     result.scores = score(truths, said)
     result.said = [
         f"{each.issue_type}: {each.about} ({', '.join(each.signs)})"
         f"{'' if not each.follows_from else ' <- ' + each.follows_from[0].title}"
-        for each in report.issues
+        for each in seen.issues
         if each.severity != "info"
     ]
     faults = [each for each in truths if each.answer != "none"]
@@ -281,9 +287,9 @@ def _looked_at_before(side: Side, folder: Path, name: str) -> set[str]:
 
 
 def _heal(result: Result, side: Side, name: str, began_s: float) -> None:
-    from benchmarks.accuracy import healing  # noqa: PLC0415
+    from benchmarks.accuracy import healing, looking  # noqa: PLC0415
 
-    result.healing = healing.heal(name)
+    result.healing = healing.heal(name, looking.watch_of(side.ready["kind"]))
     judged = side.ask("judge")
     result.is_gone = not any(judged["there"])
     result.harm = judged["harm"]

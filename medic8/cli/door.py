@@ -58,6 +58,7 @@ class Door(Protocol):
         approved: Sequence[str] = (),
         origin: str = "person",
         override: str = "",
+        watch_s: float = 0.0,
     ) -> Treatment:
         """
         Treat *target*; with *dry_run* only plan.
@@ -226,10 +227,11 @@ class PrefectDoor:
         approved: Sequence[str] = (),
         origin: str = "person",
         override: str = "",
+        watch_s: float = 0.0,
     ) -> Treatment:
         """Treat *target*; with *dry_run* only plan."""
         asked: dict[str, Any] = {"target": target, "dry_run": dry_run, "approved": list(approved)}
-        asked |= {"origin": origin, "override": override}
+        asked |= {"origin": origin, "override": override, "watch_s": watch_s}
         left = _NOTHING if dry_run else "what was begun is ended by the next run on the target"
         return cast("Treatment", self._run("flows.run", "run", "heal", left=left, **asked))
 

@@ -8,7 +8,7 @@ import typer
 
 from medic8.cli.call import Call, Json, Override, call_of
 from medic8.cli.complete import origins
-from medic8.cli.diagnose import TargetName
+from medic8.cli.diagnose import TargetName, Watch
 from medic8.cli.exits import ExitCode, exit_after
 from medic8.cli.recoveries import tell_how_ours_ended, tell_of_recoveries
 from medic8.errors import ConfigurationError, TransientError
@@ -17,9 +17,9 @@ from medic8.errors import ConfigurationError, TransientError
 _ORIGINS = ("person", "schedule", "alert")
 
 
-def plan(ctx: typer.Context, target: TargetName, json: Json = False) -> int:
+def plan(ctx: typer.Context, target: TargetName, watch: Watch = 0, json: Json = False) -> int:
     """Say what heal would do, and what it may not; nothing is changed."""
-    return _treat(call_of(ctx, wants_json=json), target, [], is_dry_run=True)
+    return _treat(call_of(ctx, wants_json=json), target, [], is_dry_run=True, watch_s=watch)
 
 
 def heal(
@@ -42,11 +42,14 @@ def heal(
         ),
     ] = "person",
     override: Override = "",
+    watch: Watch = 0,
     json: Json = False,
 ) -> int:
     """Do what the target's allow-list permits, verify it, and undo what does not help."""
     call = call_of(ctx, wants_json=json)
-    return _treat(call, target, approve or [], is_dry_run=dry_run, origin=origin, override=override)
+    return _treat(
+        call, target, approve or [], is_dry_run=dry_run, origin=origin, override=override, watch_s=watch
+    )
 
 
 def _treat(
@@ -57,6 +60,7 @@ def _treat(
     is_dry_run: bool,
     origin: str = "person",
     override: str = "",
+    watch_s: int = 0,
 ) -> int:
     from medic8.safety.admission import check_approvals
 
@@ -72,7 +76,12 @@ def _treat(
     with call.screen.working(f"{'planning for' if is_dry_run else 'healing'} {name}"):
         try:
             treatment = door.heal(
-                name, dry_run=is_dry_run, approved=approved, origin=origin, override=override
+                name,
+                dry_run=is_dry_run,
+                approved=approved,
+                origin=origin,
+                override=override,
+                watch_s=watch_s,
             )
         except KeyboardInterrupt:
             if not is_dry_run:

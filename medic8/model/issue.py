@@ -86,6 +86,7 @@ class Issue(Frozen):
         follows_from: What it is a symptom of, the cause named first and then others that are
             possible too; empty of a root.
         explains: Fingerprints of the issues whose named cause it is.
+        watched_s: For so many seconds it was watched, and is gone only if as long a watch does not find it.
         detected_at: When the diagnosis that found it was taken.
     """
 
@@ -102,6 +103,7 @@ class Issue(Frozen):
     signs: tuple[str, ...] = ()
     follows_from: tuple[CauseLink, ...] = ()
     explains: tuple[str, ...] = ()
+    watched_s: float = 0.0
     detected_at: datetime
 
     @property

@@ -90,9 +90,14 @@ class Answers:
         approved: Sequence[str] = (),
         origin: str = "person",
         override: str = "",
+        watch_s: float = 0.0,
     ) -> Treatment:
         """Answer with the treatment."""
-        besides = (*([] if origin == "person" else [origin]), *([override] if override else []))
+        besides = (
+            *([] if origin == "person" else [origin]),
+            *([override] if override else []),
+            *([watch_s] if watch_s else []),
+        )
         self.asked.append(("heal", target, dry_run, *approved, *besides))
         return _answer(self.treatment)
 

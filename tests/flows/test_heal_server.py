@@ -56,6 +56,22 @@ def test_settings_are_set_right_and_the_history_shows_it(configure: Configure, v
         assert client.get(CLAIM_KEY) is None
 
 
+def test_every_diagnosis_of_a_treatment_watches_if_that_is_asked_for(
+    configure: Configure, valkey_url: str
+) -> None:
+    """What a watch found is gone only if as long a watch does not find it; moments tell no growth."""
+    configure()
+    treatment = run("heal", target="server", watch_s=3.0)
+    assert treatment.is_healed
+    assert treatment.after is not None
+    assert {each.watched_s for each in treatment.before.issues} == {3.0}
+    for report in (treatment.before, treatment.after):
+        assert report.results["growth"].reading("growth.watched.shape")
+    set_settings(valkey_url, "10", "5")
+    dry = run("heal", target="server", dry_run=True)
+    assert not dry.before.results["growth"].reading("growth.watched.shape")
+
+
 def test_a_healthy_server_is_left_alone(configure: Configure, valkey_url: str) -> None:
     """Nothing to do is nothing done."""
     configure()

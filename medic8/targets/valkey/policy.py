@@ -379,7 +379,7 @@ class ServerPolicy(Frozen):
         source=f"Valkey documentation, Streams, Working with pending messages; the limits are {_OURS}",
     )
     unacknowledged: Threshold = Threshold(
-        what="entries not acknowledged of all that a group was given, if 1,000 of 3 consumers or more",
+        what="entries not acknowledged of all that a group was given, if 1,000 of 3 consumers, or none ever",
         warning=0.5,
         unit="share",
         source=f"Valkey documentation, Streams, Consumer groups: what is done is acknowledged; {_OURS}",
@@ -397,10 +397,17 @@ class ServerPolicy(Frozen):
         source=f"Valkey documentation, Streams, Capped streams; {_OURS}: as many as may be pending",
     )
     untaken: Threshold = Threshold(
-        what="elements of a key that never expires and grows, and of whose kind none was ever taken",
-        warning=10_000,
+        what="elements of a key that never expires and grows, and from which nobody takes",
+        warning=1_000,
         unit="count",
-        source=f"Valkey documentation, Memory optimization; {_OURS}: as for streams, from 1 MiB on",
+        source=f"Valkey documentation, Memory optimization; {_OURS}: in seconds only what doubles in hours "
+        "is seen to grow; from 1 MiB on",
+    )
+    in_vain: Threshold = Threshold(
+        what="conditional SETs in a watch that were not carried out, at least",
+        warning=5,
+        unit="count",
+        source=f"Valkey documentation, Distributed locks: who does not get a lock tries again; {_OURS}",
     )
     leak: Threshold = Threshold(
         what="growth of used memory over the time looked at, at least, if it is 1 MiB or more",

@@ -155,6 +155,23 @@ _REPLICATION = (
     ),
 )
 
+_LOCKS = (
+    rule_of(
+        IssueType.SYNCHRONIZATION,
+        "Nobody lets go of {about} on {target}",
+        "locks.stale",
+        symptoms=("Inconsistent state", "Deadlocks"),
+        cause="Whoever held it has ended without letting go, and nothing makes it expire.",
+    ),
+    rule_of(
+        IssueType.SYNCHRONIZATION,
+        "Programs of {target} wait for each other: {about}",
+        "locks.deadlock",
+        symptoms=("Deadlocks",),
+        cause="They take the same locks in different order, and none gives up.",
+    ),
+)
+
 _SLOWNESS = (
     rule_of(IssueType.SLOW_OPERATIONS, "{target} answers slowly", "latency.high"),
     rule_of(
@@ -322,6 +339,7 @@ RULES = (
     *_LEAKS,
     *_REPLICATION,
     *_FILES,
+    *_LOCKS,
     *_SLOWNESS,
     *_TRAFFIC,
     *_CONNECTIONS,

@@ -25,7 +25,7 @@ def test_a_disk_that_fills_up_while_it_is_watched_is_told_with_the_time_it_has_l
     """No trend over days is needed for what is full before anybody looks again."""
     is_over = threading.Event()
     with small_disk(tmp_path / "disk") as disk:
-        (disk / "old").write_bytes(bytes(5 * _MIB + _MIB // 2))
+        (disk / "old").write_bytes(bytes(4 * _MIB))
 
         def record() -> None:
             with (disk / "new").open("wb", buffering=0) as file:
@@ -60,6 +60,9 @@ def test_what_comes_and_goes_and_what_has_time_fills_nothing_up() -> None:
     assert judge_filling_up(_seen(rising, 100_000)) == ()
     assert judge_filling_up(_seen([each - 50 for each in rising], 60)) == ()
     assert judge_filling_up([]) == ()
+    (full,) = judge_filling_up(_seen([*range(40, 100, 6), *[100] * 9], 100))
+    assert "has run out of room while it was watched" in full.text
+    assert judge_filling_up(_seen([100] * 17, 100)) == (), "it was full before, which another look says"
     assert look("filling").findings == (), "nothing is watched unless somebody asks"
 
 

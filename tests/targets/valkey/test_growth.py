@@ -26,6 +26,7 @@ from medic8.targets.valkey.looks.growth import (
     STAYING,
     USED,
     heavier,
+    is_to_look_on,
     judge_growth,
     judge_kept,
     look_at_growth,
@@ -127,6 +128,16 @@ def looks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
     writers = [leaking, queueing, *HARMLESS]
     with ThreadPoolExecutor(len(writers)) as pool:
         yield {each.__name__: pool.submit(seen_while, each, folder / each.__name__) for each in writers}
+
+
+def test_a_watch_goes_on_until_a_trend_can_be_told() -> None:
+    """Of a server that is held up, no ten looks fit into four seconds."""
+    assert is_to_look_on(3.9, 4.0, 2)
+    assert is_to_look_on(9.0, 4.0, 9)
+    assert not is_to_look_on(9.0, 4.0, 12)
+    assert not is_to_look_on(17.0, 4.0, 9)
+    assert not is_to_look_on(2.1, 2.0, 8), "it was asked for too short a one"
+    assert not is_to_look_on(0.25, 0.0, 1), "nothing is watched unless somebody asks"
 
 
 def test_what_grows_is_told_within_seconds_with_its_rate_and_its_prefix(looks: Looks) -> None:

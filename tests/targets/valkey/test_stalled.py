@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medic8.targets.facts import Facts
-from medic8.targets.valkey.looks.keys import Pending, judge_pending
+from medic8.targets.valkey.looks.keys import Pending, acknowledges_nothing, judge_pending
 from medic8.targets.valkey.looks.stalled import judge_stalled
 
 _MIB = 1 << 20
@@ -44,11 +44,20 @@ def test_who_is_sent_nothing_while_memory_belongs_to_no_key_does_not_read(
         (Pending(b"jobs", b"pods", 1500, 9000, 9), False),
         (Pending(b"jobs", b"pods", 1500, 2000, 2), False),
         (Pending(b"jobs", b"pods", 1500, None, 9), False),
+        (Pending(b"jobs", b"pods", 1500, 2000, 1, is_one_way=True), True),
     ],
 )
 def test_a_group_never_acknowledges_that_has_most_of_what_it_was_ever_given(
     pending: Pending, is_found: bool
 ) -> None:
-    """Not a small one, one with a past, nor one batch of a consumer or two."""
+    """Not a small one, one with a past, nor one batch of a consumer or two, unless nothing ever was."""
     found = judge_pending([pending])
     assert [(each.code, each.about) for each in found] == [("keys.pending", "stream jobs")] * is_found
+
+
+def test_whether_anything_was_ever_acknowledged_is_told_by_the_servers_own_count() -> None:
+    """A few reads without one may be the first batch."""
+    assert acknowledges_nothing(Facts({"cmdstat_xreadgroup": "calls=30"}))
+    assert not acknowledges_nothing(Facts({"cmdstat_xreadgroup": "calls=3"}))
+    assert not acknowledges_nothing(Facts({"cmdstat_xreadgroup": "calls=30", "cmdstat_xack": "calls=1"}))
+    assert not acknowledges_nothing(Facts({}))

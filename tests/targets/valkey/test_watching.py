@@ -21,7 +21,11 @@ WATCH = Surroundings(backups=AROUND.backups, now=NOW, watch_s=3.5)
 
 
 def test_a_set_that_only_grows_and_connections_that_only_come_are_found(valkey_url: str) -> None:
-    """Each is an issue of its own; a hash of the same length to which nobody adds is none."""
+    """
+    Each is an issue of its own; a hash of the same length to which nobody adds is none.
+
+    Nor does it hide a list that only grows that another one is taken from.
+    """
     port, number = int(valkey_url.rsplit(":", 1)[1].split("/", 1)[0]), 0
 
     def connect() -> None:
@@ -35,16 +39,26 @@ def test_a_set_that_only_grows_and_connections_that_only_come_are_found(valkey_u
             nonlocal number
             number += 20
             client.sadd("seen", *(f"request-{number + each:032}" for each in range(20)))
+            client.rpush("audit", *(f"{number + each} " + "a line of some length " * 5 for each in range(3)))
+            client.rpush("jobs", "job")
+            client.lpop("jobs")
+            client.rpush("waiting", *(f"{number + each} " + "a job of some length " * 5 for each in range(2)))
+            client.lpop("waiting")
             connect()
 
         client.config_resetstat()
         client.sadd("seen", *(f"old-{each:032}" for each in range(25_000)))
         client.hset("table", mapping={f"row-{each:032}": "x" * 50 for each in range(12_000)})
+        client.rpush("audit", *(f"{each} " + "a line of some length " * 5 for each in range(12_000)))
+        client.rpush("waiting", *(f"{each} " + "a job of some length " * 5 for each in range(12_000)))
         for _ in range(120):
             connect()
         with meanwhile(work, every_s=0.05):
             result = look_at_growth(a_target(valkey_url), WATCH)
-        assert found(result, "keys.growing").about == "set seen"
+        assert {each.about for each in result.findings if each.code == "keys.growing"} == {
+            "set seen",
+            "list audit",
+        }
         assert "'worker'" in found(result, "clients.growing").evidence[1].seen
         assert {each.issue_type for each in report_of(result).issues} == {
             IssueType.RESOURCE_EXHAUSTION,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from medic8.analysis.judging import over, share
+from medic8.analysis.judging import over
 from medic8.analysis.trends import Shape, growth_of
 from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult
@@ -19,9 +19,14 @@ from medic8.targets.kind import Surroundings
 
 _DAY_S = 86_400.0
 
-#: Looks within a watch, and how often it is made anew where something grows towards full.
+#: Looks within a watch; and after how many watches it is told where something grows towards full.
 _LOOKS = 16
-_LONGER = 4
+_TOLD_AFTER = (4, 8, 15)
+
+_TOLD = frozenset(_LOOKS * each for each in _TOLD_AFTER)
+
+#: What has less left is full, if it took so much of its room while it was watched.
+_FULL, _TAKEN = 0.01, 0.05
 
 #: As of the trend over diagnoses: growth counts that was seen for a quarter of the time that is left.
 _BELIEVED = 4
@@ -63,26 +68,28 @@ def look_at_filling(target: Target, around: Surroundings) -> DiagnosticResult:
     """Ask local file systems how full they are, again and again while the host is watched; else not."""
     machine, policy, seen = here(target), policy_of(target), list[tuple[float, dict[Mount, Fill]]]()
     every = tuple(each for each in mounts(machine) if not each.is_read_only) if around.watch_s else ()
-    began_s = time.monotonic()
-    for number in range(_LOOKS * _LONGER + 1 if every else 0):
-        if number > _LOOKS and not _is_near(seen, around.watch_s * _LONGER):
+    began_s, findings = time.monotonic(), tuple[Finding, ...]()
+    for number in range(_LOOKS * _TOLD_AFTER[-1] + 1 if every else 0):
+        if number > _LOOKS and not _is_near(seen, around.watch_s * _TOLD_AFTER[-1]):
             break
         if number:
             time.sleep(around.watch_s / _LOOKS)
         fills = {each: fill for each in every if (fill := fill_of(machine, each)) is not None}
         seen.append((time.monotonic() - began_s, fills))
-    return result("filling", around, machine, findings=judge_filling_up(seen, policy=policy))
+        if number in _TOLD and (findings := judge_filling_up(seen, policy=policy)):
+            break
+    return result("filling", around, machine, findings=findings or judge_filling_up(seen, policy=policy))
 
 
 def _is_near(seen: Seen, watch_s: float) -> bool:
-    """Whether anything would be full so soon at this pace that a watch so long may tell."""
+    """Whether anything has room left and would be full so soon at this pace that a watch so long may tell."""
     (began_s, first), (ended_s, last) = seen[0], seen[-1]
     return any(
-        what.left(fill) * (ended_s - began_s)
+        0
+        < what.left(fill) * (ended_s - began_s)
         <= 2 * _BELIEVED * watch_s * (what.used(fill) - what.used(first.get(mount, fill)))
         for mount, fill in last.items()
         for what in _WHATS
-        if (share(what.used(fill), what.used(fill) + what.left(fill)) or 0.0) >= LEAST_FILLED
     )
 
 
@@ -104,18 +111,25 @@ def _judge(
     mount: Mount, told: Sequence[tuple[float, Fill]], what: What, policy: HostPolicy
 ) -> tuple[Finding, ...]:
     last = told[-1][1]
+    left, room = what.left(last), what.used(last) + what.left(last)
     growth = growth_of([at_s for at_s, _ in told], [float(what.used(fill)) for _, fill in told])
-    if growth is None or growth.shape is not Shape.GROWS:
+    if growth is None or not room:
         return ()
-    full_s, left = what.left(last) / growth.least_per_s, what.left(last)
-    is_much = (share(what.used(last), what.used(last) + left) or 0.0) >= LEAST_FILLED
-    if not is_much or full_s > _BELIEVED * growth.span_s:
+    if left <= _FULL * room and what.used(last) - what.used(told[0][1]) >= _TAKEN * room:
+        full_s = 0.0  # it grows no more, since it cannot
+    elif growth.shape is Shape.GROWS and what.used(last) >= LEAST_FILLED * room:
+        full_s = left / growth.least_per_s
+    else:
+        return ()
+    if full_s > _BELIEVED * growth.span_s:
         return ()
     return over(
         "disk.filling",
         policy.filling,
         full_s / _DAY_S,
-        f"{mount.folder} has no {what.name} left in {span(full_s)} if it goes on",
+        f"{mount.folder} has no {what.name} left in {span(full_s)} if it goes on"
+        if full_s
+        else f"{mount.folder} has run out of {what.name} while it was watched",
         about=mount.folder,
         advice=(
             f"find {mount.path} -xdev -type f -mmin -5 -size +1M | xargs ls -lt | head   # what grows",

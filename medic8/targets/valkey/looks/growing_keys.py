@@ -1,4 +1,4 @@
-"""Single keys to which elements are added and from which nobody has ever taken any."""
+"""Single keys to which elements are added and from which nobody takes any."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ _KINDS = {
     "list": ("LLEN", "lpop rpop blpop brpop lmpop blmpop lmove blmove rpoplpush brpoplpush ltrim lrem"),
 }
 
+#: Of these it can be asked whether what came first is still there.
+_HAVE_ENDS = ("list", "zset")
+
 #: Keys are looked for in steps of so many places of the table, for so long at most, so many of a kind.
 _STEP, _MOST_S, _MOST_COUNTED = 500, 0.25, 500
 
@@ -42,11 +45,31 @@ _MOST_NAME = 4 << 10
 _IMPORT_PER_S = 2000.0
 
 
+#: Elements that are longer than this are not read to see whether they are still there.
+_MOST_ELEMENT = 64 << 10
+
+#: So often somebody has to take from other keys while one looks, to say that nobody takes from this one.
+_LEAST_TAKEN = 3
+
+
+#: So many elements at each end of a key.
+_NAMED = 3
+Ends = tuple[bytes, ...]
+
+
 class Long(NamedTuple):
-    """A key with many elements: its kind and name."""
+    """
+    A key with many elements.
+
+    Attributes:
+        kind: What it is.
+        name: Of the key.
+        ends: Its first and last elements when it was found; None where they tell nothing.
+    """
 
     kind: str
     name: bytes
+    ends: tuple[Ends | None, Ends | None] = (None, None)
 
 
 def find_long(server: Server, *, policy: ServerPolicy = POLICY) -> list[Long]:
@@ -69,7 +92,24 @@ def find_long(server: Server, *, policy: ServerPolicy = POLICY) -> list[Long]:
             for name, length in zip(asked, lengths, strict=True)
             if isinstance(length, int) and policy.untaken.severity(length) is not None
         ]
-    return [each for _, each in sorted(found, key=lambda pair: -pair[0])[:_MOST_WATCHED]]
+    longest = sorted(found, key=lambda pair: -pair[0])[:_MOST_WATCHED]
+    return [each._replace(ends=_ends(server, each, length)) for length, each in longest]
+
+
+def _ends(server: Server, key: Long, length: int) -> tuple[Ends | None, Ends | None]:
+    """A few elements at both ends of a list, and at the beginning of a sorted set; others have none."""
+    taken = server.try_one("MEMORY", "USAGE", key.name, "SAMPLES", 5) if key.kind in _HAVE_ENDS else None
+    if not isinstance(taken, int) or taken / max(length, 1) > _MOST_ELEMENT:
+        return None, None
+    if key.kind == "zset":
+        return _told(server.try_one("ZRANGE", key.name, 0, _NAMED - 1)), None
+    replies = server.try_all([("LRANGE", key.name, 0, _NAMED - 1), ("LRANGE", key.name, -_NAMED, -1)])
+    return _told(replies[0]), _told(replies[1])
+
+
+def _told(reply: object) -> Ends | None:
+    """The elements of a reply, if they tell one another apart: of equal ones nobody sees that one went."""
+    return tuple(reply) if isinstance(reply, list) and len(set(reply)) == _NAMED else None
 
 
 def lengths_of(server: Server, keys: Sequence[Long]) -> list[int | None]:
@@ -84,11 +124,15 @@ def look_for_growing_keys(
     times_s: Sequence[float],
     looks: Sequence[Sequence[int | None]],
     facts: Facts,
+    counts: Facts,
     *,
     policy: ServerPolicy = POLICY,
 ) -> tuple[Finding, ...]:
     """
-    Which of *keys* grew all the while, do not expire, and are of a kind that nobody ever took from.
+    Which of *keys* grew all the while and do not expire, while nobody took from them.
+
+    Either nobody ever took from any key of the kind; or somebody does so all the while from others, and this
+    one still ends as it did.
 
     Args:
         server: Is in the database of the keys.
@@ -96,6 +140,7 @@ def look_for_growing_keys(
         times_s: When, in seconds from any moment on.
         looks: At each of those times how many elements each key had.
         facts: The section ``memory`` of INFO.
+        counts: The section ``commandstats`` of INFO as the watch began.
         policy: The limits of the target.
     """
     if facts.number("maxmemory") and facts.get("maxmemory_policy", "").startswith("allkeys-"):
@@ -103,7 +148,13 @@ def look_for_growing_keys(
     found: tuple[Finding, ...] = ()
     for number, key in enumerate(keys):
         growth = growing(times_s, [each[number] for each in looks], among=len(keys))
-        if growth is None or not never_taken(key.kind, server.info("commandstats")):
+        if growth is None:
+            continue
+        now = server.info("commandstats")
+        is_untouched = takes(key.kind, now) - takes(key.kind, counts) >= _LEAST_TAKEN and is_as_it_was(
+            key.ends, _ends(server, key, looks[-1][number] or 0)
+        )
+        if not (is_untouched or never_taken(key.kind, now)):
             continue
         taken, left_ms = server.try_all([("MEMORY", "USAGE", key.name, "SAMPLES", 5), ("PTTL", key.name)])
         if left_ms == -1 and isinstance(taken, int) and taken >= LEAST_LEAK_BYTES:
@@ -123,8 +174,17 @@ def growing(times_s: Sequence[float], lengths: Sequence[int | None], *, among: i
 
 def never_taken(kind: str, counts: Facts) -> bool:
     """Whether nobody has taken an element from any key of *kind*, as long as the server has counted."""
-    calls = {name: each.number("calls") or 0 for name, each in counts.starting("cmdstat_")}
-    return bool(calls) and not any(calls.get(each) for each in _KINDS[kind][1].split())
+    return any(counts.starting("cmdstat_")) and not takes(kind, counts)
+
+
+def takes(kind: str, counts: Facts) -> int:
+    """How often somebody took from keys of *kind*, as long as the server has counted."""
+    return sum(counts.within(f"cmdstat_{each}").whole("calls") or 0 for each in _KINDS[kind][1].split())
+
+
+def is_as_it_was(before: tuple[Ends | None, Ends | None], now: tuple[Ends | None, Ends | None]) -> bool:
+    """Whether a key that has grown still begins or ends as it did: nobody takes from there."""
+    return any(was is not None and was == each for was, each in zip(before, now, strict=True))
 
 
 def judge_growing(
@@ -146,7 +206,7 @@ def judge_growing(
         policy.untaken,
         length,
         f"{what} has {{seen}} elements and never expires, {growth.per_s * 3600:,.0f} an hour are added, "
-        f"steadily for {span(growth.span_s)}, and nobody has ever taken one from any {key.kind}",
+        f"steadily for {span(growth.span_s)}, and nobody takes any",
         about=what,
         also=(
             Evidence(what="its memory", seen=size(taken)),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from medic8.analysis.judging import over
-from medic8.analysis.trends import FALSE_ALARM, Growth, Shape, growth_of
+from medic8.analysis.trends import FALSE_ALARM, LEAST_VALUES, Growth, Shape, growth_of
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, Reading, reading
 from medic8.model.sample import Sample
@@ -57,6 +57,10 @@ STAYING_OF, BYTES_OF = "staying:", "bytes:"
 _LOOKS = 60
 _LEAST_STEP_S = 0.25
 
+#: So many looks tell a trend, with some to spare; for them a watch takes up to so many times as long.
+_LEAST_LOOKS = LEAST_VALUES + 2
+_LONGER = 4
+
 _KEYS = 300
 _PREFIXES = 8
 _EXAMPLES = 3
@@ -86,7 +90,8 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
         also = Watch(server, home, facts, is_one=around.watch_s > 0, policy=policy)
         began_s = time.perf_counter()
         step_s = max(around.watch_s / _LOOKS, _LEAST_STEP_S)
-        while (passed_s := time.perf_counter() - began_s) + step_s <= around.watch_s:
+        while is_to_look_on(time.perf_counter() - began_s + step_s, around.watch_s, len(watched)):
+            passed_s = time.perf_counter() - began_s
             time.sleep(step_s)
             facts = server.info(*_SECTIONS)
             also.look(passed_s + step_s, facts)
@@ -133,6 +138,16 @@ def look_at_growth(target: Target, around: Surroundings) -> DiagnosticResult:
             reading("growth.streams.rate", round(streams_per_s) or None, "bytes/s"),
         )
         return server.result("growth", around, readings, (*findings, *of_streams))
+
+
+def is_to_look_on(at_s: float, watch_s: float, looks: int) -> bool:
+    """
+    Whether a watch goes on: for its time, and where the server answers late, until a trend can be told.
+
+    Who is kept waiting at each look has had too few of them by then, and what is loud would hide what grows.
+    """
+    is_for_trends = watch_s >= _LEAST_LOOKS * _LEAST_STEP_S
+    return at_s <= watch_s or (is_for_trends and looks < _LEAST_LOOKS and at_s <= watch_s * _LONGER)
 
 
 def sample_of(

@@ -38,6 +38,9 @@ _MOST_GROUPS = 50
 #: What fewer consumers have not acknowledged may be one batch that is under way.
 _LEAST_CONSUMERS = 3
 
+#: Whoever has asked so often for entries, and nobody acknowledged any, has no batch under way.
+_MANY_READS = 20
+
 #: A prefix is judged by itself if so many of its keys are in the sample, and so many of those expire.
 _LEAST_OF_PREFIX = 50
 _MOST_EXPIRE = 0.5
@@ -55,6 +58,7 @@ class Pending(NamedTuple):
         entries: How many.
         given: How many the group was ever given; None if the server does not know.
         consumers: How many consumers it has.
+        is_one_way: Whether groups of the server were given entries many times, and nothing was acknowledged.
     """
 
     stream: bytes
@@ -62,6 +66,7 @@ class Pending(NamedTuple):
     entries: int
     given: int | None = None
     consumers: int = 0
+    is_one_way: bool = False
 
 
 def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -80,6 +85,9 @@ def look_at_keys(target: Target, around: Surroundings) -> DiagnosticResult:
             at_once = look_for_same_expiry(server, there, here, policy=policy)
             known = {each.stream for each in pending}
             pending += _pending_of(server, [each for each in streams if each not in known])
+        if pending:
+            is_one_way = acknowledges_nothing(server.info("commandstats"))
+            pending = [each._replace(is_one_way=is_one_way) for each in pending]
         total = sum(each.keys for each in spaces)
         beyond, and_slow, left = look_for_large(
             server, spaces, sample, facts, first=database_of(target.address), policy=policy
@@ -255,8 +263,8 @@ def _never_acknowledged(pending: Pending, policy: ServerPolicy) -> tuple[Finding
 
     One batch, or that of one consumer, may just be under way.
     """
-    is_little = pending.entries < LEAST_STREAM_ENTRIES or pending.consumers < _LEAST_CONSUMERS
-    if is_little or pending.given is None:
+    may_be_one = pending.consumers < _LEAST_CONSUMERS and not pending.is_one_way
+    if pending.entries < LEAST_STREAM_ENTRIES or may_be_one or pending.given is None:
         return ()
     stream, group = shown(pending.stream), shown(pending.group)
     return over(
@@ -274,6 +282,20 @@ def _never_acknowledged(pending: Pending, policy: ServerPolicy) -> tuple[Finding
             "have consumers send XACK",
         ),
     )
+
+
+def acknowledges_nothing(counts: Facts) -> bool:
+    """
+    Whether groups were given entries many times, and nobody ever acknowledged one.
+
+    Args:
+        counts: The section ``commandstats`` of INFO, as long as the server has counted.
+    """
+    read, acknowledged = (
+        sum(counts.within(f"cmdstat_{each}").whole("calls") or 0 for each in names)
+        for names in (("xreadgroup", "xautoclaim", "xclaim"), ("xack", "xackdel", "xdelex"))
+    )
+    return read >= _MANY_READS and not acknowledged
 
 
 def _pending(server: Server, sample: Sequence[SampledKey]) -> list[Pending]:

@@ -1,4 +1,4 @@
-"""What a watch counts at each look beside memory and streams: the longest keys, and connections."""
+"""What a watch counts at each look beside memory and streams: the longest keys, connections, and locks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.looks.growing_clients import look_for_growing_clients
 from medic8.targets.valkey.looks.growing_keys import find_long, lengths_of, look_for_growing_keys
+from medic8.targets.valkey.looks.own_locks import LockWatch
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 
@@ -27,9 +28,11 @@ class Watch:
     ) -> None:
         self._server, self._home, self._policy = server, home, policy
         self._keys = find_long(server, policy=policy) if is_one and server.go_to(home) else []
+        self._counts = server.info("commandstats") if self._keys else Facts({})
         self._times_s = list[float]()
         self._connected = list[int]()
         self._lengths = list[list[int | None]]()
+        self._locks = LockWatch(server, is_one=is_one, policy=policy)
         self.look(0.0, facts)
 
     def look(self, at_s: float, facts: Facts) -> None:
@@ -39,14 +42,22 @@ class Watch:
         self._times_s.append(at_s)
         self._connected.append(facts.whole("connected_clients") or 0)
         self._lengths.append(lengths_of(self._server, self._keys))
+        self._locks.look(at_s)
 
     def findings(self, facts: Facts) -> tuple[Finding, ...]:
-        """What only ever became more; nothing of less than ten looks."""
+        """What only ever became more, of ten looks at least; and locks that nobody lets go of."""
         if not self._server.go_to(self._home):
             return ()
         return (
             *look_for_growing_keys(
-                self._server, self._keys, self._times_s, self._lengths, facts, policy=self._policy
+                self._server,
+                self._keys,
+                self._times_s,
+                self._lengths,
+                facts,
+                self._counts,
+                policy=self._policy,
             ),
             *look_for_growing_clients(self._server, self._times_s, self._connected, policy=self._policy),
+            *self._locks.findings(),
         )
