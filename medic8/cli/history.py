@@ -82,14 +82,15 @@ def history(
 
 def _entries(call: Call, wanted: Wanted, limit: int) -> tuple[list[HistoryEntry], int]:
     """The resolutions that match, and how many the index lacks: from the index alone, if it can say."""
+    from medic8.local.status import running_prefect
     from medic8.recovery.faults import SilentError
 
     index = None
     try:
         index = index_of(call)
-        if index is None:
+        if index is None and running_prefect(call.settings.home, call.environ) is None:
             return [], 0
-        if not index.is_still_empty():
+        if index is not None and not index.is_still_empty():
             return marked(index.listed(wanted, limit), interrupted(call)), index.missing()
     except SilentError as exc:
         call.screen.warn(f"{exc}; reading Prefect's runs instead")

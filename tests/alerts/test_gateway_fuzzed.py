@@ -41,7 +41,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psut
         gateway("http://127.0.0.1:1/api", environ=environ, errors=errors) as client,
     ):
         port = str(client.base_url.port)
-        (child,) = (each for each in psutil.Process().children() if port in each.cmdline())
+        children = psutil.Process().children()  # of other tests some may just be ending
+        (child,) = (each for each in children if port in each.as_dict(["cmdline"], ad_value=[])["cmdline"])
         yield str(client.base_url).rstrip("/"), child, folder / "errors"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -10,6 +12,17 @@ from prefect.states import Failed
 
 import flows  # noqa: F401 - what a process worker loads first
 from medic8.model.alert import End
+
+
+@pytest.fixture(autouse=True)
+def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Hear the engine also where Prefect has been told to hand its lines to nobody else."""
+    engine = logging.getLogger("prefect.engine")
+    engine.addHandler(caplog.handler)
+    propagates, engine.propagate = engine.propagate, False
+    yield
+    engine.propagate = propagates
+    engine.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("answer", [None, End.NOT_HEALED, {"end": "not healed"}])
