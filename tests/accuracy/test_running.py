@@ -95,7 +95,7 @@ def test_a_fault_beside_a_server_is_run_and_scored(name: str, strength: int, tol
         assert any(told[1] in each for each in result.said), result.said
     else:
         assert [(each.answer, each.is_cause) for each in result.scores] == [(told[0], True)], result.said
-    assert told[1] in result.said[0]
+        assert told[1] in result.said[0]
 
 
 def test_a_fault_that_is_not_there_is_not_counted() -> None:

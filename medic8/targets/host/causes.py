@@ -22,4 +22,9 @@ CAUSES = (
         effects=frozenset({"disk.slow"}),
         why="What does not fit into memory is read from disks again and again.",
     ),
+    CauseRule(
+        causes=frozenset({"network.accept_queue"}),
+        effects=frozenset({"network.resent"}),
+        why="A full queue drops what would complete a connection, and both ends send it again.",
+    ),
 )
