@@ -49,6 +49,8 @@ failures = 0
 returns = 0
 per_domain = 0
 share_of_fleet = 1.0
+[observer]
+at_least = 1000
 [alerts]
 per_s = 100000
 burst = 100000
