@@ -62,7 +62,7 @@ def test_a_run_that_answers_alerts_looks_after_few_questions(
 
         before.clear()
         run("respond", target="one")
-    assert before[0] <= 22, asked_of_prefect[: before[0]]  # seen: 19
+    assert before[0] <= 12, asked_of_prefect[: before[0]]  # seen: 10
 
 
 def test_a_step_costs_little_beside_a_bare_task(
@@ -101,4 +101,4 @@ def test_a_step_costs_little_beside_a_bare_task(
     assert asked["ours", FEW] == asked["ours", MANY]
     least_s = {which: min(each_s for each_s, _ in seen) for which, seen in found.items()}
     a_step_s = {name: least_s[name, MANY] - least_s[name, FEW] for name in acts}
-    assert a_step_s["ours"] < 14 * a_step_s["bare"]  # seen: 5 to 10; of steps half as fast 20
+    assert a_step_s["ours"] < 8 * a_step_s["bare"]  # seen: 4.8 to 5.2
