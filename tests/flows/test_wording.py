@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -15,14 +13,9 @@ from medic8.model.alert import End
 
 
 @pytest.fixture(autouse=True)
-def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Hear the engine also where Prefect has been told to hand its lines to nobody else."""
-    engine = logging.getLogger("prefect.engine")
-    engine.addHandler(caplog.handler)
-    propagates, engine.propagate = engine.propagate, False
-    yield
-    engine.propagate = propagates
-    engine.removeHandler(caplog.handler)
+def _in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Prefect know of no run that has ended in this process, as where a worker starts one for each."""
+    monkeypatch.setattr("prefect._internal.control_listener._engine_outcome_handled", False)
 
 
 @pytest.mark.parametrize("answer", [None, End.NOT_HEALED, {"end": "not healed"}])
