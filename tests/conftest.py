@@ -188,9 +188,12 @@ def prefect_told(prefect_api: str) -> Iterator[str]:
     """Get the address of that API, which gets the logs and events of this process as well: its task runs."""
     from prefect.events.clients import NullEventsClient
     from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     EventsWorker.set_client_override(None)
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10, at_exit=False)  # one of a test with a server of its own tells that one
     try:
         with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
             yield prefect_api
