@@ -11,9 +11,9 @@ import httpx
 
 from deployments.comparing import Found, is_same, schedule_of
 from deployments.wanted import TAG, Schedule, Wanted
-from medic8.errors import RefusedError, TransientError, UnreachableError
+from medic8.errors import TransientError, UnreachableError
 from medic8.local.prefect_access import PrefectAccess
-from medic8.local.prefect_answer import client_of, refusal
+from medic8.local.prefect_answer import client_of, content_of, refusal
 
 _TIMEOUT_S = 60.0
 
@@ -119,15 +119,8 @@ class Server:
             ) from exc
         if answer.status_code in _REFUSALS:
             raise UnreachableError(f"{server} {refusal(self._access, answer.status_code)}")
-        if answer.status_code == HTTPStatus.NOT_FOUND and missing_is_none:
-            return None
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise TransientError(f"{server} answers {method} {path} with status {answer.status_code}")
-        if answer.is_error:
-            raise RefusedError(
-                f"{server} refuses {method} {path} ({answer.status_code}): {answer.text[:500]}"
-            )
-        return answer.json() if answer.content else None
+        asked = f"{method} {path}"
+        return content_of(answer, asked, server, missing_is_none=missing_is_none, most=500)
 
 
 @contextmanager

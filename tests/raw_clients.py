@@ -13,8 +13,13 @@ import valkey
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.client import options_of
 
-#: Takes a server half a second by its own clock, on a machine of any speed.
-BUSY = "local began = os.clock() while os.clock() - began < 0.5 do end"
+
+def busy_for(seconds: float) -> str:
+    """A script that takes a server so long by its own clock, on a machine of any speed."""
+    return f"local began = os.clock() while os.clock() - began < {seconds:g} do end"
+
+
+BUSY = busy_for(0.5)
 EXPENSIVE = ("EVAL", BUSY, "0")
 _CHEAP = ("EVAL", "return 1", "0")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ssl
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from medic8.errors import RefusedError, TransientError
 from medic8.local.prefect_access import PrefectAccess
 from medic8.model.frozen import Frozen
 
@@ -77,6 +78,31 @@ def refusal(access: PrefectAccess, status: int) -> str:
         )
     unused = " (PREFECT_API_KEY is set too, and not used)" if access.auth_string and access.key else ""
     return f"does not let us in ({status}): {access.credentials} is not what it wants{unused}"
+
+
+def content_of(
+    answer: httpx.Response, asked: str, server: str, *, missing_is_none: bool = False, most: int = 300
+) -> Any:
+    """
+    What an answer of the API holds, as JSON; None if that is nothing.
+
+    Args:
+        answer: It let us in.
+        asked: What was asked, for people.
+        server: Who, for people.
+        missing_is_none: Whether None is the answer about what the server does not know, instead of an error.
+        most: Of a refusal no more characters are shown.
+    Raises:
+        TransientError: the server has failed.
+        RefusedError: it does not take what it was given.
+    """
+    if answer.status_code == HTTPStatus.NOT_FOUND and missing_is_none:
+        return None
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise TransientError(f"{server} answers {asked} with status {answer.status_code}")
+    if answer.is_error:
+        raise RefusedError(f"{server} refuses {asked} ({answer.status_code}): {answer.text[:most]}")
+    return answer.json() if answer.content else None
 
 
 def _judge(answer: httpx.Response, access: PrefectAccess) -> PrefectAnswer:

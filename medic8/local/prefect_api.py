@@ -8,9 +8,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from medic8.errors import RefusedError, TransientError
+from medic8.errors import TransientError
 from medic8.local.prefect_access import PrefectAccess
-from medic8.local.prefect_answer import client_of, refusal
+from medic8.local.prefect_answer import client_of, content_of, refusal
 from medic8.model.resolution import Standing
 
 if TYPE_CHECKING:
@@ -61,15 +61,8 @@ class PrefectApi:
             raise TransientError(f"{self.server} does not answer: {exc or type(exc).__name__}") from exc
         if answer.status_code in _REFUSALS:
             raise TransientError(f"{self.server} {refusal(self._access, answer.status_code)}")
-        if answer.status_code == HTTPStatus.NOT_FOUND and missing_is_none:
-            return None
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise TransientError(f"{self.server} answers {method} {path} with status {answer.status_code}")
-        if answer.is_error:
-            raise RefusedError(
-                f"{self.server} refuses {method} {path} ({answer.status_code}): {answer.text[:300]}"
-            )
-        return answer.json() if answer.content else None
+        asked = f"{method} {path}"
+        return content_of(answer, asked, self.server, missing_is_none=missing_is_none)
 
     def standings(self, runs: Sequence[str]) -> Mapping[str, Standing]:
         """How each of *runs* stands; those that the server does not know are left out."""
