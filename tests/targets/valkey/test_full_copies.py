@@ -14,7 +14,7 @@ from medic8.model.issue import Finding, Severity
 from medic8.model.plan import Risk
 from medic8.model.report import DiagnosticResult
 from medic8.targets.facts import Facts
-from medic8.targets.valkey.looks.asking import LOOKING
+from medic8.targets.valkey.looks.asking import OWN_LOOKS
 from medic8.targets.valkey.looks.full_copies import (
     Limits,
     free_bytes,
@@ -124,7 +124,7 @@ def test_who_does_not_tell_what_is_written_has_no_rate() -> None:
 def write_once_looked_at(url: str) -> None:
     """Eight MiB in one write, as soon as a diagnosis has asked for INFO."""
     with valkey.Valkey.from_url(url, decode_responses=True) as client:
-        looks = {"name": LOOKING, "cmd": "info"}
+        looks = {"name": OWN_LOOKS.name, "cmd": "info"}
         until(lambda: any(looks.items() <= each.items() for each in client.client_list()))
         client.set("report", "x" * (8 << 20))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -209,13 +211,17 @@ def test_while_all_are_held_back_no_client_is_named_for_it() -> None:
     assert judge_waiting_input(moment, Moment(Facts({}), grew)) == ()
 
 
-def test_our_own_looks_are_known_by_their_address_and_not_by_their_name(tmp_path: Path) -> None:
-    """Over TCP and over a Unix socket, as the server writes it; another of the same name is another."""
-    with scratch_valkey(tmp_path) as server, RawClient(server.url, "medic8") as other:
+def test_our_own_looks_are_known_by_a_name_that_another_process_does_not_have(tmp_path: Path) -> None:
+    """Over TCP and over a Unix socket; a process that is forked off has a name of its own."""
+    with scratch_valkey(tmp_path) as server:
         for url in (server.url, server.socket_url):
             with looking(a_target(url)) as own, connection(server.url) as admin:
-                now = connected(admin)
-                mine = now[own.try_one("CLIENT", "ID")]
-                assert OWN_LOOKS.has(mine["name"], mine["addr"])
-                assert not OWN_LOOKS.has("application", mine["addr"])
-                assert not OWN_LOOKS.has(now[other.id]["name"], now[other.id]["addr"])
+                mine = connected(admin)[own.try_one("CLIENT", "ID")]
+                assert OWN_LOOKS.has(mine["name"])
+                assert mine["name"].startswith("medic8:")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as forked:
+        assert not OWN_LOOKS.has(forked.submit(_name_of_looks).result(timeout=60))
+
+
+def _name_of_looks() -> str:
+    return OWN_LOOKS.name

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +24,7 @@ from medic8.targets.valkey.looks.error_words import explain
 from medic8.targets.valkey.looks.facts import parse_flat, parse_info
 from medic8.targets.valkey.looks.moments import MOMENTS, SECTIONS, Moment, Moments
 
-#: Name that connections which only look show in ``CLIENT LIST``.
+#: Connections that only look show this in ``CLIENT LIST``, and after it which process looks.
 LOOKING = "medic8"
 
 #: Longest text of an error that is shown.
@@ -58,34 +59,37 @@ class OwnLooks:
     """
     What tells the looks of this process from everybody else's, whatever those call themselves.
 
-    It is one for the whole process, since several looks run at once on connections of their own.
+    It is one for the whole process, since several looks run at once on connections of their own. They are
+    known by a name that nobody can guess: an address is given to somebody else as soon as it is free, is
+    translated on the way, and is the same for everybody who comes by a Unix socket.
     """
 
-    def __init__(self, most: int = 4096) -> None:
-        self._ends: deque[str] = deque(maxlen=most)  # those of long ago have no slow command that counts
+    def __init__(self) -> None:
         self._tally = Tally()
         self._lock = threading.Lock()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """This is another process now: what the one before it does is not ours."""
+        self.name = f"{LOOKING}:{secrets.token_hex(4)}"
 
     @property
     def tally(self) -> Tally:
         """All that was answered so far."""
         return self._tally
 
-    def opened(self, *ends: str) -> None:
-        """A connection was opened from one of *ends*, whichever way the server writes it."""
-        self._ends.extend(ends)
-
     def answered(self, commands: int) -> None:
         """So many commands, sent at once, were answered."""
         with self._lock:
             self._tally = Tally(self._tally.commands + commands, self._tally.batches + 1)
 
-    def has(self, name: str, address: str) -> bool:
-        """Whether a connection is one of ours by its name and its address, as the server has them."""
-        return name == LOOKING and address in self._ends
+    def has(self, name: str) -> bool:
+        """Whether a connection is one of ours by its name, as the server has it."""
+        return name == self.name
 
 
 OWN_LOOKS = OwnLooks()
+os.register_at_fork(after_in_child=OWN_LOOKS.begin_anew)
 
 
 class Refusal(NamedTuple):
@@ -306,15 +310,5 @@ def looking(target: Target, diagnosis: str = "") -> Iterator[Server]:
     with first_connection(target.address, timeout_s=target.timeout_s) as connection:
         moments = MOMENTS.of(diagnosis, target.address)
         server = Server(connection, user_of(target.address), moments)
-        OWN_LOOKS.opened(*_ends_of(server.socket))
-        server.try_one("CLIENT", "SETNAME", LOOKING)
+        server.try_one("CLIENT", "SETNAME", OWN_LOOKS.name)
         yield server
-
-
-def _ends_of(ours: socket.socket) -> tuple[str, ...]:
-    """Our end as CLIENT LIST and the log of slow commands write it; of a Unix socket the server's path."""
-    if ours.family == socket.AF_UNIX:
-        path = ours.getpeername()
-        return f"{path}:0", f"[{path}:0]:0"  # Redis, and Valkey 9
-    host, port = ours.getsockname()[:2]
-    return (f"[{host}]:{port}" if ours.family == socket.AF_INET6 else f"{host}:{port}",)

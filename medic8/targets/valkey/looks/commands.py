@@ -356,7 +356,7 @@ def slow_commands(server: Server, facts: Facts) -> list[SlowCommand]:
         entry
         for entry in entries
         if entry.took_s >= _SLOW_S
-        and not OWN_LOOKS.has(entry.client, entry.address)
+        and not OWN_LOOKS.has(entry.client)
         and now_us / 1e6 - entry.at_s <= RECENT_S
     ]
 

@@ -271,4 +271,4 @@ def _took_s(before: Facts, after: Facts, command: str) -> float | None:
 
 def _listed(server: Server) -> list[Facts]:
     listed = parse_list(server.ask("CLIENT", "LIST", what="who asks one by one"))
-    return [each for each in listed if not OWN_LOOKS.has(each.get("name", ""), each.get("addr", ""))]
+    return [each for each in listed if not OWN_LOOKS.has(each.get("name", ""))]

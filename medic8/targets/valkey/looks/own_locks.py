@@ -149,5 +149,5 @@ def _callers(server: Server) -> Mapping[str, Facts]:
     return {
         each.get("id", ""): each
         for each in parse_list(server.ask("CLIENT", "LIST", what="who holds locks"))
-        if each.get("name") != LOOKING
+        if not each.get("name", "").startswith(LOOKING)
     }
