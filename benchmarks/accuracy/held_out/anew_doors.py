@@ -166,7 +166,11 @@ def _is_delayed(stage: Stage) -> bool:
 
 
 def _loses(stage: Stage) -> bool:
-    return any(each > 0.15 for each in _pings(stage, 60))
+    """Whether two of some commands took as long as it takes to send a lost packet again."""
+    deadline, slow = time.monotonic() + 7, 0
+    while slow < 2 and time.monotonic() < deadline:
+        slow += sum(each > 0.15 for each in _pings(stage, 4))
+    return slow > 1
 
 
 _FEELS: dict[str, Callable[[Stage], bool]] = {

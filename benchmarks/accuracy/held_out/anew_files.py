@@ -74,9 +74,13 @@ def _log_failed(stage: Stage) -> bool:
     return str(found.get("aof_last_write_status", "ok")) == "err"
 
 
-def _saves(*also: Cause) -> Callable[[Stage], Truth]:
+def _saves(*also: Cause, heals: bool = False) -> Callable[[Stage], Truth]:
     return lambda _: Truth(
-        Answer.RESOURCE_EXHAUSTION, Cause.SAVE_FAILS, also_cause=also, also_answer=(Answer.SYNCHRONIZATION,)
+        Answer.RESOURCE_EXHAUSTION,
+        Cause.SAVE_FAILS,
+        also_cause=also,
+        also_answer=(Answer.SYNCHRONIZATION,),
+        healable=heals,
     )
 
 
@@ -95,7 +99,7 @@ VARIANTS = (
         "anew_snapshot_child_killed",
         "valkey",
         (20, 100),
-        _saves(Cause.OOM_KILL, Cause.HOST_MEMORY),
+        _saves(Cause.OOM_KILL, Cause.HOST_MEMORY, heals=True),  # the next one may well succeed
         _kill_child,
         _save_failed,
         alone=True,

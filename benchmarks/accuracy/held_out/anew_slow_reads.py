@@ -61,7 +61,7 @@ def _reads(kind: str, *, is_named: bool = True) -> Callable[[Stage], str]:
     return break_it
 
 
-def is_logged_again(stage: Stage, *words: str, bound_s: float = 5.0) -> bool:
+def is_logged_again(stage: Stage, *words: str, bound_s: float = 6.0) -> bool:
     """
     Whether the server logs yet another slow command that begins with these words, while this looks.
 

@@ -62,7 +62,7 @@ def stream():
 
 def workers():
     def wait(number):
-        own = valkey.Valkey.from_url(url, client_name=f"{name}-{number}")
+        own = valkey.Valkey.from_url(url, client_name=f"{name}-{number}", socket_timeout=60)
         while True:
             own.blpop([key("jobs:high"), key("jobs:low")], timeout=30)
     for number in range(amount):
@@ -213,6 +213,11 @@ def _is_client_there(stage: Stage) -> bool:
     return any(each["name"].startswith(stage.word) for each in plain(stage, timeout_s=5).client_list())
 
 
+def _do_wait(stage: Stage) -> bool:
+    named = [each for each in plain(stage, timeout_s=5).client_list() if each["name"].startswith(stage.word)]
+    return bool(sum(each["cmd"] == "blpop" for each in named) > 5)
+
+
 def _is_lock_held(stage: Stage) -> bool:
     return bool(0 < plain(stage, timeout_s=5).pttl(f"{stage.prefix}:lock:leader") <= 6000)
 
@@ -341,7 +346,7 @@ def _healthy(
 VARIANTS = (
     _healthy("anew_full_cache", (100, 600), _does("cache"), _rises("stats", "evicted_keys", 40), alone=True),
     _healthy("anew_metrics_stream", (50, 400), _does("stream"), _has("XLEN", "metrics", 4500)),
-    _healthy("anew_workers_wait", (10, 60), _does("workers"), _is_client_there),
+    _healthy("anew_workers_wait", (10, 60), _does("workers"), _do_wait),
     _healthy("anew_leader_renews", (2, 6), _does("lock"), _is_lock_held),
     _healthy("anew_walk_by_scan", (50, 500), _does("walk"), _is_client_there),
     _healthy("anew_prices_loaded", (30, 90), _does("batch"), _is_client_there),
