@@ -8,6 +8,7 @@ from functools import partial
 
 from benchmarks.accuracy.held_out.fresh_endpoint_answers import sees, service, turn, well
 from benchmarks.accuracy.held_out.fresh_endpoint_breaks import raw
+from benchmarks.accuracy.held_out.fresh_process_memory import wait_for
 from benchmarks.accuracy.variant import Answer, Cause, RequestSite, Site, Stage, Truth, Variant
 
 _LOCKED_TABLE = """
@@ -80,6 +81,8 @@ def broken(way):
 
 _GATE = """
 BACKLOG = 1
+def broken(way):
+    finish(way)
 def plain(server):
     server.settimeout(0.05)
     while not is_broken():
@@ -91,7 +94,7 @@ def plain(server):
     server.settimeout(None)
 def close_gate(server):
     ways = []
-    for _ in range(BACKLOG + 2):
+    for _ in range(BACKLOG + 1):
         way = socket.socket()
         way.setblocking(False)
         way.connect_ex(server.getsockname())
@@ -103,16 +106,24 @@ def finish(way):
     way.sendall(GOOD)
     way.shutdown(socket.SHUT_WR)
     way.close()
+def turned_away():
+    with open("/proc/net/netstat") as file:
+        names, values = [line.split() for line in file.read().splitlines()[:2]]
+    return int(values[names.index("ListenOverflows")])
 def serve():
     server = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     print(server.getsockname()[1], flush=True)
     plain(server)
+    ways, own = close_gate(server)
     while True:
-        ways, own = close_gate(server)
+        seen = turned_away()
+        while turned_away() == seen:
+            time.sleep(0.02)
         time.sleep(int(sys.argv[2]) - 0.25)
+        before = own
         while True:
             way, who = server.accept()
-            if who not in own:
+            if who not in before:
                 break
             way.close()
         for each in ways:
@@ -122,15 +133,13 @@ def serve():
             finish(way)
         except OSError:
             pass
-        for each in ways:
-            each.close()
-        server.setblocking(False)
-        try:
-            while True:
-                server.accept()[0].close()
-        except BlockingIOError:
-            server.setblocking(True)
 """
+
+
+def _close_gate(stage: Stage) -> str:
+    turn(stage)
+    wait_for(lambda: _connects_slowly(stage))
+    return ""
 
 
 def _crowd(stage: Stage) -> str:
@@ -283,7 +292,7 @@ VARIANTS = (
         "endpoint",
         (1, 2),
         lambda _: _slow(Cause.SLOW_CONNECT, Cause.DROPPED),
-        turn,
+        _close_gate,
         _connects_slowly,
         site=lambda _: Site(timeout_s=8.0, request=RequestSite(count=3)),
         prepare=partial(_told_raw, _GATE),

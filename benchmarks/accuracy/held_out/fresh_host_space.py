@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from benchmarks.accuracy.held_out.fresh_process_memory import wait_for
@@ -267,6 +268,12 @@ def _old(stage: Stage) -> Truth:
     )
 
 
+def _store(stage: Stage) -> str:
+    in_memory(stage, "size=32m")
+    fill(stage, stage.strength - 8, "segment-%05d", 2 * _MIB)
+    return ""
+
+
 def _well_used(stage: Stage) -> str:
     fill(stage, stage.strength, "chunk-%05d", 4 * _MIB)
     return ""
@@ -307,9 +314,7 @@ def _well(_: Stage) -> Truth:
     return Truth(Answer.NONE)
 
 
-def _memory_32(stage: Stage) -> str:
-    return in_memory(stage, "size=32m")
-
+_memory_32 = partial(in_memory, options="size=32m")
 
 VARIANTS = (
     Variant("fresh_cores_of_a_crash_loop", "host", (93, 100), _full, _cores, _is_full, prepare=_memory_32),
@@ -382,7 +387,7 @@ VARIANTS = (
         _well_used,
         _is_well_used,
         is_healthy=True,
-        prepare=_memory_32,
+        prepare=_store,
     ),
     Variant(
         "fresh_compaction_of_a_store",

@@ -239,7 +239,7 @@ def _build(stage: Stage) -> str:
 def _builds(stage: Stage) -> bool:
     pid = _pid(stage)
     with suppress(OSError):
-        return wait_for(lambda: bool(children(pid)), 5) and state(pid) in {"S", "R"}
+        return wait_for(lambda: bool(children(pid)), 5) and state(pid) in {"S", "R", "D"}
     return False
 
 

@@ -109,7 +109,7 @@ limit, held = int(sys.argv[2]), []
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4_096))
 while True:
     try:
-        for _ in range(8):
+        while len(held) < limit:
             held.extend(socket.socketpair())
     except OSError:
         held.pop().close()
@@ -147,9 +147,12 @@ while not os.path.exists(sys.argv[1] + ".go"):
     time.sleep(0.05)
 while True:
     try:
-        threading.Thread(target=never.wait, daemon=True).start()
+        if threading.active_count() < 120:
+            threading.Thread(target=never.wait, daemon=True).start()
+            continue
     except RuntimeError:
-        time.sleep(0.2)
+        pass
+    time.sleep(0.2)
 """
 
 
