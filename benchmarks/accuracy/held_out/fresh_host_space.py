@@ -234,12 +234,8 @@ def _fills_up(stage: Stage) -> bool:
 
 
 def _fills(stage: Stage) -> Truth:
-    return Truth(
-        Answer.RESOURCE_EXHAUSTION,
-        Cause.DISK_FILLS,
-        objects=(stage.word,),
-        also_cause=(Cause.LOG_GROWS,),
-    )
+    also = (Cause.LOG_GROWS,)
+    return Truth(Answer.RESOURCE_EXHAUSTION, Cause.DISK_FILLS, objects=(stage.word,), also_cause=also)
 
 
 def _old_logs(stage: Stage) -> str:

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.accuracy.held_out.fresh_process_limits import PRECEDENCE
 from benchmarks.accuracy.held_out.fresh_process_memory import (
     children,
     grows,
@@ -86,7 +87,7 @@ def _too_much(_: Stage) -> Truth:
     )
 
 
-_COMPRESS = """
+_COMPRESS = f"""{PRECEDENCE}
 import os, sys, threading, zlib
 block = os.urandom(1 << 18) + b"x" * (1 << 18)
 def work():

@@ -247,7 +247,17 @@ def _quota(_: Stage) -> Truth:
     return Truth(Answer.RESOURCE_EXHAUSTION, Cause.CPU_QUOTA, also_answer=(Answer.SLOW_OPERATIONS,))
 
 
-_HASHES = """
+#: A service in a session of its own that was given precedence, by what the kernel shares by.
+PRECEDENCE = """
+import os
+os.setsid()
+os.setpriority(os.PRIO_PROCESS, 0, -10)
+if os.path.exists("/proc/self/autogroup"):
+    with open("/proc/self/autogroup", "w") as own:
+        own.write("-10")
+"""
+
+_HASHES = f"""{PRECEDENCE}
 import hashlib, threading
 page = os.urandom(1 << 20)
 def work():
