@@ -134,6 +134,7 @@ def _stuck(_: Stage) -> Truth:
 
 _SYNCS = """
 import mmap, os, sys, threading
+os.setsid()
 SIZE, PIECE = 16 << 20, 4 << 20
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_DIRECT | os.O_DSYNC, 0o600)
 def work(number):
@@ -171,7 +172,7 @@ def _is_busy(stage: Stage) -> bool:
         return False
     first, began_s = _busy_ms(stage), time.monotonic()
     time.sleep(2)
-    return _busy_ms(stage) - first > 0.5 * 1_000 * (time.monotonic() - began_s)
+    return _busy_ms(stage) - first > 0.4 * 1_000 * (time.monotonic() - began_s)
 
 
 def _hog(_: Stage) -> Truth:
@@ -263,7 +264,7 @@ VARIANTS = (
         prepare=partial(in_memory, options="size=16m"),
     ),
     Variant("fresh_writers_of_a_frozen_disk", "host", (4, 14), _stuck, _freeze, _many_wait, prepare=_writers),
-    Variant("fresh_writes_through_all_day", "host", (2, 4), _hog, _sync, _is_busy, alone=True),
+    Variant("fresh_writes_through_all_day", "host", (4, 8), _hog, _sync, _is_busy, alone=True),
     Variant(
         "fresh_image_full_by_design",
         "host",
