@@ -120,7 +120,7 @@ page, count = os.urandom(1 << 16), 0
 while True:
     hashlib.sha256(page).digest()
     count += 1
-    if not count % 500:
+    if not count % 50:
         with open(sys.argv[1] + ".done", "w") as file:
             file.write("%d\\n" % count)
         time.sleep(0.01)
@@ -128,7 +128,9 @@ while True:
 
 
 def _nightly(stage: Stage) -> str:
-    return alone(stage, _NIGHTLY)
+    url = alone(stage, _NIGHTLY)
+    wait_for(Path(f"{pid_file(stage)}.done").exists)
+    return url
 
 
 def _works(stage: Stage) -> bool:
