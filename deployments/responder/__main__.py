@@ -51,11 +51,12 @@ def serve(
 ) -> None:
     """Work for *pool* until SIGTERM or Ctrl-C; the arguments are those of `Responder`."""
     # Who asks for help need not wait for Prefect.
+    from deployments.responder.code import begin_anew  # noqa: PLC0415
     from deployments.responder.warm import MODULES  # noqa: PLC0415
     from deployments.responder.worker import Responder  # noqa: PLC0415
 
-    async def work() -> None:
-        await Responder(
+    async def work() -> bool:
+        responder = Responder(
             pool,
             queues=queues,
             name=name,
@@ -65,9 +66,12 @@ def serve(
             drain_s=drain_s,
             grace_s=grace_s,
             modules=modules or MODULES,
-        ).start()
+        )
+        await responder.start()
+        return responder.is_renewed
 
-    asyncio.run(work())
+    if asyncio.run(work()):
+        begin_anew()
 
 
 if __name__ == "__main__":
