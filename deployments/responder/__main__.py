@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from medic8.errors import Medic8Error
 
 #: Most runs at a time: each is a process.
 LIMIT = 16
@@ -24,6 +27,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--grace", type=float, default=120.0)
     parser.add_argument("--import", dest="modules", action="append", default=[])
     said = parser.parse_args(words)
+    try:
+        _serve(said)
+    except Medic8Error as exc:
+        sys.exit(f"medic8: {exc}")
+
+
+def _serve(said: argparse.Namespace) -> None:
     serve(
         said.pool,
         queues=said.queue,
