@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,3 +113,37 @@ def test_no_run_is_lost_or_begun_twice_while_a_responder_begins_anew(
         assert {pool.ended(each)["type"] for each in runs} == {"COMPLETED"}
         begun = [run for what, run in pool.diary() if what == "begins"]
         assert sorted(begun) == sorted(runs)
+
+
+def test_the_command_line_gives_its_place_to_the_responder(
+    prefect_api: str, api: httpx.Client, tmp_path: Path
+) -> None:
+    """Nothing of it stays; a second one of the name is told so in a sentence."""
+    pool = Pool(api, "responder-by-hand", tmp_path / "runs")
+    (tmp_path / "medic8.toml").write_text(f'[deployments]\npool = "{pool.name}"\n')
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MEDIC8_"))
+    }
+    environ = clean | {
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_API_URL": prefect_api,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "MEDIC8_CONFIG": str(tmp_path / "medic8.toml"),
+        "MEDIC8_HOME": str(tmp_path / "home"),
+    }
+    words = [sys.executable, "-c", "from medic8.cli import main; main()", "worker", "--name", "by-hand"]
+    with (pool.folder / "by-hand.log").open("wb") as output:
+        child = subprocess.Popen(words, env=environ, cwd=pool.folder, stdout=output, stderr=output)
+    try:
+        assert pool.ended(pool.create("once", folder=str(pool.folder)))["type"] == "COMPLETED"
+        assert psutil.Process(child.pid).cmdline()[1:4] == ["-P", "-m", "deployments.responder"]
+        second = subprocess.run(
+            words, env=environ, cwd=pool.folder, check=False, capture_output=True, text=True, timeout=600
+        )
+        assert (second.returncode, second.stderr.splitlines()[-1][:36]) == (
+            1,
+            "medic8: a responder called by-hand w",
+        )
+    finally:
+        child.terminate()
+        assert child.wait(120) == 0
