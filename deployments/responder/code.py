@@ -20,6 +20,9 @@ _LOOK_S = 3.0
 #: Code that cannot be imported is tried again after so many seconds, if it does not change before.
 _AGAIN_S = 60.0
 
+#: An import that takes longer has come to a halt.
+_PATIENCE_S = 300.0
+
 #: What tells a process to end; it waits while one program takes the place of another.
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 
@@ -87,19 +90,25 @@ class Code:
                 refused, again_s = now, loop.time() + _AGAIN_S
 
     async def _why_not(self, environment: Mapping[str, str]) -> str:
-        trial = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", f"import {', '.join(self._modules)}"),
-            env=dict(environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
         try:
-            _, said = await trial.communicate()
-        except asyncio.CancelledError:
-            trial.kill()
-            raise
+            trial = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", f"import {', '.join(self._modules)}"),
+                env=dict(environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            return f"it cannot be tried: {exc}"
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                _, said = await trial.communicate()
+        except TimeoutError:
+            return f"its import has not ended within {_PATIENCE_S:g} s"
+        finally:
+            if trial.returncode is None:
+                trial.kill()
         if trial.returncode == 0:
             return ""
         lines = said.decode(errors="replace").strip().splitlines()
