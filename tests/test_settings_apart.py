@@ -56,8 +56,8 @@ def test_what_is_read_apart_is_what_is_read_here(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said_as_it_is_here(tmp_path: Path) -> None:
     """By the same error."""
-    file = written(tmp_path, SITE.replace('"grid"', '"gird"'))
-    with pytest.raises(ConfigurationError, match='"gird"') as here:
+    file = written(tmp_path, SITE.replace('"grid"', '"grids"'))
+    with pytest.raises(ConfigurationError, match='"grids"') as here:
         load_settings(file, environ={})
     with pytest.raises(ConfigurationError) as apart:
         load_apart(file, environ={})
