@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from medic8.errors import Medic8Error
 
 #: Most runs at a time: each is a process.
 LIMIT = 16
@@ -24,6 +27,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--grace", type=float, default=120.0)
     parser.add_argument("--import", dest="modules", action="append", default=[])
     said = parser.parse_args(words)
+    try:
+        _serve(said)
+    except Medic8Error as exc:
+        sys.exit(f"medic8: {exc}")
+
+
+def _serve(said: argparse.Namespace) -> None:
     serve(
         said.pool,
         queues=said.queue,
@@ -51,11 +61,12 @@ def serve(
 ) -> None:
     """Work for *pool* until SIGTERM or Ctrl-C; the arguments are those of `Responder`."""
     # Who asks for help need not wait for Prefect.
+    from deployments.responder.code import begin_anew  # noqa: PLC0415
     from deployments.responder.warm import MODULES  # noqa: PLC0415
     from deployments.responder.worker import Responder  # noqa: PLC0415
 
-    async def work() -> None:
-        await Responder(
+    async def work() -> bool:
+        responder = Responder(
             pool,
             queues=queues,
             name=name,
@@ -65,9 +76,12 @@ def serve(
             drain_s=drain_s,
             grace_s=grace_s,
             modules=modules or MODULES,
-        ).start()
+        )
+        await responder.start()
+        return responder.is_renewed
 
-    asyncio.run(work())
+    if asyncio.run(work()):
+        begin_anew()
 
 
 if __name__ == "__main__":

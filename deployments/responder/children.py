@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,11 @@ class Children:
         """How many of them have not ended."""
         return sum(1 for each in self._runs.values() if not each.has_ended)
 
+    @property
+    def is_any_unbegun(self) -> bool:
+        """Whether one was ordered that is not known to have a process yet."""
+        return any(each.process is None and not each.has_ended for each in self._runs.values())
+
     def expect(self, run: str) -> None:
         """A run is about to be ordered."""
         self._runs[run] = _Run()
@@ -73,6 +79,8 @@ class Children:
         """Its end is known to everybody."""
         self._runs.pop(run, None)
         self._cancelled.discard(run)
+        # Who had begun it removes that, unless it is gone.
+        shutil.rmtree(self._records.runs / run, ignore_errors=True)
         self._records.forget(run)
 
     def settle(self, run: str) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from deployments.responder.code import Code
 from deployments.responder.orders import (
     HEAD,
     Begun,
@@ -55,16 +56,21 @@ class Zygote:
     """
     The other side of `zygote`: it can be asked at any time, also while none runs.
 
+    Args:
+        listener: Who is told of runs.
+        modules: What is imported before the first fork.
+        code: That of this process; while another one is on disk, whoever is there is not replaced.
     Attributes:
         is_ready: Set while one is there that has imported everything.
         environment: The whole environment of those that are made from now on.
     """
 
-    def __init__(self, listener: Listener, modules: Sequence[str] = MODULES) -> None:
+    def __init__(self, listener: Listener, modules: Sequence[str], code: Code) -> None:
         self.is_ready = asyncio.Event()
         self.environment: Mapping[str, str] = os.environ
         self._listener = listener
         self._modules = tuple(modules)
+        self._code = code
         self._present: _Process | None = None
         self._tasks = set[asyncio.Task[None]]()
         self._is_closing = False
@@ -101,6 +107,9 @@ class Zygote:
             pause_s = _PAUSE_S if lived_s > _LONGEST_PAUSE_S else min(pause_s * 2, _LONGEST_PAUSE_S)
             if process.is_gone:
                 await asyncio.sleep(pause_s)
+            # What they say to each other may have changed as well: first the responder begins anew.
+            while self._present is not None and self._code.is_changed:  # noqa: ASYNC110 - no file tells
+                await asyncio.sleep(_PAUSE_S)
 
     async def close(self) -> None:
         """Let it end; what it has begun goes on."""

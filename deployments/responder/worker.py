@@ -21,6 +21,8 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorker
 
 from deployments.responder.children import Children
+from deployments.responder.code import Code, hear_signals, wait_with_signals
+from deployments.responder.ending import LAST_WORDS_S, LOOK_AGAIN_S, drained, idle, until_stopped
 from deployments.responder.limits import Limits, is_within, limits_of
 from deployments.responder.listening import listen
 from deployments.responder.lost import given_back
@@ -38,11 +40,6 @@ from deployments.responder.telling import (
     tell_end,
 )
 from deployments.responder.warm import MODULES, Zygote
-
-_LOOK_AGAIN_S = 0.05
-
-#: How long a server that is away is waited for at the end.
-_LAST_WORDS_S = 10.0
 
 #: How often runs are looked for that were taken and not begun.
 _SWEEP_S = 60.0
@@ -68,6 +65,8 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         grace_s: For how long a run that was told to end may take for that; one that was cancelled is killed
             then, any other left to go on.
         modules: What the warm process imports.
+    Attributes:
+        is_renewed: It has ended for other code to take its place.
     """
 
     type = "medic8-responder"
@@ -105,12 +104,14 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         self._children = Children(
             self._records, ended=lambda *end: self._begin(self._tell(*end)), note=self.note, grace_s=grace_s
         )
-        self._zygote = Zygote(self._children, modules)
+        self._code = Code(modules)
+        self._zygote = Zygote(self._children, modules, self._code)
         self._is_known = asyncio.Event()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self._is_hearing = False
+        self.is_renewed = False
         self._storage: tuple[UUID | None] | None = None
         self._limits = Limits()
         self._taking = set[str]()
@@ -140,25 +141,37 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        hear_signals()
         with self._records.held(self.name):
             async with self:
                 self._children.adopt(self._records.read())
                 self._started_event = await self._emit_worker_started_event()
                 services = [
                     asyncio.create_task(each)
-                    for each in (self._warm(), self._beat(), self._hear(), self._ask(), self._sweep())
+                    for each in (
+                        *(self._warm(), self._beat(), self._hear(), self._ask(), self._sweep()),
+                        self._renew(),
+                    )
                 ]
                 printer(f"Responder {self.name!r} works for pool {self._work_pool_name!r}")
                 try:
-                    await self._until_stopped(services)
-                    await self._drain(printer)
+                    await until_stopped(self._stopping, services)
+                    if not self.is_renewed:
+                        await drained(
+                            self._children,
+                            is_busy=lambda: self._is_busy,
+                            hurrying=self._hurrying,
+                            drain_s=self._drain_s,
+                            grace_s=self._grace_s,
+                            printer=printer,
+                        )
                 finally:
                     left = [*services, *self._work]
                     for each in left:
                         each.cancel()
                     await asyncio.gather(*left, return_exceptions=True)
                     await self._zygote.close()
-        printer(f"Responder {self.name!r} has ended")
+        printer(f"Responder {self.name!r} {'begins anew' if self.is_renewed else 'has ended'}")
 
     async def run(
         self, flow_run: FlowRun, configuration: ProcessJobConfiguration, task_status: Any = None
@@ -177,31 +190,18 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         super()._record_work_pool_snapshot(work_pool)
         self._is_known.set()
 
-    async def _until_stopped(self, services: Sequence[asyncio.Task[None]]) -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
-        done, _ = await asyncio.wait([stopping, *services], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        for each in done:
-            each.result()
-
-    async def _drain(self, printer: Callable[..., None]) -> None:
-        await self._idle(self._drain_s, lambda: self._hurrying.is_set() or not self._is_busy)
-        if going_on := self._children.under_way:
-            printer(f"{going_on} runs are told to end")
-            self._children.end_all()
-        await self._idle(self._grace_s, lambda: not self._children.under_way)
-        # Ends that the server does not hear of are on disk; the next one here tells it.
-        await self._idle(_LAST_WORDS_S, lambda: not self._is_busy)
-        if going_on := self._children.under_way:
-            # In the middle of a step nothing is killed; whoever works here next knows of them.
-            printer(f"{going_on} runs have not ended and go on")
-
-    async def _idle(self, most_s: float, is_over: Callable[[], bool]) -> None:
-        deadline_s = time.monotonic() + most_s
-        while time.monotonic() < deadline_s:
-            if is_over():
-                return
-            await asyncio.sleep(_LOOK_AGAIN_S)
+    async def _renew(self) -> None:
+        """End when there is other code, as soon as nothing is being begun; runs go on, and are adopted."""
+        await self._code.renewed(lambda: self._environment, self.note)
+        self._most = 0
+        while self._taking or self._children.is_any_unbegun:  # noqa: ASYNC110 - few, and soon over
+            await asyncio.sleep(LOOK_AGAIN_S)
+        await idle(LAST_WORDS_S, lambda: not self._work)
+        if not self._stopping.is_set():
+            self.note(f"the code has changed: this begins anew, {self._children.under_way} runs go on")
+            wait_with_signals()
+            self.is_renewed = True
+            self._stopping.set()
 
     @property
     def _is_busy(self) -> bool:
@@ -211,7 +211,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Keep what runs begin from; what we know of the server, no run has to ask again."""
         await self._is_known.wait()
         while not self._has_successfully_synced:  # noqa: ASYNC110 - Prefect has no event for it
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            await asyncio.sleep(LOOK_AGAIN_S)
         known = {
             "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
             # What a run writes stands in Prefect; here only what is wrong.

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deployments.responder import child
+from deployments.responder.code import on_disk
 from deployments.responder.orders import Begun, Ended, Order, Outdated, Ready, framed, one_thread, received
 from deployments.responder.records import Living, note
 from medic8.owner import this_process
@@ -45,7 +46,7 @@ def serve(channel: socket.socket, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
-    code, forks, is_outdated = _code(), 0, False
+    code, forks, is_outdated = on_disk(tuple(sys.modules)), 0, False
     runs: dict[int, Order] = {}
     with settled:
         channel.sendall(framed(Ready()))
@@ -118,24 +119,7 @@ def _emptied(pipe: int) -> None:
 def _outdated(code: int, forks: int) -> str:
     if forks >= MOST_FORKS:
         return f"{forks} runs were begun from it"
-    return "" if _code() == code else "the code has changed"
-
-
-def _code() -> int:
-    """A number that changes with the files that were imported, those of installed libraries aside."""
-    files = {
-        file
-        for module in tuple(sys.modules.values())
-        if (file := getattr(module, "__file__", None)) and "site-packages" not in file
-    }
-    return hash(tuple((file, _changed(file)) for file in sorted(files)))
-
-
-def _changed(file: str) -> int:
-    try:
-        return Path(file).stat().st_mtime_ns
-    except OSError:
-        return 0
+    return "" if on_disk(tuple(sys.modules)) == code else "the code or the configuration has changed"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from medic8.drawing.png import as_png
 from medic8.drawing.text import as_text, in_words, remarks
 from medic8.model.approval import ApprovalRequest
 from medic8.model.grid_map import MapPicture
@@ -92,6 +91,8 @@ def resolution(resolved: Resolution) -> str:
 def map_of(picture: MapPicture) -> str:
     """The map of a grid as a picture that is part of the text, and what is seen there in words."""
     seen = bullets((*(in_words(count) for count in picture.counts), *remarks(picture)))
+    from medic8.drawing.png import as_png  # noqa: PLC0415 - Pillow, which few reports have need of
+
     drawn = as_png(picture)
     if len(drawn) > _MOST_PICTURED:
         shown = f"```text\n{as_text(picture)}\n```"

@@ -40,6 +40,7 @@ class Call:
         environ: The environment; what flows are to find is put there.
         config: The configuration asked for with ``--config``.
         is_debug: Whether errors show where they come from.
+        stays: Whether this process will be there for long, so that it is to hold little.
     """
 
     screen: Screen
@@ -47,6 +48,7 @@ class Call:
     environ: MutableMapping[str, str] = field(default_factory=lambda: os.environ)
     config: Path | None = None
     is_debug: bool = False
+    stays: bool = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -57,8 +59,9 @@ class Call:
             ConfigurationError: something in it is wrong.
         """
         from medic8.settings import load_settings
+        from medic8.settings.apart import load_apart
 
-        settings = load_settings(self.config, environ=self.environ)
+        settings = (load_apart if self.stays else load_settings)(self.config, environ=self.environ)
         for warning in settings.warnings:
             self.screen.warn(warning)
         return settings

@@ -50,6 +50,7 @@ def gateway(
     from medic8.alerts.serving import Place, serve
 
     call = call_of(ctx)
+    call.stays = True
     place = Place(host=host, port=port, certificate=certificate, key=key, client_ca=client_ca)
     serve(call.settings, place, environ=call.environ, progress=call.screen.say)
     return ExitCode.WELL

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import socket
+import sys
 from typing import Annotated
 
 import typer
 
 from medic8.cli.call import call_of
-from medic8.cli.exits import ExitCode
 
 
 def worker(
@@ -32,7 +32,7 @@ def worker(
     grace: Annotated[
         float, typer.Option(help="Seconds that a cancelled run may take to put back what it began.", min=1)
     ] = 120.0,
-) -> int:
+) -> None:
     """
     Carry out the runs of the work pool as soon as Prefect tells of them, from a process that is warm.
 
@@ -49,15 +49,10 @@ def worker(
     # Runs wait for a server that is away as they do under any worker, and what a worker says is to be read.
     call.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "5")
     prepare(call.environ, site, reach(call), is_debug=True)
-    # By name, since what a site installs stands above the command line.
-    importlib.import_module("deployments.responder.__main__").serve(
-        site.deployments.pool,
-        queues=queue or [],
-        name=name,
-        folder=site.home / "responder" / name,
-        limit=limit,
-        poll_s=poll,
-        drain_s=drain,
-        grace_s=grace,
-    )
-    return ExitCode.WELL
+    words = ["--pool", site.deployments.pool, "--name", name, "--folder", str(site.home / "responder" / name)]
+    words += [word for each in queue or [] for word in ("--queue", each)]
+    words += ["--limit", str(limit), "--poll", str(poll), "--drain", str(drain), "--grace", str(grace)]
+    # In our place, since it stays: nothing of the command line is held in memory. And not from the folder
+    # that we are called in, which may have a "flows" of its own.
+    command = [sys.executable, "-P", "-m", "deployments.responder", *words]
+    os.execve(sys.executable, command, dict(call.environ))  # noqa: S606 - our own words

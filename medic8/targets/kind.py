@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from medic8.analysis.causes import CauseRule
 from medic8.analysis.detector import IssueRule
 from medic8.analysis.remedy import Remedy
 from medic8.analysis.threshold import Threshold
 from medic8.backups.place import BackupPlace
-from medic8.backups.repository import Repository
 from medic8.model.backup import BackupManifest, RestoreReport, RestoreWish, VerifyReport
 from medic8.model.guard import GuardVerdict, HardReading, SoftGuard, SoftReading
 from medic8.model.issue import Issue
@@ -27,6 +26,9 @@ from medic8.model.resolution import Change
 from medic8.model.resources import ResourceMetrics, Tracked
 from medic8.model.target import Resource, Target
 from medic8.samples import SampleStore
+
+if TYPE_CHECKING:  # with it ciphers come, which who reads a configuration does not need
+    from medic8.backups.repository import Repository
 
 
 class Progress(Protocol):

@@ -142,12 +142,18 @@ class Responder:
     """
     A responder in a process of its own.
 
+    Args:
+        pool: What it works for.
+        api_url: Of the server.
+        name: What it is called.
+        words: More of its command line.
+        code: The folder of its code.
     Attributes:
         name: What it is called.
         log: Where it writes.
     """
 
-    def __init__(self, pool: Pool, api_url: str, name: str, *words: str) -> None:
+    def __init__(self, pool: Pool, api_url: str, name: str, *words: str, code: Path = ROOT) -> None:
         self.name = name
         self.log = pool.folder / f"{name}-{time.monotonic_ns()}.log"
         environ = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
@@ -161,7 +167,7 @@ class Responder:
                 cwd=pool.folder,
                 env=environ
                 | {
-                    "PYTHONPATH": str(ROOT),
+                    "PYTHONPATH": str(code),
                     "PREFECT_API_URL": api_url,
                     "PREFECT_HOME": str(pool.folder / "prefect"),
                 },
