@@ -24,8 +24,9 @@ from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 #: More than this share of the time of slow commands makes whoever sent them the cause.
 _MOST_OF_SLOW = 0.5
 
-#: What one client may have waiting on average is no sign that it does not read. Source: as `client_buffers`.
-_MUCH_OUTPUT = 200 << 10
+#: What one client may hold on average is no sign that it does not read, or sends by half. Source: as
+#: `client_buffers`.
+_MUCH_HELD = 200 << 10
 
 _BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
 
@@ -42,6 +43,12 @@ _FULL: _Rules = (
         "memory.near_limit",
         "errors.oom",
         "Where nothing may be evicted, a server at its limit refuses every write that needs memory.",
+        AT_LIMIT,
+    ),
+    _rule(
+        "keys.unexpiring",
+        "errors.oom",
+        "A server at its limit that may evict only what expires, and has hardly any of it, refuses writes.",
         AT_LIMIT,
     ),
     _rule(
@@ -212,10 +219,10 @@ _HELD_UP: _Rules = (
         "What a command answers that reads much waits until whoever asked has taken it.",
         is_over(
             "clients",
-            "clients.most_output",
-            _MUCH_OUTPUT,
-            "output waits for a client at another moment as well",
-            "no client had much output waiting at another moment",
+            "clients.most_held",
+            _MUCH_HELD,
+            "a client holds much at another moment as well",
+            "no client held much, sent by half or not taken yet, at another moment",
             says=False,
         ),
     ),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from medic8.analysis.causes import Clue, Results
+from medic8.targets.valkey.policy import POLICY
 
 #: What takes less than this of the limit did not fill the memory.
 _LEAST_SHARE = 0.1
+
+#: Below this share of its limit a server is not near it.
+_NEAR = POLICY.memory_used.warning or 0.9
 
 #: So near to maxclients those that come at the same moment are turned away.
 _FULL = 0.8
@@ -19,17 +23,23 @@ def _number(results: Results, diagnostic: str, name: str) -> float | None:
 
 
 def takes_much(*parts: str) -> Clue:
-    """Whether some parts of the memory are a large share of its limit."""
+    """
+    Whether some parts of the memory are a large share of its limit, and what is left would not come near it.
+
+    A server whose data fill it by themselves has two faults, whatever else takes some of its memory.
+    """
 
     def look(results: Results) -> bool | None:
-        limit = _number(results, "memory", "memory.limit")
+        limit, used = (_number(results, "memory", f"memory.{name}") for name in ("limit", "used"))
         sizes = [size for part in parts if (size := _number(results, "memory", part)) is not None]
-        return sum(sizes) >= _LEAST_SHARE * limit if limit and sizes else None
+        if not limit or not sizes:
+            return None
+        return sum(sizes) >= _LEAST_SHARE * limit and (used is None or used - sum(sizes) < _NEAR * limit)
 
     named = " and ".join(part.removeprefix("memory.") for part in parts)
     return Clue(
-        if_so=f"{named} take at least {_LEAST_SHARE:.0%} of the memory limit",
-        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit",
+        if_so=f"{named} take {_LEAST_SHARE:.0%} of the memory limit or more, and the rest is not near it",
+        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit, or the rest is near it",
         look=look,
     )
 

@@ -39,6 +39,14 @@ class ServerPolicy(Frozen):
         source="Valkey source, server.c, eventloop_duration_sum: all that its one thread did; the limits are "
         "those of a PING",
     )
+    long_answer: Threshold = Threshold(
+        what="part of the time in which a long INFO came (least of three) for which the server did nothing",
+        warning=0.1,
+        error=1.0,
+        unit="seconds",
+        source="Valkey source, server.c, eventloop_duration_sum; INFO is some 8 KiB, so a warning is less "
+        f"than 80 KiB a second; the limits are {_OURS}",
+    )
     opening: Threshold = Threshold(
         what="first answer on a new connection, the quickest of three, beyond six round trips",
         warning=0.2,

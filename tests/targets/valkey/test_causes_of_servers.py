@@ -65,12 +65,12 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
         ),
         ({}, [("memory.replica_buffers", _ERROR), ("replication.lag", _ERROR)], ["replication.lag"]),
         (
-            {"clients.most_output": 1},
+            {"clients.most_held": 1},
             [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
             ["commands.slow"],
         ),
         (
-            {"clients.most_output": 5 << 20},
+            {"clients.most_held": 5 << 20},
             [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
             ["memory.client_buffers", "commands.slow"],
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import sys
@@ -134,6 +135,28 @@ def test_what_lets_new_connections_wait_is_a_slow_way_though_open_ones_are_quick
         (finding,) = look(f"valkey://{HOST}:{port}/0", "reachability").findings
     assert finding.code == "network.slow_way"
     assert "a new connection waits" in finding.text
+    assert look(valkey_url, "reachability").findings == ()
+
+
+def test_what_lets_little_through_is_a_slow_way_though_what_is_short_comes_quickly(valkey_url: str) -> None:
+    """As a line of a few KiB a second does; the server itself answers at once."""
+    options = options_of(valkey_url)
+
+    def trickle(near: socket.socket) -> None:
+        with socket.create_connection((options["host"], options["port"])) as far:
+            far.settimeout(0.02)
+            while asked := near.recv(1 << 16):
+                far.sendall(asked)
+                with contextlib.suppress(TimeoutError):
+                    while answer := far.recv(1024):
+                        near.sendall(answer)
+                        if len(answer) == 1024:
+                            time.sleep(0.05)
+
+    with door(trickle) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "reachability")
+    assert [each.code for each in result.findings] == ["network.slow_way"]
+    assert "lets little through" in result.findings[0].text
     assert look(valkey_url, "reachability").findings == ()
 
 

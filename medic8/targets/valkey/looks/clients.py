@@ -86,6 +86,14 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 max((each.whole("omem") or 0 for each in _readers(listed)), default=None),
                 "bytes",
             ),
+            reading(
+                "clients.most_held",
+                max(
+                    (each.whole("tot-mem") or each.whole("omem") or 0 for each in _readers(listed)),
+                    default=None,
+                ),
+                "bytes",
+            ),
         )
         if facts and "paused_actions" not in facts:
             server.unseen.append("whether commands are held back (CLIENT PAUSE): Valkey tells it from 8.1 on")

@@ -8,6 +8,7 @@ from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.looks.growing_clients import look_for_growing_clients
 from medic8.targets.valkey.looks.growing_keys import find_long, lengths_of, look_for_growing_keys
 from medic8.targets.valkey.looks.own_locks import LockWatch
+from medic8.targets.valkey.looks.quiet_waits import QuietWatch
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 
@@ -33,6 +34,7 @@ class Watch:
         self._connected = list[int]()
         self._lengths = list[list[int | None]]()
         self._locks = LockWatch(server, is_one=is_one, policy=policy)
+        self._waits = QuietWatch(server, is_one=is_one)
         self.look(0.0, facts)
 
     def look(self, at_s: float, facts: Facts) -> None:
@@ -43,11 +45,14 @@ class Watch:
         self._connected.append(facts.whole("connected_clients") or 0)
         self._lengths.append(lengths_of(self._server, self._keys))
         self._locks.look(at_s)
+        self._waits.look(at_s, facts)
 
     def findings(self, facts: Facts) -> tuple[Finding, ...]:
         """What only ever became more, of ten looks at least; and locks that nobody lets go of."""
         if not self._server.go_to(self._home):
             return ()
+        locks = self._locks.findings()
+        known = {each.about for each in locks}
         return (
             *look_for_growing_keys(
                 self._server,
@@ -59,5 +64,6 @@ class Watch:
                 policy=self._policy,
             ),
             *look_for_growing_clients(self._server, self._times_s, self._connected, policy=self._policy),
-            *self._locks.findings(),
+            *locks,
+            *(each for each in self._waits.findings() if each.about not in known),
         )
