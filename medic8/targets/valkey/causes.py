@@ -40,6 +40,11 @@ _Rules = tuple[CauseRule, ...]
 _FULL: _Rules = (
     _rule("clients.output", "memory.client_buffers", "The output of one client raises the average of all."),
     _rule(
+        "clients.half_sent",
+        "memory.client_buffers",
+        "What has come of a command is kept until the rest of it does, and raises the average of all.",
+    ),
+    _rule(
         "memory.near_limit",
         "errors.oom",
         "Where nothing may be evicted, a server at its limit refuses every write that needs memory.",
@@ -52,7 +57,7 @@ _FULL: _Rules = (
         AT_LIMIT,
     ),
     _rule(
-        "clients.output memory.client_buffers",
+        "clients.output clients.half_sent memory.client_buffers",
         "memory.near_limit keys.unexpiring",
         "What waits for clients that read slowly counts as used memory.",
         takes_much("memory.clients"),

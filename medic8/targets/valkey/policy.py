@@ -217,6 +217,20 @@ class ServerPolicy(Frozen):
         unit="share",
         source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
     )
+    half_sent: Threshold = Threshold(
+        what="what one client has sent of a command, if nothing more has come for 2 s",
+        warning=1 << 20,
+        error=64 << 20,
+        unit="bytes",
+        source="Valkey documentation, Client handling, Query buffer hard limit: it may be 1 GiB; the "
+        f"limits are {_OURS}",
+    )
+    unused_clients: Threshold = Threshold(
+        what="clients that never sent a thing once open, of those listed, if half of maxclients is used",
+        warning=0.8,
+        unit="share",
+        source=f"Valkey documentation, Client handling, Maximum concurrent connected clients; {_OURS}",
+    )
     silence: Threshold = Threshold(
         what="silence of an ordinary client while tcp-keepalive is 0",
         warning=86_400,

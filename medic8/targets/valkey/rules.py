@@ -78,6 +78,7 @@ _LEAKS = (
         "memory.tracking_full",
         "memory.idle_backlog",
         "clients.output",
+        "clients.half_sent",
         "clients.idle",
         cause="Programs leave something behind on the server, or take what they asked for too slowly.",
     ),

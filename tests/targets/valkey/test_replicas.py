@@ -209,3 +209,24 @@ def test_hostile_names_of_keys_are_shown_escaped() -> None:
     (finding,) = judge_comparison(seen(), compared, 1)
     assert all(each.seen.isprintable() for each in finding.evidence)
     assert sum(len(each.seen) for each in finding.evidence) < 400
+
+
+def test_a_replica_that_was_made_a_primary_and_is_written_to_is_found(
+    tmp_path: Path,
+) -> None:
+    """Nobody names it: the old primary has forgotten it. One that is only made ready to be one is none."""
+    with pair(tmp_path) as (primary, replica):
+        assert look(primary.url).findings == ()
+        with valkey.Valkey.from_url(replica.url) as client:
+            client.replicaof("NO", "ONE")
+            until(lambda: not connected_replicas(primary.url))
+            assert look(primary.url).findings == ()
+            client.set("order", 1)
+        (finding,) = look(primary.url).findings
+    assert finding.code == "replication.two_primaries"
+    assert str(replica.port) in finding.text
+
+
+def connected_replicas(url: str) -> int:
+    with valkey.Valkey.from_url(url) as client:
+        return int(client.info("replication")["connected_slaves"])

@@ -11,6 +11,7 @@ import valkey
 from medic8.model.issue import IssueType
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.clients import judge_listed
 from medic8.targets.valkey.looks.growing_clients import judge_growing_clients
 from medic8.targets.valkey.looks.growing_keys import growing, never_taken
 from medic8.targets.valkey.looks.growth import look_at_growth
@@ -98,3 +99,18 @@ def test_connections_that_come_and_are_used_are_no_finding() -> None:
     assert judge_growing_clients(listed(0), 200, 4.0, 10.0) == ()
     assert len(judge_growing_clients(listed(3), 200, 4.0, 10.0)) == 1
     assert judge_growing_clients(listed(3)[:5], 200, 4.0, 10.0) == ()
+
+
+def test_connections_that_were_opened_and_never_used_are_found_where_they_take_half_of_all() -> None:
+    """A pool that was opened a moment ago, or is used by turns, is none; nor is one beside much room."""
+    numbers = Facts({"connected_clients": "160", "maxclients": "300"})
+
+    def codes(age_s: int, idle_s: int, facts: Facts = numbers) -> list[str]:
+        one = {"flags": "N", "multi": "-1", "name": "web", "age": str(age_s), "idle": str(idle_s)}
+        listed = [Facts({**one, "id": str(number)}) for number in range(160)]
+        return [each.code for each in judge_listed(listed, facts, is_whole=True)]
+
+    assert codes(age_s=9, idle_s=8) == ["clients.idle"]
+    assert codes(age_s=3, idle_s=3) == []
+    assert codes(age_s=9, idle_s=4) == []
+    assert codes(9, 8, Facts({"connected_clients": "160", "maxclients": "10000"})) == []

@@ -27,6 +27,8 @@ from medic8.targets.valkey.looks.dead_clients import (
     judge_timeout,
     without_peer,
 )
+from medic8.targets.valkey.looks.half_sent import judge_half_sent
+from medic8.targets.valkey.looks.unused_clients import judge_unused
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.2
@@ -52,8 +54,7 @@ _UNTOUCHABLE = {
 }
 
 _CUT_OFF = "client_output_buffer_limit_disconnections"
-_IDLE_S = 3600.0
-_LEAST_IDLE = 20
+_IDLE_S, _LEAST_IDLE = 3600.0, 20
 
 
 def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -86,14 +87,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 max((each.whole("omem") or 0 for each in _readers(listed)), default=None),
                 "bytes",
             ),
-            reading(
-                "clients.most_held",
-                max(
-                    (each.whole("tot-mem") or each.whole("omem") or 0 for each in _readers(listed)),
-                    default=None,
-                ),
-                "bytes",
-            ),
+            reading("clients.most_held", max(map(_held_by, _readers(listed)), default=None), "bytes"),
         )
         if facts and "paused_actions" not in facts:
             server.unseen.append("whether commands are held back (CLIENT PAUSE): Valkey tells it from 8.1 on")
@@ -107,6 +101,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_paused(facts),
             *judge_blocked(listed, facts, policy=policy),
             *judge_listed(listed, facts, is_whole=is_whole, policy=policy),
+            *judge_half_sent(others, [*map(who, others)], policy=policy),
             *judge_dead(dead, _closable(dead)),
             *judge_keepalive(listed, dead, settings.whole(KEEPALIVE), policy=policy),
             *judge_timeout(settings.whole(TIMEOUT), policy=policy),
@@ -250,6 +245,9 @@ def judge_listed(
                 "have programs close connections, or give their pools a limit",
             ),
         )
+        ordinary = [each for each in listed if is_ordinary(each)]
+        if not any(each.code == "clients.idle" for each in found):
+            found += judge_unused(ordinary, len(listed), is_whole=is_whole, policy=policy)
     return found
 
 
@@ -281,6 +279,11 @@ def left_alone(meant: Sequence[Facts]) -> tuple[Evidence, ...]:
 def _readers(listed: Sequence[Facts]) -> list[Facts]:
     """Those that ask, or watch: what waits for a replica is what was written, and not what it asked for."""
     return [each for each in listed if "S" not in each.get("flags", "")]
+
+
+def _held_by(client: Facts) -> int:
+    """What a connection takes; before version 7 only its output is told."""
+    return client.whole("tot-mem") or client.whole("omem") or 0
 
 
 def _waits_for_a_monitor(listed: Sequence[Facts]) -> bool | None:

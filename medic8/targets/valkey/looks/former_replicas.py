@@ -1,0 +1,105 @@
+"""
+A replica that was made a primary beside this one: both have one history up to then, and are written to.
+
+The primary has forgotten who followed it. Asked are servers of the same program on the same machine, as
+`medic8.targets.valkey.looks.peers` has it: without a user or password, and nobody on another machine.
+
+Source: Valkey documentation, Replication: replication ID explained; INFO, master_replid2, second_repl_offset,
+repl_backlog_active (which ends an hour after the last replica has gone, by repl-backlog-ttl).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+
+from medic8.analysis.judging import fact
+from medic8.errors import Medic8Error, RefusedError
+from medic8.model.issue import Evidence, Finding, Severity
+from medic8.targets.facts import Facts
+from medic8.targets.valkey.address import place
+from medic8.targets.valkey.client import connection, info
+from medic8.targets.valkey.looks.peers import may_be_asked
+from medic8.targets.valkey.server_process import is_a_server, process_of
+
+#: So many other servers of the machine are asked at most.
+_MOST = 32
+
+
+def look_for_former_replicas(address: str, facts: Facts, *, timeout_s: float) -> tuple[Finding, ...]:
+    """
+    Who of this machine was this server's replica and is a primary that is written to.
+
+    Args:
+        address: The server's own, as the target has it.
+        facts: The sections ``replication`` and ``server`` of INFO.
+        timeout_s: Of each question.
+    """
+    has_lost_them = (
+        facts.get("role") == "master"
+        and facts.number("connected_slaves") == 0
+        and facts.number("repl_backlog_active") == 1
+    )
+    if not has_lost_them or not may_be_asked(address):
+        return ()
+    found: tuple[Finding, ...] = ()
+    for url in _others(address, facts):
+        with contextlib.suppress(Medic8Error), connection(url, timeout_s=timeout_s) as client:
+            theirs = Facts({name: str(value) for name, value in info(client, "replication").items()})
+            found += judge_former(place(url), facts, theirs)
+    return found
+
+
+def judge_former(where: str, ours: Facts, theirs: Facts) -> tuple[Finding, ...]:
+    """
+    Whether a primary was a replica of ours, and has been written to since.
+
+    Args:
+        where: Its place.
+        ours: The section ``replication`` of our INFO.
+        theirs: The same of the other one.
+    """
+    split, now = theirs.whole("second_repl_offset"), theirs.whole("master_repl_offset")
+    was_ours = theirs.get("master_replid2") == ours.get("master_replid")
+    if theirs.get("role") != "master" or not was_ours or split is None or now is None or now <= split:
+        return ()
+    about = f"replica {where}"
+    return fact(
+        "replication.two_primaries",
+        Severity.ERROR,
+        f"{where} was a replica of this server, is a primary of its own by now and is written to: the two "
+        "have parted",
+        about=about,
+        evidence=(
+            Evidence(what=f"role of {where}", seen="master", limit="slave"),
+            Evidence(what="written there since they parted", seen=f"{now - split:,} bytes"),
+        ),
+        advice=(
+            "find out which of the two programs write to, and who made it a primary",
+            "then, on the other one, after a backup of what only it has: REPLICAOF HOST PORT",
+            "if it was parted on purpose, as a copy: CONFIG SET repl-backlog-ttl lets this server forget it",
+        ),
+    )
+
+
+def _others(address: str, facts: Facts) -> Iterator[str]:
+    """Addresses of other servers that run on this machine, if this one does."""
+    try:
+        own = process_of(facts).number
+    except RefusedError:
+        return
+    ports = dict[int, None]()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == own or not is_a_server(process.pid):
+                continue
+            for each in process.net_connections(kind="tcp"):
+                if each.status == psutil.CONN_LISTEN:
+                    ports[each.laddr.port] = None
+    parts = urlsplit(address)
+    where = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    for port in list(ports)[:_MOST]:
+        yield urlunsplit(parts._replace(netloc=f"{where}:{port}"))
