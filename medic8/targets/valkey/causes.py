@@ -15,7 +15,9 @@ from medic8.targets.valkey.clues import (
     is_full_of_clients,
     is_over,
     is_so,
+    is_what_expires,
     is_what_grows,
+    is_what_is_read,
     many_connections,
     takes_much,
 )
@@ -194,8 +196,25 @@ _HELD_UP: _Rules = (
     ),
     _rule(
         "keys.expire_at_once",
-        "commands.expiry_storm latency.high commands.slow",
+        "commands.expiry_storm",
         "What expires at one moment is freed at once.",
+        is_what_expires(),
+    ),
+    _rule(
+        "keys.expire_at_once",
+        "latency.high commands.slow",
+        "What expires at one moment is freed at once.",
+    ),
+    _rule(
+        "commands.slow_delete",
+        "commands.runaway",
+        "Whoever deletes what is large again and again holds everybody up by that.",
+        is_so(
+            "commands",
+            "commands.runaway_deletes",
+            "the same connection sent the slow deletions",
+            "other connections sent the slow deletions",
+        ),
     ),
     _rule(
         "keys.expire_at_once commands.expiry_storm commands.slow_delete clients.output memory.client_buffers",
@@ -238,6 +257,12 @@ _HELD_UP: _Rules = (
         is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
     ),
     _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
+    _rule(
+        "commands.runaway",
+        "keys.large",
+        "A key that is large is felt by who reads it as a whole again and again.",
+        is_what_is_read(),
+    ),
     _rule(
         "keys.large",
         "commands.slow commands.costly",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medic8.analysis.causes import Clue, Results
+from medic8.targets.valkey.looks.deletions import WHAT_EXPIRES
 from medic8.targets.valkey.policy import POLICY
 
 #: What takes less than this of the limit did not fill the memory.
@@ -119,6 +120,43 @@ def is_what_grows() -> Clue:
     return Clue(
         if_so="streams take half of the growth or more",
         if_not="streams take less than half of the growth",
+        look=look,
+    )
+
+
+def is_what_expires() -> Clue:
+    """Whether most keys that expire begin as those do that will at one moment."""
+
+    def look(results: Results) -> bool | None:
+        named = [each.about for each in results["keys"].findings if each.code == "keys.expire_at_once"]
+        storms = [each for each in results["commands"].findings if each.code == "commands.expiry_storm"]
+        told = [fact.seen for each in storms for fact in each.evidence if fact.what == WHAT_EXPIRES]
+        return (
+            any(about.startswith(f"keys {seen.rpartition(':')[0]}…") for about in named for seen in told)
+            if told
+            else None
+        )
+
+    return Clue(
+        if_so="most keys that expire are of those", if_not="most keys that expire are others", look=look
+    )
+
+
+def is_what_is_read() -> Clue:
+    """Whether the slowest command of a runaway is for the largest key."""
+
+    def look(results: Results) -> bool | None:
+        runs = [each for each in results["commands"].findings if each.code == "commands.runaway"]
+        large = [each for each in results["keys"].findings if each.code == "keys.large"]
+        asked = [
+            fact.seen.partition(" ")[2].rpartition(": ")[0] for each in runs for fact in each.evidence[1:2]
+        ]
+        named = [fact.what for each in large for fact in each.evidence[1:2]]
+        return any(f" {key} in " in what for key in asked if key for what in named) if named else None
+
+    return Clue(
+        if_so="its slowest command is for the largest key",
+        if_not="its slowest command is for another key",
         look=look,
     )
 

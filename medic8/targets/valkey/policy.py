@@ -126,7 +126,7 @@ class ServerPolicy(Frozen):
         source="Valkey documentation, Memory optimization: leave room for buffers and copy-on-write",
     )
     fragmentation: Threshold = Threshold(
-        what="resident by used memory, if at least 100 MiB are wasted, or 64 MiB of which half was once used",
+        what="resident by used memory, if at least 100 MiB are wasted, or 32 MiB of which half was once used",
         warning=1.5,
         unit="ratio",
         source=f"{_DOCTOR}: 1.4, and 10 MiB or more; larger here, since the process itself takes some",
@@ -462,7 +462,7 @@ def policy_of(target: Target) -> ServerPolicy:
 LEAST_JUDGED_BYTES = 100 << 20
 
 #: The same where half as much was used before: a cache that was emptied once is no leak.
-LEAST_SPARSE_BYTES = 64 << 20
+LEAST_SPARSE_BYTES = 32 << 20
 
 #: So much is worth a word where a setting says that it is kept for ever.
 LEAST_KEPT_BYTES = 16 << 20

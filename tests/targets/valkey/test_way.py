@@ -101,6 +101,24 @@ def test_what_cuts_connections_in_use_is_told_though_each_new_one_is_answered(va
         assert result.unseen[0].startswith("clients: ")
 
 
+def test_what_cuts_connections_after_some_bytes_is_told_as_well(valkey_url: str) -> None:
+    """As a filter does that has seen enough; PINGs alone would go on for long."""
+    options = options_of(valkey_url)
+
+    def some_bytes(near: socket.socket) -> None:
+        passed = 0
+        with socket.create_connection((options["host"], options["port"])) as far:
+            while (asked := near.recv(1 << 16)) and passed < 3000:
+                far.sendall(asked)
+                answer = far.recv(1 << 16)
+                passed += len(answer)
+                near.sendall(answer)
+
+    with door(some_bytes) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "memory")
+    assert [each.code for each in result.findings] == ["network.cut"]
+
+
 def test_a_way_that_swallows_what_is_long_is_told_from_a_server_that_hangs(valkey_url: str) -> None:
     """PINGs are answered there, each time, and INFO never is; one that hangs answers neither."""
     options = options_of(valkey_url)
