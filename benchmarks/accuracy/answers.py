@@ -21,6 +21,8 @@ CAUSES = {
     "locks.stale": Cause.STALE_LOCK,
     "locks.deadlock": Cause.DEADLOCK,
     "clients.output": Cause.UNREAD_OUTPUT,
+    "clients.cut_off": Cause.UNREAD_OUTPUT,
+    "clients.evicted": Cause.UNREAD_OUTPUT,
     "memory.client_buffers": Cause.UNREAD_OUTPUT,
     "clients.monitor": Cause.MONITOR,
     "clients.idle": Cause.IDLE_CLIENTS,
@@ -161,6 +163,7 @@ CAUSES = {
 _ALSO = {
     "keys.growing": {Cause.KEYS_WITHOUT_EXPIRY},
     "keys.unexpiring": {Cause.MEMORY_LIMIT},
+    "clients.evicted": {Cause.MEMORY_LIMIT},
     "descriptors.accept_queue": {Cause.FAILS_ITS_WORK},
 }
 

@@ -11,6 +11,7 @@ from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.causes import CauseRule, Clue
 from medic8.targets.valkey.clues import (
     AT_LIMIT,
+    has_sufficed,
     is_a_stream_that_grows,
     is_full_of_clients,
     is_over,
@@ -21,7 +22,6 @@ from medic8.targets.valkey.clues import (
     many_connections,
     takes_much,
 )
-from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 
 #: More than this share of the time of slow commands makes whoever sent them the cause.
 _MOST_OF_SLOW = 0.5
@@ -320,14 +320,7 @@ _REPLICATION: _Rules = (
         "replication.lag",
         "replication.backlog",
         "What a replica that is behind still needs is what the backlog would have to hold.",
-        is_over(
-            "replication",
-            "replication.full_syncs",
-            LEAST_SYNCS - 1,
-            "full copies are made again and again, which no replica that is behind explains",
-            "full copies are not made again and again, so that the backlog has sufficed so far",
-            says=False,
-        ),
+        has_sufficed(),
     ),
     _rule(
         "replication.lag",

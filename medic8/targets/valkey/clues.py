@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medic8.analysis.causes import Clue, Results
 from medic8.targets.valkey.looks.deletions import WHAT_EXPIRES
+from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 from medic8.targets.valkey.policy import POLICY
 
 #: What takes less than this of the limit did not fill the memory.
@@ -11,6 +12,9 @@ _LEAST_SHARE = 0.1
 
 #: Below this share of its limit a server is not near it.
 _NEAR = POLICY.memory_used.warning or 0.9
+
+#: Clients that were cut off for what waited for them: once may be an accident.
+_CUT_OFF = 2
 
 #: So near to maxclients those that come at the same moment are turned away.
 _FULL = 0.8
@@ -120,6 +124,21 @@ def is_what_grows() -> Clue:
     return Clue(
         if_so="streams take half of the growth or more",
         if_not="streams take less than half of the growth",
+        look=look,
+    )
+
+
+def has_sufficed() -> Clue:
+    """Whether the backlog and the buffers of replicas have held what they had to so far."""
+
+    def look(results: Results) -> bool | None:
+        copies = _number(results, "replication", "replication.full_syncs")
+        cut_off = _number(results, "clients", "clients.cut_off_for_output") or 0
+        return None if copies is None else copies < LEAST_SYNCS and cut_off < _CUT_OFF
+
+    return Clue(
+        if_so="full copies are not made again and again, so that the backlog has sufficed so far",
+        if_not="full copies are made or broken off again and again, which no replica that is behind explains",
         look=look,
     )
 

@@ -217,6 +217,12 @@ class ServerPolicy(Frozen):
         unit="share",
         source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
     )
+    ended_clients: Threshold = Threshold(
+        what="clients that the server ended in a watch, for what waits for them or what all of them take",
+        warning=2,
+        unit="count",
+        source=f"{_CONF}, client-output-buffer-limit and maxmemory-clients: once may be an accident; {_OURS}",
+    )
     half_sent: Threshold = Threshold(
         what="what one client has sent of a command, if nothing more has come for 2 s",
         warning=1 << 20,

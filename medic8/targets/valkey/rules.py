@@ -78,6 +78,7 @@ _LEAKS = (
         "memory.tracking_full",
         "memory.idle_backlog",
         "clients.output",
+        "clients.cut_off",
         "clients.half_sent",
         "clients.idle",
         cause="Programs leave something behind on the server, or take what they asked for too slowly.",
@@ -320,6 +321,13 @@ _CONNECTIONS = (
         "clients.rejected",
         "clients.growing",
         symptoms=("Connection failures",),
+    ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} has no {about}",
+        "clients.evicted",
+        symptoms=("Memory pressure", "Connection failures"),
+        cause="Programs take more for their connections than the server may spend on them.",
     ),
 )
 

@@ -214,7 +214,7 @@ def test_hostile_names_of_keys_are_shown_escaped() -> None:
 def test_a_replica_that_was_made_a_primary_and_is_written_to_is_found(
     tmp_path: Path,
 ) -> None:
-    """Nobody names it: the old primary has forgotten it. One that is only made ready to be one is none."""
+    """From either side, though nobody names the other one; who is not written to is just out of use."""
     with pair(tmp_path) as (primary, replica):
         assert look(primary.url).findings == ()
         with valkey.Valkey.from_url(replica.url) as client:
@@ -223,8 +223,13 @@ def test_a_replica_that_was_made_a_primary_and_is_written_to_is_found(
             assert look(primary.url).findings == ()
             client.set("order", 1)
         (finding,) = look(primary.url).findings
-    assert finding.code == "replication.two_primaries"
+        assert look(replica.url).findings == ()
+        with valkey.Valkey.from_url(primary.url) as client:
+            client.set("order", 2)
+        (other,) = look(replica.url).findings
+    assert {finding.code, other.code} == {"replication.two_primaries"}
     assert str(replica.port) in finding.text
+    assert str(primary.port) in other.text
 
 
 def connected_replicas(url: str) -> int:

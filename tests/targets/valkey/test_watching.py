@@ -16,6 +16,7 @@ from medic8.targets.valkey.looks.growing_clients import judge_growing_clients
 from medic8.targets.valkey.looks.growing_keys import growing, never_taken
 from medic8.targets.valkey.looks.growth import look_at_growth
 from tests.meanwhile import meanwhile
+from tests.raw_clients import RawClient
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, report_of
 
 WATCH = Surroundings(backups=AROUND.backups, now=NOW, watch_s=3.5)
@@ -99,6 +100,28 @@ def test_connections_that_come_and_are_used_are_no_finding() -> None:
     assert judge_growing_clients(listed(0), 200, 4.0, 10.0) == ()
     assert len(judge_growing_clients(listed(3), 200, 4.0, 10.0)) == 1
     assert judge_growing_clients(listed(3)[:5], 200, 4.0, 10.0) == ()
+
+
+def test_subscribers_that_are_cut_off_again_and_again_are_found(valkey_url: str) -> None:
+    """Each connects anew and reads nothing: at no moment much waits for anybody."""
+    setting = "client-output-buffer-limit"
+    with valkey.Valkey.from_url(valkey_url) as client, ExitStack() as held:
+        client.config_set(setting, "pubsub 1mb 1mb 1")
+
+        def fall_behind() -> None:
+            if client.pubsub_numsub("news")[0][1] == 0:
+                reader = held.enter_context(RawClient(valkey_url))
+                reader.ask("SUBSCRIBE", "news")
+            with client.pipeline(transaction=False) as pipe:
+                for _ in range(400):
+                    pipe.publish("news", b"x" * 10_000)
+                pipe.execute()
+
+        with meanwhile(fall_behind, every_s=0.05):
+            report = report_of(look_at_growth(a_target(valkey_url), WATCH))
+        client.config_set(setting, "pubsub 32mb 8mb 60")
+    (issue,) = report.issues
+    assert (issue.issue_type, issue.signs) == (IssueType.MEMORY_LEAK, ("clients.cut_off",))
 
 
 def test_connections_that_were_opened_and_never_used_are_found_where_they_take_half_of_all() -> None:

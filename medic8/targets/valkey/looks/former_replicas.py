@@ -1,8 +1,8 @@
 """
-A replica that was made a primary beside this one: both have one history up to then, and are written to.
+A replica that was made a primary beside the old one: both have one history up to then, and are written to.
 
-The primary has forgotten who followed it. Asked are servers of the same program on the same machine, as
-`medic8.targets.valkey.looks.peers` has it: without a user or password, and nobody on another machine.
+It shows from either side. A primary has forgotten who followed it, so other servers of its program on its
+machine are asked, as `medic8.targets.valkey.looks.peers` has it: without a user or password, and nowhere else.
 
 Source: Valkey documentation, Replication: replication ID explained; INFO, master_replid2, second_repl_offset,
 repl_backlog_active (which ends an hour after the last replica has gone, by repl-backlog-ttl).
@@ -31,19 +31,16 @@ _MOST = 32
 
 def look_for_former_replicas(address: str, facts: Facts, *, timeout_s: float) -> tuple[Finding, ...]:
     """
-    Who of this machine was this server's replica and is a primary that is written to.
+    Who of this machine was this server's replica, or its primary, and is a primary that is written to.
 
     Args:
         address: The server's own, as the target has it.
         facts: The sections ``replication`` and ``server`` of INFO.
         timeout_s: Of each question.
     """
-    has_lost_them = (
-        facts.get("role") == "master"
-        and facts.number("connected_slaves") == 0
-        and facts.number("repl_backlog_active") == 1
-    )
-    if not has_lost_them or not may_be_asked(address):
+    has_lost_them = facts.number("connected_slaves") == 0 and facts.number("repl_backlog_active") == 1
+    was_a_replica = (facts.number("second_repl_offset") or -1) > 0
+    if facts.get("role") != "master" or not (has_lost_them or was_a_replica) or not may_be_asked(address):
         return ()
     found: tuple[Finding, ...] = ()
     for url in _others(address, facts):
@@ -55,27 +52,31 @@ def look_for_former_replicas(address: str, facts: Facts, *, timeout_s: float) ->
 
 def judge_former(where: str, ours: Facts, theirs: Facts) -> tuple[Finding, ...]:
     """
-    Whether a primary was a replica of ours, and has been written to since.
+    Whether a primary was a replica of ours, or we of it, and it has been written to since.
 
     Args:
         where: Its place.
         ours: The section ``replication`` of our INFO.
         theirs: The same of the other one.
     """
-    split, now = theirs.whole("second_repl_offset"), theirs.whole("master_repl_offset")
     was_ours = theirs.get("master_replid2") == ours.get("master_replid")
-    if theirs.get("role") != "master" or not was_ours or split is None or now is None or now <= split:
+    was_above = ours.get("master_replid2") == theirs.get("master_replid")
+    split = (theirs if was_ours else ours).whole("second_repl_offset")
+    now = theirs.whole("master_repl_offset")
+    is_written = split is not None and now is not None and now > split
+    if theirs.get("role") != "master" or not (was_ours or was_above) or not is_written:
         return ()
+    was = "a replica of this server" if was_ours else "this server's primary"
     about = f"replica {where}"
     return fact(
         "replication.two_primaries",
         Severity.ERROR,
-        f"{where} was a replica of this server, is a primary of its own by now and is written to: the two "
-        "have parted",
+        f"{where} was {was}, and both are primaries of their own by now: what is written to the one never "
+        "reaches the other",
         about=about,
         evidence=(
             Evidence(what=f"role of {where}", seen="master", limit="slave"),
-            Evidence(what="written there since they parted", seen=f"{now - split:,} bytes"),
+            Evidence(what="written there since they parted", seen=f"{(now or 0) - (split or 0):,} bytes"),
         ),
         advice=(
             "find out which of the two programs write to, and who made it a primary",

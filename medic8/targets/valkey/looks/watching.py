@@ -5,6 +5,7 @@ from __future__ import annotations
 from medic8.model.issue import Finding
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import Server
+from medic8.targets.valkey.looks.ended_clients import judge_ended
 from medic8.targets.valkey.looks.growing_clients import look_for_growing_clients
 from medic8.targets.valkey.looks.growing_keys import find_long, lengths_of, look_for_growing_keys
 from medic8.targets.valkey.looks.own_locks import LockWatch
@@ -19,7 +20,7 @@ class Watch:
     Args:
         server: Is in the database *home*.
         home: The one whose keys are watched.
-        facts: The section ``clients`` of INFO.
+        facts: The sections ``clients`` and ``stats`` of INFO.
         is_one: Whether anything is watched at all.
         policy: The limits of the target.
     """
@@ -27,11 +28,12 @@ class Watch:
     def __init__(
         self, server: Server, home: int, facts: Facts, *, is_one: bool, policy: ServerPolicy = POLICY
     ) -> None:
-        self._server, self._home, self._policy = server, home, policy
+        self._server, self._home, self._policy, self._is_one = server, home, policy, is_one
         self._keys = find_long(server, policy=policy) if is_one and server.go_to(home) else []
         self._counts = server.info("commandstats") if self._keys else Facts({})
         self._times_s = list[float]()
         self._connected = list[int]()
+        self._first = facts
         self._lengths = list[list[int | None]]()
         self._locks = LockWatch(server, is_one=is_one, policy=policy)
         self._waits = QuietWatch(server, is_one=is_one)
@@ -64,6 +66,11 @@ class Watch:
                 policy=self._policy,
             ),
             *look_for_growing_clients(self._server, self._times_s, self._connected, policy=self._policy),
+            *(
+                judge_ended(self._first, facts, self._times_s[-1], policy=self._policy)
+                if self._is_one
+                else ()
+            ),
             *locks,
             *(each for each in self._waits.findings() if each.about not in known),
         )
