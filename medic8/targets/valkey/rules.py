@@ -356,7 +356,8 @@ RULES = (
     *_SETTINGS,
 )
 
-#: How codes begin of what a grid shares with its server: the way there, and what holds both up.
+#: How codes begin of what a grid shares with its server: the way there, what holds both up, and what refuses
+#: its writes or leaves no room for them.
 _SHARED = (
     "network.",
     "latency.",
@@ -365,5 +366,8 @@ _SHARED = (
     "server.clock",
     "commands.",
     "clients.one_by_one",
+    "clients.output",
+    "errors.",
+    "memory.near_limit",
 )
 OF_A_GRID = tuple(rule for rule in RULES if any(code.startswith(_SHARED) for code in rule.codes))

@@ -2,7 +2,7 @@
 A replica that was made a primary beside the old one: both have one history up to then, and are written to.
 
 It shows from either side. A primary has forgotten who followed it, so other servers of its program on its
-machine are asked, as `medic8.targets.valkey.looks.peers` has it: without a user or password, and nowhere else.
+machine are asked, as `medic8.targets.valkey.looks.peers` has it: without a password, and nowhere else.
 
 Source: Valkey documentation, Replication: replication ID explained; INFO, master_replid2, second_repl_offset,
 repl_backlog_active (which ends an hour after the last replica has gone, by repl-backlog-ttl).
