@@ -11,7 +11,7 @@ import valkey
 from medic8.model.issue import IssueType
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
-from medic8.targets.valkey.looks.clients import judge_listed
+from medic8.targets.valkey.looks.clients import judge_listed, judge_numbers
 from medic8.targets.valkey.looks.growing_clients import judge_growing_clients
 from medic8.targets.valkey.looks.growing_keys import growing, never_taken
 from medic8.targets.valkey.looks.growth import look_at_growth
@@ -137,3 +137,16 @@ def test_connections_that_were_opened_and_never_used_are_found_where_they_take_h
     assert codes(age_s=3, idle_s=3) == []
     assert codes(age_s=9, idle_s=4) == []
     assert codes(9, 8, Facts({"connected_clients": "160", "maxclients": "10000"})) == []
+
+
+def test_who_is_turned_away_beside_much_room_was_not_one_too_many() -> None:
+    """Whoever breaks off at the door counts as well; a burst that fills a server is seen by who came."""
+
+    def codes(came: int) -> list[str]:
+        known = {"connected_clients": "3", "maxclients": "100"}
+        before = Facts({**known, "rejected_connections": "0", "total_connections_received": "50"})
+        after = {"rejected_connections": "1", "total_connections_received": str(50 + came)}
+        return [each.code for each in judge_numbers(Facts({**known, **after}), before)]
+
+    assert codes(came=4) == []
+    assert codes(came=97) == ["clients.near_limit"]

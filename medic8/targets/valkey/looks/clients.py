@@ -28,6 +28,7 @@ from medic8.targets.valkey.looks.dead_clients import (
     without_peer,
 )
 from medic8.targets.valkey.looks.half_sent import judge_half_sent
+from medic8.targets.valkey.looks.turned_away import may_have_been_full
 from medic8.targets.valkey.looks.unused_clients import judge_unused
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
@@ -141,7 +142,7 @@ def judge_numbers(
     )
     found = tuple(each.model_copy(update={"extent": _too_many(facts, policy=policy)}) for each in found)
     rejected = grown(before, facts, "rejected_connections")
-    if rejected:
+    if rejected and may_have_been_full(before, facts):
         found += fact(
             "clients.near_limit",
             Severity.ERROR,
