@@ -31,8 +31,8 @@ from medic8.targets.valkey.looks.lock_signs import (
 )
 from medic8.targets.valkey.looks.own_locks import MOST_VALUE, connections
 
-#: So many channels are asked about, and names no longer than that.
-_MOST_CHANNELS, _MOST_NAME = 64, 256
+#: Of more channels none is asked about; of others so many, with names no longer than that.
+_MOST_TOLD, _MOST_CHANNELS, _MOST_NAME = 1000, 64, 256
 
 #: Keys are looked for in steps of so many places of the table, for so long at most, and so many of them read.
 _STEP, _MOST_S, _MOST_READ = 1000, 0.3, 64
@@ -66,12 +66,14 @@ class QuietWatch:
         self._span_s = 0.0
 
     def look(self, at_s: float, facts: Facts) -> None:
-        """Note who waits, so many seconds after the first time; *facts* are the section ``clients``."""
+        """Note who waits, so many seconds after the first time; *facts* are the sections ``clients`` and ``stats``."""
         if not self._is_one:
             return
         self._span_s = at_s
         if self._awaited is None:
-            self._awaited = self._awaited_now() if facts.number("pubsub_clients") != 0 else {}
+            channels = facts.number("pubsub_channels")  # there is no asking for some of them
+            is_asked = channels is not None and 0 < channels <= _MOST_TOLD
+            self._awaited = self._awaited_now() if is_asked else {}
             blocked, ends = facts.whole("blocked_clients"), facts.whole("clients_in_timeout_table")
             if (blocked or 0) - (ends or 0) >= _CIRCLE:
                 self._blocked = _of_the_blocked(connections(self._server))
