@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import valkey
 from looking_at import look
 
 from medic8.errors import UnreachableError
@@ -99,6 +100,15 @@ def test_what_cuts_connections_in_use_is_told_though_each_new_one_is_answered(va
         result = look(f"valkey://{HOST}:{port}/0", "clients")
         assert [each.code for each in result.findings] == ["network.cut"]
         assert result.unseen[0].startswith("clients: ")
+
+
+def test_a_look_that_is_turned_away_says_that_the_server_is_full(valkey_url: str) -> None:
+    """Whichever look it is: one before it may have been let in."""
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.config_set("maxclients", "1")
+        result = look(valkey_url, "memory")
+        client.config_set("maxclients", "10000")
+    assert {each.code for each in result.findings} == {"clients.rejected", "target.unreachable"}
 
 
 def test_what_cuts_connections_after_some_bytes_is_told_as_well(valkey_url: str) -> None:

@@ -19,6 +19,7 @@ from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.flapping import look_for_flapping
+from medic8.targets.valkey.looks.not_let_in import judge_not_let_in
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: So many connections are held in turn, each for so long unless it breaks, with a PING so often.
@@ -67,7 +68,9 @@ def steadily(name: str, look: Diagnostic) -> Diagnostic:
         except (UnreachableError, TransientError) as exc:
             lasted_s = time.perf_counter() - began_s
             is_away = isinstance(exc, UnreachableError)
-            findings = _comes_and_goes(target) if is_away else look_for_cuts(target, lasted_s)
+            # A server that is full now and then lets one look in and turns the next one away.
+            findings = judge_not_let_in(str(exc)) if is_away else ()
+            findings = findings or _comes_and_goes(target) if is_away else look_for_cuts(target, lasted_s)
             if not findings and not is_away:
                 findings = look_for_swallowing(target) or _comes_and_goes(target)
             if not findings:

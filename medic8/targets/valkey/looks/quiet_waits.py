@@ -66,7 +66,7 @@ class QuietWatch:
         self._span_s = 0.0
 
     def look(self, at_s: float, facts: Facts) -> None:
-        """Note who waits, so many seconds after the first time; *facts* are the sections ``clients`` and ``stats``."""
+        """Note who waits, at so many seconds; *facts* are the sections ``clients`` and ``stats``."""
         if not self._is_one:
             return
         self._span_s = at_s
