@@ -18,6 +18,7 @@ from medic8.targets.valkey.clues import (
     is_so,
     is_what_expires,
     is_what_grows,
+    is_what_is_added_to,
     is_what_is_read,
     many_connections,
     takes_much,
@@ -257,6 +258,12 @@ _HELD_UP: _Rules = (
         is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
     ),
     _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
+    _rule(
+        "keys.growing",
+        "commands.runaway",
+        "A key to which all add takes the longer the larger it is.",
+        is_what_is_added_to(),
+    ),
     _rule(
         "commands.runaway",
         "keys.large",

@@ -161,20 +161,39 @@ def is_what_expires() -> Clue:
     )
 
 
+def _asked_by_runaways(results: Results) -> list[str]:
+    """The keys that the slowest commands of runaways name."""
+    found = results["commands"].findings if "commands" in results else ()
+    runs = [each for each in found if each.code == "commands.runaway"]
+    asked = (fact.seen.partition(" ")[2].rpartition(": ")[0] for each in runs for fact in each.evidence[1:2])
+    return [key for key in asked if key]
+
+
 def is_what_is_read() -> Clue:
     """Whether the slowest command of a runaway is for the largest key."""
 
     def look(results: Results) -> bool | None:
-        runs = [each for each in results["commands"].findings if each.code == "commands.runaway"]
-        large = [each for each in results["keys"].findings if each.code == "keys.large"]
-        asked = [
-            fact.seen.partition(" ")[2].rpartition(": ")[0] for each in runs for fact in each.evidence[1:2]
-        ]
-        named = [fact.what for each in large for fact in each.evidence[1:2]]
-        return any(f" {key} in " in what for key in asked if key for what in named) if named else None
+        found = results["keys"].findings if "keys" in results else ()
+        named = [fact.what for each in found if each.code == "keys.large" for fact in each.evidence[1:2]]
+        return any(f" {key} in " in what for key in _asked_by_runaways(results) for what in named)
 
     return Clue(
         if_so="its slowest command is for the largest key",
+        if_not="its slowest command is for another key",
+        look=look,
+    )
+
+
+def is_what_is_added_to() -> Clue:
+    """Whether the slowest command of a runaway is for a key that grows."""
+
+    def look(results: Results) -> bool | None:
+        found = results["growth"].findings if "growth" in results else ()
+        named = [each.about.partition(" ")[2] for each in found if each.code == "keys.growing"]
+        return not set(_asked_by_runaways(results)).isdisjoint(named)
+
+    return Clue(
+        if_so="its slowest command is for that key",
         if_not="its slowest command is for another key",
         look=look,
     )

@@ -171,6 +171,12 @@ def test_a_large_key_is_a_runaways_only_if_that_reads_it(key: str, first: list[s
         for name, found in (("commands", runaway), ("keys", large))
     ]
     assert [each.signs[0] for each in report_of(*results).issues if not each.follows_from] == first
+    grows = Finding(code="keys.growing", severity=_WARNING, text="x", about="hash page")
+    more = DiagnosticResult(diagnostic="growth", findings=(grows,), taken_at=NOW)
+    signs = {each.signs[0] for each in report_of(*results, more).issues if not each.follows_from}
+    assert ("commands.runaway" in signs) is (key == "other"), (
+        "who adds to a key that grows is no fault of its own"
+    )
 
 
 def client(**fields: object) -> Facts:
