@@ -21,6 +21,8 @@ CAUSES = {
     "locks.stale": Cause.STALE_LOCK,
     "locks.deadlock": Cause.DEADLOCK,
     "clients.output": Cause.UNREAD_OUTPUT,
+    "clients.cut_off": Cause.UNREAD_OUTPUT,
+    "clients.evicted": Cause.UNREAD_OUTPUT,
     "memory.client_buffers": Cause.UNREAD_OUTPUT,
     "clients.monitor": Cause.MONITOR,
     "clients.idle": Cause.IDLE_CLIENTS,
@@ -77,6 +79,7 @@ CAUSES = {
     "replication.several_primaries": Cause.WRONG_PRIMARY,
     "replication.foreign_primary": Cause.WRONG_PRIMARY,
     "replication.role_changed": Cause.WRONG_PRIMARY,
+    "errors.readonly": Cause.WRONG_PRIMARY,  # programs take for a primary what is none
     "network.slow_way": Cause.WAY_SLOW,
     "network.loss": Cause.WAY_SLOW,
     "network.flapping": Cause.WAY_FLAPS,
@@ -155,9 +158,12 @@ CAUSES = {
     "endpoint.certificate_ends": Cause.CERTIFICATE,
 }
 
-#: What else a code says: that nothing in a long key ever goes; that who listens takes nothing of what comes.
+#: What else a code says: that nothing in a long key ever goes; that a server at its limit may evict nothing;
+#: that who listens takes nothing of what comes.
 _ALSO = {
     "keys.growing": {Cause.KEYS_WITHOUT_EXPIRY},
+    "keys.unexpiring": {Cause.MEMORY_LIMIT},
+    "clients.evicted": {Cause.MEMORY_LIMIT},
     "descriptors.accept_queue": {Cause.FAILS_ITS_WORK},
 }
 

@@ -95,7 +95,7 @@ def _is_cause(truth: Truth, said: Said) -> bool:
     if not _is_type(truth, said):
         return False
     if truth.cause is Cause.OTHER:
-        return said.causes <= {Cause.UNKNOWN, Cause.OTHER}
+        return said.causes <= {Cause.UNKNOWN, Cause.OTHER} or not said.causes.isdisjoint(truth.also_cause)
     return not said.causes.isdisjoint({truth.cause, *truth.also_cause})
 
 

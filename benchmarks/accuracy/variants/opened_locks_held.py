@@ -85,7 +85,7 @@ TOKENS = (
     + """
 import threading
 key = sys.argv[4]
-ring = [client(f"{word}-{number}") for number in range(amount)]
+ring = [client(f"{word}-{number}", socket_timeout=None) for number in range(amount)]
 for number, each in enumerate(ring):
     each.rpush(f"{key}:{number}:token", "free")
     each.blpop(f"{key}:{number}:token")

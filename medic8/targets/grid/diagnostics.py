@@ -29,10 +29,14 @@ from medic8.targets.grid.map.picture import picture
 from medic8.targets.grid.map.survey import REBUILT_FOR, Past, survey
 from medic8.targets.grid.repairs import with_repairs
 from medic8.targets.grid.scrub import ScrubOptions
+from medic8.targets.grid.server_looks import for_a_grid
 from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.broken_off import steadily
+from medic8.targets.valkey.looks.clients import look_at_clients
 from medic8.targets.valkey.looks.commands import look_at_commands
+from medic8.targets.valkey.looks.errors import look_at_errors
+from medic8.targets.valkey.looks.memory import look_at_memory
 from medic8.targets.valkey.looks.opening import look_at_the_way_in
 
 #: Blocks that are named in a sentence; the rest is counted.
@@ -254,6 +258,9 @@ _LOOKS: Mapping[str, Diagnostic] = {
     "grid": look_at_grid,
     "locks": look_at_locks,
     "commands": look_at_commands,
+    "memory": for_a_grid(look_at_memory),
+    "clients": for_a_grid(look_at_clients),
+    "errors": for_a_grid(look_at_errors),
 }
 
 DIAGNOSTICS: Mapping[str, Diagnostic] = {name: steadily(name, look) for name, look in _LOOKS.items()}

@@ -11,21 +11,25 @@ from medic8.analysis.analyzer import UNREACHABLE
 from medic8.analysis.causes import CauseRule, Clue
 from medic8.targets.valkey.clues import (
     AT_LIMIT,
+    has_sufficed,
     is_a_stream_that_grows,
     is_full_of_clients,
     is_over,
     is_so,
+    is_what_expires,
     is_what_grows,
+    is_what_is_added_to,
+    is_what_is_read,
     many_connections,
     takes_much,
 )
-from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 
 #: More than this share of the time of slow commands makes whoever sent them the cause.
 _MOST_OF_SLOW = 0.5
 
-#: What one client may have waiting on average is no sign that it does not read. Source: as `client_buffers`.
-_MUCH_OUTPUT = 200 << 10
+#: What one client may hold on average is no sign that it does not read, or sends by half. Source: as
+#: `client_buffers`.
+_MUCH_HELD = 200 << 10
 
 _BACKGROUND_SAVE = "stop-writes-on-bgsave-error refuses every write until a snapshot can be written again."
 
@@ -39,13 +43,24 @@ _Rules = tuple[CauseRule, ...]
 _FULL: _Rules = (
     _rule("clients.output", "memory.client_buffers", "The output of one client raises the average of all."),
     _rule(
+        "clients.half_sent",
+        "memory.client_buffers",
+        "What has come of a command is kept until the rest of it does, and raises the average of all.",
+    ),
+    _rule(
         "memory.near_limit",
         "errors.oom",
         "Where nothing may be evicted, a server at its limit refuses every write that needs memory.",
         AT_LIMIT,
     ),
     _rule(
-        "clients.output memory.client_buffers",
+        "keys.unexpiring",
+        "errors.oom",
+        "A server at its limit that may evict only what expires, and has hardly any of it, refuses writes.",
+        AT_LIMIT,
+    ),
+    _rule(
+        "clients.output clients.half_sent memory.client_buffers",
         "memory.near_limit keys.unexpiring",
         "What waits for clients that read slowly counts as used memory.",
         takes_much("memory.clients"),
@@ -182,8 +197,25 @@ _HELD_UP: _Rules = (
     ),
     _rule(
         "keys.expire_at_once",
-        "commands.expiry_storm latency.high commands.slow",
+        "commands.expiry_storm",
         "What expires at one moment is freed at once.",
+        is_what_expires(),
+    ),
+    _rule(
+        "keys.expire_at_once",
+        "latency.high commands.slow",
+        "What expires at one moment is freed at once.",
+    ),
+    _rule(
+        "commands.slow_delete",
+        "commands.runaway",
+        "Whoever deletes what is large again and again holds everybody up by that.",
+        is_so(
+            "commands",
+            "commands.runaway_deletes",
+            "the same connection sent the slow deletions",
+            "other connections sent the slow deletions",
+        ),
     ),
     _rule(
         "keys.expire_at_once commands.expiry_storm commands.slow_delete clients.output memory.client_buffers",
@@ -212,10 +244,10 @@ _HELD_UP: _Rules = (
         "What a command answers that reads much waits until whoever asked has taken it.",
         is_over(
             "clients",
-            "clients.most_output",
-            _MUCH_OUTPUT,
-            "output waits for a client at another moment as well",
-            "no client had much output waiting at another moment",
+            "clients.most_held",
+            _MUCH_HELD,
+            "a client holds much at another moment as well",
+            "no client held much, sent by half or not taken yet, at another moment",
             says=False,
         ),
     ),
@@ -226,6 +258,18 @@ _HELD_UP: _Rules = (
         is_over("growth", "clock.jump", 0, "it jumped forward", "it jumped back"),
     ),
     _rule("server.clock_jumped", "server.clock", "A clock that jumped is not ours any more."),
+    _rule(
+        "keys.growing",
+        "commands.runaway",
+        "A key to which all add takes the longer the larger it is.",
+        is_what_is_added_to(),
+    ),
+    _rule(
+        "commands.runaway",
+        "keys.large",
+        "A key that is large is felt by who reads it as a whole again and again.",
+        is_what_is_read(),
+    ),
     _rule(
         "keys.large",
         "commands.slow commands.costly",
@@ -283,14 +327,7 @@ _REPLICATION: _Rules = (
         "replication.lag",
         "replication.backlog",
         "What a replica that is behind still needs is what the backlog would have to hold.",
-        is_over(
-            "replication",
-            "replication.full_syncs",
-            LEAST_SYNCS - 1,
-            "full copies are made again and again, which no replica that is behind explains",
-            "full copies are not made again and again, so that the backlog has sufficed so far",
-            says=False,
-        ),
+        has_sufficed(),
     ),
     _rule(
         "replication.lag",

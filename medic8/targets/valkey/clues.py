@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from medic8.analysis.causes import Clue, Results
+from medic8.targets.valkey.looks.deletions import WHAT_EXPIRES
+from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
+from medic8.targets.valkey.policy import POLICY
 
 #: What takes less than this of the limit did not fill the memory.
 _LEAST_SHARE = 0.1
+
+#: Below this share of its limit a server is not near it.
+_NEAR = POLICY.memory_used.warning or 0.9
+
+#: Clients that were cut off for what waited for them: once may be an accident.
+_CUT_OFF = 2
 
 #: So near to maxclients those that come at the same moment are turned away.
 _FULL = 0.8
@@ -19,17 +28,23 @@ def _number(results: Results, diagnostic: str, name: str) -> float | None:
 
 
 def takes_much(*parts: str) -> Clue:
-    """Whether some parts of the memory are a large share of its limit."""
+    """
+    Whether some parts of the memory are a large share of its limit, and what is left would not come near it.
+
+    A server whose data fill it by themselves has two faults, whatever else takes some of its memory.
+    """
 
     def look(results: Results) -> bool | None:
-        limit = _number(results, "memory", "memory.limit")
+        limit, used = (_number(results, "memory", f"memory.{name}") for name in ("limit", "used"))
         sizes = [size for part in parts if (size := _number(results, "memory", part)) is not None]
-        return sum(sizes) >= _LEAST_SHARE * limit if limit and sizes else None
+        if not limit or not sizes:
+            return None
+        return sum(sizes) >= _LEAST_SHARE * limit and (used is None or used - sum(sizes) < _NEAR * limit)
 
     named = " and ".join(part.removeprefix("memory.") for part in parts)
     return Clue(
-        if_so=f"{named} take at least {_LEAST_SHARE:.0%} of the memory limit",
-        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit",
+        if_so=f"{named} take {_LEAST_SHARE:.0%} of the memory limit or more, and the rest is not near it",
+        if_not=f"{named} take less than {_LEAST_SHARE:.0%} of the memory limit, or the rest is near it",
         look=look,
     )
 
@@ -109,6 +124,77 @@ def is_what_grows() -> Clue:
     return Clue(
         if_so="streams take half of the growth or more",
         if_not="streams take less than half of the growth",
+        look=look,
+    )
+
+
+def has_sufficed() -> Clue:
+    """Whether the backlog and the buffers of replicas have held what they had to so far."""
+
+    def look(results: Results) -> bool | None:
+        copies = _number(results, "replication", "replication.full_syncs")
+        cut_off = _number(results, "clients", "clients.cut_off_for_output") or 0
+        return None if copies is None else copies < LEAST_SYNCS and cut_off < _CUT_OFF
+
+    return Clue(
+        if_so="full copies are not made again and again, so that the backlog has sufficed so far",
+        if_not="full copies are made or broken off again and again, which no replica that is behind explains",
+        look=look,
+    )
+
+
+def is_what_expires() -> Clue:
+    """Whether most keys that expire begin as those do that will at one moment."""
+
+    def look(results: Results) -> bool | None:
+        named = [each.about for each in results["keys"].findings if each.code == "keys.expire_at_once"]
+        storms = [each for each in results["commands"].findings if each.code == "commands.expiry_storm"]
+        told = [fact.seen for each in storms for fact in each.evidence if fact.what == WHAT_EXPIRES]
+        return (
+            any(about.startswith(f"keys {seen.rpartition(':')[0]}…") for about in named for seen in told)
+            if told
+            else None
+        )
+
+    return Clue(
+        if_so="most keys that expire are of those", if_not="most keys that expire are others", look=look
+    )
+
+
+def _asked_by_runaways(results: Results) -> list[str]:
+    """The keys that the slowest commands of runaways name."""
+    found = results["commands"].findings if "commands" in results else ()
+    runs = [each for each in found if each.code == "commands.runaway"]
+    asked = (fact.seen.partition(" ")[2].rpartition(": ")[0] for each in runs for fact in each.evidence[1:2])
+    return [key for key in asked if key]
+
+
+def is_what_is_read() -> Clue:
+    """Whether the slowest command of a runaway is for the largest key."""
+
+    def look(results: Results) -> bool | None:
+        found = results["keys"].findings if "keys" in results else ()
+        named = [fact.what for each in found if each.code == "keys.large" for fact in each.evidence[1:2]]
+        return any(f" {key} in " in what for key in _asked_by_runaways(results) for what in named)
+
+    return Clue(
+        if_so="its slowest command is for the largest key",
+        if_not="its slowest command is for another key",
+        look=look,
+    )
+
+
+def is_what_is_added_to() -> Clue:
+    """Whether the slowest command of a runaway is for a key that grows."""
+
+    def look(results: Results) -> bool | None:
+        found = results["growth"].findings if "growth" in results else ()
+        named = [each.about.partition(" ")[2] for each in found if each.code == "keys.growing"]
+        return not set(_asked_by_runaways(results)).isdisjoint(named)
+
+    return Clue(
+        if_so="its slowest command is for that key",
+        if_not="its slowest command is for another key",
         look=look,
     )
 

@@ -39,6 +39,14 @@ class ServerPolicy(Frozen):
         source="Valkey source, server.c, eventloop_duration_sum: all that its one thread did; the limits are "
         "those of a PING",
     )
+    long_answer: Threshold = Threshold(
+        what="part of the time in which a long INFO came (least of three) for which the server did nothing",
+        warning=0.1,
+        error=1.0,
+        unit="seconds",
+        source="Valkey source, server.c, eventloop_duration_sum; INFO is some 8 KiB, so a warning is less "
+        f"than 80 KiB a second; the limits are {_OURS}",
+    )
     opening: Threshold = Threshold(
         what="first answer on a new connection, the quickest of three, beyond six round trips",
         warning=0.2,
@@ -118,7 +126,7 @@ class ServerPolicy(Frozen):
         source="Valkey documentation, Memory optimization: leave room for buffers and copy-on-write",
     )
     fragmentation: Threshold = Threshold(
-        what="resident by used memory, if at least 100 MiB are wasted, or 64 MiB of which half was once used",
+        what="resident by used memory, if at least 100 MiB are wasted, or 32 MiB of which half was once used",
         warning=1.5,
         unit="ratio",
         source=f"{_DOCTOR}: 1.4, and 10 MiB or more; larger here, since the process itself takes some",
@@ -208,6 +216,26 @@ class ServerPolicy(Frozen):
         warning=0.8,
         unit="share",
         source=f"Valkey documentation, Client handling, Client timeouts; the limit is {_OURS}",
+    )
+    ended_clients: Threshold = Threshold(
+        what="clients that the server ended in a watch, for what waits for them or what all of them take",
+        warning=2,
+        unit="count",
+        source=f"{_CONF}, client-output-buffer-limit and maxmemory-clients: once may be an accident; {_OURS}",
+    )
+    half_sent: Threshold = Threshold(
+        what="what one client has sent of a command, if nothing more has come for 2 s",
+        warning=1 << 20,
+        error=64 << 20,
+        unit="bytes",
+        source="Valkey documentation, Client handling, Query buffer hard limit: it may be 1 GiB; the "
+        f"limits are {_OURS}",
+    )
+    unused_clients: Threshold = Threshold(
+        what="clients that never sent a thing once open, of those listed, if half of maxclients is used",
+        warning=0.8,
+        unit="share",
+        source=f"Valkey documentation, Client handling, Maximum concurrent connected clients; {_OURS}",
     )
     silence: Threshold = Threshold(
         what="silence of an ordinary client while tcp-keepalive is 0",
@@ -440,7 +468,7 @@ def policy_of(target: Target) -> ServerPolicy:
 LEAST_JUDGED_BYTES = 100 << 20
 
 #: The same where half as much was used before: a cache that was emptied once is no leak.
-LEAST_SPARSE_BYTES = 64 << 20
+LEAST_SPARSE_BYTES = 32 << 20
 
 #: So much is worth a word where a setting says that it is kept for ever.
 LEAST_KEPT_BYTES = 16 << 20

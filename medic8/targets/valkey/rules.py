@@ -78,6 +78,8 @@ _LEAKS = (
         "memory.tracking_full",
         "memory.idle_backlog",
         "clients.output",
+        "clients.cut_off",
+        "clients.half_sent",
         "clients.idle",
         cause="Programs leave something behind on the server, or take what they asked for too slowly.",
     ),
@@ -320,6 +322,13 @@ _CONNECTIONS = (
         "clients.growing",
         symptoms=("Connection failures",),
     ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} has no {about}",
+        "clients.evicted",
+        symptoms=("Memory pressure", "Connection failures"),
+        cause="Programs take more for their connections than the server may spend on them.",
+    ),
 )
 
 _FILES = (
@@ -347,7 +356,8 @@ RULES = (
     *_SETTINGS,
 )
 
-#: How codes begin of what a grid shares with its server: the way there, and what holds both up.
+#: How codes begin of what a grid shares with its server: the way there, what holds both up, and what refuses
+#: its writes or leaves no room for them.
 _SHARED = (
     "network.",
     "latency.",
@@ -356,5 +366,8 @@ _SHARED = (
     "server.clock",
     "commands.",
     "clients.one_by_one",
+    "clients.output",
+    "errors.",
+    "memory.near_limit",
 )
 OF_A_GRID = tuple(rule for rule in RULES if any(code.startswith(_SHARED) for code in rule.codes))

@@ -24,8 +24,8 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AROUND = Surroundings(backups=BackupPlace(url="/nonexistent"), now=NOW)
 
 
-def issues(url: str, *names: str) -> list[tuple[IssueType, frozenset[str]]]:
-    target = Target(name="slow-way", kind="grid", url=url)
+def issues(url: str, *names: str, grid: str = "slow-way") -> list[tuple[IssueType, frozenset[str]]]:
+    target = Target(name=grid, kind="grid", url=url)
     results = {name: KIND.diagnostics[name](target, AROUND) for name in names}
     found = detect_issues(analyze(results.values()), KIND.rules, target="slow-way", at=NOW)
     return [(each.issue_type, frozenset(each.signs)) for each in found]
@@ -55,3 +55,19 @@ def test_what_holds_up_everybody_holds_up_a_grid(client: valkey.Valkey, valkey_u
     client.eval(BUSY, 0)
     (found,) = issues(valkey_url, "reachability", "grid", "locks", "commands")
     assert found[0] is IssueType.SLOW_OPERATIONS
+
+
+def test_a_server_that_refuses_what_a_grid_writes_is_an_issue_of_the_grid(
+    client: valkey.Valkey, valkey_url: str
+) -> None:
+    """Its blocks are whole, and nothing can be written into them."""
+    Grid.create(client, "full", 2)
+    looks = ("grid", "memory", "clients", "errors")
+    assert issues(valkey_url, *looks, grid="full") == []
+    client.setrange("fills", 2_000_000, "x")
+    client.config_set("maxmemory", client.info("memory")["used_memory"] - 1_000_000)
+    try:
+        found = issues(valkey_url, *looks, grid="full")
+    finally:
+        client.config_set("maxmemory", "0")
+    assert found == [(IssueType.RESOURCE_EXHAUSTION, frozenset({"memory.near_limit"}))]

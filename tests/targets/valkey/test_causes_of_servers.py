@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medic8.model.issue import Finding, Severity
+from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import DiagnosticResult, reading
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.clients import judge_listed
@@ -24,7 +24,13 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
     read = tuple(each for name, value in readings.items() if (each := reading(name, value)))
     results = [
         DiagnosticResult(diagnostic=name, readings=read, findings=some, taken_at=NOW)
-        for name, some in (("commands", findings), ("keys", ()), ("replication", ()), ("clients", ()))
+        for name, some in (
+            ("commands", findings),
+            ("keys", ()),
+            ("replication", ()),
+            ("clients", ()),
+            ("memory", ()),
+        )
     ]
     return [each.signs[0] for each in report_of(*results).issues if not each.follows_from]
 
@@ -65,12 +71,12 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
         ),
         ({}, [("memory.replica_buffers", _ERROR), ("replication.lag", _ERROR)], ["replication.lag"]),
         (
-            {"clients.most_output": 1},
+            {"clients.most_held": 1},
             [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
             ["commands.slow"],
         ),
         (
-            {"clients.most_output": 5 << 20},
+            {"clients.most_held": 5 << 20},
             [("memory.client_buffers", _WARNING), ("commands.slow", _WARNING)],
             ["memory.client_buffers", "commands.slow"],
         ),
@@ -95,9 +101,39 @@ def roots(readings: dict[str, float | bool], *found: tuple[str, Severity]) -> li
             ["replication.lag", "replication.backlog"],
         ),
         (
+            {"replication.full_syncs": 3, "clients.cut_off_for_output": 3},
+            [("replication.backlog", _WARNING), ("replication.lag", _WARNING)],
+            ["replication.lag", "replication.backlog"],
+        ),
+        (
             {},
             [("commands.slow", _WARNING), ("commands.slow_delete", _WARNING)],
             ["commands.slow_delete", "commands.slow"],
+        ),
+        (
+            {"commands.runaway_deletes": True},
+            [("commands.runaway", _WARNING), ("commands.slow_delete", _WARNING)],
+            ["commands.slow_delete"],
+        ),
+        (
+            {"commands.runaway_deletes": False},
+            [("commands.runaway", _WARNING), ("commands.slow_delete", _WARNING)],
+            ["commands.slow_delete", "commands.runaway"],
+        ),
+        (
+            {"memory.limit": 100, "memory.used": 99, "memory.scripts": 30},
+            [("memory.scripts", _WARNING), ("memory.near_limit", _ERROR)],
+            ["memory.scripts"],
+        ),
+        (
+            {"memory.limit": 200, "memory.used": 219, "memory.scripts": 30},
+            [("memory.scripts", _WARNING), ("memory.near_limit", _ERROR)],
+            ["memory.near_limit", "memory.scripts"],
+        ),
+        (
+            {"memory.limit": 100, "memory.used": 101},
+            [("errors.oom", _ERROR), ("keys.unexpiring", _WARNING)],
+            ["keys.unexpiring"],
         ),
     ],
 )
@@ -106,6 +142,41 @@ def test_a_cause_stands_before_what_follows_from_it(
 ) -> None:
     """And what nothing speaks for follows from nothing, and stands behind."""
     assert roots(readings, *found) == first
+
+
+@pytest.mark.parametrize(
+    ("key", "first"), [("page", ["commands.runaway"]), ("other", ["commands.runaway", "keys.large"])]
+)
+def test_a_large_key_is_a_runaways_only_if_that_reads_it(key: str, first: list[str]) -> None:
+    """Its slowest command names what it asks for."""
+    runaway = Finding(
+        code="commands.runaway",
+        severity=_WARNING,
+        text="x",
+        about="a runaway client",
+        evidence=(
+            Evidence(what="x", seen="1 s"),
+            Evidence(what="slowest of them", seen=f"HGETALL {key}: 20 ms"),
+        ),
+    )
+    large = Finding(
+        code="keys.large",
+        severity=_WARNING,
+        text="x",
+        about="large keys",
+        evidence=(Evidence(what="x", seen="9 MiB"), Evidence(what="hash page in database 0", seen="9 MiB")),
+    )
+    results = [
+        DiagnosticResult(diagnostic=name, findings=(found,), taken_at=NOW)
+        for name, found in (("commands", runaway), ("keys", large))
+    ]
+    assert [each.signs[0] for each in report_of(*results).issues if not each.follows_from] == first
+    grows = Finding(code="keys.growing", severity=_WARNING, text="x", about="hash page")
+    more = DiagnosticResult(diagnostic="growth", findings=(grows,), taken_at=NOW)
+    signs = {each.signs[0] for each in report_of(*results, more).issues if not each.follows_from}
+    assert ("commands.runaway" in signs) is (key == "other"), (
+        "who adds to a key that grows is no fault of its own"
+    )
 
 
 def client(**fields: object) -> Facts:

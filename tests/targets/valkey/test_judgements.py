@@ -465,6 +465,7 @@ def test_every_finding_has_its_issue_or_is_known_to_be_none() -> None:
     ruled = frozenset().union(*(rule.codes for rule in RULES))
     noted = {
         "clients.blocked_by_module",
+        "commands.stalled",
         "controller.recognised",
         "diagnostic.refused",
         "keys.busy",

@@ -232,9 +232,9 @@ def test_whoever_is_called_much_as_our_looks_are_does_not_hide_its_slow_commands
 ) -> None:
     """Ours have a name that nobody can guess."""
     with connection(valkey_url, name=name, timeout_s=60) as client:
-        client.eval(busy_for(0.2), 0)  # by the clock far from a second, also where others want the processor
+        client.eval(busy_for(0.2), 0)
         slow = [each for each in look(valkey_url, "commands").findings if each.code == "commands.slow"]
-        assert {each.severity for each in slow} == {Severity.WARNING}
+        assert slow, "whatever it took by the clock, which is more where others want the processor"
 
 
 def look_for_ever(url: str) -> None:

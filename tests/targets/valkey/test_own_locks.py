@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 
 import valkey
@@ -70,6 +71,90 @@ def test_two_who_hold_what_the_other_one_wants_are_found(valkey_url: str) -> Non
         assert "invoice:4" in issue.about
 
 
+def test_a_ring_that_is_kept_alive_is_found_and_leaders_with_deputies_are_not(
+    valkey_url: str,
+) -> None:
+    """Who renews and tries in turn is met at its renewals, as a leader is whose deputies try."""
+    with ExitStack() as held:
+
+        def connect(name: str) -> valkey.Valkey:
+            return held.enter_context(valkey.Valkey.from_url(valkey_url, client_name=name))
+
+        one, other, deputy = map(connect, ("billing-1", "orders-2", "deputy-3"))
+        is_deputy = True
+
+        def work() -> None:
+            for each, name in ((one, "billing-1"), (other, "orders-2")):
+                wanted = "orders-2" if name == "billing-1" else "billing-1"
+                if is_deputy:
+                    deputy.set(f"lock:{name}", "deputy-3", px=9000, nx=True)
+                else:
+                    each.set(f"lock:{wanted}", name, px=9000, nx=True)
+                each.pexpire(f"lock:{name}", 9000)
+
+        for each, name in ((one, "billing-1"), (other, "orders-2")):
+            each.set(f"lock:{name}", name, px=9000)
+        with meanwhile(work, every_s=0.05):
+            led = report_of(look_at_growth(a_target(valkey_url), WATCH))
+            is_deputy = False
+            ring = report_of(look_at_growth(a_target(valkey_url), WATCH))
+        assert led.issues == ()
+        (issue,) = ring.issues
+        assert issue.signs == ("locks.deadlock",)
+
+
+def test_a_lock_whose_release_others_wait_to_be_told_of_is_found_when_its_holder_is_gone(
+    valkey_url: str,
+) -> None:
+    """A hash of one field, and a channel of its name; one whose holder is connected is beside it."""
+    with ExitStack() as held:
+
+        def connect(name: str) -> valkey.Valkey:
+            return held.enter_context(valkey.Valkey.from_url(valkey_url, client_name=name))
+
+        plain, lives = connect("web"), connect("a7f3-lives")
+        plain.hset("lock:nightly", "c9d1-gone:thread-4", 1)
+        plain.hset("lock:hourly", "a7f3-lives:thread-2", 1)
+        plain.hset("room:7", "title", "kitchen")
+        lives.ping()
+        for name in ("lock:nightly", "lock:hourly", "room:7"):
+            channel = held.enter_context(connect("waits").pubsub())
+            channel.subscribe(f"lock_channel:{{{name}}}")
+            assert channel.get_message(timeout=5)
+        report = report_of(look_at_growth(a_target(valkey_url), WATCH))
+    (issue,) = report.issues
+    assert (issue.about, issue.signs) == ("lock lock:nightly", ("locks.stale",))
+
+
+def test_holders_that_are_blocked_for_ever_are_a_deadlock_and_who_waits_for_work_is_not(
+    valkey_url: str,
+) -> None:
+    """Each lock is a list of one token; a worker that waits for jobs may hold one lock all the while."""
+    with ExitStack() as held:
+
+        def blocked(name: str, key: str) -> None:
+            each = valkey.Valkey.from_url(valkey_url, client_name=name, socket_timeout=None)
+            thread = threading.Thread(target=lambda: each.blpop([key], timeout=0))
+            thread.start()
+            held.callback(thread.join, 30)
+            held.callback(plain.rpush, key, "free")
+
+        plain = held.enter_context(valkey.Valkey.from_url(valkey_url, client_name="web"))
+        held.callback(plain.close)
+        plain.set("jobs:lock:owner", "worker-1")
+        blocked("worker-1", "jobs")
+        blocked("worker-2", "jobs")
+        waiting = report_of(look_at_growth(a_target(valkey_url), WATCH))
+        for number in (0, 1):
+            plain.set(f"lock:{number}:owner", f"ring-{number}")
+            blocked(f"ring-{number}", f"lock:{1 - number}:token")
+        ring = report_of(look_at_growth(a_target(valkey_url), WATCH))
+    assert waiting.issues == ()
+    (issue,) = ring.issues
+    assert issue.signs == ("locks.deadlock",)
+    assert "lock:0:owner" in issue.about
+
+
 def _judged(*held: Held, callers: tuple[Caller, ...] = (_WORKS, _WAITS), in_vain: int = 50) -> list[str]:
     return [each.code for each in judge_locks(Seen(Tried(in_vain), 4.0, held, callers))]
 
@@ -80,6 +165,9 @@ def test_what_is_held_in_order_is_no_finding() -> None:
     assert _judged(left) == ["locks.stale"]
     assert _judged(left._replace(value="shop-worker-1")) == [], "it is connected, and works"
     assert _judged(left, in_vain=0) == [], "nobody tries"
+    ends = left._replace(name=b"nightly", value="shop", first_ms=9000, last_ms=5000)
+    assert _judged(ends) == ["locks.stale"], "it is called as the others are, and ends by itself some day"
+    assert _judged(ends._replace(value="sho")) == []
     renewed = left._replace(first_ms=8000, last_ms=9000)
     assert _judged(renewed) == [], "somebody renews it"
     assert _judged(left._replace(name=b"greeting", value="good day to all")) == []

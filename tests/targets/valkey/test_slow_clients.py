@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from looking_at import AROUND, a_target
+from looking_at import AROUND, a_target, report_on
 
 from medic8.errors import ChangedError, RefusedError
 from medic8.local.scratch import scratch_valkey
@@ -16,7 +16,8 @@ from medic8.targets.valkey.actions import open_session
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.looks.clients import MOST_CLOSED, idlest_of, is_ordinary
 from medic8.targets.valkey.looks.commands import SlowCommand, judge_runaways
-from tests.raw_clients import RawClient, connected
+from tests.meanwhile import meanwhile
+from tests.raw_clients import RawClient, connected, wait_until
 from tests.targets.valkey.debian_server import needs_redis, redis_server
 
 CLAIM = Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="0" * 32))
@@ -35,6 +36,21 @@ def kill(client: RawClient, **more: object) -> Step:
         touches="client",
         step_class=StepClass.ONE_WAY,
     )
+
+
+def test_who_sends_half_a_command_is_named_and_explains_what_clients_take(valkey_url: str) -> None:
+    """What has come is kept until the rest does; one that goes on sending is none."""
+    with RawClient(valkey_url) as stopped, RawClient(valkey_url) as goes_on:
+        for client, name in ((stopped, b"stopped"), (goes_on, b"goes-on")):
+            client.ask(b"CLIENT", b"SETNAME", name)
+            client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000000\r\n" + b"x" * (4 << 20))
+        with meanwhile(lambda: goes_on.send_raw(b"x" * 100), every_s=0.2), connection(valkey_url) as plain:
+            wait_until(lambda: (connected(plain)[stopped.id].number("idle") or 0) >= 2, "nothing comes")
+            report = report_on(valkey_url, only=("memory", "clients"))
+    (root,) = [each for each in report.issues if not each.follows_from]
+    assert root.signs == ("clients.half_sent",)
+    assert "stopped" in root.evidence[0].what
+    assert {sign for each in report.issues for sign in each.signs} == {*root.signs, "memory.client_buffers"}
 
 
 @pytest.mark.parametrize("more", [{"command": "eval"}, {"least": {"idle": 3600}}])

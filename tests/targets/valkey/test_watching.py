@@ -11,10 +11,12 @@ import valkey
 from medic8.model.issue import IssueType
 from medic8.targets.facts import Facts
 from medic8.targets.kind import Surroundings
+from medic8.targets.valkey.looks.clients import judge_listed, judge_numbers
 from medic8.targets.valkey.looks.growing_clients import judge_growing_clients
 from medic8.targets.valkey.looks.growing_keys import growing, never_taken
 from medic8.targets.valkey.looks.growth import look_at_growth
 from tests.meanwhile import meanwhile
+from tests.raw_clients import RawClient
 from tests.targets.valkey.looking_at import AROUND, NOW, a_target, found, report_of
 
 WATCH = Surroundings(backups=AROUND.backups, now=NOW, watch_s=3.5)
@@ -98,3 +100,53 @@ def test_connections_that_come_and_are_used_are_no_finding() -> None:
     assert judge_growing_clients(listed(0), 200, 4.0, 10.0) == ()
     assert len(judge_growing_clients(listed(3), 200, 4.0, 10.0)) == 1
     assert judge_growing_clients(listed(3)[:5], 200, 4.0, 10.0) == ()
+
+
+def test_subscribers_that_are_cut_off_again_and_again_are_found(valkey_url: str) -> None:
+    """Each connects anew and reads nothing: at no moment much waits for anybody."""
+    setting = "client-output-buffer-limit"
+    with valkey.Valkey.from_url(valkey_url) as client, ExitStack() as held:
+        client.config_set(setting, "pubsub 1mb 1mb 1")
+
+        def fall_behind() -> None:
+            if client.pubsub_numsub("news")[0][1] == 0:
+                reader = held.enter_context(RawClient(valkey_url))
+                reader.ask("SUBSCRIBE", "news")
+            with client.pipeline(transaction=False) as pipe:
+                for _ in range(400):
+                    pipe.publish("news", b"x" * 10_000)
+                pipe.execute()
+
+        with meanwhile(fall_behind, every_s=0.05):
+            report = report_of(look_at_growth(a_target(valkey_url), WATCH))
+        client.config_set(setting, "pubsub 32mb 8mb 60")
+    (issue,) = report.issues
+    assert (issue.issue_type, issue.signs) == (IssueType.MEMORY_LEAK, ("clients.cut_off",))
+
+
+def test_connections_that_were_opened_and_never_used_are_found_where_they_take_half_of_all() -> None:
+    """A pool that was opened a moment ago, or is used by turns, is none; nor is one beside much room."""
+    numbers = Facts({"connected_clients": "160", "maxclients": "300"})
+
+    def codes(age_s: int, idle_s: int, facts: Facts = numbers) -> list[str]:
+        one = {"flags": "N", "multi": "-1", "name": "web", "age": str(age_s), "idle": str(idle_s)}
+        listed = [Facts({**one, "id": str(number)}) for number in range(160)]
+        return [each.code for each in judge_listed(listed, facts, is_whole=True)]
+
+    assert codes(age_s=9, idle_s=8) == ["clients.idle"]
+    assert codes(age_s=3, idle_s=3) == []
+    assert codes(age_s=9, idle_s=4) == []
+    assert codes(9, 8, Facts({"connected_clients": "160", "maxclients": "10000"})) == []
+
+
+def test_who_is_turned_away_beside_much_room_was_not_one_too_many() -> None:
+    """Whoever breaks off at the door counts as well; a burst that fills a server is seen by who came."""
+
+    def codes(came: int) -> list[str]:
+        known = {"connected_clients": "3", "maxclients": "100"}
+        before = Facts({**known, "rejected_connections": "0", "total_connections_received": "50"})
+        after = {"rejected_connections": "1", "total_connections_received": str(50 + came)}
+        return [each.code for each in judge_numbers(Facts({**known, **after}), before)]
+
+    assert codes(came=4) == []
+    assert codes(came=97) == ["clients.near_limit"]

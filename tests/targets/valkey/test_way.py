@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import sys
 import time
 
 import pytest
+import valkey
 from looking_at import look
 
 from medic8.errors import UnreachableError
@@ -100,6 +102,33 @@ def test_what_cuts_connections_in_use_is_told_though_each_new_one_is_answered(va
         assert result.unseen[0].startswith("clients: ")
 
 
+def test_a_look_that_is_turned_away_says_that_the_server_is_full(valkey_url: str) -> None:
+    """Whichever look it is: one before it may have been let in."""
+    with valkey.Valkey.from_url(valkey_url) as client:
+        client.config_set("maxclients", "1")
+        result = look(valkey_url, "memory")
+        client.config_set("maxclients", "10000")
+    assert {each.code for each in result.findings} == {"clients.rejected", "target.unreachable"}
+
+
+def test_what_cuts_connections_after_some_bytes_is_told_as_well(valkey_url: str) -> None:
+    """As a filter does that has seen enough; PINGs alone would go on for long."""
+    options = options_of(valkey_url)
+
+    def some_bytes(near: socket.socket) -> None:
+        passed = 0
+        with socket.create_connection((options["host"], options["port"])) as far:
+            while (asked := near.recv(1 << 16)) and passed < 3000:
+                far.sendall(asked)
+                answer = far.recv(1 << 16)
+                passed += len(answer)
+                near.sendall(answer)
+
+    with door(some_bytes) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "memory")
+    assert [each.code for each in result.findings] == ["network.cut"]
+
+
 def test_a_way_that_swallows_what_is_long_is_told_from_a_server_that_hangs(valkey_url: str) -> None:
     """PINGs are answered there, each time, and INFO never is; one that hangs answers neither."""
     options = options_of(valkey_url)
@@ -134,6 +163,28 @@ def test_what_lets_new_connections_wait_is_a_slow_way_though_open_ones_are_quick
         (finding,) = look(f"valkey://{HOST}:{port}/0", "reachability").findings
     assert finding.code == "network.slow_way"
     assert "a new connection waits" in finding.text
+    assert look(valkey_url, "reachability").findings == ()
+
+
+def test_what_lets_little_through_is_a_slow_way_though_what_is_short_comes_quickly(valkey_url: str) -> None:
+    """As a line of a few KiB a second does; the server itself answers at once."""
+    options = options_of(valkey_url)
+
+    def trickle(near: socket.socket) -> None:
+        with socket.create_connection((options["host"], options["port"])) as far:
+            far.settimeout(0.02)
+            while asked := near.recv(1 << 16):
+                far.sendall(asked)
+                with contextlib.suppress(TimeoutError):
+                    while answer := far.recv(1024):
+                        near.sendall(answer)
+                        if len(answer) == 1024:
+                            time.sleep(0.05)
+
+    with door(trickle) as port:
+        result = look(f"valkey://{HOST}:{port}/0", "reachability")
+    assert [each.code for each in result.findings] == ["network.slow_way"]
+    assert "lets little through" in result.findings[0].text
     assert look(valkey_url, "reachability").findings == ()
 
 

@@ -19,10 +19,14 @@ from medic8.targets.kind import Diagnostic, Surroundings
 from medic8.targets.valkey.address import redact
 from medic8.targets.valkey.looks.asking import looking
 from medic8.targets.valkey.looks.flapping import look_for_flapping
+from medic8.targets.valkey.looks.not_let_in import judge_not_let_in
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 #: So many connections are held in turn, each for so long unless it breaks, with a PING so often.
 _HELD, _LEAST_S, _MOST_S, _BETWEEN_S = 3, 1.0, 5.0, 0.02
+
+#: Of so many answers one is long.
+_LONG_EACH = 10
 
 #: So many connections are asked for what is long, after so much that is short.
 _SWALLOWED, _SHORT = 2, 3
@@ -64,7 +68,9 @@ def steadily(name: str, look: Diagnostic) -> Diagnostic:
         except (UnreachableError, TransientError) as exc:
             lasted_s = time.perf_counter() - began_s
             is_away = isinstance(exc, UnreachableError)
-            findings = _comes_and_goes(target) if is_away else look_for_cuts(target, lasted_s)
+            # A server that is full now and then lets one look in and turns the next one away.
+            findings = judge_not_let_in(str(exc)) if is_away else ()
+            findings = findings or _comes_and_goes(target) if is_away else look_for_cuts(target, lasted_s)
             if not findings and not is_away:
                 findings = look_for_swallowing(target) or _comes_and_goes(target)
             if not findings:
@@ -144,7 +150,9 @@ def _hold(target: Target, most_s: float) -> Held:
                 run = server.info("server").get("run_id", "")
                 while time.perf_counter() < began_s + most_s:
                     asked_s = time.perf_counter()
-                    server.try_one("PING")
+                    # What ends a connection may count bytes, of which PINGs bring few.
+                    is_long = answers % _LONG_EACH == 0
+                    server.try_one(*(("INFO", "everything") if is_long else ("PING",)))
                     answers += 1
                     time.sleep(_BETWEEN_S)
         except TransientError:

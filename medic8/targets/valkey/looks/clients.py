@@ -27,6 +27,9 @@ from medic8.targets.valkey.looks.dead_clients import (
     judge_timeout,
     without_peer,
 )
+from medic8.targets.valkey.looks.half_sent import judge_half_sent
+from medic8.targets.valkey.looks.turned_away import may_have_been_full
+from medic8.targets.valkey.looks.unused_clients import judge_unused
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.2
@@ -52,8 +55,7 @@ _UNTOUCHABLE = {
 }
 
 _CUT_OFF = "client_output_buffer_limit_disconnections"
-_IDLE_S = 3600.0
-_LEAST_IDLE = 20
+_IDLE_S, _LEAST_IDLE = 3600.0, 20
 
 
 def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
@@ -86,6 +88,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
                 max((each.whole("omem") or 0 for each in _readers(listed)), default=None),
                 "bytes",
             ),
+            reading("clients.most_held", max(map(_held_by, _readers(listed)), default=None), "bytes"),
         )
         if facts and "paused_actions" not in facts:
             server.unseen.append("whether commands are held back (CLIENT PAUSE): Valkey tells it from 8.1 on")
@@ -99,6 +102,7 @@ def look_at_clients(target: Target, around: Surroundings) -> DiagnosticResult:
             *judge_paused(facts),
             *judge_blocked(listed, facts, policy=policy),
             *judge_listed(listed, facts, is_whole=is_whole, policy=policy),
+            *judge_half_sent(others, [*map(who, others)], policy=policy),
             *judge_dead(dead, _closable(dead)),
             *judge_keepalive(listed, dead, settings.whole(KEEPALIVE), policy=policy),
             *judge_timeout(settings.whole(TIMEOUT), policy=policy),
@@ -138,7 +142,7 @@ def judge_numbers(
     )
     found = tuple(each.model_copy(update={"extent": _too_many(facts, policy=policy)}) for each in found)
     rejected = grown(before, facts, "rejected_connections")
-    if rejected:
+    if rejected and may_have_been_full(before, facts):
         found += fact(
             "clients.near_limit",
             Severity.ERROR,
@@ -242,6 +246,9 @@ def judge_listed(
                 "have programs close connections, or give their pools a limit",
             ),
         )
+        ordinary = [each for each in listed if is_ordinary(each)]
+        if not any(each.code == "clients.idle" for each in found):
+            found += judge_unused(ordinary, len(listed), is_whole=is_whole, policy=policy)
     return found
 
 
@@ -273,6 +280,11 @@ def left_alone(meant: Sequence[Facts]) -> tuple[Evidence, ...]:
 def _readers(listed: Sequence[Facts]) -> list[Facts]:
     """Those that ask, or watch: what waits for a replica is what was written, and not what it asked for."""
     return [each for each in listed if "S" not in each.get("flags", "")]
+
+
+def _held_by(client: Facts) -> int:
+    """What a connection takes; before version 7 only its output is told."""
+    return client.whole("tot-mem") or client.whole("omem") or 0
 
 
 def _waits_for_a_monitor(listed: Sequence[Facts]) -> bool | None:

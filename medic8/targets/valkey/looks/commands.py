@@ -39,6 +39,7 @@ from medic8.targets.valkey.looks.deletions import (
 from medic8.targets.valkey.looks.key_sample import database_of
 from medic8.targets.valkey.looks.one_by_one import judge_one_by_one, judge_waiting_input, two_moments
 from medic8.targets.valkey.looks.slow_command import SlowCommand
+from medic8.targets.valkey.looks.stalls import judge_stalls, stalls_among, waited_s
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 
 _INTERVAL_S = 0.4
@@ -71,7 +72,9 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
         )
         before, facts = earlier.facts, later.facts
         times = command_times(before, facts)
-        slow = slow_commands(server, facts)
+        logged, waited = slow_commands(server, facts), waited_s(facts)
+        stalls = stalls_among(logged, facts, waited)
+        slow = [each for each in logged if each not in stalls]
         lazy = lazy_settings(server, before, facts, slow)
         now_s = (facts.number("server_time_usec") or 0.0) / 1e6
         since_s = set_since_s(server, target, around, lazy, now_s=now_s)
@@ -93,6 +96,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
             ),
             reading("commands.slow", len(slow), "count"),
             reading("commands.of_runaways", share_of(runaways, slow), "ratio"),
+            reading("commands.runaway_deletes", _is_who_deletes(runaways, slow)),
             reading("expiry.told", is_told_of_expiry(lazy)),
             *(
                 reading(f"commands.{shown(each.name)}", round(each.took_s / seconds, 4), "ratio")
@@ -111,6 +115,7 @@ def look_at_commands(target: Target, around: Surroundings) -> DiagnosticResult:
                 min(RECENT_S, facts.number("uptime_in_seconds") or RECENT_S),
                 policy=policy,
             ),
+            *judge_stalls(stalls, waited),
             *judge_deletions(slow, lazy, policy=policy),
             *storms,
             *judge_runaways(slow, behind, policy=policy),
@@ -307,6 +312,14 @@ def share_of(
     """Which share of the time that slow commands took was that of *runaways*; None if there are none."""
     whole_s = sum(each.took_s for each in slow)
     return round(sum(took_s for took_s, *_ in runaways) / whole_s, 3) if runaways and whole_s else None
+
+
+def _is_who_deletes(
+    runaways: Sequence[tuple[float, list[SlowCommand], Facts]], slow: Sequence[SlowCommand]
+) -> bool | None:
+    """Whether the worst of *runaways* sent a slow deletion; None where either is missing."""
+    deleting = {each.address for each in slow if each.lazy}
+    return runaways[0][2].get("addr") in deleting if runaways and deleting else None
 
 
 def _is_of(entry: SlowCommand, command: str) -> bool:

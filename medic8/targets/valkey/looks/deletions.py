@@ -38,6 +38,9 @@ _MOST_KEYS = 8
 #: How often expiry ran out of the time that it may take.
 TIME_CAP = "expired_time_cap_reached_count"
 
+#: What the evidence of a storm is called that says whose keys they are.
+WHAT_EXPIRES = "what most keys that expire begin with"
+
 #: So many keys tell which kind of them expires.
 _SAMPLE = 300
 
@@ -74,7 +77,7 @@ def who_expires(server: Server, database: int) -> tuple[Evidence, ...]:
     prefix, count = Counter(prefix_of(each.name) for each in expiring).most_common(1)[0]
     return (
         Evidence(
-            what="what most keys that expire begin with",
+            what=WHAT_EXPIRES,
             seen=f"{shown(prefix) or '(no prefix)'}: {count:,} of {len(expiring):,} looked at",
         ),
     )

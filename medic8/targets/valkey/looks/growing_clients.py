@@ -12,6 +12,7 @@ from medic8.model.wording import span
 from medic8.targets.facts import Facts
 from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.looks.clients import MOST_LISTED, is_ordinary, parse_list, who
+from medic8.targets.valkey.looks.unused_clients import was_never_used
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
 #: Fewer new ones may be a release, or a pool that opens what it needs.
@@ -57,7 +58,7 @@ def judge_growing_clients(
     """
     # The server counts whole seconds: one that has just come has had no time to be used.
     new = [each for each in listed if 1 < (each.number("age") or 0) <= span_s and is_ordinary(each)]
-    unused = [each for each in new if (each.number("age") or 0) - (each.number("idle") or 0) <= 1]
+    unused = [each for each in new if was_never_used(each)]
     if len(new) < _LEAST_NEW or len(unused) < _UNUSED * len(new):
         return ()
     name, count = Counter(each.text("name") or each.text("lib-name") for each in unused).most_common(1)[0]

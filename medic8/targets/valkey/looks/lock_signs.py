@@ -28,6 +28,9 @@ _CHANGES = (
     *("expire", "pexpire", "expireat", "pexpireat"),
 )
 
+#: By these who holds a lock keeps it from expiring.
+_RENEWS = ("expire", "pexpire", "expireat", "pexpireat")
+
 #: Words in names that programs give to what only one may have.
 #: Source: names in Redlock, redis-py, Redisson, ShedLock and Sidekiq.
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -80,6 +83,11 @@ class Caller(NamedTuple):
         tried = sum(each in _CONDITIONAL for each in self.commands)
         return self.sent > 0 and 2 * tried >= len(self.commands)
 
+    @property
+    def may_try(self) -> bool:
+        """Whether it does nothing but renew what it holds, and perhaps ask for what it may not get."""
+        return self.sent > 0 and {*self.commands} <= {*_CONDITIONAL, *_RENEWS}
+
 
 class Tried(NamedTuple):
     """
@@ -88,15 +96,16 @@ class Tried(NamedTuple):
     Attributes:
         in_vain: So many at least were not carried out.
         hidden: So many others came with so many changes by others that it cannot be told.
+        renewed: How often a key was given another expiry meanwhile.
     """
 
     in_vain: int = 0
     hidden: int = 0
+    renewed: int = 0
 
     def __add__(self, other: object) -> Tried:
         """Those of two times."""
-        in_vain, hidden = cast("Tried", other)
-        return Tried(self.in_vain + in_vain, self.hidden + hidden)
+        return Tried(*(one + more for one, more in zip(self, cast("Tried", other), strict=True)))
 
 
 class Seen(NamedTuple):
@@ -136,8 +145,9 @@ def tried(counts: Sequence[Facts]) -> Tried:
             sum(_done(after, name) - _done(before, name) for name in names)
             for names in (_CONDITIONAL, _CHANGES)
         )
+        renewed = sum(_done(after, name) - _done(before, name) for name in _RENEWS)
         more = (changes[1] or 0) - (changes[0] or 0) - others
-        found += Tried(max(0, conditional - more), conditional if more > conditional else 0)
+        found += Tried(max(0, conditional - more), conditional if more > conditional else 0, renewed)
     return found
 
 
@@ -172,14 +182,14 @@ def holders(value: str, callers: Sequence[Caller]) -> list[Caller]:
 
 
 def is_like_a_caller(value: str, callers: Sequence[Caller]) -> bool:
-    """Whether *value* is called as those are that are connected, up to the number or place at the end."""
+    """Whether *value* is called as those are that are connected, up to the number or place at their end."""
     families = {
         each.name[: joint.end()]
         for each in callers
         for joint in _JOINT.finditer(each.name)
         if joint.start() >= _LEAST_NAME
     }
-    return any(value.startswith(each) for each in families)
+    return any(value.startswith(each) or value == each[:-1] for each in families)
 
 
 def judge_locks(seen: Seen, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]:
@@ -198,28 +208,62 @@ def judge_locks(seen: Seen, *, policy: ServerPolicy = POLICY) -> tuple[Finding, 
     left = [each for each in seen.held if _is_left(each, seen)]
     if left:
         return _stale(left, times, seen, policy)
-    circle = [
-        (each, found)
-        for each in seen.held
-        if (found := [caller for caller in holders(each.value, seen.callers) if caller.tries])
-    ]
+    circle = _circle(seen, [each for each in seen.callers if each.tries]) or _circle(seen, _trying(seen))
     if len({caller.address for _, found in circle for caller in found}) < 2:  # noqa: PLR2004 - a circle has two
         return ()
     return _deadlock(circle, times, seen, policy)
 
 
+def _circle(seen: Seen, trying: Sequence[Caller]) -> list[tuple[Held, list[Caller]]]:
+    """The locks that are held by who tries to get another one."""
+    return [(each, found) for each in seen.held if (found := holders(each.value, trying))]
+
+
+def _trying(seen: Seen) -> list[Caller]:
+    """
+    Holders that renew what they hold and try for something else in turn; nobody where others may be who try.
+
+    Of each connection only its last command is known, which is the renewal most of the time. So they have to
+    have sent more than there were renewals, by half of what was tried in vain at least.
+    """
+    found = [each for each in seen.callers if each.may_try and _holds_any(each, seen.held)]
+    sent = sum(each.sent for each in found)
+    return found if sent >= seen.tried.renewed + seen.tried.in_vain / 2 else []
+
+
+def _holds_any(caller: Caller, held: Sequence[Held]) -> bool:
+    """Whether *caller* is named by what any of *held* holds."""
+    return any(holders(each.value, [caller]) for each in held)
+
+
 def _is_left(key: Held, seen: Seen) -> bool:
-    """Whether who holds *key* is gone, by what it says."""
-    if holders(key.value, seen.callers):
+    """Whether who holds *key* is gone, also of one that only those who try in vain tell to be a lock."""
+    # Of several that are used all the while some are only read; of one that is met in vain it is known.
+    is_alone = len(seen.held) == 1 and seen.tried.in_vain > 0
+    return is_left(key, seen.callers, is_known=is_alone and _TOKEN.fullmatch(key.value) is not None)
+
+
+def is_called_a_lock(name: bytes) -> bool:
+    """Whether a key is called as programs call their locks."""
+    return not _CALLED.isdisjoint(each.lower() for each in _WORDS.findall(as_text(name)))
+
+
+def is_left(key: Held, callers: Sequence[Caller], *, is_known: bool = False) -> bool:
+    """
+    Whether who holds *key* is gone, by what it says.
+
+    Args:
+        key: What may be a lock.
+        callers: Who is connected.
+        is_known: Whether it is one, whatever it is called.
+    """
+    if holders(key.value, callers):
         return False
-    is_told = is_like_a_caller(key.value, seen.callers)
+    is_told = is_like_a_caller(key.value, callers)
     if key.first_ms != -1 or key.last_ms != -1:
         # It ends by itself, if nobody renews it; a name like those of the others tells who is missing.
         return is_told and 0 < key.last_ms < key.first_ms
-    is_called = not _CALLED.isdisjoint(each.lower() for each in _WORDS.findall(as_text(key.name)))
-    # Of several that are used all the while some are only read; of one that is met in vain it is known.
-    is_alone = len(seen.held) == 1 and seen.tried.in_vain > 0
-    return is_told or is_called or (is_alone and _TOKEN.fullmatch(key.value) is not None)
+    return is_told or is_called_a_lock(key.name) or is_known
 
 
 def _stale(left: Sequence[Held], times: int, seen: Seen, policy: ServerPolicy) -> tuple[Finding, ...]:
@@ -238,12 +282,17 @@ def _stale(left: Sequence[Held], times: int, seen: Seen, policy: ServerPolicy) -
                 Evidence(what="watched for", seen=span(seen.span_s)),
                 Evidence(what="who tries", seen=_who_tries(seen)),
             ),
-            advice=(
-                f"GET {name} says who held it: what that did may be half done; then DEL {name}",
-                "have programs take locks that expire (SET … NX PX) and renew them while they work",
-            ),
+            advice=stale_advice(name),
         )
     return found
+
+
+def stale_advice(name: str) -> tuple[str, ...]:
+    """What to do about the lock *name* that nobody lets go of."""
+    return (
+        f"GET {name} says who held it (HGETALL of a hash): what that did may be half done; then DEL {name}",
+        "have programs take locks that expire (SET … NX PX) and renew them while they work",
+    )
 
 
 def _deadlock(

@@ -63,13 +63,18 @@ def available_to(address: str, facts: Facts) -> Available | Unknown | None:
     pid, uptime_s = facts.whole("process_id"), facts.number("uptime_in_seconds")
     if pid is None or uptime_s is None:
         return _NOT_FOUND
+    if not is_it(pid, uptime_s):
+        return _NOT_FOUND
+    return Available(psutil.virtual_memory().available, left_in_cgroup(pid))
+
+
+def is_it(pid: int, uptime_s: float) -> bool:
+    """Whether process *pid* of this machine is a server that says so, and for how long it has run."""
     try:
         age_s = time.time() - psutil.Process(pid).create_time()
     except (psutil.Error, ValueError, OverflowError):
-        return _NOT_FOUND
-    if abs(age_s - uptime_s) > _SLACK_S:  # the number is that of another process here
-        return _NOT_FOUND
-    return Available(psutil.virtual_memory().available, left_in_cgroup(pid))
+        return False
+    return bool(abs(age_s - uptime_s) <= _SLACK_S)  # else the number is that of another process here
 
 
 def _is_here(address: str) -> bool:

@@ -29,7 +29,7 @@ _STEP, _MOST_S, _MOST_COUNTED = 1000, 0.3, 20_000
 _USED_S = 1
 
 #: So much of a value is read: a holder's name, token or address is no longer. More is no lock.
-_MOST_VALUE = 200
+MOST_VALUE = 200
 
 #: The shorter the time between two counts, the less is hidden by changes of others: so often, in so many
 #: seconds each, at each look until enough is known.
@@ -70,7 +70,7 @@ class LockWatch:
         else:
             self._used = self._still_used(at_s)
         self._times_s.append(at_s)
-        self._listed.append(_callers(self._server))
+        self._listed.append(connections(self._server))
 
     def findings(self) -> tuple[Finding, ...]:
         """What can be said at the end."""
@@ -117,8 +117,8 @@ class LockWatch:
         return used
 
     def _value(self, name: bytes) -> bytes | None:
-        value = self._server.try_one("GETRANGE", name, 0, _MOST_VALUE)
-        return value if isinstance(value, bytes) and 0 < len(value) <= _MOST_VALUE else None
+        value = self._server.try_one("GETRANGE", name, 0, MOST_VALUE)
+        return value if isinstance(value, bytes) and 0 < len(value) <= MOST_VALUE else None
 
 
 def _used_just_now(server: Server) -> list[bytes]:
@@ -141,8 +141,8 @@ def _used_just_now(server: Server) -> list[bytes]:
             return found
 
 
-def _callers(server: Server) -> Mapping[str, Facts]:
-    """Who is connected, by number; nobody where there are too many to be listed again and again."""
+def connections(server: Server) -> Mapping[str, Facts]:
+    """Who is connected and no look of ours, by number; nobody where there are too many to list them often."""
     connected = server.info("clients").whole("connected_clients")
     if connected is None or connected > MOST_LISTED:
         return {}

@@ -35,6 +35,9 @@ from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
 #: two hundred packets some get lost where one of a hundred does.
 _PINGS, _MOST_PINGS, _PINGS_S = 5, 200, 0.5
 
+#: So many long answers at most, until one of them comes as quickly as that.
+_LONG_ANSWERS, _QUICK_S = 3, 0.05
+
 #: What is lost is sent again after 200 ms, less what a timer is early. As soon as that shows, PINGs go on for
 #: so long; the server has to have been idle for most of it. Source: RFC 6298; Linux, TCP_RTO_MIN.
 _STALL_S, _STALLED_S, _MOST_IDLE = 0.18, 3.0, 0.5
@@ -176,7 +179,10 @@ def _look(
     offset_s = _clock_offset_s(server)
     latency_s = statistics.median(latencies_s)
     way = measure_way(server.socket, timeout_s=timeout_s)
+    long_s, long_bytes = _long_answer(server)
     way = way._replace(
+        long_s=long_s,
+        long_bytes=long_bytes,
         idle_s=None if idle is None else latency_s * idle,
         stalls=stalls_in(latencies_s) if (idle or 0.0) > _MOST_IDLE else 0,
         talks=len(latencies_s),
@@ -237,6 +243,24 @@ def _loop_s(server: Server) -> float | None:
     answer = server.try_one("INFO", "stats")
     spent_us = None if isinstance(answer, Refusal) else parse_info(answer).number("eventloop_duration_sum")
     return None if spent_us is None else spent_us / 1e6
+
+
+def _long_answer(server: Server) -> tuple[float | None, int]:
+    """For how much of the time in which an answer of some KiB came the server did nothing; and its length."""
+    least_s, length = math.inf, 0
+    for _ in range(_LONG_ANSWERS):
+        before_s, began_s = _loop_s(server), time.perf_counter()
+        answer = server.try_one("INFO", "everything")
+        took_s = time.perf_counter() - began_s
+        measured = kernel.measured_on(server.socket)
+        took_s -= min(took_s, measured.since_received_s if measured else 0.0)
+        idle = idle_share(took_s, before_s, _loop_s(server))
+        if idle is None or isinstance(answer, Refusal):
+            return None, 0
+        least_s, length = min(least_s, took_s * idle), len(answer)
+        if least_s < _QUICK_S:  # one shows that the way is wide
+            break
+    return least_s, length
 
 
 def idle_share(waited_s: float, before_s: float | None, after_s: float | None) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from medic8.analysis.judging import fact, over
 from medic8.model.issue import Evidence, Finding, Severity
 from medic8.model.report import Reading, reading
+from medic8.model.wording import size
 from medic8.targets.machine import kernel
 from medic8.targets.valkey.policy import POLICY, ServerPolicy
 
@@ -33,6 +34,9 @@ class Way(NamedTuple):
         overflowed: How often a full accept queue of this machine turned a connection away meanwhile.
         idle_s: For how much of a PING's round trip (median) the server did nothing, in seconds; None if it
             does not tell.
+        long_s: For how much of the time in which a long answer came the server did nothing, in seconds, the
+            least of some; None if it does not tell.
+        long_bytes: How long that answer was.
         stalls: How many of the PINGs took as long as when a packet is lost, while the server did nothing.
         talks: How many PINGs there were.
     """
@@ -46,6 +50,8 @@ class Way(NamedTuple):
     waiting: int | None = None
     overflowed: int | None = None
     idle_s: float | None = None
+    long_s: float | None = None
+    long_bytes: int = 0
     stalls: int = 0
     talks: int = 0
 
@@ -105,6 +111,7 @@ def way_readings(way: Way) -> tuple[Reading | None, ...]:
         reading("network.round_trip", way.round_trip_s, "seconds"),
         reading("network.variation", way.variation_s, "seconds"),
         reading("network.idle", None if way.idle_s is None else round(way.idle_s, 6), "seconds"),
+        reading("network.long_answer", None if way.long_s is None else round(way.long_s, 6), "seconds"),
         reading("network.sent", way.sent, "count"),
         reading("network.resent", way.resent, "count"),
         reading("network.waiting", way.waiting, "count"),
@@ -124,8 +131,7 @@ def judge_way(way: Way, *, policy: ServerPolicy = POLICY) -> tuple[Finding, ...]
             "run programs near the server, keep connections open (pools), and pipeline commands",
         ),
     )
-    if not found:
-        found = _between(way, policy)
+    found = found or _between(way, policy) or _narrow(way, policy)
     found += over(
         "network.loss",
         policy.resent,
@@ -180,6 +186,22 @@ def _between(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
         advice=(
             "look at what stands between and answers for the server: a proxy, balancer, tunnel or sidecar",
             "redis-cli --latency or valkey-cli --latency on the server's own host shows it without the way",
+        ),
+    )
+
+
+def _narrow(way: Way, policy: ServerPolicy) -> tuple[Finding, ...]:
+    """Whether what is short comes quickly and what is long does not, though the server was done with it."""
+    return over(
+        "network.slow_way",
+        policy.long_answer,
+        way.long_s,
+        f"an answer of {size(way.long_bytes)} takes {{seen}} on its way, while the server does nothing: the "
+        "way lets little through",
+        about="network",
+        advice=(
+            "iperf3 between here and the server's host tells how much goes through, and mtr where it ends",
+            "look for a limit of bandwidth (a plan, a policer, tc) and for others who fill the same line",
         ),
     )
 
