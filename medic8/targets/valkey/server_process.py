@@ -76,16 +76,6 @@ def process_of(facts: Mapping[str, object]) -> Process:
     return Process(number, started_s, known[1], user, group)
 
 
-def is_a_server(number: int) -> bool:
-    """
-    Whether a process runs the program of a server, by the name of the file.
-
-    Raises:
-        OSError: it is gone, or may not be asked.
-    """
-    return _PROGRAM.fullmatch(Path(f"/proc/{number}/exe").readlink().name) is not None
-
-
 @contextlib.contextmanager
 def running(process: Process, role: str, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Have what the server's process runs run in a *role* as that process's user, and get what it says."""

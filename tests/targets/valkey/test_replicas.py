@@ -209,29 +209,3 @@ def test_hostile_names_of_keys_are_shown_escaped() -> None:
     (finding,) = judge_comparison(seen(), compared, 1)
     assert all(each.seen.isprintable() for each in finding.evidence)
     assert sum(len(each.seen) for each in finding.evidence) < 400
-
-
-def test_a_replica_that_was_made_a_primary_and_is_written_to_is_found(
-    tmp_path: Path,
-) -> None:
-    """From either side, though nobody names the other one; who is not written to is just out of use."""
-    with pair(tmp_path) as (primary, replica):
-        assert look(primary.url).findings == ()
-        with valkey.Valkey.from_url(replica.url) as client:
-            client.replicaof("NO", "ONE")
-            until(lambda: not connected_replicas(primary.url))
-            assert look(primary.url).findings == ()
-            client.set("order", 1)
-        (finding,) = look(primary.url).findings
-        assert look(replica.url).findings == ()
-        with valkey.Valkey.from_url(primary.url) as client:
-            client.set("order", 2)
-        (other,) = look(replica.url).findings
-    assert {finding.code, other.code} == {"replication.two_primaries"}
-    assert str(replica.port) in finding.text
-    assert str(primary.port) in other.text
-
-
-def connected_replicas(url: str) -> int:
-    with valkey.Valkey.from_url(url) as client:
-        return int(client.info("replication")["connected_slaves"])

@@ -30,12 +30,18 @@ def peers_of(address: str, facts: Facts) -> tuple[list[str], list[str]]:
             for number, each in facts.starting("slave")
             if number.isdecimal() and each.get("state", "online") == "online"
         ]
-    parts, is_open = urlsplit(address), may_be_asked(address)
+    parts = urlsplit(address)
     asked: list[str] = []
     others: list[str] = []
     for host, port in named:
         is_ours = (
-            is_open and port.isdecimal() and 0 < int(port) < 1 << 16 and _is_same(host, parts.hostname or "")
+            parts.username is None
+            and parts.password is None
+            and "password" not in parts.query
+            and parts.scheme != "unix"
+            and port.isdecimal()
+            and 0 < int(port) < 1 << 16
+            and _is_same(host, parts.hostname or "")
         )
         if is_ours and len(asked) < _MOST:
             place = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
@@ -43,13 +49,6 @@ def peers_of(address: str, facts: Facts) -> tuple[list[str], list[str]]:
         else:
             others.append(f"{host}:{port}")
     return asked, others
-
-
-def may_be_asked(address: str) -> bool:
-    """Whether others may be asked as the server at *address* is: nothing is told that they might not know."""
-    parts = urlsplit(address)
-    is_secret = parts.username is not None or parts.password is not None or "password" in parts.query
-    return not is_secret and parts.scheme != "unix"
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -21,7 +21,6 @@ from medic8.targets.valkey.address import place
 from medic8.targets.valkey.client import connection, info
 from medic8.targets.valkey.comparing import Compared, Following, following, side_by_side
 from medic8.targets.valkey.looks.asking import looking
-from medic8.targets.valkey.looks.former_replicas import look_for_former_replicas
 from medic8.targets.valkey.looks.key_sample import SAMPLE
 from medic8.targets.valkey.looks.peers import peers_of
 from medic8.targets.valkey.policy import POLICY, ServerPolicy, policy_of
@@ -50,7 +49,7 @@ def look_at_replicas(target: Target, around: Surroundings) -> DiagnosticResult:
     `peers_of`; of a replica itself, whose primary is asked then.
     """
     with looking(target) as server:
-        facts = server.info("replication", "stats", "server")
+        facts = server.info("replication", "stats")
         readings: list[Reading | None] = []
         findings: list[Finding] = []
         copies = facts.whole("sync_full") or 0
@@ -80,8 +79,6 @@ def look_at_replicas(target: Target, around: Surroundings) -> DiagnosticResult:
                     server.unseen.append(
                         f"replica {where}: {counted(compared.unsettled, 'key')} written to all the while"
                     )
-        if is_primary and not target.replicas:
-            findings += look_for_former_replicas(target.address, facts, timeout_s=target.timeout_s)
         return server.result("replicas", around, readings, findings)
 
 
