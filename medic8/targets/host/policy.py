@@ -149,6 +149,13 @@ class HostPolicy(Frozen):
         unit="count",
         source=f"Linux documentation, networking/snmp_counter, ListenOverflows; the limits are {_OURS}",
     )
+    half_closed: Threshold = Threshold(
+        what="connections of one program that the other end has closed and it has not, for half a second",
+        warning=50,
+        error=500,
+        unit="count",
+        source=f"RFC 9293, section 3.6: CLOSE-WAIT lasts until the program closes; the limits are {_OURS}",
+    )
     conntrack: Threshold = Threshold(
         what="tracked connections of those that may be tracked",
         warning=0.8,

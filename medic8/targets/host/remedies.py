@@ -100,6 +100,13 @@ REMEDIES: Mapping[str, Remedy] = {
         "some minutes; one setting",
         "connections are no longer turned away",
     ),
+    "network.half_closed": _of(
+        "connections",
+        "Have the program close its connections; a restart of it gives back what they take",
+        "a change of the program; a restart",
+        "no connection takes a descriptor for ever",
+        slows=False,
+    ),
     "network.conntrack": _of(
         "connection tracking", "Raise the limit, or track less", "one setting", "no packet is dropped for it"
     ),

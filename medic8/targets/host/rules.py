@@ -101,6 +101,13 @@ RULES = (
         symptoms=("Connection failures", "Timeout errors"),
     ),
     rule_of(
+        IssueType.MEMORY_LEAK,
+        "{target} collects {about}, closed by the other end alone",
+        "network.half_closed",
+        symptoms=("Degraded performance",),
+        cause="The program does not close a connection when the other end does.",
+    ),
+    rule_of(
         IssueType.NETWORK,
         "{target} is running out of room for connections: {about}",
         "network.conntrack",
