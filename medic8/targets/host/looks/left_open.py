@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from medic8.analysis.judging import over
 from medic8.model.issue import Evidence, Finding
@@ -18,18 +19,31 @@ _PAUSE_S = 0.5
 _EXAMPLES = 3
 
 
-def left_half_closed(machine: Machine, policy: HostPolicy = POLICY) -> dict[int, int]:
+class Left(NamedTuple):
     """
-    The connections that were half-closed at two moments: by inode, the port here.
+    The connections that were half-closed at one moment.
 
-    If they are few at the first moment, there is no second one.
+    Attributes:
+        at_s: When, by a clock that only goes on.
+        ports: By inode, the port here.
     """
-    found = _now(machine)
-    if policy.half_closed.severity(len(found)) is None:
-        return found
-    time.sleep(_PAUSE_S)
+
+    at_s: float
+    ports: dict[int, int]
+
+
+def left_now(machine: Machine) -> Left:
+    """Those of this moment; what may not be seen is noted in *machine*."""
+    return Left(time.monotonic(), _now(machine))
+
+
+def still_left(first: Left, machine: Machine, policy: HostPolicy = POLICY) -> dict[int, int]:
+    """Those of *first* that are so a moment later; if they are few, there is no second look."""
+    if policy.half_closed.severity(len(first.ports)) is None:
+        return first.ports
+    time.sleep(max(0.0, first.at_s + _PAUSE_S - time.monotonic()))
     still = _now(machine)
-    return {number: port for number, port in found.items() if number in still}
+    return {number: port for number, port in first.ports.items() if number in still}
 
 
 def _now(machine: Machine) -> dict[int, int]:
