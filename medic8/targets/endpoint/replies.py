@@ -23,11 +23,13 @@ def that_count(replies: Sequence[Reply]) -> tuple[Reply, ...]:
     *replies* without those that no client would mind.
 
     Where a name leads to several addresses and one answers, clients come there all the same if another is a
-    loopback address that nobody listens at, or an IPv6 address that this machine has no way to.
+    loopback address that nobody listens at, or an IPv6 address that this machine has no way to. Who answers
+    now and then is none of those: there, clients do mind.
     """
-    if not any(reply.ending is Ending.ANSWERED for reply in replies):
+    serving = {reply.address for reply in replies if reply.ending is Ending.ANSWERED}
+    if not serving:
         return tuple(replies)
-    return tuple(reply for reply in replies if not _is_passed_over(reply))
+    return tuple(reply for reply in replies if reply.address in serving or not _is_passed_over(reply))
 
 
 def _is_passed_over(reply: Reply) -> bool:

@@ -18,7 +18,7 @@ from medic8.targets.machine.processes import Process
 #: Less of the processors' time than this goes to what is not nice: who waits then waits for batch work alone.
 _LEAST_BUSY = 0.8
 
-#: Where nothing is left, it may be less, if what is not nice waits as well: nice work takes a part of each second.
+#: Where nothing is left, it may be less, if what is not nice waits as well: nice work takes its part too.
 _LEAST_AMONG_NICE, _MOST_LEFT = 0.5, 0.05
 
 #: Fewer periods say nothing about throttling.
