@@ -419,6 +419,12 @@ def test_an_address_that_every_client_passes_over_is_no_finding(odd: Reply) -> N
     assert alone == (odd,)
 
 
+def test_one_of_two_loopback_addresses_of_a_name_is_meant_to_serve() -> None:
+    """Nobody lists a second one of the same family for a service that is only at the first."""
+    (found,) = judge(asked(reply("127.0.0.1"), reply("127.0.0.2", Ending.REFUSED)), HttpRequest())
+    assert (found.code, found.about) == ("endpoint.address_down", "127.0.0.2")
+
+
 def test_a_service_of_this_host_that_is_refused_now_and_then_is_no_address_that_is_passed_over() -> None:
     """It answers at the same address, so whoever comes in between is turned away."""
     is_over, port, deadline_s = threading.Event(), free_port(()), time.monotonic() + 60
