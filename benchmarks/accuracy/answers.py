@@ -135,6 +135,8 @@ CAUSES = {
     "files.old": Cause.OLD_FILES,
     "files.overdue": Cause.OLD_FILES,
     "backups.not_kept": Cause.OLD_FILES,
+    "programs.descriptors": Cause.DESCRIPTOR_LIMIT,
+    "programs.zombies": Cause.ZOMBIES,
     "tables.files": Cause.FILE_TABLE,
     "tables.threads": Cause.PROCESS_LIMIT,
     "network.errors": Cause.WAY_SLOW,

@@ -64,7 +64,7 @@ KIND = TargetKind(
     summary="the host that Medic8 runs on: processors, memory, disks, network, tables of the kernel, clock",
     diagnostics=DIAGNOSTICS,
     # They do hardly anything but wait while the host is watched.
-    at_once=frozenset({"activity", "filling", "network"}),
+    at_once=frozenset({"activity", "filling", "network", "tables"}),
     rules=RULES,
     strategies=STRATEGIES,
     thresholds=dict(POLICY.named()),

@@ -124,6 +124,20 @@ REMEDIES: Mapping[str, Remedy] = {
         "files can be opened",
         slows=False,
     ),
+    "programs.descriptors": _of(
+        "file descriptors",
+        "Raise the limit of the program, and find what it opens and never closes",
+        "one setting and a restart",
+        "it can open files and connections again",
+        slows=False,
+    ),
+    "programs.zombies": _of(
+        "children",
+        "Have the program wait for its children; a restart of it lets them go",
+        "a change of the program; a restart",
+        "their places in the kernel's table are free",
+        slows=False,
+    ),
     "tables.threads": _of(
         "threads", "Find who starts so many threads", "some minutes", "threads can be started", slows=False
     ),
