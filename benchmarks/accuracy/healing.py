@@ -12,6 +12,9 @@ from medic8.local.home import make_home
 
 _ROUNDS = 5
 
+#: What a plan says that does a part at a time.
+_AGAIN = "heal again"
+
 
 @contextmanager
 def prefect_in(folder: Path) -> Iterator[None]:
@@ -53,7 +56,9 @@ def heal(target: str, watch_s: float) -> list[tuple[str, str, str]]:
             for each in treatment.resolutions
         ]
         # Where a plan does a part at a time, it says that one is to heal again.
-        if not asked and not any(each.outcome == "partly_resolved" for each in treatment.resolutions):
+        if not asked and not any(
+            each.outcome == "partly_resolved" and _AGAIN in each.reason for each in treatment.resolutions
+        ):
             break
         # What was only asked for is answered in the next round.
         earlier += [each for each in ended if each[1] != "awaiting_approval"]
