@@ -20,7 +20,7 @@ class Ending(StrEnum):
 
 
 _CHANGED = frozenset({"resolved", "partly_resolved"})
-_LEFT_ALONE = frozenset({"needs_person", "refused", "awaiting_approval", "denied"})
+_LEFT_ALONE = frozenset({"needs_person", "refused", "awaiting_approval", "denied", "unsupported"})
 
 
 def ending_of(result: Result) -> Ending:
@@ -38,8 +38,12 @@ def ending_of(result: Result) -> Ending:
     if not is_told or outcomes & _CHANGED:
         # Nothing was tried, no reason was given, or it is called healed and is not.
         return Ending.NEITHER
-    # That no strategy is known is a reason where nothing can be done, and a lack where something could.
-    alone = _LEFT_ALONE if result.is_healable else _LEFT_ALONE | {"unsupported"}
+    # That no strategy is known is a reason where nothing can be done, and a lack where something could. One
+    # that is for such a fault, and says why it does nothing about this one, is named.
+    is_lacking = result.is_healable and any(
+        outcome == "unsupported" and not strategy for strategy, outcome, _ in result.healing or ()
+    )
+    alone = frozenset[str]() if is_lacking else _LEFT_ALONE
     if "restored" in outcomes and outcomes <= alone | {"restored"}:
         return Ending.RESTORED
     is_right = bool(result.scores) and all(each.is_cause for each in result.scores)

@@ -158,6 +158,7 @@ def _result(name: str, truth: Truth, said: Said | None, **more: object) -> Resul
         ([("x", "refused", "why")], {}, Ending.REFUSED),
         ([("x", "refused", " ")], {}, Ending.NEITHER),
         ([("", "unsupported", "none is known")], {}, Ending.NEITHER),
+        ([("x", "unsupported", "nobody but a person sets it")], {}, Ending.REFUSED),
         ([("", "unsupported", "none is known")], {"is_healable": False}, Ending.REFUSED),
         ([("x", "refused", "why")], {"scores": score([MONITOR], [SAID_READER])}, Ending.NEITHER),
         ([], {}, Ending.NEITHER),
