@@ -10,7 +10,8 @@ from pathlib import Path
 from medic8.local import stack
 from medic8.local.home import make_home
 
-_ROUNDS = 5
+#: Five times, each of which is asked for first.
+_ROUNDS = 2 * 5
 
 #: What a plan says that does a part at a time.
 _AGAIN = "heal again"
