@@ -43,6 +43,7 @@ MOST_BYTES = 100_000_000
 COMMANDS = 5
 _LIVE_S = 300
 _MEDIC8 = [sys.executable, "-c", "from medic8.cli import main; main()"]
+_NOT_THEIRS = ("PREFECT", "MEDIC8", "PYTHONDONTWRITEBYTECODE")
 _TARGET = '[[target]]\nname = "here"\nkind = "host"\nurl = "host:local"\n'
 
 
@@ -78,10 +79,13 @@ def a_stack() -> Iterator[tuple[dict[str, str], int]]:
         home = Path(folder) / "home"
         home.mkdir(mode=0o700)
         (home / "medic8.toml").write_text(_TARGET)
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "MEDIC8"))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_THEIRS)}
+        environ = kept | {
+            "MEDIC8_HOME": str(home),
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            # What is installed has been compiled, whatever the environment of who measures says.
+            "PYTHONPYCACHEPREFIX": str(Path(folder) / "compiled"),
         }
-        environ = kept | {"MEDIC8_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1])}
         try:
             subprocess.run([*_MEDIC8, "up"], env=environ, cwd=folder, check=True, capture_output=True)
             pid = stack.status(home, environment=environ).server("worker").pid

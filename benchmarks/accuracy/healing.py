@@ -10,9 +10,11 @@ from pathlib import Path
 from medic8.local import stack
 from medic8.local.home import make_home
 
-#: Where nothing was changed, or all is as before, and a reason says why.
-SAID = ("restored", "needs_person", "refused", "awaiting_approval", "unsupported", "denied")
-_ROUNDS = 5
+#: Five times, each of which is asked for first.
+_ROUNDS = 2 * 5
+
+#: What a plan says that does a part at a time.
+_AGAIN = "heal again"
 
 
 @contextmanager
@@ -42,6 +44,7 @@ def heal(target: str, watch_s: float) -> list[tuple[str, str, str]]:
     from flows.run import run  # noqa: PLC0415 - it imports Prefect, whose settings are made first
 
     agreed: list[str] = []
+    earlier: list[tuple[str, str, str]] = []
     for _ in range(_ROUNDS):
         treatment = run("heal", target=target, approved=agreed, watch_s=watch_s)
         asked = [
@@ -49,11 +52,18 @@ def heal(target: str, watch_s: float) -> list[tuple[str, str, str]]:
             for each in treatment.resolutions
             if each.outcome == "awaiting_approval" and each.plan.digest not in agreed
         ]
+        ended = [
+            (each.plan.strategy if each.plan else "", each.outcome.value, each.reason)
+            for each in treatment.resolutions
+        ]
         # Where a plan does a part at a time, it says that one is to heal again.
-        if not asked and not any(each.outcome == "partly_resolved" for each in treatment.resolutions):
+        if not asked and not any(
+            each.outcome == "partly_resolved" and _AGAIN in each.reason for each in treatment.resolutions
+        ):
             break
+        # What was only asked for is answered in the next round.
+        earlier += [each for each in ended if each[1] != "awaiting_approval"]
         agreed += asked
-    return [
-        (each.plan.strategy if each.plan else "", each.outcome.value, each.reason)
-        for each in treatment.resolutions
-    ]
+    else:
+        return earlier + [each for each in ended if each[1] == "awaiting_approval"]
+    return earlier + ended

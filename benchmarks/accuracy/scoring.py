@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from benchmarks.accuracy.variant import Answer, Cause, Truth
 
@@ -60,15 +61,10 @@ def score(truths: Sequence[Truth], said: Sequence[Said]) -> list[Score]:
     Faults of one type and one cause may be one issue: twice damaged blocks are one corruption.
     """
     left = [each for each in said if each.is_root][: len(truths)]
-    found: dict[int, Said] = {}
-    for fits in (_is_cause, _is_type, lambda _truth, _said: True):
-        for number, truth in enumerate(truths):
-            if number in found:
-                continue
-            match = next((each for each in left if fits(truth, each)), None)
-            if match is not None:
-                left.remove(match)
-                found[number] = match
+    # Which is meant for which nobody says: the way in which most is right, with what it is about.
+    ways = permutations([*left, *[None] * (len(truths) - len(left))])
+    best = max(ways, key=lambda way: _worth(truths, way))
+    found = {number: each for number, each in enumerate(best) if each is not None}
     alike = {(truths[number].answer, truths[number].cause): each for number, each in found.items()}
     return [
         _scored(truth, found.get(number, alike.get((truth.answer, truth.cause))), said)
@@ -76,12 +72,25 @@ def score(truths: Sequence[Truth], said: Sequence[Said]) -> list[Score]:
     ]
 
 
+def _worth(truths: Sequence[Truth], way: Sequence[Said | None]) -> tuple[int, int, int]:
+    pairs = [(truth, said) for truth, said in zip(truths, way, strict=True) if said is not None]
+    return (
+        sum(_is_cause(*pair) for pair in pairs),
+        sum(_is_cause(*pair) and _names(*pair) for pair in pairs),
+        sum(_is_type(*pair) for pair in pairs),
+    )
+
+
+def _names(truth: Truth, said: Said) -> bool:
+    return all(word.lower() in said.text.lower() for word in truth.objects)
+
+
 def _scored(truth: Truth, given: Said | None, said: Sequence[Said]) -> Score:
     somewhere = any(_is_cause(truth, each) for each in said)
     if given is None:
         is_none = truth.answer is Answer.NONE
         return Score(truth.answer, "none", is_none, is_none, None, is_none or somewhere)
-    named = all(word.lower() in given.text.lower() for word in truth.objects) if truth.objects else None
+    named = _names(truth, given) if truth.objects else None
     return Score(
         truth.answer, given.answer, _is_type(truth, given), _is_cause(truth, given), named, somewhere
     )

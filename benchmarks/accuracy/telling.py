@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.accuracy.healing import SAID
+from benchmarks.accuracy.endings import Ending, ending_of, endings_table
 from benchmarks.accuracy.running import Result
 from benchmarks.accuracy.scoring import Score, matrix, share, upper_bound_of_none, upper_rate
 from benchmarks.accuracy.variant import Answer
@@ -92,22 +92,16 @@ def missed(measured: Measured) -> list[str]:
     if harm := sum(len(each.harm) for each in measured.tried):
         lines.append(f"{harm} keys were harmed")
     may = [each for each in measured.tried if each.is_healable]
-    gone = sum(each.is_gone for each in may)
-    if not may or gone < LEAST_HEALED * len(may):
-        lines.append(f"healed {gone} of {len(may)} that may be healed, needed {LEAST_HEALED:.0%}")
-    if silent := [each for each in measured.tried if not each.is_gone and not is_said(each)]:
+    healed = sum(ending_of(each) is Ending.HEALED for each in may)
+    if not may or healed < LEAST_HEALED * len(may):
+        lines.append(f"healed {healed} of {len(may)} that may be healed, needed {LEAST_HEALED:.0%}")
+    if silent := [each for each in measured.tried if ending_of(each) is Ending.NEITHER and not each.harm]:
         lines.append(f"{len(silent)} runs were neither healed nor restored or refused with a reason")
     if measured.soak is None or measured.soak.days * 86_400 < LEAST_SOAK_S:
         lines.append(f"the soak lasted less than {LEAST_SOAK_S / 3600:g} h")
     elif measured.soak.treated:
         lines.append(f"{len(measured.soak.treated)} false treatments in the soak")
     return lines
-
-
-def is_said(result: Result) -> bool:
-    """Whether every treatment that did not resolve ended as before, or was refused, with its reason."""
-    ended = [each for each in result.healing or () if each[1] not in {"resolved", "partly_resolved"}]
-    return bool(ended) and all(outcome in SAID and reason for _, outcome, reason in ended)
 
 
 def tables(measured: Measured) -> list[str]:
@@ -136,16 +130,12 @@ def tables(measured: Measured) -> list[str]:
 def _healthy(measured: Measured) -> list[str]:
     healthy, tried = measured.healthy, measured.tried
     alarms, treated = sum(bool(each.said) for each in healthy), sum(bool(each.treats) for each in healthy)
-    may = [each for each in tried if each.is_healable]
-    gone, others = sum(each.is_gone for each in may), [each for each in tried if not each.is_gone]
     lines = [
         "### Healthy runs, healing and harm",
         f"- Healthy runs with an issue: {share(alarms, len(healthy))}.",
         f"- Healthy runs that would have been treated: {share(treated, len(healthy))}"
         + (f"; upper bound {upper_bound_of_none(len(healthy)):.1%}." if not treated else "."),
         f"- Roots beyond the faults: {sum(each.extra for each in measured.results)}.",
-        f"- Gone after healing, by the oracle, of what may be healed: {share(gone, len(may))}.",
-        f"- Of {len(others)} others, restored or refused with the reason: {sum(map(is_said, others))}.",
         f"- Keys harmed: {sum(len(each.harm) for each in tried)} in {len(tried)} treatments.",
     ]
     if measured.soak is not None:
@@ -155,7 +145,7 @@ def _healthy(measured: Measured) -> list[str]:
             f" ({len(soak.treated) / soak.days if soak.days else 0:.1f} per target-day;"
             f" upper bound {upper_rate(len(soak.treated), soak.days):.0f})."
         )
-    return lines
+    return [*lines, "", *endings_table(tried)]
 
 
 def _times(measured: Measured) -> list[str]:

@@ -48,6 +48,8 @@ class CauseRule:
         clues: What speaks for or against it on a target where both are there.
         concerns: Of a cause beneath (`medic8.analysis.beneath`): whether it is about what the target uses, by
             the readings above, those beneath, and what the cause is about; the rule is none where it is not.
+        of_one: Whether cause and effect are about one thing, by what was read and what each is about; None if
+            that is not seen. It speaks for the link if they are, and there is none if they are not.
     """
 
     causes: frozenset[str]
@@ -55,6 +57,7 @@ class CauseRule:
     why: str
     clues: tuple[Clue, ...] = ()
     concerns: Callable[[Results, Results, str], bool] | None = None
+    of_one: Callable[[Results, str, str], bool | None] | None = None
 
 
 def link_causes(issues: Sequence[Issue], results: Results, rules: Iterable[CauseRule]) -> tuple[Issue, ...]:
@@ -105,6 +108,11 @@ def link_of(rule: CauseRule, cause: Issue, effect: Issue, results: Results) -> C
     told = [(clue, clue.look(results)) for clue in rule.clues]
     support = tuple(clue.if_so for clue, is_so in told if is_so)
     against = tuple(clue.if_not for clue, is_so in told if is_so is False)
+    if rule.of_one is not None:
+        is_one = rule.of_one(results, cause.about, effect.about)
+        if is_one is False:
+            return None
+        support += (f"Both are about {effect.about}.",) if is_one else ()
     if len(against) > len(support):
         return None
     if not support and WEIGHT.index(cause.severity) > WEIGHT.index(effect.severity):

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from medic8.analysis import noticing
 from medic8.errors import ConfigurationError, RefusedError
-from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
+from medic8.model.approval import ApprovalRequest, Choice, Decision
+from medic8.model.approving import Approvals
 from medic8.recovery import gateway_place, notices, tables
 from medic8.recovery.journal import Journal
 from medic8.recovery.reservations import one_at_a_time

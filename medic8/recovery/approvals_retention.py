@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from medic8.model.approval import Approvals
+from medic8.model.approving import Approvals
 from medic8.recovery import tables
 from medic8.recovery.journal import Journal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from medic8.model.approval import Approvals
+from medic8.model.approving import Approvals
 from medic8.model.policy import ObserverCheck, Policy
 from medic8.model.target import Target
 from medic8.settings.document import Document

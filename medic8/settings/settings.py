@@ -10,7 +10,7 @@ from pydantic import Field
 from medic8.backups.place import BackupPlace
 from medic8.errors import ConfigurationError
 from medic8.model.alerting import Alerting
-from medic8.model.approval import Approvals
+from medic8.model.approving import Approvals
 from medic8.model.frozen import Frozen
 from medic8.model.notice import Route
 from medic8.model.policy import ObserverCheck, Policy

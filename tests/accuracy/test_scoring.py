@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
 from benchmarks.accuracy.catalogue import catalogue
 from benchmarks.accuracy.drawing import Draw, draws
+from benchmarks.accuracy.endings import Ending, ending_of, endings_table
 from benchmarks.accuracy.oracle import harm, mishealed
 from benchmarks.accuracy.running import CrashError, Result, SideError, counted_as_wrong, crashed
 from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate, wilson
@@ -141,6 +143,47 @@ def _result(name: str, truth: Truth, said: Said | None, **more: object) -> Resul
     for field, value in more.items():
         setattr(found, field, value)
     return found
+
+
+@pytest.mark.parametrize(
+    ("healing", "more", "ending"),
+    [
+        ([("x", "resolved", "")], {"is_gone": True}, Ending.HEALED),
+        ([("x", "resolved", ""), ("y", "refused", "why")], {"is_gone": True}, Ending.HEALED),
+        ([("x", "resolved", "")], {"is_gone": True, "harm": ["a:1"]}, Ending.NEITHER),
+        ([("x", "refused", "why")], {"is_gone": True}, Ending.REFUSED),
+        ([("x", "resolved", "all is well")], {}, Ending.NEITHER),
+        ([("x", "restored", "worse")], {}, Ending.RESTORED),
+        ([("x", "restored", "worse"), ("y", "resolved", "well")], {}, Ending.NEITHER),
+        ([("x", "refused", "why")], {}, Ending.REFUSED),
+        ([("x", "refused", " ")], {}, Ending.NEITHER),
+        ([("", "unsupported", "none is known")], {}, Ending.NEITHER),
+        ([("x", "unsupported", "nobody but a person sets it")], {}, Ending.REFUSED),
+        ([("", "unsupported", "none is known")], {"is_healable": False}, Ending.REFUSED),
+        ([("x", "refused", "why")], {"scores": score([MONITOR], [SAID_READER])}, Ending.NEITHER),
+        ([], {}, Ending.NEITHER),
+    ],
+)
+def test_a_refusal_counts_only_with_its_reason_and_after_a_right_diagnosis(
+    healing: list[tuple[str, str, str]], more: dict[str, object], ending: Ending
+) -> None:
+    """And nothing is healed by having passed, or by Medic8's own word."""
+    result = _result("held", MONITOR, SAID_MONITOR, **{"is_healable": True, "healing": healing, **more})
+    assert ending_of(result) is ending
+    row = endings_table([result])[-1 if not result.is_healable else -2]
+    assert row.count("1 (") == 1
+    assert row.endswith("| 1 |")
+
+
+def test_two_answers_are_held_against_two_faults_in_the_way_that_fits_both() -> None:
+    """One that would do for either is left to the fault that nothing else fits."""
+    either = Truth(Answer.SLOW_OPERATIONS, Cause.COSTLY_COMMAND, also_cause=(Cause.MONITOR,))
+    costly = Said("slow_operations", frozenset({Cause.COSTLY_COMMAND}))
+    for said in permutations([SAID_MONITOR, costly]):
+        assert [each.is_cause for each in score([either, MONITOR], said)] == [True, True]
+    one, other = (replace(READER, objects=(word,)) for word in ("one", "other"))
+    told = [replace(SAID_READER, text=word) for word in ("other", "one")]
+    assert [each.is_object for each in score([one, other], told)] == [True, True]
 
 
 def test_the_targets_are_met_only_if_all_are() -> None:

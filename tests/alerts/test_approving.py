@@ -12,7 +12,8 @@ import pytest
 
 from medic8.alerts.approving import BURST, MOST_BYTES
 from medic8.alerts.serving import PORT
-from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
+from medic8.model.approval import ApprovalRequest, Choice, Decision
+from medic8.model.approving import Approvals
 from medic8.recovery import approvals, gateway_place
 from medic8.recovery.gateway_place import USUAL
 from medic8.recovery.journal import Journal

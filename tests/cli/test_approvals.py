@@ -11,7 +11,8 @@ import pytest
 
 from medic8.cli.pause import this_person
 from medic8.errors import TransientError
-from medic8.model.approval import ApprovalRequest, Approvals, Decided, Decision
+from medic8.model.approval import ApprovalRequest, Decided, Decision
+from medic8.model.approving import Approvals
 from medic8.model.resolution import Outcome, Treatment
 from medic8.recovery import approvals
 from medic8.recovery.journal import Journal

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from medic8.errors import ConfigurationError, RefusedError
-from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
+from medic8.model.approval import ApprovalRequest, Choice, Decision
+from medic8.model.approving import Approvals
 from medic8.recovery import approvals, approvals_retention, tables
 from medic8.recovery.journal import Journal
 from medic8.safety.approving import LAPSES

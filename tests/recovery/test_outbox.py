@@ -13,7 +13,8 @@ from medic8.alerts.arriving import Arrival
 from medic8.alerts.inbox import MOST_ATTEMPTS, Inbox
 from medic8.alerts.routing import Route as AlertRoute
 from medic8.model.alert import Alert, AlertStatus, Batch, End
-from medic8.model.approval import Approvals, Choice
+from medic8.model.approval import Choice
+from medic8.model.approving import Approvals
 from medic8.model.notice import Delivery, Event, Notice, Portion, Route
 from medic8.model.policy import Escalation, Refusal
 from medic8.model.recovery import Owner, RecoveryState

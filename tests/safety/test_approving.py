@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from medic8.errors import ConfigurationError, RefusedError
-from medic8.model.approval import ApprovalRequest, Approvals, Choice, Decision
+from medic8.model.approval import ApprovalRequest, Choice, Decision
+from medic8.model.approving import Approvals
 from medic8.safety.approving import (
     LAPSES,
     LONGEST_REASON,

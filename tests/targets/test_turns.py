@@ -22,6 +22,6 @@ def test_a_server_is_asked_by_one_connection_at_a_time() -> None:
 
 
 def test_what_watches_a_host_watches_together() -> None:
-    """Its activity and its file systems, for as long as somebody wants to wait and no longer."""
+    """Its activity, file systems, connections and programs, for as long as somebody wants to wait."""
     (together,) = (turn for turn in kind_named("host").turns if len(turn) > 1)
-    assert together == ("activity", "filling")
+    assert together == ("activity", "filling", "network", "tables")

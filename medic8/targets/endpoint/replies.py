@@ -23,15 +23,24 @@ def that_count(replies: Sequence[Reply]) -> tuple[Reply, ...]:
     *replies* without those that no client would mind.
 
     Where a name leads to several addresses and one answers, clients come there all the same if another is a
-    loopback address that nobody listens at, or an IPv6 address that this machine has no way to.
+    loopback address that nobody listens at, or an IPv6 address that this machine has no way to. Who answers
+    now and then is none of those, nor is one beside another of its own family: both are meant to serve.
     """
-    if not any(reply.ending is Ending.ANSWERED for reply in replies):
-        return tuple(replies)
-    return tuple(reply for reply in replies if not _is_passed_over(reply))
+    serving = {reply.address for reply in replies if reply.ending is Ending.ANSWERED}
+    families = {_address(each).version for each in serving}
+    return tuple(
+        reply
+        for reply in replies
+        if not serving or _address(reply.address).version in families or not _is_passed_over(reply)
+    )
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text.partition("%")[0])
 
 
 def _is_passed_over(reply: Reply) -> bool:
-    address = ipaddress.ip_address(reply.address.partition("%")[0])
+    address = _address(reply.address)
     if reply.ending is Ending.REFUSED:
         return address.is_loopback
     return reply.ending is Ending.NO_ROUTE and address.version == 6  # noqa: PLR2004 - IPv6

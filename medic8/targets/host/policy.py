@@ -149,6 +149,13 @@ class HostPolicy(Frozen):
         unit="count",
         source=f"Linux documentation, networking/snmp_counter, ListenOverflows; the limits are {_OURS}",
     )
+    half_closed: Threshold = Threshold(
+        what="connections of one program that the other end has closed and it has not, for half a second",
+        warning=50,
+        error=500,
+        unit="count",
+        source=f"RFC 9293, section 3.6: CLOSE-WAIT lasts until the program closes; the limits are {_OURS}",
+    )
     conntrack: Threshold = Threshold(
         what="tracked connections of those that may be tracked",
         warning=0.8,
@@ -182,6 +189,20 @@ class HostPolicy(Frozen):
         error=0.95,
         unit="share",
         source=f"{_SYSCTL}/kernel; the limits are {_OURS}",
+    )
+    descriptors: Threshold = Threshold(
+        what="open descriptors of one program, of its limit (RLIMIT_NOFILE) if that is 64 or more",
+        warning=0.8,
+        error=0.95,
+        unit="share",
+        source=f"getrlimit(2): beyond it nothing can be opened; the limits are {_OURS}",
+    )
+    left_children: Threshold = Threshold(
+        what="children of one program that have ended and are not waited for, for half a second",
+        warning=50,
+        error=1000,
+        unit="count",
+        source=f"waitpid(2), Notes: each takes a place in the kernel's table; the limits are {_OURS}",
     )
     clock_jump: Threshold = Threshold(
         what="how far the clock was set since the diagnosis before, against the time since the boot",

@@ -100,6 +100,13 @@ REMEDIES: Mapping[str, Remedy] = {
         "some minutes; one setting",
         "connections are no longer turned away",
     ),
+    "network.half_closed": _of(
+        "connections",
+        "Have the program close its connections; a restart of it gives back what they take",
+        "a change of the program; a restart",
+        "no connection takes a descriptor for ever",
+        slows=False,
+    ),
     "network.conntrack": _of(
         "connection tracking", "Raise the limit, or track less", "one setting", "no packet is dropped for it"
     ),
@@ -115,6 +122,20 @@ REMEDIES: Mapping[str, Remedy] = {
         "Find who holds so many files open",
         "some minutes",
         "files can be opened",
+        slows=False,
+    ),
+    "programs.descriptors": _of(
+        "file descriptors",
+        "Raise the limit of the program, and find what it opens and never closes",
+        "one setting and a restart",
+        "it can open files and connections again",
+        slows=False,
+    ),
+    "programs.zombies": _of(
+        "children",
+        "Have the program wait for its children; a restart of it lets them go",
+        "a change of the program; a restart",
+        "their places in the kernel's table are free",
         slows=False,
     ),
     "tables.threads": _of(

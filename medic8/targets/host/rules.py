@@ -88,6 +88,19 @@ RULES = (
         symptoms=("Memory pressure",),
     ),
     rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
+        "A program on {target} is running out of {about}",
+        "programs.descriptors",
+        symptoms=("Connection failures", "Degraded performance"),
+    ),
+    rule_of(
+        IssueType.RESOURCE_EXHAUSTION,
+        "{target} collects {about} that have ended",
+        "programs.zombies",
+        symptoms=("Degraded performance",),
+        cause="The program does not wait for processes that it has started.",
+    ),
+    rule_of(
         IssueType.NETWORK,
         "{target} loses packets: {about}",
         "network.errors",
@@ -99,6 +112,13 @@ RULES = (
         "Programs on {target} do not accept connections as fast as they come",
         "network.accept_queue",
         symptoms=("Connection failures", "Timeout errors"),
+    ),
+    rule_of(
+        IssueType.MEMORY_LEAK,
+        "{target} collects {about}, closed by the other end alone",
+        "network.half_closed",
+        symptoms=("Degraded performance",),
+        cause="The program does not close a connection when the other end does.",
     ),
     rule_of(
         IssueType.NETWORK,

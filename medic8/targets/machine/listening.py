@@ -1,4 +1,4 @@
-"""Sockets of this machine that listen, with how many wait to be accepted and how many may."""
+"""Sockets of this machine that listen, with how many wait to be accepted; and those that are half-closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _SOCK_DIAG, _BY_FAMILY = 4, 20
 _REQUEST_DUMP = 0x301
 _DONE, _ERROR = 3, 2
 _HEADER, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
-_LISTENS = 1 << 10
+#: One bit for each state. Source: Linux, include/net/tcp_states.h.
+_LISTENS, _CLOSE_WAIT = 1 << 10, 1 << 8
 _SHOW_NAME, _SHOW_QUEUE = 0x01, 0x10
 _NAME, _QUEUE = 0, 4
 
@@ -73,9 +74,28 @@ def listeners() -> tuple[Listener, ...]:
     return tuple(found)
 
 
+def half_closed() -> dict[int, int]:
+    """
+    The connections that the other end has closed and the program here has not: by inode, the port here.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    found = {}
+    for told in (*_in_state(socket.AF_INET, _CLOSE_WAIT), *_in_state(socket.AF_INET6, _CLOSE_WAIT)):
+        (port,) = struct.unpack_from("!H", told, _PORT)
+        (number,) = struct.unpack_from("=I", told, _INODE_OF_INET)
+        found[number] = port
+    found.pop(0, None)  # those that nobody has accepted yet
+    return found
+
+
+def _in_state(family: int, states: int) -> Iterator[bytes]:
+    return _dump(struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, states) + bytes(48))
+
+
 def _of_inet(family: int) -> Iterator[Listener]:
-    wanted = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, _LISTENS) + bytes(48)
-    for told in _dump(wanted):
+    for told in _in_state(family, _LISTENS):
         (port,) = struct.unpack_from("!H", told, _PORT)
         waiting, most = struct.unpack_from("=II", told, _QUEUES_OF_INET)
         (number,) = struct.unpack_from("=I", told, _INODE_OF_INET)

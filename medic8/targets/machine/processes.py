@@ -16,7 +16,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 #: Places in /proc/PID/stat, counted after the name in brackets. Source: proc_pid_stat(5).
-_STATE, _USER, _SYSTEM, _NICE, _STARTED, _RESIDENT = 0, 11, 12, 16, 19, 21
+_STATE, _PARENT, _USER, _SYSTEM, _NICE, _STARTED, _RESIDENT = 0, 1, 11, 12, 16, 19, 21
 
 
 class Process(NamedTuple):
@@ -31,6 +31,7 @@ class Process(NamedTuple):
         nice: How nice it is to others.
         started: When it began, in ticks since the boot; a number that is used again has another one.
         resident_bytes: What it holds in memory.
+        parent: Who started it, or has taken it over.
     """
 
     pid: int
@@ -40,6 +41,7 @@ class Process(NamedTuple):
     nice: int
     started: int
     resident_bytes: int
+    parent: int = 0
 
 
 def processes(machine: Machine) -> Iterator[Process]:
@@ -71,6 +73,7 @@ def process(machine: Machine, pid: int) -> Process | None:
             nice=int(fields[_NICE]),
             started=int(fields[_STARTED]),
             resident_bytes=int(fields[_RESIDENT]) * _PAGE_BYTES,
+            parent=int(fields[_PARENT]),
         )
     except (OSError, ValueError, IndexError):
         return None

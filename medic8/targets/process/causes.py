@@ -27,8 +27,16 @@ CAUSES = (
         frozenset({"descriptors.near_limit"}),
         "what it opens and never closes fills its table",
     ),
-    _rule("growth.threads", frozenset({"activity.group_pids"}), "threads that never end fill its group"),
-    _rule("growth.children", frozenset({"activity.group_pids"}), "children that never end fill its group"),
+    _rule(
+        "growth.threads",
+        frozenset({"activity.group_pids", "activity.user_threads"}),
+        "threads that never end take them all",
+    ),
+    _rule(
+        "growth.children",
+        frozenset({"activity.group_pids", "activity.user_threads"}),
+        "children that never end take them all",
+    ),
     _rule(
         "growth.children",
         frozenset({"growth.threads", "growth.descriptors", "growth.memory"}),

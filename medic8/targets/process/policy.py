@@ -77,6 +77,13 @@ class ProcessPolicy(Frozen):
         unit="share",
         source=f"{_CGROUP}, pids.max: beyond it none can be started; the limits are {_OURS}",
     )
+    user_threads: Threshold = Threshold(
+        what="threads and processes of its user, of the limit that it was started with",
+        warning=0.8,
+        error=0.95,
+        unit="share",
+        source=f"getrlimit(2), RLIMIT_NPROC: beyond it none can be started; the limits are {_OURS}",
+    )
     stuck: Threshold = Threshold(
         what="threads that waited in the kernel, uninterruptibly, for all of the look and did nothing else",
         warning=1,

@@ -113,6 +113,7 @@ RULES = (
         "{target} is running out of {about}",
         "descriptors.near_limit",
         "activity.group_pids",
+        "activity.user_threads",
         symptoms=_IO,
     ),
     rule_of(

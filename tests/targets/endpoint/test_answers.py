@@ -14,16 +14,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from medic8.analysis.analyzer import UNREACHABLE
 from medic8.errors import ConfigurationError
 from medic8.local.loopback import free_port
 from medic8.model.endpoint import HttpRequest
-from medic8.model.issue import Severity
+from medic8.model.issue import Finding, Severity
+from medic8.model.target import Target
 from medic8.targets.endpoint.address import Place, address_problems, place_of
 from medic8.targets.endpoint.answers import judge
 from medic8.targets.endpoint.asking import MOST_BODY, Phase, Reply
-from medic8.targets.endpoint.asking_often import Asked, Name, redirected
+from medic8.targets.endpoint.asking_often import Asked, Name, ask_often, redirected
 from medic8.targets.endpoint.busy import told_clients
 from medic8.targets.endpoint.endings import ENDING_WORDS, Ending
 from medic8.targets.endpoint.policy import POLICY
@@ -415,6 +417,50 @@ def test_an_address_that_every_client_passes_over_is_no_finding(odd: Reply) -> N
     # Where nothing answers, it is not passed over.
     alone = that_count((odd,))
     assert alone == (odd,)
+
+
+def test_one_of_two_loopback_addresses_of_a_name_is_meant_to_serve() -> None:
+    """Nobody lists a second one of the same family for a service that is only at the first."""
+    (found,) = judge(asked(reply("127.0.0.1"), reply("127.0.0.2", Ending.REFUSED)), HttpRequest())
+    assert (found.code, found.about) == ("endpoint.address_down", "127.0.0.2")
+
+
+def test_a_service_of_this_host_that_is_refused_now_and_then_is_no_address_that_is_passed_over() -> None:
+    """It answers at the same address, so whoever comes in between is turned away."""
+    is_over, port, deadline_s = threading.Event(), free_port(()), time.monotonic() + 60
+    found: tuple[Finding, ...] = ()
+
+    def come_and_go() -> None:
+        while not is_over.wait(0.3):
+            with socket.create_server(("127.0.0.1", port)) as server:
+                server.settimeout(0.3)
+                with contextlib.suppress(OSError):
+                    while True:
+                        with server.accept()[0] as connection:
+                            connection.settimeout(0.3)
+                            connection.recv(4096)
+                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                            if is_over.is_set() or time.monotonic() % 1 > 0.5:
+                                break
+
+    serving = threading.Thread(target=come_and_go)
+    serving.start()
+    try:
+        target = Target(
+            name="shop",
+            kind="endpoint",
+            url=SecretStr(f"http://127.0.0.1:{port}/"),
+            timeout_s=2.0,
+            request=HttpRequest(count=20),
+        )
+        while not found and time.monotonic() < deadline_s:
+            found = tuple(
+                each for each in judge(ask_often(target), target.request) if each.code == "endpoint.flapping"
+            )
+    finally:
+        is_over.set()
+        serving.join()
+    assert "requests failed (refused)" in found[0].text
 
 
 @given(

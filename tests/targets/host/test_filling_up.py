@@ -1,15 +1,16 @@
-"""A disk that fills up, turns read-only, or a program that does not accept: seen on real ones."""
+"""A disk that fills up, turns read-only, or a program that does not accept or close: seen on real ones."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
 
-from medic8.model.issue import Severity
+from medic8.model.issue import Finding, Severity
 from medic8.samples import SampleStore
 from medic8.targets.host.kind import KIND
 from medic8.targets.host.looks.filling import judge_filling_up
@@ -94,3 +95,36 @@ def test_a_program_that_does_not_accept_is_named_though_nobody_comes_any_more() 
         (found,) = (each for each in look("network").findings if each.code == "network.accept_queue")
     assert f"of port {port} is full" in found.text
     assert "process" in found.text
+
+
+def test_a_program_that_never_closes_what_others_have_closed_is_named() -> None:
+    """A few are none, and neither are those that nobody has accepted yet, which wait in a queue."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener, contextlib.ExitStack() as stack:
+        port, ours = listener.getsockname()[1], f"process {os.getpid()} "
+        call_and_leave(listener, 60)
+        until(lambda: half_closed_at(port) >= 60, "they are half-closed")
+        assert not left_open_by(ours), "nobody has accepted them"
+        for _ in range(40):
+            stack.enter_context(listener.accept()[0])
+        assert not left_open_by(ours), "40 are few"
+        for _ in range(20):
+            stack.enter_context(listener.accept()[0])
+        (found,) = left_open_by(ours)
+    assert (found.severity, found.evidence[-1].what) == (Severity.WARNING, f"at its port {port}")
+    assert "does not close 60 connections" in found.text
+
+
+def call_and_leave(listener: socket.socket, count: int) -> None:
+    for _ in range(count):
+        socket.create_connection(listener.getsockname(), timeout=10).close()
+
+
+def half_closed_at(port: int) -> int:
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "08" for row in rows)
+
+
+def left_open_by(whose: str) -> list[Finding]:
+    """What is found of connections of *whose*; a machine that runs tests may have others that do so."""
+    found = (each for each in look("network").findings if each.code == "network.half_closed")
+    return [each for each in found if each.text.startswith(whose)]

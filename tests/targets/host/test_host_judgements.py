@@ -14,10 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from looking_at_host import NOW, a_host, a_machine, a_moment, a_process, codes
 
+from medic8.analysis.analyzer import analyze
+from medic8.analysis.causes import link_causes
+from medic8.analysis.detector import detect_issues
+from medic8.analysis.judging import fact
 from medic8.model.issue import Severity
+from medic8.model.report import DiagnosticResult, Reading
 from medic8.model.sample import Sample
 from medic8.model.target import ThresholdRule
 from medic8.targets.host import rules
+from medic8.targets.host.causes import CAUSES
 from medic8.targets.host.diagnostics import DIAGNOSTICS
 from medic8.targets.host.kind import KIND
 from medic8.targets.host.looks import activity
@@ -451,3 +457,24 @@ def test_the_documented_looks_and_thresholds_are_those_of_the_code() -> None:
     assert [row for row in rows if row in thresholds] == thresholds
     looks = [f"| `{name}` |" for name in DIAGNOSTICS]
     assert [row for row in looks if any(line.startswith(row) for line in rows)] == looks
+
+
+@pytest.mark.parametrize("code", ["files.old", "disk.deleted_files"])
+def test_what_takes_room_is_the_cause_on_its_own_file_system_alone(code: str) -> None:
+    """However much worse a full disk is than files that may go; and of none that lies above."""
+    words = "old files of /srv/data/incoming" if code == "files.old" else "deleted files on /srv/data"
+    findings = (
+        *fact("disk.space", Severity.ERROR, "it is full", about="/srv/data"),
+        *fact("disk.space", Severity.ERROR, "it is full", about="/srv"),
+        *fact("disk.space", Severity.ERROR, "it is full", about="/"),
+        *fact(code, Severity.WARNING, "it takes room", about=words),
+    )
+    disks = DiagnosticResult(
+        diagnostic="disks",
+        taken_at=NOW,
+        readings=tuple(Reading(name=f"disk.free.{each}", value=0) for each in ("/", "/srv", "/srv/data")),
+        findings=findings,
+    )
+    issues = detect_issues(analyze([disks]), rules.RULES, target="here", at=NOW)
+    linked = {each.about: each.follows_from for each in link_causes(issues, {"disks": disks}, CAUSES)}
+    assert {about for about, links in linked.items() if links} == {"/srv/data"}

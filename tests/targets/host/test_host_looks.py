@@ -164,6 +164,19 @@ def test_work_that_really_waits_for_processors_is_found() -> None:
     assert any("who takes most" in fact.what for fact in found["processor.pressure"].evidence)
 
 
+def test_work_that_waits_beside_nice_work_is_found() -> None:
+    """Nice work takes its part of each second from work that is not, however much of that there is."""
+    if not Path("/proc/pressure/cpu").exists():
+        pytest.skip("this kernel tells no pressure")
+    cpus, found = os.cpu_count() or 1, {}
+    deadline_s = time.monotonic() + 60
+    with burning(6 * cpus, nice=0), burning(8 * cpus, nice=5):
+        while "processor.pressure" not in found and time.monotonic() < deadline_s:
+            result = look("activity", threshold=[{"name": "processor", "warning": 0.02, "error": 0.9}])
+            found = {each.code: each for each in result.findings}
+    assert "of the last minute" in found["processor.pressure"].text
+
+
 def test_a_process_that_vanishes_or_is_hostile_is_left_out(tmp_path: Path) -> None:
     """Gone between the listing and the read, a name with brackets, and one that a terminal would obey."""
     machine = a_machine(tmp_path)

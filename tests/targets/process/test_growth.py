@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.causes import link_causes
 from medic8.analysis.detector import detect_issues
 from medic8.model.issue import Finding, Severity
+from medic8.model.plan import Plan, Step, StepClass, Unit
+from medic8.model.recovery import Claim, Fence, Recovery, StepRecord, StepState
 from medic8.model.report import DiagnosticResult
 from medic8.model.sample import Sample
+from medic8.model.target import Target
+from medic8.owner import boot_id, this_process
 from medic8.samples import SampleStore
 from medic8.targets.kind import Surroundings
+from medic8.targets.process.acts.restart import RESTART
 from medic8.targets.process.living import living
 from medic8.targets.process.looks.growth import (
     judge_growth,
@@ -27,6 +34,7 @@ from medic8.targets.process.looks.growth import (
     look_at_growth,
     marked,
 )
+from medic8.targets.process.looks.presence import look_at_presence
 from medic8.targets.process.looks.sampling import AGE, CHILDREN, DESCRIPTORS, MEMORY, THREADS, sample_of
 from tests.recovery.memory import AT
 from tests.targets.process.diagnosed import KIND
@@ -199,3 +207,52 @@ def test_each_diagnosis_keeps_a_sample_that_counts_the_starts(
     first, second = store.read("worker")
     assert (first.values["starts"], second.values["starts"]) == (1.0, 2.0)
     assert {MEMORY, DESCRIPTORS, THREADS} <= set(second.values)
+
+
+def test_what_recoveries_have_started_is_no_process_that_ends_again_and_again(
+    around: Surroundings, tmp_path: Path
+) -> None:
+    """Whoever restarts what leaks is not to find that it was restarted."""
+    store, done, file = SampleStore(tmp_path / "samples"), list[Recovery](), tmp_path / "pid"
+    target = Target(name="worker", kind="process", url=SecretStr(f"pidfile:{file}"))
+
+    def seen_at(minute: int) -> set[str]:
+        """What is found of another process each time."""
+        moment = replace(
+            around, samples=store, now=AT + timedelta(minutes=minute), recoveries=lambda _: list(done)
+        )
+        with subprocess.Popen(["/bin/sleep", "600"]) as child:
+            file.write_text(f"{child.pid}\n")
+            look_at_growth(target, moment)
+            found = {each.code for each in look_at_presence(target, moment).findings}
+            child.kill()
+        return found
+
+    assert ["presence.restarts" in seen_at(minute) for minute in range(3)] == [False, False, True]
+    done += [_restarted("worker", AT + timedelta(minutes=minute)) for minute in range(2)]
+    assert "presence.restarts" not in seen_at(3)
+    done[:] = [_restarted("another", AT), _restarted("worker", AT - timedelta(hours=1))]
+    assert "presence.restarts" in seen_at(4)
+
+
+def _restarted(target: str, at: datetime) -> Recovery:
+    step = Step(title="restart it", action=RESTART, touches="process 7", step_class=StepClass.ONE_WAY)
+    plan = Plan(
+        target=target,
+        strategy="restart_process",
+        issue_fingerprint="f",
+        summary="Restart it.",
+        units=(Unit(title="anew", steps=(step,)),),
+    )
+    return Recovery(
+        id="recovery",
+        plan=plan,
+        resources=(),
+        claim=Claim(journal="journal", recovery="recovery", fence=Fence(number=1, nonce="0" * 32)),
+        owner=this_process(),
+        stands_on="",
+        opened_at=at,
+        opened_boot=boot_id(),
+        opened_boot_s=0.0,
+        steps=(StepRecord(number=0, unit=0, title="restart it", state=StepState.COMMITTED, done_at=at),),
+    )

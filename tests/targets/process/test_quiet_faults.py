@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -47,6 +48,28 @@ print("there", flush=True)
 while True: sum(range(1000))
 """
 
+_WAITS_IN_THREADS = """
+import os, pathlib, resource, sys, threading
+if os.getuid() == 0:
+    os.setgid(int(sys.argv[1]))
+    os.setuid(int(sys.argv[1]))
+never = threading.Event()
+for _ in range(30):
+    threading.Thread(target=never.wait, daemon=True).start()
+count = 0
+for each in pathlib.Path("/proc").glob("[0-9]*/status"):
+    try:
+        words = each.read_text().split()
+    except OSError:
+        continue
+    if words[words.index("Uid:") + 1] == str(os.getuid()):
+        count += int(words[words.index("Threads:") + 1])
+most = count * int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+print(count, flush=True)
+never.wait()
+"""
+
 _WRITES = """
 import sys, time
 log = open(sys.argv[1], "ab", buffering=0)
@@ -87,6 +110,18 @@ def test_who_listens_and_does_not_accept_is_found_though_nobody_comes(
     assert (found.code, found.severity) == ("descriptors.accept_queue", Severity.ERROR)
     assert found.about == f"port {port}"
     assert (found.evidence[0].seen, found.evidence[0].limit) == ("3", "2")
+
+
+@pytest.mark.parametrize(("times", "is_found"), [(1, True), (3, False)])
+def test_the_threads_of_a_user_are_held_against_the_limit_that_the_process_was_given(
+    tmp_path: Path, around: Surroundings, times: int, is_found: bool
+) -> None:
+    """The limit is of all threads of the user, of whichever process; a third of it is none."""
+    user = str(40_000 + os.getpid() % 9_000)
+    with _running(tmp_path, _WAITS_IN_THREADS, user, str(times)) as (target, count):
+        assert int(count) > 30
+        found = look_at_activity(target, around).findings
+    assert ("activity.user_threads" in {each.code for each in found}) is is_found
 
 
 @pytest.mark.parametrize(("program", "is_found"), [(_SPINS, True), (_COMPUTES, False)])

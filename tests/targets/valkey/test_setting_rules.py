@@ -6,6 +6,7 @@ import pytest
 
 from medic8.model.issue import IssueType
 from medic8.model.target import SettingRule
+from medic8.targets.treatment import choose_plan
 from medic8.targets.valkey.client import connection
 from medic8.targets.valkey.kind import KIND
 from medic8.targets.valkey.plans.settings import plan_settings
@@ -24,7 +25,11 @@ def test_a_setting_that_may_not_be_set_is_looked_at_and_left(valkey_url: str) ->
     (issue,) = report.issues
     assert issue.issue_type is IssueType.RESOURCE_EXHAUSTION
     assert "CONFIG SET maxclients 1000" in issue.advice[0]
-    assert plan_settings(issue, report, a_target(valkey_url, setting=(LIMIT,))).units == ()
+    target = a_target(valkey_url, setting=(LIMIT,))
+    plan = choose_plan(KIND, issue, report, target)
+    assert plan is not None
+    assert (plan.units, plan.strategy) == ((), "set_settings")
+    assert plan.summary == "setting maxclients is 200, to be 1000: nobody but a person sets it"
 
 
 def test_of_two_settings_out_of_range_only_the_one_that_may_be_is_set(valkey_url: str) -> None:

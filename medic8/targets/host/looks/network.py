@@ -11,6 +11,7 @@ from medic8.model.issue import Evidence, Finding
 from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.host.looks.advice import set_and_keep
+from medic8.targets.host.looks.left_open import judge_left, left_now, still_left
 from medic8.targets.host.looks.looking import here, result
 from medic8.targets.host.looks.queues import full_queues, judge_full
 from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
@@ -52,7 +53,11 @@ def look_at_network(target: Target, around: Surroundings) -> DiagnosticResult:
     ports = None
     if policy.ephemeral_ports.severity(share(used, count)) is not None:
         ports = busiest_end(machine, first, last)
+    # One wait is enough for both.
+    left_first = left_now(machine)
+    full, left = full_queues(machine), still_left(left_first, machine, policy)
     readings = (
+        reading("network.half_closed", len(left), "count"),
         reading("network.tcp_sockets", sockets.get("inuse"), "count"),
         reading("network.time_wait", sockets.get("tw"), "count"),
         reading("network.orphans", sockets.get("orphan"), "count"),
@@ -64,7 +69,8 @@ def look_at_network(target: Target, around: Surroundings) -> DiagnosticResult:
         *judge_tracked(tracked, most_tracked, policy=policy),
         *judge_ports(ports, first, last, policy=policy),
         *judge_closed(sockets.get("tw"), buckets, policy=policy),
-        *judge_full(full_queues(machine), machine),
+        *judge_full(full, machine),
+        *judge_left(left, machine, policy=policy),
     )
     return result("network", around, machine, readings, findings)
 

@@ -18,6 +18,9 @@ from medic8.targets.machine.processes import Process
 #: Less of the processors' time than this goes to what is not nice: who waits then waits for batch work alone.
 _LEAST_BUSY = 0.8
 
+#: Where nothing is left, it may be less, if what is not nice waits as well: nice work takes its part too.
+_LEAST_AMONG_NICE, _MOST_LEFT = 0.5, 0.05
+
 #: Fewer periods say nothing about throttling.
 _LEAST_PERIODS = 5
 
@@ -67,7 +70,11 @@ def judge_processor(
     before, after = moments[0], moments[-1]
     busy = share_of(before, after, "user", "system", "irq", "softirq")
     findings: tuple[Finding, ...] = ()
-    if busy is not None and busy >= _LEAST_BUSY * min(1.0, cpus.allowed / cpus.online):
+    ours = min(1.0, cpus.allowed / cpus.online)
+    if busy is not None and (
+        busy >= _LEAST_BUSY * ours
+        or (busy >= _LEAST_AMONG_NICE * ours and _waits_among_nice(before, after, cpus, policy))
+    ):
         findings = _waiting(moments, waits, cpus, load_5, busy, policy=policy)
     halves = pairwise((before, moments[len(moments) // 2], after))
     stolen = [share_of(*half, "steal") for half in halves]
@@ -83,6 +90,17 @@ def judge_processor(
             advice=("move the machine to a less crowded host, or to a class with processors of its own",),
         ),
     )
+
+
+def _waits_among_nice(before: Moment, after: Moment, cpus: Processors, policy: HostPolicy) -> bool:
+    """Whether work that is not nice waits beside work that is: far more of it wants to run than can."""
+    left = share_of(before, after, "idle", "iowait")
+    wanting = min(
+        sum(each.state == "R" and each.nice <= 0 for each in moment.processes.values())
+        for moment in (before, after)
+    )
+    is_too_much = policy.run_queue.severity(share(wanting, cpus.allowed)) is not None
+    return left is not None and left <= _MOST_LEFT and is_too_much
 
 
 def _waiting(

@@ -1,4 +1,4 @@
-"""Whether tables of the kernel are full: open files and threads."""
+"""Whether tables are full: those of the kernel, and what single programs have of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from medic8.model.report import DiagnosticResult, reading
 from medic8.model.target import Target
 from medic8.targets.host.looks.advice import set_and_keep
 from medic8.targets.host.looks.looking import here, result
+from medic8.targets.host.looks.programs import judge_left, judge_opened, programs_of
 from medic8.targets.host.policy import POLICY, HostPolicy, policy_of
 from medic8.targets.kind import Surroundings
 from medic8.targets.machine.cgroup import groups_of
@@ -27,7 +28,10 @@ def look_at_tables(target: Target, around: Surroundings) -> DiagnosticResult:
         reading("tables.threads_limit", most_threads, "count"),
     )
     policy = policy_of(target)
+    programs = programs_of(machine, policy)
     findings = (
+        *judge_opened(programs.opened, policy=policy),
+        *judge_left(programs.left, policy=policy),
         *judge_files(taken, most_files, policy=policy),
         *judge_threads(threads, most_threads, whose, policy=policy),
     )

@@ -34,7 +34,10 @@ def plan_prune(issue: Issue, report: DiagnosticReport, target: Target) -> Plan:
         f"That frees nothing at once: they can be brought back for {span(rule.keep)}, and are {_then(rule)}.",
         nothing="",
         risk=Risk.MEDIUM,
-        left_open=(f"{more:,} more files of {rule.folder} may go: heal again",) if more > 0 else (),
+        left_open=(
+            *((f"{more:,} more files of {rule.folder} may go: heal again",) if more > 0 else ()),
+            f"their room, which is free once the quarantine is emptied, in {span(rule.keep)} at the earliest",
+        ),
     )
 
 

@@ -29,6 +29,7 @@ from medic8.targets.process.looks.hogs import hog_object, judge_disks, judge_pro
 from medic8.targets.process.looks.looking import Look, of_a_process
 from medic8.targets.process.looks.moments import IO, Moment, moment_of
 from medic8.targets.process.looks.spinning import LONGER_S, busy_with_nothing, is_connected, judge_spinning
+from medic8.targets.process.looks.user_threads import judge_user_threads, threads_of_user
 from medic8.targets.process.policy import POLICY, ProcessPolicy, policy_of
 
 _LOOKS = 6
@@ -74,6 +75,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
     # Threads of a frozen group wait in the kernel as well, by the first version's freezer.
     stuck = tuple(Stuck(each, _where(process, each)) for each in stuck_in(moments) if not frozen)
     pids = _pids_in_group(process)
+    of_user = look.ask("threads of its user", lambda: threads_of_user(process))
     descendants = look.ask("descendants", lambda: descendants_of(process))
     weight, disk_weight = weight_of(process.pid, "cpu"), weight_of(process.pid, "io")
     return look.result(
@@ -102,6 +104,7 @@ def _look(look: Look, target: Target, process: Living, kept: Kept) -> Diagnostic
             *judge_stuck(stuck, last.at_s - first.at_s, policy=policy),
             *judge_zombies(sorted(zombies), policy=policy),
             *judge_group(pids, policy=policy),
+            *judge_user_threads(of_user, len(last.threads), policy=policy),
         ),
     )
 

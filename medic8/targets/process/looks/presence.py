@@ -18,6 +18,7 @@ from medic8.targets.process.found import age_s, called, keeper_of, process_of_ke
 from medic8.targets.process.keepers.keeper import STARTS_WITHIN_S, Kept, KeptState
 from medic8.targets.process.living import GoneError, Living
 from medic8.targets.process.looks.looking import Look
+from medic8.targets.process.looks.our_starts import our_starts
 from medic8.targets.process.looks.sampling import STARTS, run_of
 from medic8.targets.process.policy import policy_of
 from medic8.targets.process.setup import RUNS, Meant, setup_of
@@ -91,6 +92,9 @@ def _looked(look: Look, target: Target, kept: Kept) -> DiagnosticResult:
     earlier = around.samples.read(target.name) if around.samples else ()
     with process_of_keeper(kept, called(target)) as process:
         starts = max(kept.starts or 0, starts_seen(earlier, run_of(process.identity), around.now))
+        # Only if it matters: the journal is asked.
+        if policy_of(target).starts.severity(starts) is not None:
+            starts -= our_starts(target, around)
         return look.result(
             (*_readings(look, process, kept), reading("presence.starts", starts, "count")),
             (*_runs(target, process), *judge_starts(target, starts, kept, age_s(process.identity))),

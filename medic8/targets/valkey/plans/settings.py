@@ -49,7 +49,7 @@ def plan_settings(issue: Issue, report: DiagnosticReport, target: Target) -> Pla
         target,
         [Unit(title=f"settings {names}", steps=tuple(steps))] if steps else [],
         summary=f"Set {names} to the nearest allowed value.",
-        nothing="No setting is out of range that may be set by itself.",
-        left_open=tuple(left) if steps else (),
+        nothing="; ".join(left) or "No setting is out of range that may be set by itself.",
+        left_open=tuple(left),
         belongs=Belonging.SETTINGS,
     )
