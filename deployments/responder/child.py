@@ -141,7 +141,9 @@ def _told(exc: BaseException) -> str:
 def _run(order: Order, around: contextlib.ExitStack) -> int:
     if now_s() > order.begin_by_s:
         return TOO_LATE
+    known = PREFECT_API_URL.value()
     _become(order, around)
+    is_known = PREFECT_API_URL.value() == known
     flow_run = FlowRun.model_validate_json(order.flow_run)
     logger = flow_run_logger(flow_run)
     logger.info("Process %s begins the run", os.getpid())
@@ -156,7 +158,8 @@ def _run(order: Order, around: contextlib.ExitStack) -> int:
         know_storage(order.storage)
     last_s = order.begin_by_s + _ANSWER_S
     flow = _in_time(flow, last_s)
-    around.enter_context(client_for(flow_run, functools.partial(_raise_after, last_s)))
+    in_time = functools.partial(_raise_after, last_s)
+    around.enter_context(client_for(flow_run, in_time, is_known=is_known))
     around.enter_context(noting_interruption())
     adapter: Any = logger  # which is none by its type
     _drive(flow, run_flow(flow, flow_run=flow_run, error_logger=adapter, return_type="state"))

@@ -114,7 +114,9 @@ async def tell_end(client: PrefectClient, ended: Ended, *, name: str, was_cancel
         return ""
     run = await client.read_flow_run(UUID(ended.run))
     state = run.state
-    if ended.is_unbegun:
+    # No flow is called before the server has the run as Running: if that died with who had taken it as well,
+    # nothing was begun.
+    if ended.is_unbegun or (ended.status is None and taker_of(state) == name):
         return await _unbegun(client, run, name)
     if state is None or state.is_final() or state.is_paused() or state.is_scheduled():
         return ""

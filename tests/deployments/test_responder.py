@@ -16,6 +16,11 @@ from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import SyncClientContext
 from prefect.exceptions import Abort
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    temporary_settings,
+)
 from prefect.states import Running
 
 from deployments.responder.child import _in_time, _raise_after
@@ -23,6 +28,7 @@ from deployments.responder.client import client_for
 from deployments.responder.lost import given_back
 from deployments.responder.orders import TOO_LATE, Ended, now_s
 from deployments.responder.telling import give_back, taken_by, tell_end
+from medic8.local.loopback import free_port
 from tests.deployments.answering import Pool, responders
 
 pytestmark = pytest.mark.timeout(1800)
@@ -203,6 +209,14 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
 
     asyncio.run(too_late(runs["alive"]))
     assert pool.state(runs["alive"])["type"] == "PENDING"
+
+    # If its process died with its responder, nobody knows how, it had not begun.
+    async def died(run: str, name: str) -> None:
+        async with get_client() as client:
+            await tell_end(client, Ended(run=run, status=None), name=name, was_cancelled=False)
+
+    asyncio.run(died(runs["alive"], "alive"))
+    assert pool.state(runs["alive"])["type"] == "SCHEDULED"
     # What the server has as begun, and was not, is forgotten by nobody.
     pool.set(runs["alive"], "RUNNING", "Running")
     asyncio.run(too_late(runs["alive"]))
@@ -248,12 +262,38 @@ def test_a_run_that_the_server_lets_begin_too_late_does_not_begin(api: httpx.Cli
     run = pool.create("once", folder=str(pool.folder))
     pool.set(run, "COMPLETED", "Completed")
     flow_run = FlowRun.model_validate(api.get(f"/flow_runs/{run}").raise_for_status().json())
-    with client_for(flow_run, partial(_raise_after, now_s() - 1)):
+    with client_for(flow_run, partial(_raise_after, now_s() - 1), is_known=True):
         around = SyncClientContext.get()
         assert around is not None
         with pytest.raises(Abort):
             around.client.set_flow_run_state(run, Running())
     assert pool.states(run)[-1] == "COMPLETED"
+
+
+def test_a_server_that_is_away_as_a_run_begins_is_asked_again(api: httpx.Client, tmp_path: Path) -> None:
+    """Until it is too late; but not if the run has an address of its own, which may be wrong."""
+    pool = Pool(api, "responder-away", tmp_path / "runs")
+    run = pool.create("once", folder=str(pool.folder))
+    flow_run = FlowRun.model_validate(api.get(f"/flow_runs/{run}").raise_for_status().json())
+    asked = list[None]()
+
+    def once_more() -> None:
+        asked.append(None)
+        if len(asked) > 1:
+            raise Abort
+
+    nobody = {
+        PREFECT_API_URL: f"http://127.0.0.1:{free_port(())}/api",
+        PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+    }
+    for is_known, error in ((True, Abort), (False, httpx.ConnectError)):
+        asked.clear()
+        with temporary_settings(nobody), client_for(flow_run, once_more, is_known=is_known):
+            around = SyncClientContext.get()
+            assert around is not None
+            with pytest.raises(error):
+                around.client.set_flow_run_state(run, Running())
+        assert len(asked) == 1 + is_known
 
 
 def test_new_code_is_what_the_next_runs_begin_from(
