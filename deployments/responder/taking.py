@@ -10,7 +10,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import Abort, ObjectNotFound
+from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration
@@ -42,7 +42,7 @@ async def claimed(client: PrefectClient, run: FlowRun, name: str) -> float | Non
             state = await propose_state(client, Pending(message=message), flow_run_id=run.id)
     except ObjectNotFound:
         return None
-    except (Abort, httpx.HTTPError):
+    except (Abort, Pause, httpx.HTTPError):
         # If only the answer was lost on its way, it is ours.
         now = (await client.read_flow_run(run.id)).state
         if now is None or now.message != message or not now.is_pending():

@@ -27,6 +27,7 @@ from deployments.responder.child import _in_time, _raise_after
 from deployments.responder.client import client_for
 from deployments.responder.lost import given_back
 from deployments.responder.orders import TOO_LATE, Ended, now_s
+from deployments.responder.taking import claimed
 from deployments.responder.telling import give_back, taken_by, tell_end
 from medic8.local.loopback import free_port
 from tests.deployments.answering import Pool, responders
@@ -221,6 +222,29 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
     pool.set(runs["alive"], "RUNNING", "Running")
     asyncio.run(too_late(runs["alive"]))
     assert pool.state(runs["alive"])["type"] == "CRASHED"
+
+
+def test_only_what_is_due_is_taken(api: httpx.Client, tmp_path: Path) -> None:
+    """Whoever asks late finds it under way, suspended, or ended with what it had told."""
+    pool = Pool(api, "responder-due", tmp_path / "runs")
+    due, running, suspended, ended = (pool.create("once", folder=str(pool.folder)) for _ in range(4))
+    for run in (running, suspended):
+        pool.set(run, "RUNNING", "Running")
+    pool.suspend(suspended)
+    said = {"type": "FAILED", "name": "Wanting", "message": "it lacks something", "data": {"lacks": "oil"}}
+    api.post(f"/flow_runs/{ended}/set_state", json={"state": said}).raise_for_status()
+
+    async def take(run: str) -> bool:
+        async with get_client() as client:
+            return await claimed(client, await client.read_flow_run(UUID(run)), "me") is not None
+
+    taken = {run: asyncio.run(take(run)) for run in (due, running, suspended, ended)}
+    assert taken == {due: True, running: False, suspended: False, ended: False}
+    assert pool.state(running)["type"] == "RUNNING"
+    assert pool.state(suspended)["name"] == "Suspended"
+    state = pool.state(ended)
+    assert {each: state[each] for each in said} == said
+    assert pool.states(ended)[-3:] == ["FAILED", "PENDING", "FAILED"]
 
 
 def test_what_was_given_back_is_left_to_who_has_it_now(api: httpx.Client, tmp_path: Path) -> None:
