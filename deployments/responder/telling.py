@@ -7,7 +7,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from httpx import HTTPStatusError
@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings, temporary_settings
@@ -187,7 +188,11 @@ async def give_back(client: PrefectClient, run: FlowRun, reason: str) -> bool:
         await end_again(client, run)
         return True
     with asking_once():
-        await client.set_flow_run_state(run.id, Scheduled(message=reason))
+        answer: OrchestrationResult[Any] = await client.set_flow_run_state(run.id, Scheduled(message=reason))
+    if answer.status is not SetStateStatus.ACCEPT:
+        now = (await client.read_flow_run(run.id)).state
+        if now is not None and now.is_cancelling():
+            await cancel_unbegun(client, str(run.id))
     return True
 
 
