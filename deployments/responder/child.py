@@ -9,7 +9,6 @@ import functools
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -44,7 +43,7 @@ from prefect.settings import (
 from pydantic import BaseModel
 
 from deployments.responder.client import client_for
-from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, TOO_LATE, Order
+from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, TOO_LATE, Order, now_s
 from deployments.responder.shortening import know_names, know_storage, named, trust_once
 from flows.interruption import noting_interruption
 
@@ -140,9 +139,11 @@ def _told(exc: BaseException) -> str:
 
 
 def _run(order: Order, around: contextlib.ExitStack) -> int:
-    if time.monotonic() > order.begin_by_s:
+    if now_s() > order.begin_by_s:
         return TOO_LATE
+    known = PREFECT_API_URL.value()
     _become(order, around)
+    is_known = PREFECT_API_URL.value() == known
     flow_run = FlowRun.model_validate_json(order.flow_run)
     logger = flow_run_logger(flow_run)
     logger.info("Process %s begins the run", os.getpid())
@@ -155,8 +156,10 @@ def _run(order: Order, around: contextlib.ExitStack) -> int:
     know_names(flow, flow_run, order.deployment)
     if order.is_storage_known:
         know_storage(order.storage)
-    flow = _in_time(flow, order.begin_by_s + _ANSWER_S)
-    around.enter_context(client_for(flow_run))
+    last_s = order.begin_by_s + _ANSWER_S
+    flow = _in_time(flow, last_s)
+    in_time = functools.partial(_raise_after, last_s)
+    around.enter_context(client_for(flow_run, in_time, is_known=is_known))
     around.enter_context(noting_interruption())
     adapter: Any = logger  # which is none by its type
     _drive(flow, run_flow(flow, flow_run=flow_run, error_logger=adapter, return_type="state"))
@@ -192,15 +195,20 @@ def _flow_of(order: Order, flow_run: FlowRun) -> Flow[..., Any]:
     return load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
 
 
+def _raise_after(last_s: float) -> None:
+    if now_s() > last_s:
+        raise _TooLateError
+
+
 def _in_time(flow: Flow[..., Any], last_s: float) -> Flow[..., Any]:
     """A copy of *flow* that is not begun after *last_s*, by when the run is nobody else's for certain."""
-    # The server may have been asked again and again whether it begins: Prefect has no bound for that.
+    # Our client bounds for how long the server is asked; its answer may come later, and others may ask it.
     called = list[None]()
 
     @functools.wraps(flow.fn)
     def begun(*args: Any, **kwargs: Any) -> Any:
-        if not called and time.monotonic() > last_s:
-            raise _TooLateError
+        if not called:
+            _raise_after(last_s)
         called.append(None)  # a retry, or who goes on after a pause, has all the time
         return flow.fn(*args, **kwargs)
 

@@ -32,15 +32,22 @@ class RunClient(SyncPrefectClient):
 
     Args:
         run: As it was when it was taken; Prefect notes in it that it runs.
+        before_begun: Called before each request until the run has begun, also before one that is sent again;
+            what it raises ends the run.
+        is_known: Whether the server was there a moment ago: one that cannot be reached is asked again then.
     """
 
-    def __init__(self, run: FlowRun) -> None:
+    def __init__(self, run: FlowRun, before_begun: Callable[[], None], *, is_known: bool) -> None:
         api = get_current_settings().api
         super().__init__(
             str(api.url),
             auth_string=api.auth_string.get_secret_value() if api.auth_string else None,
             api_key=api.key.get_secret_value() if api.key else None,
         )
+        self._client.event_hooks = {"request": [lambda _: None if self._has_begun else before_begun()]}
+        # Prefect gives up at once on a server that this client has never reached: its address may be wrong.
+        sending: Any = self._client  # which is not known to be Prefect's own
+        sending._has_connected = is_known  # noqa: SLF001
         self._run = run
         self._has_begun = False
         self._notes: list[Callable[[], object]] = []
@@ -128,9 +135,9 @@ class RunClient(SyncPrefectClient):
 
 
 @contextmanager
-def client_for(run: FlowRun) -> Iterator[None]:
-    """A block in which Prefect asks the server by a client that knows *run*; all is told when it ends."""
-    client = RunClient(run)
+def client_for(run: FlowRun, before_begun: Callable[[], None], *, is_known: bool) -> Iterator[None]:
+    """A block in which Prefect asks by a `RunClient` that is given these; all is told when it ends."""
+    client = RunClient(run, before_begun, is_known=is_known)
     with SyncClientContext.model_construct(client=client):
         try:
             yield

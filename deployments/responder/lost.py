@@ -52,9 +52,8 @@ async def given_back(
     for run in stale:
         if run.id not in takers or takers[run.id] in online:
             continue
-        now = await client.read_flow_run(run.id)
-        if now.state is not None and run.state is not None and now.state.id == run.state.id:
-            await give_back(client, now, f"{takers[run.id]}, who had taken it, is gone and had not begun it")
+        reason = f"{takers[run.id]}, who had taken it, is gone and had not begun it"
+        if await give_back(client, run, reason):
             given.append(str(run.id))
     return tuple(given)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
@@ -29,6 +30,15 @@ CANCELS = signal.SIGUSR1
 SUSPENDS = signal.SIGUSR2
 
 _LENGTH = struct.Struct("!I")
+
+
+def now_s() -> float:
+    """
+    Seconds since this machine was started, those in which it slept included.
+
+    The monotonic clock stands still in them, while others take what was taken here.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Named(Frozen):
@@ -59,7 +69,8 @@ class Order(Frozen):
         folder: What is the run's own; removed when it has ended.
         record: The file that tells the next responder whose process it is.
         working_folder: Where it works; None = an empty folder in `folder`.
-        begin_by_s: Monotonic clock; after this it is not begun, since somebody else may have been given it.
+        begin_by_s: By the clock of `now_s`; after this it is not begun, since somebody else may have been
+            given it.
         is_storage_known: Whether `storage` was asked for a moment ago, so that the run need not.
         storage: The block where the server has results kept; None = a local folder.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from uuid import UUID, uuid4
@@ -11,14 +10,14 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import Abort, ObjectNotFound
+from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 from prefect.workers.process import ProcessJobConfiguration
 
-from deployments.responder.orders import Named, Order
+from deployments.responder.orders import Named, Order, now_s
 from deployments.responder.records import Records
-from deployments.responder.telling import taken_by
+from deployments.responder.telling import asking_once, end_again, taken_by, was_due
 
 #: A run that was taken is begun within so many seconds, or not at all by who took it.
 BEGIN_WITHIN_S = 20.0
@@ -28,24 +27,34 @@ async def claimed(client: PrefectClient, run: FlowRun, name: str) -> float | Non
     """
     Ask for *run* for the responder *name*; of several that ask, the server gives it to one.
 
+    It also gives out a run that somebody else took and ended since it was due. Such a run is
+    made to have ended again.
+
     Returns:
-        When that was asked, by the monotonic clock: the answer may come much later. None = it
-        is somebody else's.
+        When that was asked, by the clock of `now_s`: the answer may come much later. None = it
+        is somebody else's, or has ended.
     """
-    asked_s = time.monotonic()
+    asked_s = now_s()
     message = taken_by(name, uuid4().hex[:8])
     try:
-        state = await propose_state(client, Pending(message=message), flow_run_id=run.id)
+        # Prefect's client would ask again for a minute, and be given what others have ended by then.
+        with asking_once():
+            state = await propose_state(client, Pending(message=message), flow_run_id=run.id)
     except ObjectNotFound:
         return None
-    except Abort:
-        # Also what is said when an earlier answer was lost on its way: then it is ours.
+    except (Abort, Pause, httpx.HTTPError):
+        # If only the answer was lost on its way, it is ours.
         now = (await client.read_flow_run(run.id)).state
         if now is None or now.message != message or not now.is_pending():
             return None
         state = now
     run.state = state
-    return asked_s if state.is_pending() else None
+    if not state.is_pending():
+        return None
+    if not was_due(state):
+        await end_again(client, run)
+        return None
+    return asked_s
 
 
 async def storage_of(client: PrefectClient) -> tuple[UUID | None]:
@@ -96,7 +105,7 @@ async def order_of(
         environment: What every run finds.
         records: Where its process is remembered, and gets a folder.
         storage: Where the server has results kept; None = that is not known.
-        since_s: When it was asked for, by the monotonic clock.
+        since_s: When it was asked for, by the clock of `now_s`.
     Raises:
         ValueError: it cannot be begun, for this reason.
     """

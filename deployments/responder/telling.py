@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,7 +20,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
+from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import Abort, ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings, temporary_settings
 from prefect.states import Cancelled, Crashed, Scheduled
 from prefect.utilities.engine import propose_state
 
@@ -47,6 +51,34 @@ def taker_of(state: State | None) -> str:
     is_taken = state is not None and state.is_pending()
     found = _TAKEN.fullmatch(state.message or "") if state is not None and is_taken else None
     return found["name"] if found else ""
+
+
+@contextlib.contextmanager
+def asking_once() -> Iterator[None]:
+    """
+    A block in which Prefect's client sends each request once.
+
+    Else it sends one that got no answer again and again for a minute, when something else is true of the run.
+    """
+    with SettingsContext(profile=get_settings_context().profile, settings=_without_retries()):
+        yield
+
+
+@functools.cache
+def _without_retries() -> Settings:
+    # Made once: it takes 25 ms.
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        return get_settings_context().settings
+
+
+def was_due(state: State) -> bool:
+    """
+    Whether the run that was taken into *state*, which is Pending, was to be begun then.
+
+    The server lets a run that has ended be taken again. A scheduled one leaves behind for when it
+    was, in the same transaction; one that had ended has nothing to leave.
+    """
+    return state.state_details.scheduled_time is not None
 
 
 async def surely(say: Callable[[], Awaitable[_T]], warn: Callable[[str], None]) -> _T | None:
@@ -83,7 +115,9 @@ async def tell_end(client: PrefectClient, ended: Ended, *, name: str, was_cancel
         return ""
     run = await client.read_flow_run(UUID(ended.run))
     state = run.state
-    if ended.is_unbegun:
+    # No flow is called before the server has the run as Running: if that died with who had taken it as well,
+    # nothing was begun.
+    if ended.is_unbegun or (ended.status is None and taker_of(state) == name):
         return await _unbegun(client, run, name)
     if state is None or state.is_final() or state.is_paused() or state.is_scheduled():
         return ""
@@ -132,13 +166,47 @@ async def crash(client: PrefectClient, run: FlowRun, reason: str) -> None:
     await _crash(client, run, reason)
 
 
-async def give_back(client: PrefectClient, run: FlowRun, reason: str) -> None:
-    """Let somebody else take a run that was taken, and was not begun; unless it is to be cancelled."""
-    answer: OrchestrationResult[Any] = await client.set_flow_run_state(run.id, Scheduled(message=reason))
+async def give_back(client: PrefectClient, run: FlowRun, reason: str) -> bool:
+    """
+    Let somebody else take a run that was taken, and was not begun; unless it is to be cancelled.
+
+    One that had ended before it was taken has ended again.
+
+    Returns:
+        Whether *run* was still as it was read. If not it may be somebody else's, to whom it was given back by
+        an earlier call that got no answer.
+    """
+    now = (await client.read_flow_run(run.id)).state
+    if now is None or run.state is None:
+        return False
+    if now.is_cancelling():
+        await cancel_unbegun(client, str(run.id))
+        return True
+    if now.id != run.state.id:
+        return False
+    if now.is_pending() and not was_due(now):
+        await end_again(client, run)
+        return True
+    with asking_once():
+        answer: OrchestrationResult[Any] = await client.set_flow_run_state(run.id, Scheduled(message=reason))
     if answer.status is not SetStateStatus.ACCEPT:
         now = (await client.read_flow_run(run.id)).state
         if now is not None and now.is_cancelling():
             await cancel_unbegun(client, str(run.id))
+    return True
+
+
+async def end_again(client: PrefectClient, run: FlowRun) -> None:
+    """Let a run that was taken though it had ended have the state again in which it had."""
+    states = sorted(await client.read_flow_run_states(run.id), key=lambda each: each.timestamp)
+    end = next((each for each in reversed(states) if each.is_final()), None)
+    if end is None:
+        raise ValueError(f"run {run.id} was taken though it was not due, and has never ended")
+    # Not by `set_flow_run_state`, which sends nothing of a result that was kept.
+    body = end.model_dump(mode="json", include={"type", "name", "message", "data", "state_details"})
+    await client.request(
+        "POST", "/flow_runs/{id}/set_state", path_params={"id": run.id}, json={"state": body, "force": False}
+    )
 
 
 async def _crash(client: PrefectClient, run: FlowRun, reason: str) -> None:

@@ -169,12 +169,10 @@ class _Process:
 
     async def send(self, order: Order) -> None:
         self.runs.add(order.run)
-        try:
+        # If it ends meanwhile: whether it had begun the run is known when all was heard that it had said.
+        with contextlib.suppress(OSError):
             self._writer.write(framed(order))
             await self._writer.drain()
-        except OSError as exc:
-            self.runs.discard(order.run)
-            raise ConnectionError(str(exc)) from exc
 
     async def next(self) -> Message | None:
         try:

@@ -376,7 +376,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
             with self._reporting("runs that were taken and not begun could not be looked for"):
                 ours = {*self._taking, *self._children.runs}
                 for name in await given_back(self.client, self._work_pool_name, self.name, ours):
-                    self.note(f"run {name} was taken by somebody who is gone; it can be taken again")
+                    self.note(f"run {name} was taken by somebody who is gone; it is given back")
             await asyncio.sleep(_SWEEP_S)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -84,6 +84,35 @@ class Pool:
         """How a run is."""
         return dict(self._api.get(f"/flow_runs/{run}").raise_for_status().json()["state"])
 
+    def states(self, run: str) -> list[str]:
+        """What states a run has had, in order."""
+        found = self._api.get("/flow_run_states/", params={"flow_run_id": run}).raise_for_status().json()
+        return [each["type"] for each in sorted(found, key=lambda each: str(each["timestamp"]))]
+
+    def told_of(self, runs: Collection[str]) -> str:
+        """What can be told of *runs* when a test fails: their states, their diary, their log lines."""
+        about = {"logs": {"flow_run_id": {"any_": sorted(runs)}}, "sort": "TIMESTAMP_ASC"}
+        logs = self._api.post("/logs/filter", json=about).raise_for_status().json() if runs else []
+        path = self.folder / "diary"
+        diary = path.read_text().splitlines() if path.exists() else []
+        lines = list[str]()
+        for run in sorted(runs):
+            found = self._api.get("/flow_run_states/", params={"flow_run_id": run}).raise_for_status().json()
+            lines += [
+                f"run {run}",
+                *(
+                    f"  {each['timestamp']} {each['name']}: {each['message'] or ''}"
+                    for each in sorted(found, key=lambda each: str(each["timestamp"]))
+                ),
+                *(f"  diary: {each}" for each in diary if run in each),
+                *(
+                    f"  {each['timestamp']} says {each['message']}"
+                    for each in logs
+                    if each["flow_run_id"] == run
+                ),
+            ]
+        return "\n".join(lines)
+
     def set(self, run: str, kind: str, name: str) -> None:
         """Ask for another state of a run, as the interface does."""
         body = {"state": {"type": kind, "name": name}}

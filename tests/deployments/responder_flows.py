@@ -48,10 +48,10 @@ def brief(folder: str, for_s: float = 0.0, until: str = "") -> None:
 
 
 def write_down(folder: str, what: str) -> None:
-    """Add a line to the diary of all runs, in one piece whoever else writes."""
+    """Add a line to the diary of all runs, in one piece whoever else writes; in which process, and when."""
     file = os.open(Path(folder) / "diary", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(file, f"{what} {_name()}\n".encode())
+        os.write(file, f"{what} {_name()} {os.getpid()} {time.time():.3f}\n".encode())
     finally:
         os.close(file)
 

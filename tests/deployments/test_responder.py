@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import psutil
 import pytest
 from prefect import flow, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import SyncClientContext
 from prefect.exceptions import Abort
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    temporary_settings,
+)
+from prefect.states import Running
 
-from deployments.responder.child import _in_time
+from deployments.responder.child import _in_time, _raise_after
+from deployments.responder.client import client_for
 from deployments.responder.lost import given_back
-from deployments.responder.orders import TOO_LATE, Ended
-from deployments.responder.telling import taken_by, tell_end
+from deployments.responder.orders import TOO_LATE, Ended, now_s
+from deployments.responder.taking import claimed
+from deployments.responder.telling import give_back, taken_by, tell_end
+from medic8.local.loopback import free_port
 from tests.deployments.answering import Pool, responders
 
 pytestmark = pytest.mark.timeout(1800)
@@ -157,13 +169,15 @@ def test_runs_begin_also_after_the_process_they_begin_from_has_died(pool: Pool) 
 
 
 def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_path: Path) -> None:
-    """Of a responder that nobody hears of; one that is heard of keeps what it has taken."""
+    """Of a responder that nobody hears of; one that is heard of keeps what it has taken; an end stays one."""
     pool = Pool(api, "responder-lost", tmp_path / "runs")
-    names = ("gone", "alive", "me", "stock", "cancelled")
+    names = ("gone", "alive", "me", "stock", "cancelled", "ended")
     runs = {name: pool.create("once", folder=str(pool.folder)) for name in names}
     api.post(f"/work_pools/{pool.name}/workers/heartbeat", json={"name": "alive"}).raise_for_status()
+    pool.set(runs["ended"], "COMPLETED", "Done")
     for name, run in runs.items():
-        message = "" if name == "stock" else taken_by(name.replace("cancelled", "gone"), "0123abcd")
+        taker = "gone" if name in ("cancelled", "ended") else name
+        message = "" if name == "stock" else taken_by(taker, "0123abcd")
         state = {"type": "PENDING", "name": "Pending", "message": message}
         api.post(f"/flow_runs/{run}/set_state", json={"state": state}).raise_for_status()
 
@@ -174,7 +188,9 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
             return set(await given_back(client, pool.name, "me", ours, patience))
 
     assert asyncio.run(sweep(timedelta(hours=1))) == set()
-    assert asyncio.run(sweep(timedelta(0), runs["me"])) == {runs["gone"], runs["cancelled"]}
+    assert asyncio.run(sweep(timedelta(0), runs["me"])) == {
+        *(runs[each] for each in ("gone", "cancelled", "ended"))
+    }
     assert asyncio.run(sweep(timedelta(0))) == {runs["me"]}
     kinds = {name: pool.state(run)["type"] for name, run in runs.items()}
     assert kinds == {
@@ -183,7 +199,9 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
         "me": "SCHEDULED",
         "stock": "PENDING",
         "cancelled": "CANCELLED",
+        "ended": "COMPLETED",
     }
+    assert pool.state(runs["ended"])["name"] == "Done"
 
     # Who finds that it was too late to begin a run leaves it to whom it was given meanwhile.
     async def too_late(run: str) -> None:
@@ -192,15 +210,66 @@ def test_what_was_taken_and_never_begun_is_given_back(api: httpx.Client, tmp_pat
 
     asyncio.run(too_late(runs["alive"]))
     assert pool.state(runs["alive"])["type"] == "PENDING"
+
+    # If its process died with its responder, nobody knows how, it had not begun.
+    async def died(run: str, name: str) -> None:
+        async with get_client() as client:
+            await tell_end(client, Ended(run=run, status=None), name=name, was_cancelled=False)
+
+    asyncio.run(died(runs["alive"], "alive"))
+    assert pool.state(runs["alive"])["type"] == "SCHEDULED"
     # What the server has as begun, and was not, is forgotten by nobody.
     pool.set(runs["alive"], "RUNNING", "Running")
     asyncio.run(too_late(runs["alive"]))
     assert pool.state(runs["alive"])["type"] == "CRASHED"
 
 
-@pytest.mark.usefixtures("prefect_api")
-def test_a_run_that_the_server_lets_begin_too_late_does_not_begin() -> None:
-    """By then others may have been given it; Prefect asks again for minutes."""
+def test_only_what_is_due_is_taken(api: httpx.Client, tmp_path: Path) -> None:
+    """Whoever asks late finds it under way, suspended, or ended with what it had told."""
+    pool = Pool(api, "responder-due", tmp_path / "runs")
+    due, running, suspended, ended = (pool.create("once", folder=str(pool.folder)) for _ in range(4))
+    for run in (running, suspended):
+        pool.set(run, "RUNNING", "Running")
+    pool.suspend(suspended)
+    said = {"type": "FAILED", "name": "Wanting", "message": "it lacks something", "data": {"lacks": "oil"}}
+    api.post(f"/flow_runs/{ended}/set_state", json={"state": said}).raise_for_status()
+
+    async def take(run: str) -> bool:
+        async with get_client() as client:
+            return await claimed(client, await client.read_flow_run(UUID(run)), "me") is not None
+
+    taken = {run: asyncio.run(take(run)) for run in (due, running, suspended, ended)}
+    assert taken == {due: True, running: False, suspended: False, ended: False}
+    assert pool.state(running)["type"] == "RUNNING"
+    assert pool.state(suspended)["name"] == "Suspended"
+    state = pool.state(ended)
+    assert {each: state[each] for each in said} == said
+    assert pool.states(ended)[-3:] == ["FAILED", "PENDING", "FAILED"]
+
+
+def test_what_was_given_back_is_left_to_who_has_it_now(api: httpx.Client, tmp_path: Path) -> None:
+    """It is given back again if no answer came; somebody else may have taken it, and begun it."""
+    pool = Pool(api, "responder-given", tmp_path / "runs")
+    run = pool.create("once", folder=str(pool.folder))
+
+    def take(name: str) -> None:
+        state = {"type": "PENDING", "name": "Pending", "message": taken_by(name, "0123abcd")}
+        api.post(f"/flow_runs/{run}/set_state", json={"state": state}).raise_for_status()
+
+    async def give() -> tuple[bool, bool]:
+        async with get_client() as client:
+            taken = await client.read_flow_run(UUID(run))
+            is_given = await give_back(client, taken, "it was not begun")
+            take("another")
+            return is_given, await give_back(client, taken, "it was not begun")
+
+    take("me")
+    assert asyncio.run(give()) == (True, False)
+    assert pool.state(run)["message"] == taken_by("another", "0123abcd")
+
+
+def test_a_run_that_the_server_lets_begin_too_late_does_not_begin(api: httpx.Client, tmp_path: Path) -> None:
+    """By then others may have been given it, or have ended it; Prefect asks again for minutes."""
     begun = list[str]()
 
     @flow
@@ -208,9 +277,47 @@ def test_a_run_that_the_server_lets_begin_too_late_does_not_begin() -> None:
         begun.append(word)
 
     with pytest.raises(Abort):
-        _in_time(begin, time.monotonic() - 1)("late")
-    _in_time(begin, time.monotonic() + 3600)("in time")
+        _in_time(begin, now_s() - 1)("late")
+    _in_time(begin, now_s() + 3600)("in time")
     assert begun == ["in time"]
+
+    # Nor is the server asked then, which would let also a run begin that has ended.
+    pool = Pool(api, "responder-asking", tmp_path / "runs")
+    run = pool.create("once", folder=str(pool.folder))
+    pool.set(run, "COMPLETED", "Completed")
+    flow_run = FlowRun.model_validate(api.get(f"/flow_runs/{run}").raise_for_status().json())
+    with client_for(flow_run, partial(_raise_after, now_s() - 1), is_known=True):
+        around = SyncClientContext.get()
+        assert around is not None
+        with pytest.raises(Abort):
+            around.client.set_flow_run_state(run, Running())
+    assert pool.states(run)[-1] == "COMPLETED"
+
+
+def test_a_server_that_is_away_as_a_run_begins_is_asked_again(api: httpx.Client, tmp_path: Path) -> None:
+    """Until it is too late; but not if the run has an address of its own, which may be wrong."""
+    pool = Pool(api, "responder-away", tmp_path / "runs")
+    run = pool.create("once", folder=str(pool.folder))
+    flow_run = FlowRun.model_validate(api.get(f"/flow_runs/{run}").raise_for_status().json())
+    asked = list[None]()
+
+    def once_more() -> None:
+        asked.append(None)
+        if len(asked) > 1:
+            raise Abort
+
+    nobody = {
+        PREFECT_API_URL: f"http://127.0.0.1:{free_port(())}/api",
+        PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+    }
+    for is_known, error in ((True, Abort), (False, httpx.ConnectError)):
+        asked.clear()
+        with temporary_settings(nobody), client_for(flow_run, once_more, is_known=is_known):
+            around = SyncClientContext.get()
+            assert around is not None
+            with pytest.raises(error):
+                around.client.set_flow_run_state(run, Running())
+        assert len(asked) == 1 + is_known
 
 
 def test_new_code_is_what_the_next_runs_begin_from(

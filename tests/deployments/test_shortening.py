@@ -94,7 +94,7 @@ def test_a_run_begins_by_one_request_and_what_is_noted_of_it_arrives(monkeypatch
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(noted, parameters={"target": "db"}, state=Pending())
     monkeypatch.setattr(SyncPrefectClient, "request", told)
-    with client_for(run):
+    with client_for(run, lambda: None, is_known=True):
         run_flow(noted, flow_run=run, parameters={"target": "db"})
     monkeypatch.undo()
     ((before, shown),) = seen

@@ -8,9 +8,12 @@ import select
 import socket
 import socketserver
 import threading
+import time
 from typing import Any, Self
 
 HOST = "127.0.0.1"
+
+_LOOK_AGAIN_S = 0.05
 
 _EVENTS = b"/events/out"
 _QUESTION = b"/get_scheduled_flow_runs"
@@ -28,6 +31,8 @@ class Way:
         lets_events: Whether connections for events are let through.
         asked: What was asked for, in order: "questions" for runs, and the ids of runs that got a state.
         told: How many bytes the server has sent over connections for events.
+        holds: Whether what proposes a state of a run waits here until this is no longer so.
+        held: The ids of runs for which that was or is so.
     """
 
     def __init__(self, leads_to: int) -> None:
@@ -37,6 +42,9 @@ class Way:
         self.lets_events = True
         self.asked = list[str]()
         self.told = 0
+        self.holds = False
+        self.held = list[str]()
+        self._is_serving = True
         self._open = set[socket.socket]()
         self._server = _Server((HOST, 0), self._handler())
 
@@ -45,6 +53,7 @@ class Way:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_serving = False
         self._server.shutdown()
         self.cut()
         self._server.server_close()
@@ -91,24 +100,47 @@ class Way:
             return
         if is_for_events and not self.lets_events:
             return
-        with socket.create_connection((HOST, self.leads_to)) as far:
+        self._has_held(head)
+        with contextlib.ExitStack() as opened:
+            far = opened.enter_context(self._far())
             self._pass_on(head, far)
             while True:
                 for each in select.select([near, far], [], [])[0]:
                     if not (piece := each.recv(65_536)):
                         return
                     if each is near:
+                        was_held = self._has_held(piece)
+                        if was_held:
+                            # A connection over which nothing was said is closed by the server.
+                            far = opened.enter_context(self._far())
                         self._pass_on(piece, far)
+                        if was_held:
+                            break
                     else:
                         near.sendall(piece)
                         if is_for_events:
                             self.told += len(piece)
 
+    def _far(self) -> socket.socket:
+        return socket.create_connection((HOST, self.leads_to))
+
+    def _has_held(self, request: bytes) -> bool:
+        if not self.holds or not (runs := _runs(request)):
+            return False
+        self.held += runs
+        while self.holds and self._is_serving:
+            time.sleep(_LOOK_AGAIN_S)
+        return True
+
     def _pass_on(self, request: bytes, far: socket.socket) -> None:
         if _QUESTION in request:
             self.asked.append("questions")
-        self.asked += [each.decode() for each in _STATE.findall(request)]
+        self.asked += _runs(request)
         far.sendall(request)
+
+
+def _runs(request: bytes) -> list[str]:
+    return [each.decode() for each in _STATE.findall(request)]
 
 
 class _Server(socketserver.ThreadingTCPServer):
