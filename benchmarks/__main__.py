@@ -47,8 +47,8 @@ ENTRIES = {
     "storm": Entry("Storms and repeats"),
     "responder": Entry(
         "From a run to its first task",
-        ("--runs", "12", "--rest", "10"),
-        ("--runs", "4", "--storm", "10", "--rest", "3", "--alone"),
+        ("--runs", "12", "--rest", "10", "--json"),
+        ("--runs", "4", "--storm", "10", "--rest", "3", "--alone", "--json"),
     ),
     "gateway": Entry("Alerts that the gateway takes", ("--seconds", "4", "--knee-seconds", "0"), None),
     "idle": Entry("With nothing to do"),

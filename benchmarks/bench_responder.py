@@ -172,7 +172,7 @@ def flat(bench: Bench, pool: str, count: int, responder: psutil.Process) -> None
     print("| runs | responder PSS MiB | zygote PSS MiB | open files | threads |\n|---|---|---|---|---|")
     for done in range(0, count + 1, 50):
         if done:
-            storm(bench, pool, 50)
+            storm(bench, pool, 50, {})
             time.sleep(2)
         family = [responder, *responder.children()]
         held = [f"{each.memory_full_info().pss / 2**20:.1f}" for each in family]
