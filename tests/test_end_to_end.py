@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +20,10 @@ from medic8.local import stack
 from medic8.local.account import server_account
 from medic8.local.home import make_home, server_room
 from medic8.local.programs import find_postgres, find_valkey
+from tests.alerts.alertmanager_process import AMTOOL, alertmanager, needs_alertmanager
+from tests.alerts.gateway_process import wait_for
 
+ROOT = Path(__file__).parents[1]
 PROGRAM = Path(sys.executable).with_name("medic8")
 
 
@@ -102,3 +108,47 @@ def test_the_demo_proves_every_claim_and_leaves_only_the_stack(
     )
     outcomes = [entry["outcome"] for entry in json.loads(asked.stdout)["history"]]
     assert outcomes == ["restored", "resolved", "planned"]
+
+
+@pytest.mark.timeout(420)
+@needs_alertmanager
+def test_an_alert_of_a_real_alertmanager_is_healed_with_no_hand_touching_it(
+    home: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """By what the README says: its settings for Alertmanager, and its words for amtool."""
+    readme = (ROOT / "README.md").read_text()
+
+    def medic8(*words: str) -> Any:
+        done = subprocess.run(
+            [PROGRAM, *words, "--json"], capture_output=True, text=True, check=False, timeout=200, env=environ
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    gateway = medic8("up")["gateway_url"]
+
+    def is_as_configured() -> bool:
+        with valkey.Valkey.from_url(str(stack.status(home, environment=environ).valkey_url)) as server:
+            now = server.config_get("tcp-keepalive", "slowlog-max-len")
+        return 60 <= int(now["tcp-keepalive"]) <= 300 and int(now["slowlog-max-len"]) >= 128
+
+    assert is_as_configured()
+    medic8("lab", "break", "setting_out_of_range")
+    assert not is_as_configured()
+    [settings] = re.findall(r"```yaml\n(route: .*?)```", readme, re.DOTALL)
+    settings = settings.replace("http://127.0.0.1:4290", gateway).replace("HOME", str(home), 1)
+    [alert] = re.findall(r"^amtool --alertmanager.url \S+ (alert add .*)$", readme, re.MULTILINE)
+    with alertmanager(tmp_path, settings) as client:
+        words = [AMTOOL, "--alertmanager.url", str(client.base_url), *shlex.split(alert)]
+        subprocess.run(words, check=True, timeout=60)
+        [answer] = wait_for(
+            lambda: [
+                each["answer"] for each in medic8("alerts")["alerts"] if (each["answer"] or {}).get("outcome")
+            ],
+            within_s=200,
+        )
+    assert answer["outcome"] == "healed"
+    [resolution] = medic8("history")["history"]
+    assert (resolution["target"], resolution["strategy"]) == ("lab-server", "set_settings")
+    assert resolution["outcome"] == "resolved"
+    assert is_as_configured()

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import pytest
 
 from medic8.alerts.inbox import Inbox
 from medic8.local.loopback import free_port
 from medic8.model.alert import AlertStatus, Row
 from medic8.recovery.journal import Journal
 from medic8.settings import load_settings
+from tests.alerts.alertmanager_process import alertmanager, needs_alertmanager
 from tests.alerts.gateway_process import gateway, wait_for
 
-PROGRAM = "prometheus-alertmanager"
 TOKEN = "a token of the test's own"  # noqa: S105 - it is
 
 SITE = """
@@ -45,29 +40,6 @@ receivers:
 """
 
 
-@contextmanager
-def alertmanager(folder: Path, sends_to: int) -> Iterator[httpx.Client]:
-    (folder / "alertmanager.yml").write_text(CONFIGURATION.format(port=sends_to, token=TOKEN))
-    port = free_port(())
-    words = [PROGRAM, "--config.file=alertmanager.yml", "--storage.path=data", "--cluster.listen-address="]
-    words += [f"--web.listen-address=127.0.0.1:{port}"]
-    child = subprocess.Popen(words, cwd=folder, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            wait_for(lambda: child.poll() is None and _is_ready(client))
-            yield client
-    finally:
-        child.terminate()
-        child.wait(30)
-
-
-def _is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/-/ready").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
-
-
 def fire(client: httpx.Client, began: datetime, ends: datetime) -> None:
     alert = {
         "labels": {"alertname": "RedisDown", "instance": "127.0.0.1:6379"},
@@ -77,7 +49,7 @@ def fire(client: httpx.Client, began: datetime, ends: datetime) -> None:
     assert client.post("/api/v2/alerts", json=[alert]).status_code == httpx.codes.OK
 
 
-@pytest.mark.skipif(shutil.which(PROGRAM) is None, reason=f"Debian's {PROGRAM} is not installed")
+@needs_alertmanager
 def test_what_fires_while_nobody_listens_arrives_and_repeats_and_ends(tmp_path: Path) -> None:
     """As one row about the right target, for which one run is wanted, and after its end none."""
     (tmp_path / "medic8.toml").write_text(SITE)
@@ -91,7 +63,7 @@ def test_what_fires_while_nobody_listens_arrives_and_repeats_and_ends(tmp_path: 
         return next((each for each in found if each.times >= times and each.alert.status is status), None)
 
     port, began = free_port(()), datetime.now(UTC)
-    with alertmanager(tmp_path, port) as client:
+    with alertmanager(tmp_path, CONFIGURATION.format(port=port, token=TOKEN)) as client:
         fire(client, began, began + timedelta(hours=1))
         with gateway(f"http://127.0.0.1:{free_port(())}/api", port=port, environ=environ):
             assert wait_for(lambda: row(times=2)).target == "cache-1"
