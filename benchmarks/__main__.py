@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from typing import Any
 from benchmarks.measuring import this_machine
 
 FOLDER = Path(__file__).parent
+
+#: So long one of them may take; then it is told to end, and the others follow.
+LONGEST_S = 1800.0
 
 #: What stands above the tables.
 HOW = "What was measured, how, and what is not comparable, is [told elsewhere](benchmarks.md)."
@@ -47,8 +51,8 @@ ENTRIES = {
     "storm": Entry("Storms and repeats"),
     "responder": Entry(
         "From a run to its first task",
-        ("--runs", "12", "--rest", "10"),
-        ("--runs", "4", "--storm", "10", "--rest", "3", "--alone"),
+        ("--runs", "12", "--rest", "10", "--json"),
+        ("--runs", "4", "--storm", "10", "--rest", "3", "--alone", "--json"),
     ),
     "gateway": Entry("Alerts that the gateway takes", ("--seconds", "4", "--knee-seconds", "0"), None),
     "idle": Entry("With nothing to do"),
@@ -120,12 +124,15 @@ def run(name: str, options: tuple[str, ...]) -> Run:
     words = [sys.executable, str(FOLDER / f"bench_{name}.py"), *options]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environ) as child:
         assert child.stdout is not None
+        too_long = threading.Timer(LONGEST_S, child.terminate)  # each ends what it has started
+        too_long.start()
         for line in child.stdout:
             if line.startswith('{"'):
                 document = json.loads(line)
                 continue
             print(line, end="", flush=True)
             lines.append(line)
+        too_long.cancel()
     return Run(name, child.returncode, time.monotonic() - began_s, "".join(lines).strip(), document)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -71,6 +72,9 @@ _JUST_NOW = timedelta(seconds=2)
 #: The API gives at most this many runs at once.
 _PAGE = 200
 
+#: So long after it was told of a task Prefect's server has written that down: ours does so every second.
+_WRITTEN_S = 1.5
+
 
 def sign(flow: Flow[..., object], flow_run: FlowRun, state: State) -> None:
     """Note on a run which process works for it, and about which target; a hook for when it begins to run."""
@@ -113,16 +117,17 @@ def mark_dead_runs() -> tuple[str, ...]:
     Returns:
         The names of the runs.
     """
-    marked = []
+    names, marked, message = list[str](), list[UUID](), "its process has died"
     with get_client(sync_client=True) as client:
         for listed in _signed_and_running(client):
             # Looked at again: it may have ended, or begun anew in another process, since it was listed.
             if _is_dead(listed) and _is_dead(run := client.read_flow_run(listed.id)):
-                _crash(client, run, "its process has died")
-                marked.append(run.name)
-    for name in marked:
+                marked += _crash(client, run, message)
+                names.append(run.name)
+        _crash_what_was_written_since(client, marked, message)
+    for name in names:
         get_run_logger().info("marked as crashed, since its process has died: %s", name)
-    return tuple(marked)
+    return tuple(names)
 
 
 def _row_of(client: SyncPrefectClient, recovery: Recovery) -> Tracked:
@@ -131,10 +136,11 @@ def _row_of(client: SyncPrefectClient, recovery: Recovery) -> Tracked:
 
 
 def _tell(client: SyncPrefectClient, recovery: Recovery) -> None:
-    message = _message(client, recovery)
+    message, marked = _message(client, recovery), list[UUID]()
     for run in _with_parents(client, recovery.run, recovery.resolution):
         if run.state is None or not run.state.is_final():
-            _crash(client, run, message)
+            marked += _crash(client, run, message)
+    _crash_what_was_written_since(client, marked, message)
     resolution_run = client.read_flow_run(UUID(recovery.resolution))
     resolution = rebuilt(resolution_run, recovery)
     if resolution is None or outcome_tags(resolution) <= set(resolution_run.tags):
@@ -178,18 +184,31 @@ def _with_parents(client: SyncPrefectClient, *run_ids: str) -> Iterator[FlowRun]
                 yield run
 
 
-def _crash(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
+def _crash(client: SyncPrefectClient, run: FlowRun, message: str) -> list[UUID]:
     """Mark *run*, its tasks and the runs within it as crashed, as far as they are said to go on."""
-    state = TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNDER_WAY))
-    within = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]), state=state)
-    for each in client.read_task_runs(task_run_filter=within):
-        client.set_task_run_state(each.id, Crashed(message=message), force=True)
+    _crash_tasks(client, [run.id], message)
+    marked = [run.id]
     parent = FlowRunFilterParentFlowRunId(any_=[run.id])
     for child in client.read_flow_runs(
         flow_run_filter=FlowRunFilter(parent_flow_run_id=parent, state=_under_way())
     ):
-        _crash(client, child, message)
+        marked += _crash(client, child, message)
     client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+    return marked
+
+
+def _crash_tasks(client: SyncPrefectClient, runs: list[UUID], message: str) -> None:
+    state = TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNDER_WAY))
+    within = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=runs), state=state)
+    for each in client.read_task_runs(task_run_filter=within):
+        client.set_task_run_state(each.id, Crashed(message=message), force=True)
+
+
+def _crash_what_was_written_since(client: SyncPrefectClient, runs: list[UUID], message: str) -> None:
+    """Mark tasks of which the server had been told, and had written nothing yet."""
+    if runs:
+        time.sleep(_WRITTEN_S)
+        _crash_tasks(client, runs, message)
 
 
 def _under_way() -> FlowRunFilterState:

@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect import get_client
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import TagsContext
+from prefect.context import FlowRunContext, TagsContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 from pydantic import ValidationError
@@ -129,8 +129,16 @@ def track(resolution: Resolution, flow_run: str, site: Settings) -> None:
 def tag(flow_run: str, tags: set[str]) -> None:
     """Add *tags* to a run that could not have them from its beginning."""
     with get_client(sync_client=True) as client:
-        run = client.read_flow_run(UUID(flow_run))
-        client.update_flow_run(UUID(flow_run), tags=sorted({*run.tags, *tags}))
+        run = _this_run(flow_run) or client.read_flow_run(UUID(flow_run))
+        run.tags = sorted({*run.tags, *tags})
+        client.update_flow_run(UUID(flow_run), tags=run.tags)
+
+
+def _this_run(flow_run: str) -> FlowRun | None:
+    """The run that this process works for, as it knows it, if that is the one: nobody else tags it."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context is not None else None
+    return run if run is not None and str(run.id) == flow_run else None
 
 
 @task(task_run_name="show report on {report.target}", **ATTEMPTS)

@@ -44,7 +44,13 @@ from pydantic import BaseModel
 
 from deployments.responder.client import client_for
 from deployments.responder.orders import CANCELS, SUSPENDS, TOLD, TOO_LATE, Order, now_s
-from deployments.responder.shortening import know_names, know_storage, named, trust_once
+from deployments.responder.shortening import (
+    know_names,
+    know_storage,
+    named,
+    tell_of_tasks_that_run,
+    trust_once,
+)
 from flows.interruption import noting_interruption
 
 #: For how long the last lines for the server are waited for.
@@ -63,9 +69,10 @@ def warmed() -> Iterator[None]:
     # A run of a deployment would make a connection before it begins, to hear of its suspension; we tell it.
     prefect.flow_engine.observe_flow_run_suspension = _told_of_suspension  # type: ignore[attr-defined]
     trust_once(PREFECT_API_URL.value() or "")
+    tell_of_tasks_that_run()
     # Prefect leaves it to the first use of each of its models to make what reads and writes it.
     for model in _models(BaseModel):
-        if model.__module__.startswith("prefect.client"):
+        if model.__module__.startswith(("prefect.client", "prefect.events")):
             model.model_rebuild(raise_errors=False)
     with unheld():
         yield

@@ -18,8 +18,11 @@ from prefect.context import SyncClientContext
 from prefect.logging import get_logger
 from prefect.settings import get_current_settings
 
-#: So long after a flow has begun its notes are sent, unless they are wanted before.
+#: So long after a flow has begun it is labelled, unless that is wanted before.
 _AFTER_S = 0.25
+
+#: So long what else is noted waits for a change of the run that it can go along with.
+_ALONG_S = 5.0
 
 
 class RunClient(SyncPrefectClient):
@@ -28,7 +31,7 @@ class RunClient(SyncPrefectClient):
 
     Prefect notes on a run which version its flow has, and a hook whose process works for it; nobody waits for
     either before the first step. Then it reads the run, which we were given a moment ago. All that comes
-    after goes its usual way, in its order.
+    after goes its usual way, in its order, and takes along what was noted.
 
     Args:
         run: As it was when it was taken; Prefect notes in it that it runs.
@@ -50,9 +53,12 @@ class RunClient(SyncPrefectClient):
         sending._has_connected = is_known  # noqa: SLF001
         self._run = run
         self._has_begun = False
-        self._notes: list[Callable[[], object]] = []
+        self._tags = list(run.tags)
+        self._labels: list[Callable[[], object]] = []
+        self._fields = dict[str, Any]()
         self._sending: threading.Thread | None = None
         self._hurry = threading.Event()
+        self._one_at_a_time = threading.Lock()
 
     def read_flow_run(self, flow_run_id: UUID) -> FlowRun:
         """The run; for the first time as we know it."""
@@ -70,6 +76,7 @@ class RunClient(SyncPrefectClient):
             update={
                 "run_count": self._run.run_count + 1,
                 "start_time": self._run.start_time or state.timestamp,
+                "tags": self._tags,
             }
         )
 
@@ -85,30 +92,31 @@ class RunClient(SyncPrefectClient):
         job_variables: dict[str, Any] | None = None,
     ) -> httpx.Response:
         """Change a run; what is noted on ours before it begins, later. So is not how often it is retried."""
-        update = partial(
-            super().update_flow_run,
-            flow_run_id,
-            flow_version,
-            parameters,
-            name,
-            tags,
-            empirical_policy,
-            infrastructure_pid,
-            job_variables,
-        )
+        given: dict[str, Any] = {
+            "flow_version": flow_version,
+            "parameters": parameters,
+            "name": name,
+            "tags": tags,
+            "empirical_policy": empirical_policy,
+            "infrastructure_pid": infrastructure_pid,
+            "job_variables": job_variables,
+        }
+        given = {each: value for each, value in given.items() if value is not None}
+        if flow_run_id != self._run.id:
+            return super().update_flow_run(flow_run_id, **given)
+        if tags is not None:
+            self._tags = given["tags"] = list(tags)
         is_retried = empirical_policy is not None and bool(empirical_policy.retries)
         if self._is_note(flow_run_id) and not is_retried:
-            self._notes.append(update)
+            self._fields |= given
             return httpx.Response(HTTPStatus.ACCEPTED)
-        if flow_run_id == self._run.id:
-            self.settle()
-        return update()
+        return self._change(given)
 
     def update_flow_run_labels(self, flow_run_id: UUID, labels: Any) -> None:
         """Label a run; ours before it begins, later."""
         label = partial(super().update_flow_run_labels, flow_run_id, labels)
         if self._is_note(flow_run_id):
-            self._notes.append(label)
+            self._labels.append(label)
         else:
             label()
 
@@ -123,15 +131,29 @@ class RunClient(SyncPrefectClient):
     def _is_note(self, flow_run_id: UUID) -> bool:
         return flow_run_id == self._run.id and not self._has_begun
 
+    def _change(self, given: dict[str, Any]) -> httpx.Response:
+        """Change our run, together with what was noted before."""
+        with self._one_at_a_time:
+            fields = self._fields | given
+            answer = super().update_flow_run(self._run.id, **fields)
+            self._fields = {}
+            return answer
+
     def _send(self) -> None:
         # The first step comes first, also where both are at work at once.
         self._hurry.wait(_AFTER_S)
-        while self._notes:
-            note = self._notes.pop(0)
-            try:
-                note()
-            except Exception as exc:  # noqa: BLE001 - the run does not end because of a note
-                get_logger("medic8").warning("a note on the run was not taken: %s", exc)
+        while self._labels:
+            self._try(self._labels.pop(0))
+        self._hurry.wait(_ALONG_S)
+        if self._fields:
+            self._try(partial(self._change, {}))
+
+    @staticmethod
+    def _try(note: Callable[[], object]) -> None:
+        try:
+            note()
+        except Exception as exc:  # noqa: BLE001 - the run does not end because of a note
+            get_logger("medic8").warning("a note on the run was not taken: %s", exc)
 
 
 @contextmanager

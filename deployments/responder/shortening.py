@@ -12,9 +12,11 @@ from uuid import UUID
 import certifi
 import prefect.client.orchestration
 import prefect.results
+import prefect.task_engine
 from prefect import Flow
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.events.related import RESOURCE_CACHE
+from prefect.events.schemas.events import Event
 from prefect.settings import PREFECT_API_SSL_CERT_FILE
 from prefect.types import DateTime
 from prefect.utilities.callables import get_call_parameters, parameters_to_args_kwargs
@@ -76,3 +78,24 @@ def trust_once(url: str) -> None:
     vars(prefect.client.orchestration)["ssl"] = shared
     if url.startswith("http://"):
         create(cafile=PREFECT_API_SSL_CERT_FILE.value() or certifi.where())
+
+
+def tell_of_tasks_that_run() -> None:
+    """
+    Have the server told of a task from when it runs, and not before that it is pending.
+
+    It would be told both in the same moment. A task with tags is told of at once: it may wait for others
+    with that tag, and be seen to wait.
+    """
+    told = vars(prefect.task_engine)["emit_task_run_state_change_event"]
+
+    @functools.wraps(told)
+    def when_it_runs(
+        task_run: TaskRun, initial_state: State | None, validated_state: State, follows: Event | None = None
+    ) -> Event | None:
+        if validated_state.is_pending() and follows is None and not task_run.tags:
+            return None  # and what comes next follows nothing
+        event: Event | None = told(task_run, initial_state, validated_state, follows)
+        return event
+
+    vars(prefect.task_engine)["emit_task_run_state_change_event"] = when_it_runs

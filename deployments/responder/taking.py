@@ -73,16 +73,6 @@ async def wants_tokens(client: PrefectClient) -> bool:
     return True
 
 
-async def deployment_of(client: PrefectClient, run: FlowRun) -> DeploymentResponse | None:
-    """What says which flow *run* is of; None = nothing, or no longer."""
-    if run.deployment_id is None:
-        return None
-    try:
-        return await client.read_deployment(run.deployment_id)
-    except ObjectNotFound:
-        return None
-
-
 async def order_of(
     client: PrefectClient,
     run: FlowRun,

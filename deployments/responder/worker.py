@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,8 +27,9 @@ from deployments.responder.limits import Limits, is_within, limits_of
 from deployments.responder.listening import listen
 from deployments.responder.lost import given_back
 from deployments.responder.orders import Ended
+from deployments.responder.reading import Deployments, due_runs
 from deployments.responder.records import Records
-from deployments.responder.taking import claimed, deployment_of, order_of, storage_of, wants_tokens
+from deployments.responder.taking import claimed, order_of, storage_of, wants_tokens
 from deployments.responder.telling import (
     LONGEST_PAUSE_S,
     PAUSE_S,
@@ -44,8 +45,8 @@ from deployments.responder.warm import MODULES, Zygote
 #: How often runs are looked for that were taken and not begun.
 _SWEEP_S = 60.0
 
-#: Between two questions for runs, and at least as long as a busy server took for the first.
-_BREATH_S = 0.02
+#: Between two questions for runs; and at least so many times as long as a busy server took for the first.
+_BREATH_S, _BREATHS = 0.02, 3
 
 _T = TypeVar("_T")
 
@@ -112,8 +113,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         self._hurrying = asyncio.Event()
         self._is_hearing = False
         self.is_renewed = False
+        self._looked_s = 0.0
         self._storage: tuple[UUID | None] | None = None
         self._limits = Limits()
+        self._deployments = Deployments()
         self._taking = set[str]()
         self._work = set[asyncio.Task[None]]()
 
@@ -207,6 +210,10 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
     def _is_busy(self) -> bool:
         return bool(len(self._children) or self._taking or self._work)
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._taking) + len(self._children) >= self._most
+
     async def _warm(self) -> None:
         """Keep what runs begin from; what we know of the server, no run has to ask again."""
         await self._is_known.wait()
@@ -275,7 +282,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
                 wait_s, pause_s = pause_s, min(pause_s * 2, LONGEST_PAUSE_S)
                 await asyncio.sleep(wait_s)
                 continue
-            await asyncio.sleep(max(_BREATH_S, time.monotonic() - began_s))
+            await asyncio.sleep(max(_BREATH_S, _BREATHS * (time.monotonic() - began_s)))
             # Not `wait_for`, which may swallow that we are cancelled if we are woken at that moment.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
@@ -285,36 +292,33 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         """Take what is due; in how many seconds the next is, or the next question."""
         if self._limits and self._taking:
             return self._poll_s  # the server knows the place of none of these yet; each wakes us
-        now = datetime.now(UTC)
-        found = await self.client.get_scheduled_flow_runs_for_work_pool(
-            work_pool_name=self._work_pool_name,
-            scheduled_before=now + timedelta(seconds=self._poll_s + 1),
-            work_queue_names=list(self._work_queues),
-        )
-        self._last_polled_time = DateTime.now(UTC)
+        now = DateTime.now(UTC)
+        if self._is_full and now < self._last_polled_time + timedelta(seconds=self._poll_s):
+            return self._poll_s  # each that ends wakes us
+        found = await due_runs(self.client, self._work_pool_name, self._work_queues, self._poll_s + 1)
+        self._last_polled_time = now
+        self._deployments.found(found)
         wait_s = self._poll_s
-        for entry in found:
-            run = entry.flow_run
+        for run in found:
             due = run.next_scheduled_start_time or run.expected_start_time
             ahead_s = due.timestamp() - time.time() if due else 0.0
             if ahead_s > 0:
                 wait_s = min(wait_s, ahead_s)
             elif str(run.id) not in self._taking and str(run.id) not in self._children:
-                if len(self._taking) + len(self._children) >= self._most:
+                if self._is_full:
                     break
                 self._taking.add(str(run.id))
                 self._begin(self._take(run))
         return max(wait_s, 0.0)
 
     async def _look_for_ended(self) -> None:
-        """Of what no event has told."""
-        if not len(self._children):
+        """Of what no event has told, now and then."""
+        if not len(self._children) or time.monotonic() < self._looked_s + self._poll_s:
             return
         for each in await stopped_by_somebody(self.client, self._children.runs):
-            if each.state_type is StateType.CANCELLING:
-                self._cancel(str(each.id))
-            else:
-                self._children.suspend(str(each.id))
+            tell = self._cancel if each.state_type is StateType.CANCELLING else self._children.suspend
+            tell(str(each.id))
+        self._looked_s = time.monotonic()
 
     def _cancel(self, run: str) -> None:
         self._children.cancel(run, is_ours=run in self._taking)
@@ -324,7 +328,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         name = str(run.id)
         try:
             deployment, since_s = await asyncio.gather(
-                deployment_of(self.client, run), claimed(self.client, run, self.name)
+                self._deployments.of(self.client, run), claimed(self.client, run, self.name)
             )
             if since_s is None:
                 return
@@ -360,7 +364,7 @@ class Responder(BaseWorker[ProcessJobConfiguration, ProcessVariables, BaseWorker
         finally:
             self._taking.discard(name)
             self._children.settle(name)
-            if self._limits:
+            if self._limits or name not in self._children:
                 self._wake.set()
 
     async def _tell(self, ended: Ended, was_cancelled: bool) -> None:  # noqa: FBT001 - what is known of it

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import prefect.results
+import prefect.task_engine
 import pytest
-from prefect import flow, get_client
+from prefect import flow, get_client, task
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events.related import related_resources_from_run_context
 from prefect.events.schemas.events import RelatedResource
 from prefect.flow_engine import run_flow
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
 
 from deployments.responder.client import client_for
 from deployments.responder.orders import Named
-from deployments.responder.shortening import know_names, know_storage, named
+from deployments.responder.shortening import know_names, know_storage, named, tell_of_tasks_that_run
 from flows.respond import respond
 from medic8.local.loopback import HOST, free_port
 from medic8.model.alert import RUN_NAME
 from medic8.model.recovery import Owner
 from medic8.owner import this_process
 from tasks.tell import sign
+from tasks.track import tag
 
 
 @flow(flow_run_name="look {times} times at {where}")
@@ -100,12 +105,89 @@ def test_a_run_begins_by_one_request_and_what_is_noted_of_it_arrives(monkeypatch
     ((before, shown),) = seen
     assert before == ["POST /flow_runs/{id}/set_state"]
     assert asked.count("GET /flow_runs/{id}") == 0
+    assert asked.count("PATCH /flow_runs/{id}") == 1
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(run.id)
     assert shown is not None
     assert (found.run_count, found.start_time) == (shown.run_count, shown.start_time)
     assert (found.flow_version, found.tags) == (noted.version, ["target:db"])
     assert Owner.model_validate_json(str(found.labels["medic8.owner"])) == this_process()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_what_is_noted_of_a_run_goes_along_with_its_next_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that does not arrive takes nothing with it; and who tags a run knows how it is tagged."""
+    asked, refused = list[str](), ["PATCH /flow_runs/{id}"]
+    request = SyncPrefectClient.request
+
+    def told(client: SyncPrefectClient, method: Any, path: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(f"{method} {path}")
+        if asked[-1] in refused:
+            refused.clear()
+            raise ConnectionError("the server is away")
+        return request(client, method, path, *args, **kwargs)
+
+    @flow(on_running=[sign])
+    def tagged(target: str) -> None:
+        del target
+        this_run = flow_run.get_id() or ""
+        with pytest.raises(ConnectionError):
+            tag.fn(this_run, {"first"})
+        tag.fn(this_run, {"second"})
+        tag.fn(this_run, {"third"})
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(tagged, parameters={"target": "db"}, state=Pending(), tags=["given"])
+    monkeypatch.setattr(SyncPrefectClient, "request", told)
+    with client_for(run):
+        run_flow(tagged, flow_run=run, parameters={"target": "db"})
+    monkeypatch.undo()
+    assert asked.count("PATCH /flow_runs/{id}") == 3
+    assert asked.count("GET /flow_runs/{id}") == 0
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(run.id)
+    assert set(found.tags) == {"given", "target:db", "first", "second", "third"}
+    assert found.flow_version == tagged.version
+
+
+def test_a_task_is_told_of_from_when_it_runs(prefect_told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over in the same moment is not told of; what may wait for others is seen to wait."""
+    name = "emit_task_run_state_change_event"
+    monkeypatch.setattr(prefect.task_engine, name, vars(prefect.task_engine)[name])
+    tell_of_tasks_that_run()
+
+    @task
+    def brief() -> None:
+        """Do nothing."""
+
+    @task(tags=["shared"])
+    def waiting() -> None:
+        """Do nothing."""
+
+    @flow
+    def both() -> None:
+        brief()
+        waiting()
+
+    run = both(return_state=True).state_details.flow_run_id
+    with httpx.Client(base_url=prefect_told, trust_env=False, timeout=60) as api:
+
+        def states() -> dict[str, list[str]]:
+            asked = {"flow_runs": {"id": {"any_": [str(run)]}}}
+            return {
+                each["task_key"].partition("-")[0]: [
+                    state["type"]
+                    for state in api.get("/task_run_states/", params={"task_run_id": each["id"]}).json()
+                ]
+                for each in api.post("/task_runs/filter", json=asked).raise_for_status().json()
+            }
+
+        deadline_s, found = time.monotonic() + 60, states()
+        while [each[-1:] for each in found.values()] != [["COMPLETED"]] * 2:
+            assert time.monotonic() < deadline_s, found
+            time.sleep(0.1)
+            found = states()
+    assert found == {"brief": ["RUNNING", "COMPLETED"], "waiting": ["PENDING", "RUNNING", "COMPLETED"]}
 
 
 def test_what_is_named_in_events_is_not_asked_of_the_server() -> None:
