@@ -12,7 +12,8 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas import OrchestrationResult
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.objects import FlowRunPolicy as Policy
 from prefect.context import SyncClientContext
 from prefect.logging import get_logger
@@ -119,6 +120,17 @@ class RunClient(SyncPrefectClient):
             self._labels.append(label)
         else:
             label()
+
+    def set_flow_run_state(
+        self,
+        flow_run_id: UUID | str,
+        state: State[Any],
+        force: bool = False,  # noqa: FBT001, FBT002 - as Prefect has it
+    ) -> OrchestrationResult[Any]:
+        """Propose a state; all is noted on our run before it ends, since ends are searched for by tags."""
+        if state.is_final() and str(flow_run_id) == str(self._run.id):
+            self.settle()
+        return super().set_flow_run_state(flow_run_id, state, force=force)
 
     def settle(self) -> None:
         """Have all notes sent."""

@@ -106,6 +106,8 @@ def test_a_run_begins_by_one_request_and_what_is_noted_of_it_arrives(monkeypatch
     assert before == ["POST /flow_runs/{id}/set_state"]
     assert asked.count("GET /flow_runs/{id}") == 0
     assert asked.count("PATCH /flow_runs/{id}") == 1
+    ends = len(asked) - 1 - asked[::-1].index("POST /flow_runs/{id}/set_state")
+    assert asked.index("PATCH /flow_runs/{id}") < ends, "who looks for what has ended looks by tags"
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(run.id)
     assert shown is not None
@@ -139,7 +141,7 @@ def test_what_is_noted_of_a_run_goes_along_with_its_next_change(monkeypatch: pyt
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(tagged, parameters={"target": "db"}, state=Pending(), tags=["given"])
     monkeypatch.setattr(SyncPrefectClient, "request", told)
-    with client_for(run):
+    with client_for(run, lambda: None, is_known=True):
         run_flow(tagged, flow_run=run, parameters={"target": "db"})
     monkeypatch.undo()
     assert asked.count("PATCH /flow_runs/{id}") == 3
