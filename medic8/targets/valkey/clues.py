@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from medic8.analysis.causes import Clue, Results
-from medic8.targets.valkey.looks.deletions import WHAT_EXPIRES
 from medic8.targets.valkey.looks.full_copies import LEAST_SYNCS
 from medic8.targets.valkey.policy import POLICY
+
+#: What the evidence of an expiry storm is called that says whose keys they are. It stands here, where other
+#: kinds ask for clues about what they stand on, and need nothing that asks a server.
+WHAT_EXPIRES = "what most keys that expire begin with"
 
 #: What takes less than this of the limit did not fill the memory.
 _LEAST_SHARE = 0.1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -97,26 +97,41 @@ def test_a_program_that_does_not_accept_is_named_though_nobody_comes_any_more() 
     assert "process" in found.text
 
 
+#: Accepts so many connections as it is told, a number in each line, says so, and closes none.
+ACCEPTS = """
+import socket, sys
+kept = []
+with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+    print(listener.getsockname()[1], flush=True)
+    for line in sys.stdin:
+        kept += [listener.accept()[0] for _ in range(int(line))]
+        print(len(kept), flush=True)
+"""
+
+
 def test_a_program_that_never_closes_what_others_have_closed_is_named() -> None:
     """A few are none, and neither are those that nobody has accepted yet, which wait in a queue."""
-    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener, contextlib.ExitStack() as stack:
-        port, ours = listener.getsockname()[1], f"process {os.getpid()} "
-        call_and_leave(listener, 60)
+    words = [sys.executable, "-c", ACCEPTS]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin
+        assert program.stdout
+        port, its = int(program.stdout.readline()), f"process {program.pid} "
+        call_and_leave(port, 60)
         until(lambda: half_closed_at(port) >= 60, "they are half-closed")
-        assert not left_open_by(ours), "nobody has accepted them"
-        for _ in range(40):
-            stack.enter_context(listener.accept()[0])
-        assert not left_open_by(ours), "40 are few"
-        for _ in range(20):
-            stack.enter_context(listener.accept()[0])
-        (found,) = left_open_by(ours)
+        assert not left_open_by(its), "nobody has accepted them"
+        for count, open_now in ((40, "40"), (20, "60")):
+            assert not left_open_by(its), "40 are few"
+            print(count, file=program.stdin, flush=True)
+            assert program.stdout.readline().strip() == open_now
+        (found,) = left_open_by(its)
+        program.stdin.close()
     assert (found.severity, found.evidence[-1].what) == (Severity.WARNING, f"at its port {port}")
     assert "does not close 60 connections" in found.text
 
 
-def call_and_leave(listener: socket.socket, count: int) -> None:
+def call_and_leave(port: int, count: int) -> None:
     for _ in range(count):
-        socket.create_connection(listener.getsockname(), timeout=10).close()
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
 
 
 def half_closed_at(port: int) -> int:

@@ -13,6 +13,7 @@ from medic8.model.wording import shown
 from medic8.targets.facts import Facts, grown
 from medic8.targets.kind import Surroundings
 from medic8.targets.valkey.claim import CLAIM_KEY
+from medic8.targets.valkey.clues import WHAT_EXPIRES
 from medic8.targets.valkey.looks.asking import Server
 from medic8.targets.valkey.looks.key_sample import databases, prefix_of, sample_keys
 from medic8.targets.valkey.looks.slow_command import SlowCommand
@@ -37,9 +38,6 @@ _MOST_KEYS = 8
 
 #: How often expiry ran out of the time that it may take.
 TIME_CAP = "expired_time_cap_reached_count"
-
-#: What the evidence of a storm is called that says whose keys they are.
-WHAT_EXPIRES = "what most keys that expire begin with"
 
 #: So many keys tell which kind of them expires.
 _SAMPLE = 300
