@@ -51,13 +51,19 @@ class Scenery:
     def harm(
         self, original: Mapping[str, str], broken: Mapping[str, str], given_up: Collection[str] = ()
     ) -> list[str]:
-        """What was whole when it was found and is not any more, and what was healed to something else."""
+        """
+        What was whole when it was found and is not any more, and what was healed to something else.
+
+        Where nothing could be read when it was found, all counts as whole; if nothing can be read now either,
+        that is the fault, which is still there, and no harm.
+        """
         after = self.contents()
         if not after:
-            return ["nothing can be read"]
+            return ["nothing can be read"] if broken else []
+        found = broken or original
         return [
-            *oracle.harm(original, broken, after),
-            *oracle.mishealed(original, broken, after, given_up),
+            *oracle.harm(original, found, after),
+            *oracle.mishealed(original, found, after, given_up),
         ]
 
 

@@ -107,7 +107,7 @@ class Run:
         """Break it; what is to be diagnosed now, and whether each fault is there."""
         urls = [each.break_it(stage) for each, stage in zip(self._variants, self._stages, strict=True)]
         there = self._there()
-        self._broken = self._scenery.contents() or self._original
+        self._broken = self._scenery.contents()
         self._url = next((url for url in urls if url), self._url)
         if not self._url:
             raise ValueError("neither prepare nor break_it has told an address to diagnose")

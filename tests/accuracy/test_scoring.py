@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from benchmarks.accuracy.drawing import Draw, draws
 from benchmarks.accuracy.endings import Ending, ending_of, endings_table
 from benchmarks.accuracy.oracle import harm, mishealed
 from benchmarks.accuracy.running import CrashError, Result, SideError, counted_as_wrong, crashed
+from benchmarks.accuracy.scenery import Scenery
 from benchmarks.accuracy.scoring import Said, matrix, score, upper_bound_of_none, upper_rate, wilson
 from benchmarks.accuracy.telling import Measured, Soaked, missed
 from benchmarks.accuracy.variant import Answer, Cause, Truth
@@ -136,6 +138,23 @@ def test_what_is_healed_to_anything_else_than_the_original_is_harm() -> None:
         "wrong: not the original",
         "lost: not the original",
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "after", "harmed"),
+    [
+        ({"a": "1"}, {}, ["nothing can be read"]),
+        ({}, {}, []),
+        ({}, {"a": "1"}, []),
+        ({}, {"b": "1"}, ["a"]),
+    ],
+)
+def test_what_could_not_be_read_when_it_was_found_is_harmed_only_if_it_is_seen_to_be(
+    found: dict[str, str], after: dict[str, str], harmed: list[str]
+) -> None:
+    """A fault that lets nobody in and is still there has harmed no key; what is gone behind it is harm."""
+    place = Scenery("", None, 0, "", Path("unused"), lambda: after)
+    assert place.harm({"a": "1"}, found) == harmed
 
 
 def _result(name: str, truth: Truth, said: Said | None, **more: object) -> Result:
