@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medic8.analysis.causes import CauseRule, Results
+from medic8.analysis.causes import CauseRule, Clue, Results
 
 _ROOM = frozenset({"disk.space", "disk.inodes", "disk.filling"})
 
@@ -20,6 +20,12 @@ def _on_one_disk(results: Results, cause: str, effect: str) -> bool | None:
     mounts = [each.name.removeprefix(_FREE) for each in disks.readings if each.name.startswith(_FREE)]
     above = [each for each in mounts if f"{folder}/".startswith(f"{each.rstrip('/')}/")]
     return max(above, key=len) == effect if above else None
+
+
+def _is_a_queue_full(results: Results) -> bool | None:
+    """Whether one was seen to be; None where none was looked at."""
+    codes = {finding.code for result in results.values() for finding in result.findings}
+    return True if "network.accept_queue" in codes else None
 
 
 CAUSES = (
@@ -44,5 +50,7 @@ CAUSES = (
         causes=frozenset({"network.accept_queue"}),
         effects=frozenset({"network.resent"}),
         why="A full queue drops what would complete a connection, and both ends send it again.",
+        # On a quiet host hardly anything else is sent, so that the share of what is sent again is high.
+        clues=(Clue("A queue is full.", "No queue is full.", _is_a_queue_full),),
     ),
 )
