@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from looking_at_host import NOW, a_host, a_machine, a_moment, a_process, codes
+from looking_at_host import NOW, a_host, a_machine, a_moment, a_process, codes, report_of
 
 from medic8.analysis.analyzer import analyze
 from medic8.analysis.causes import link_causes
@@ -478,3 +478,15 @@ def test_what_takes_room_is_the_cause_on_its_own_file_system_alone(code: str) ->
     issues = detect_issues(analyze([disks]), rules.RULES, target="here", at=NOW)
     linked = {each.about: each.follows_from for each in link_causes(issues, {"disks": disks}, CAUSES)}
     assert {about for about, links in linked.items() if links} == {"/srv/data"}
+
+
+def test_a_full_queue_leads_to_what_is_sent_again_however_large_the_share_of_that_is() -> None:
+    """On a quiet host hardly anything else is sent; without a full queue it is a fault of its own."""
+    queue = fact("network.accept_queue", Severity.WARNING, "x", about="accept queues")
+    resent = fact("network.resent", Severity.ERROR, "x", about="TCP")
+    both = DiagnosticResult(diagnostic="network", findings=(*queue, *resent), taken_at=NOW)
+    assert [each.signs for each in report_of(both).issues if not each.follows_from] == [
+        ("network.accept_queue",)
+    ]
+    alone = DiagnosticResult(diagnostic="network", findings=resent, taken_at=NOW)
+    assert [each.signs for each in report_of(alone).issues if not each.follows_from] == [("network.resent",)]
